@@ -1,0 +1,228 @@
+import type { Static, TSchema } from "typebox";
+import { Settings } from "typebox/system";
+import { Value } from "typebox/value";
+import { isMap, isScalar, LineCounter, type Node, parseDocument } from "yaml";
+import { JilianError } from "./errors.ts";
+
+/** One thing wrong with a configuration: where, what was found, what is allowed, what to do. */
+export type Fault = {
+  file: string;
+  /** 1-based line in the file; 0 where there is none (an empty file). */
+  line: number;
+  /** JSON pointer of the value: `/devices/0/port`. */
+  path: string;
+  found: string;
+  expected: string;
+  remedy: string;
+};
+
+/** A fault that a check beyond the schema found; the caller of the check adds file and line. */
+export type SemanticFault = { path: string; expected: string; remedy: string };
+
+/** The checks that a schema cannot express: references, duplicates, combinations. Pure. */
+export type SemanticCheck<T> = (value: T) => SemanticFault[];
+
+export type Checked<T> = { ok: true; value: T } | { ok: false; faults: Fault[] };
+
+// All faults at once: the library stops at 8 by default.
+Settings.Set({ maxErrors: 1000 });
+
+type SchemaError = ReturnType<typeof Value.Errors>[number];
+
+function segmentsOf(pointer: string): string[] {
+  if (pointer === "") return [];
+  return pointer
+    .slice(1)
+    .split("/")
+    .map((s) => s.replaceAll("~1", "/").replaceAll("~0", "~"));
+}
+
+function show(value: unknown): string {
+  if (value === undefined) return "nothing";
+  const text = JSON.stringify(value) ?? String(value);
+  return text.length > 80 ? `${text.slice(0, 77)}...` : text;
+}
+
+function isSecretPath(path: string): boolean {
+  return /password|secret|token|apikey/i.test(path);
+}
+
+/** The schema that an error speaks of, from its own schemaPath (`#/properties/c/items`). */
+function schemaAt(schema: TSchema, schemaPath: string): Record<string, unknown> {
+  let at: unknown = schema;
+  for (const segment of segmentsOf(schemaPath.replace(/^#/, ""))) {
+    at = typeof at === "object" && at !== null ? (at as Record<string, unknown>)[segment] : undefined;
+  }
+  return typeof at === "object" && at !== null ? (at as Record<string, unknown>) : {};
+}
+
+/** What a schema allows, in words: its type, bounds, choices; and its description. */
+function describe(schema: Record<string, unknown>): string {
+  const parts: string[] = [];
+  const choices = Array.isArray(schema.anyOf) ? (schema.anyOf as Record<string, unknown>[]) : [];
+  const constants = choices.filter((choice) => "const" in choice);
+  if ("const" in schema) parts.push(show(schema.const));
+  else if (choices.length > 0 && constants.length === choices.length) {
+    parts.push(`one of ${constants.map((choice) => show(choice.const)).join(", ")}`);
+  } else if (choices.length > 0) parts.push(choices.map(describe).join(" or "));
+  else if (typeof schema.type === "string") parts.push(schema.type);
+  for (const [key, words] of [
+    ["minimum", ">="],
+    ["maximum", "<="],
+    ["exclusiveMinimum", ">"],
+    ["minLength", "length >="],
+    ["maxLength", "length <="],
+    ["minItems", "entries >="],
+    ["maxItems", "entries <="],
+    ["pattern", "matching"],
+  ] as const) {
+    if (schema[key] !== undefined) parts.push(`${words} ${String(schema[key])}`);
+  }
+  const text = parts.join(" ");
+  return typeof schema.description === "string" ? `${text} (${schema.description})` : text;
+}
+
+function nearest(word: string, known: string[]): string | undefined {
+  const simple = (s: string) => s.toLowerCase().replaceAll(/[^a-z0-9]/g, "");
+  return (
+    known.find((k) => simple(k) === simple(word)) ?? known.find((k) => simple(k).startsWith(simple(word).slice(0, 4)))
+  );
+}
+
+/** Turns one schema error into faults: a missing or unknown key is reported at the key, not at its parent. */
+function explain(schema: TSchema, error: SchemaError): SemanticFault[] {
+  const parent = schemaAt(schema, error.schemaPath);
+  const properties = (parent.properties ?? {}) as Record<string, Record<string, unknown>>;
+  if (error.keyword === "required") {
+    const missing = (error.params as { requiredProperties: string[] }).requiredProperties;
+    return missing.map((key) => ({
+      path: `${error.instancePath}/${key}`,
+      expected: describe(properties[key] ?? {}),
+      remedy: `add "${key}"`,
+    }));
+  }
+  if (error.keyword === "additionalProperties") {
+    const extra = (error.params as { additionalProperties: string[] }).additionalProperties;
+    return extra.map((key) => {
+      const close = nearest(key, Object.keys(properties));
+      return {
+        path: `${error.instancePath}/${key}`,
+        expected: `one of the keys ${Object.keys(properties).join(", ")}`,
+        remedy: close ? `write "${close}" instead of "${key}"` : `remove "${key}"`,
+      };
+    });
+  }
+  return [
+    {
+      path: error.instancePath,
+      expected: describe(parent) || error.message,
+      remedy: "change the value to what is allowed",
+    },
+  ];
+}
+
+function schemaFaults(schema: TSchema, value: unknown): SemanticFault[] {
+  const errors = [...Value.Errors(schema, value)];
+  const unions = errors.filter((e) => e.keyword === "anyOf").map((e) => e.schemaPath);
+  return errors
+    .filter((e) => e.keyword !== "boolean" && !unions.some((u) => e.schemaPath.startsWith(`${u}/anyOf/`)))
+    .flatMap((e) => explain(schema, e));
+}
+
+/** Line of the value at a path, or of its nearest parent that is in the file. */
+function lineOf(document: ReturnType<typeof parseDocument>, counter: LineCounter, path: string): number {
+  for (let segments = segmentsOf(path); ; segments = segments.slice(0, -1)) {
+    const parent = segments.length > 0 ? document.getIn(segments.slice(0, -1), true) : undefined;
+    const last = segments.at(-1);
+    const pair = isMap(parent)
+      ? parent.items.find((item) => isScalar(item.key) && String(item.key.value) === last)
+      : undefined;
+    const node = ((pair?.key as Node | undefined) ?? document.getIn(segments, true)) as Node | undefined;
+    if (node?.range) return counter.linePos(node.range[0]).line;
+    if (segments.length === 0) return 0;
+  }
+}
+
+function valueAt(value: unknown, path: string): unknown {
+  let at = value;
+  for (const segment of segmentsOf(path)) at = (at as Record<string, unknown> | undefined | null)?.[segment];
+  return at;
+}
+
+/**
+ * Checks a configuration text as a whole: YAML syntax, schema, and then, where the schema holds, the semantic checks. Pure: no I/O.
+ * Defaults of the schema are filled in. Every fault is reported, each with file, line, path, found, expected and remedy.
+ * @param file name to report, usually the path as the user gave it
+ */
+export function checkConfig<S extends TSchema>(
+  schema: S,
+  text: string,
+  file: string,
+  semantic: SemanticCheck<Static<S>> = () => [],
+): Checked<Static<S>> {
+  const counter = new LineCounter();
+  const document = parseDocument(text, { lineCounter: counter, uniqueKeys: true, prettyErrors: false });
+  if (document.errors.length > 0) {
+    const faults = document.errors.map((e) => ({
+      file,
+      line: counter.linePos(e.pos[0]).line,
+      path: "",
+      found: e.message,
+      expected: "YAML 1.2",
+      remedy:
+        e.code === "DUPLICATE_KEY"
+          ? "keep one of the two keys"
+          : "correct the syntax at this line: indentation, quotes, brackets",
+    }));
+    return { ok: false, faults };
+  }
+  const value = Value.Default(schema, document.toJS() ?? {});
+  const found = schemaFaults(schema, value);
+  if (found.length === 0) found.push(...semantic(value as Static<S>));
+  if (found.length === 0) return { ok: true, value: value as Static<S> };
+  const faults = found.map(({ path, expected, remedy }) => ({
+    file,
+    line: lineOf(document, counter, path),
+    path: path === "" ? "/" : path,
+    found: isSecretPath(path) ? "(not shown)" : show(valueAt(value, path)),
+    expected,
+    remedy,
+  }));
+  return { ok: false, faults: faults.sort((a, b) => a.line - b.line) };
+}
+
+/** The faults as text, one block each, ready for a terminal. */
+export function formatFaults(faults: readonly Fault[]): string {
+  const lines = faults.map(
+    (f) => `${f.file}:${f.line} ${f.path}\n  found:    ${f.found}\n  expected: ${f.expected}\n  remedy:   ${f.remedy}`,
+  );
+  return `${lines.join("\n")}\n${faults.length} fault${faults.length === 1 ? "" : "s"}; nothing was started.`;
+}
+
+/** An error that carries the faults of a configuration; programs end with exit code 2 on it. */
+export function configError(faults: readonly Fault[]): JilianError {
+  return new JilianError(formatFaults(faults), {
+    code: "CONFIG_INVALID",
+    action: "check the configuration",
+    remedy: "correct every line listed and start again",
+  });
+}
+
+/** Duplicates of a key among entries, as faults at the later ones; a common semantic check. */
+export function duplicates(path: string, entries: readonly string[], what: string, field = "id"): SemanticFault[] {
+  const seen = new Map<string, number>();
+  return entries.flatMap((entry, i) => {
+    const first = seen.get(entry);
+    if (first === undefined) {
+      seen.set(entry, i);
+      return [];
+    }
+    return [
+      {
+        path: `${path}/${i}/${field}`,
+        expected: `a ${what} used once (already at ${path}/${first})`,
+        remedy: "give each its own",
+      },
+    ];
+  });
+}

@@ -1,0 +1,90 @@
+import { JilianError } from "./errors.ts";
+import type { Range } from "./range-set.ts";
+
+/** `uuid` of payloads whose `body` is the header below (CONTRACTS 1). */
+export const outboxUuid = "jilian.outbox.v1";
+
+/** Identity of an outbox record: a random epoch per start of the gateway and an offset that counts from 0 in it. */
+export type RecordId = {
+  /** 16 hexadecimal digits. */
+  epoch: string;
+  offset: number;
+};
+
+/** What a payload's body says about the record it carries. */
+export type RecordHeader = RecordId & {
+  /** Gateway time at which the record was written to disk, UTC ms. */
+  writtenAtMs: number;
+};
+
+const version = 1;
+const headerBytes = 25;
+const epochPattern = /^[0-9a-f]{16}$/;
+
+/** version (1 byte), epoch (8), offset (8, big-endian), written at (8, big-endian). */
+export function encodeHeader(header: RecordHeader): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(headerBytes);
+  const view = new DataView(bytes.buffer);
+  view.setUint8(0, version);
+  view.setBigUint64(1, BigInt(`0x${header.epoch}`));
+  view.setBigUint64(9, BigInt(header.offset));
+  view.setBigUint64(17, BigInt(header.writtenAtMs));
+  return bytes;
+}
+
+/** Reads a body; undefined when it is not a header of a version known here (the payload then counts as one of a plain node). */
+export function decodeHeader(body: Uint8Array): RecordHeader | undefined {
+  if (body.length !== headerBytes || body[0] !== version) return undefined;
+  const view = new DataView(body.buffer, body.byteOffset, body.byteLength);
+  const offset = Number(view.getBigUint64(9));
+  const writtenAtMs = Number(view.getBigUint64(17));
+  if (!Number.isSafeInteger(offset) || !Number.isSafeInteger(writtenAtMs)) return undefined;
+  return { epoch: view.getBigUint64(1).toString(16).padStart(16, "0"), offset, writtenAtMs };
+}
+
+/** What the store has confirmed of one epoch of one gateway: offset ranges, never a watermark (CONTRACTS 2). */
+export type CommitNotice = {
+  epoch: string;
+  ranges: Range[];
+  /** Platform time of the notice, UTC ms: the gateway measures its clock offset by it. */
+  atMs: number;
+};
+
+export function encodeNotice(notice: CommitNotice): string {
+  return JSON.stringify({ v: version, epoch: notice.epoch, ranges: notice.ranges, atMs: notice.atMs });
+}
+
+function isRange(found: unknown): found is Range {
+  return (
+    Array.isArray(found) &&
+    found.length === 2 &&
+    found.every((n) => Number.isSafeInteger(n) && n >= 0) &&
+    found[0] <= found[1]
+  );
+}
+
+/**
+ * Reads a commit notice.
+ * @throws JilianError COMMIT_NOTICE_INVALID when it is not one: a notice frees data, so nothing in it is guessed
+ */
+export function decodeNotice(text: string): CommitNotice {
+  let found: Record<string, unknown> = {};
+  let cause: unknown;
+  try {
+    const parsed: unknown = JSON.parse(text);
+    if (typeof parsed === "object" && parsed !== null) found = parsed as Record<string, unknown>;
+  } catch (thrown) {
+    cause = thrown;
+  }
+  const { v, epoch, ranges, atMs } = found;
+  const whole = v === version && typeof epoch === "string" && epochPattern.test(epoch) && typeof atMs === "number";
+  if (!whole || !Array.isArray(ranges) || !ranges.every(isRange)) {
+    throw new JilianError("not a commit notice", {
+      code: "COMMIT_NOTICE_INVALID",
+      action: "read a commit notice",
+      remedy: "check which client writes the metric Jilian/Commit to this node: only ingest may",
+      cause,
+    });
+  }
+  return { epoch, ranges, atMs };
+}

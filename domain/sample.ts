@@ -1,0 +1,101 @@
+import type { DataTypeNumber, Value } from "./datatypes.ts";
+import { numberProperty, type Properties, type Property, property, textProperty } from "./sparkplug/payload.ts";
+
+/** Where a series lives: Sparkplug group (factory), edge node (gateway), device, metric. `device` is "" for a metric of the node. */
+export type SeriesKey = {
+  readonly group: string;
+  readonly node: string;
+  readonly device: string;
+  readonly metric: string;
+};
+
+/** One reading. (series, sourceTimeMs) is its identity: equal key means equal content (CONTRACTS 3). */
+export type Sample = {
+  value: Value;
+  /** OPC UA StatusCode; see quality.ts. */
+  status: number;
+  /** When the value was true at its source, UTC ms; strictly increasing per series. */
+  sourceTimeMs: number;
+  /** When the gateway had it, UTC ms. */
+  gatewayTimeMs: number;
+};
+
+/** What a birth certificate says of a metric; all of it travels as properties of the metric (CONTRACTS 1). */
+export type MetricDefinition = {
+  name: string;
+  datatype: DataTypeNumber;
+  /** A role of roles.ts, or a foreign one that is kept but not understood. */
+  role?: string;
+  carrier?: string;
+  product?: string;
+  /** Engineering unit of the published value. */
+  unit?: string;
+  /** Change below which a value is not reported, in the unit; 0 reports every change. */
+  deadband?: number;
+  /** A value is reported at least this often, changed or not. */
+  heartbeatMs?: number;
+  /** Value at which a counter starts again from 0, in the unit, as a decimal string. */
+  modulus?: string;
+  /** What one count of the register stands for, in the unit, as a decimal string. */
+  resolution?: string;
+  /** True when a simulator stands in for the plant (CONTRACTS 6). */
+  simulated: boolean;
+};
+
+/** Staleness window of a metric that declares no heartbeat. */
+export const defaultHeartbeatMs = 10_000;
+
+/** A value is stale when nothing was observed for this long: three heartbeats (facts, KPI definitions). */
+export function stalenessWindowMs(heartbeatMs: number | undefined): number {
+  return 3 * (heartbeatMs ?? defaultHeartbeatMs);
+}
+
+/** The properties of a metric in a birth. `engUnit` is the name that Sparkplug tools in the field use. */
+export function definitionProperties(definition: MetricDefinition): Properties {
+  const found: Record<string, Property> = {};
+  if (definition.unit !== undefined) found.engUnit = property.text(definition.unit);
+  for (const key of ["role", "carrier", "product", "modulus", "resolution"] as const) {
+    const text = definition[key];
+    if (text !== undefined) found[key] = property.text(text);
+  }
+  if (definition.deadband !== undefined) found.deadband = property.double(definition.deadband);
+  if (definition.heartbeatMs !== undefined) found.heartbeatMs = property.uint32(definition.heartbeatMs);
+  if (definition.simulated) found.simulated = property.flag(true);
+  return found;
+}
+
+/** Reads a metric's definition back from its birth. Absent properties stay absent; nothing is guessed. */
+export function definitionFromBirth(name: string, datatype: DataTypeNumber, properties: Properties): MetricDefinition {
+  const unit = textProperty(properties, "engUnit");
+  const deadband = numberProperty(properties, "deadband");
+  const heartbeatMs = numberProperty(properties, "heartbeatMs");
+  const definition: MetricDefinition = { name, datatype, simulated: properties.simulated?.value === true };
+  if (unit !== undefined) definition.unit = unit;
+  if (deadband !== undefined) definition.deadband = deadband;
+  if (heartbeatMs !== undefined && heartbeatMs > 0) definition.heartbeatMs = heartbeatMs;
+  for (const key of ["role", "carrier", "product", "modulus", "resolution"] as const) {
+    const text = textProperty(properties, key);
+    if (text !== undefined) definition[key] = text;
+  }
+  return definition;
+}
+
+/**
+ * Node-level metrics of our gateways, sent in NBIRTH and, transient, in NDATA: they describe the present and are never stored.
+ * `Devices/{id}/Connected` carries in `StatusCode` and `Reason` why a PLC cannot be read.
+ */
+export const nodeMetrics = {
+  software: "Properties/Software",
+  pendingRecords: "Outbox/PendingRecords",
+  oldestPendingMs: "Outbox/OldestPendingMs",
+  droppedSamples: "Outbox/DroppedSamples",
+  setAsideRecords: "Outbox/SetAsideRecords",
+  deviceConnected: (device: string) => `Devices/${device}/Connected`,
+  deviceReason: (device: string) => `Devices/${device}/Reason`,
+} as const;
+
+/** Reads `Devices/{id}/Connected` or `Devices/{id}/Reason`; undefined for any other metric. */
+export function parseDeviceMetric(name: string): { device: string; field: "Connected" | "Reason" } | undefined {
+  const match = /^Devices\/([^/]+)\/(Connected|Reason)$/.exec(name);
+  return match ? { device: match[1] as string, field: match[2] as "Connected" | "Reason" } : undefined;
+}

@@ -1,0 +1,67 @@
+import type { Period } from "@jilian/domain/periods.ts";
+import type { Result, ResultKey } from "@jilian/domain/result.ts";
+import type { ResultQuery } from "./telemetry.ts";
+
+/** Whom a credential lets in, and as what. */
+export type Principal =
+  /** A gateway: publishes only under its own group and node. MQTT user name `group/node`. */
+  | { kind: "gateway"; name: string; group: string; node: string }
+  /** A Sparkplug host application (ingest): hears all nodes, commands them. */
+  | { kind: "host"; name: string }
+  /** A user of the open data interface. */
+  | { kind: "api"; name: string };
+
+/** A figure with its place in the change log. */
+export type LoggedResult = Result & { change: number };
+
+/** A device that was seen but is not in the registry: listed, never counted. */
+export type UnregisteredDevice = {
+  group: string;
+  node: string;
+  device: string;
+  firstSeenMs: number;
+  lastSeenMs: number;
+};
+
+/** When a device was first seen connected through its own gateway. */
+export type FirstBirth = { group: string; node: string; device: string; firstBirthMs: number };
+
+/** Something that needs a person's eye. One row per (code, subject): count and last time grow. */
+export type Finding = { code: string; subject: string; detail: string; firstMs: number; lastMs: number; count: number };
+
+/**
+ * Results from the hour and from factory upward, credentials, births, findings: what several processes share. Implementations: SQLite
+ * (embedded); PostgreSQL follows. Calls are synchronous in SQLite and cheap; none is made per sample.
+ */
+export type Ledger = {
+  /** Replaces the credential of a name by a new secret; only a salted hash is kept. */
+  readonly setCredential: (principal: Principal, secret: string) => void;
+  /** The principal of a name and secret, or undefined; takes the same time for a wrong name as for a wrong secret. */
+  readonly authenticate: (kind: Principal["kind"], name: string, secret: string) => Principal | undefined;
+  /** The principal an API key belongs to: keys are `name.secret`. */
+  readonly authenticateKey: (key: string) => Principal | undefined;
+
+  /** Writes results that differ from what is there, moves the old ones to history, numbers each change without gaps. */
+  readonly writeResults: (results: readonly Result[]) => number;
+  readonly readResults: (query: ResultQuery) => LoggedResult[];
+  readonly readResult: (key: ResultKey) => LoggedResult | undefined;
+  /** Older revisions of a figure, oldest first. */
+  readonly history: (key: ResultKey) => LoggedResult[];
+  /** Results that are still provisional and whose period ended before a time. */
+  readonly provisionalBefore: (period: Period, endMs: number) => LoggedResult[];
+
+  /** Notes a birth; keeps the earliest. Returns true when it is the first of the device. */
+  readonly noteBirth: (birth: FirstBirth) => boolean;
+  readonly firstBirths: () => FirstBirth[];
+  readonly noteUnregistered: (device: { group: string; node: string; device: string }, atMs: number) => void;
+  readonly unregistered: () => UnregisteredDevice[];
+  readonly noteFinding: (finding: { code: string; subject: string; detail: string }, atMs: number) => void;
+  readonly findings: (limit: number) => Finding[];
+
+  /** Small durable numbers of the services: progress of the KPI engine. */
+  readonly getNumber: (name: string) => number | undefined;
+  readonly setNumber: (name: string, value: number) => void;
+  /** Runs several writes as one transaction. */
+  readonly transaction: <T>(work: () => T) => T;
+  readonly close: () => void;
+};

@@ -1,0 +1,120 @@
+import type { MessagePort } from "node:worker_threads";
+import type { Value } from "@jilian/domain/datatypes.ts";
+import type { CounterLeaf } from "@jilian/domain/leaf.ts";
+import type { Period } from "@jilian/domain/periods.ts";
+import type { Range } from "@jilian/domain/range-set.ts";
+import type { Level, Result } from "@jilian/domain/result.ts";
+import type { MetricDefinition, SeriesKey } from "@jilian/domain/sample.ts";
+
+/** Number of a series in this store; small and dense. */
+export type SeriesId = number;
+
+/** A series as the store knows it: where it lives and what its last birth said of it. */
+export type Series = SeriesKey & { readonly id: SeriesId; readonly definition: MetricDefinition };
+
+/** One sample to store. */
+export type SampleRow = {
+  series: SeriesId;
+  sourceTimeMs: number;
+  value: Value;
+  /** OPC UA StatusCode. Always written. */
+  status: number;
+  gatewayTimeMs: number;
+  ingestTimeMs: number;
+};
+
+/** A stored sample, with the store transaction that wrote it. */
+export type StoredRow = SampleRow & { tx: number };
+
+/** What a batch completes: outbox offsets of one gateway, written in the same transaction as the samples. */
+export type CommitEntry = { group: string; node: string; epoch: string; ranges: readonly Range[] };
+
+export type WriteBatch = { samples: readonly SampleRow[]; commits: readonly CommitEntry[] };
+
+export type WriteOutcome = {
+  /** Number of this transaction; grows by one with each. */
+  tx: number;
+  /** Samples stored by it. */
+  written: number;
+  /** Samples whose (series, source time) was stored already with the same content: left out. */
+  duplicates: number;
+  /** Samples whose key was stored already with another value: left out, the first stays; a finding (CONTRACTS 3). */
+  conflicts: number;
+};
+
+/** A window of one series, [fromMs, toMs). */
+export type Window = { series: SeriesId; fromMs: number; toMs: number };
+
+/** The minutes of a series that got samples in a range of transactions, with the first and last new source time in each. */
+export type ChangedMinute = { series: SeriesId; minuteMs: number; firstMs: number; lastMs: number };
+
+/** A stored counter leaf: one device, role, carrier or product, minute. */
+export type LeafRow = {
+  series: SeriesId;
+  minuteMs: number;
+  leaf: CounterLeaf;
+};
+
+/** A device's connection in a minute. `device` is `factory/gateway/device`. */
+export type ConnectionRow = { device: string; minuteMs: number; onlineMs: number };
+
+export type ResultQuery = {
+  indicator?: string;
+  level: Level;
+  entity?: string;
+  period: Period;
+  fromMs: number;
+  toMs: number;
+  limit: number;
+};
+
+/**
+ * Where samples, leaves and minute results live. Implementations: DuckDB (embedded); InfluxDB follows. One suite holds all of them.
+ * Every write is idempotent: writing the same batch twice stores everything once.
+ */
+export type Telemetry = {
+  /** Numbers of the series, made where new; a changed definition replaces the stored one. In the order given. */
+  readonly ensureSeries: (wanted: readonly (SeriesKey & { definition: MetricDefinition })[]) => Promise<SeriesId[]>;
+  readonly series: () => Promise<Series[]>;
+  /** Stores a batch and its commit ranges in one transaction; resolves only when it survives a kill of the process. */
+  readonly write: (batch: WriteBatch) => Promise<WriteOutcome>;
+  /** Every committed range, merged, per gateway and epoch. */
+  readonly committed: () => Promise<CommitEntry[]>;
+  /** Number of the last transaction. */
+  readonly lastTx: () => Promise<number>;
+  /** Samples of a series in [fromMs, toMs), by source time, each key once. */
+  readonly read: (window: Window, limit: number) => Promise<StoredRow[]>;
+  /**
+   * For each window its usable samples (status good or uncertain, value not null) and the nearest usable one before and after it,
+   * by source time: what a leaf depends on (CONTRACTS 4).
+   */
+  readonly readWithNeighbours: (windows: readonly Window[]) => Promise<StoredRow[][]>;
+  /** Newest sample of every series, by source time. */
+  readonly latest: () => Promise<StoredRow[]>;
+  /** What transactions in (afterTx, upToTx] changed. */
+  readonly changedMinutes: (afterTx: number, upToTx: number) => Promise<ChangedMinute[]>;
+  /**
+   * Milliseconds per minute in which a device was online: some sample of good quality of the given series was younger than `windowMs`.
+   * One row for each whole minute in [fromMs, toMs), zeros included.
+   */
+  readonly onlineMs: (
+    device: string,
+    series: readonly SeriesId[],
+    fromMs: number,
+    toMs: number,
+    windowMs: number,
+  ) => Promise<ConnectionRow[]>;
+  /** Writes leaves; the newest of a (series, minute) counts. */
+  readonly writeLeaves: (leaves: readonly LeafRow[], connections: readonly ConnectionRow[]) => Promise<void>;
+  /** Leaves of the series in [fromMs, toMs), by series and minute, each once; minutes without a leaf are absent. */
+  readonly readLeaves: (series: readonly SeriesId[], fromMs: number, toMs: number) => Promise<LeafRow[]>;
+  /** Likewise for connections; an empty list of devices means all. */
+  readonly readConnections: (devices: readonly string[], fromMs: number, toMs: number) => Promise<ConnectionRow[]>;
+  /** Appends minute results; the newest of a key counts in reads, older ones stay. */
+  readonly writeMinuteResults: (results: readonly Result[]) => Promise<void>;
+  /** Minute results, by start, entity, indicator. */
+  readonly readMinuteResults: (query: ResultQuery) => Promise<Result[]>;
+  /** A port for another worker thread of this process, to be transferred and given to `connectTelemetry`. */
+  readonly port: () => Promise<MessagePort>;
+  readonly close: () => Promise<void>;
+};
