@@ -98,7 +98,7 @@ export function parseFaultSpec(input: unknown): { spec: FaultSpec } | { errors: 
   if (kind === "cut" && given.refuse === true && given.unitId !== undefined) {
     errors.push("refuse: a port is closed for all units; leave out unitId");
   }
-  return errors.length > 0 ? { errors } : { spec: given as FaultSpec };
+  return errors.length > 0 ? { errors } : { spec: { ...given } as FaultSpec };
 }
 
 export type FaultSet = {

@@ -14,7 +14,6 @@ const W_PER_QUANTUM = 36;
 
 export const MACHINE_STATES = { off: 0, running: 1, idle: 2, setUp: 3, fault: 4 } as const;
 export type MachineState = keyof typeof MACHINE_STATES;
-const STATE_NAMES: readonly MachineState[] = ["off", "running", "idle", "setUp", "fault"];
 
 /** Shortest and longest stay in a state, in seconds. */
 const DWELL_S: Readonly<Record<MachineState, readonly [number, number]>> = {
@@ -123,11 +122,36 @@ function countPiece(production: Production, profile: MachineProfile, draw: numbe
   if (passes) production.passed += 1;
 }
 
+/** What changes from one slot to the next, beside the dwell itself. */
+type Slot = {
+  readonly powerW: number;
+  readonly reactiveVar: number;
+  readonly progressPerTick: number;
+  readonly warmingMilliC: number;
+};
+
+/** The second to come, from one draw: its four bytes vary power, reactive power, pace and temperature. */
+function drawSlot(profile: MachineProfile, state: MachineState, temperatureMilliC: number, draw: number): Slot {
+  const running = state === "running";
+  const spread = 1000 + between(draw & 0xff, -80, 80);
+  const quanta = Math.round((nominalW(profile, state) * spread) / (1000 * W_PER_QUANTUM));
+  const powerW = quanta * W_PER_QUANTUM;
+  const second = (draw >>> 8) & 0xff;
+  const targetMilliC = running ? profile.runningMilliC : profile.restMilliC;
+  return {
+    powerW,
+    // At rest the fixed capacitors over-compensate: reactive power turns negative, as it does in real plants.
+    reactiveVar: running ? Math.round((powerW * (350 + second)) / 1000) : -between(second, 700, 955),
+    progressPerTick: running ? profile.piecesPer1000S * between((draw >>> 16) & 0xff, 950, 1050) : 0,
+    warmingMilliC: Math.trunc((targetMilliC - temperatureMilliC) / 90) + between(draw >>> 24, -120, 120),
+  };
+}
+
 /** Creates the machine with the given index (0 to 2) at the start of its plant: running, and soon through its first piece. */
 export function createMachine(profile: MachineProfile, index: number, seed: number): Machine {
-  const drawSlot = createRandom(hash32(seed, 1));
-  const drawDwell = createRandom(hash32(seed, 2));
-  const drawPiece = createRandom(hash32(seed, 3));
+  const nextSlotDraw = createRandom(hash32(seed, 1));
+  const nextDwellDraw = createRandom(hash32(seed, 2));
+  const nextPieceDraw = createRandom(hash32(seed, 3));
   const production = initialProduction(profile, index, seed);
   const runningMs = Math.floor((production.total * 1_000_000) / profile.piecesPer1000S);
   const machine = {
@@ -142,32 +166,24 @@ export function createMachine(profile: MachineProfile, index: number, seed: numb
     msByState: { off: 0, running: 0, idle: 0, setUp: 0, fault: 0 },
     advance,
   };
-  let slotsLeft = between(drawDwell(), 240, 900);
-  let ticksLeftInSlot = TICKS_PER_SLOT;
+  let slotsLeft = between(nextDwellDraw(), 240, 900);
+  let ticksLeftInSlot = 0;
   let progress = 0;
   let progressPerTick = 0;
 
   function startSlot(): void {
     if (slotsLeft === 0) {
-      machine.state = chooseNext(machine.state, drawDwell());
+      machine.state = chooseNext(machine.state, nextDwellDraw());
       const [shortest, longest] = DWELL_S[machine.state];
-      slotsLeft = between(drawDwell(), shortest, longest);
+      slotsLeft = between(nextDwellDraw(), shortest, longest);
     }
     slotsLeft -= 1;
     ticksLeftInSlot = TICKS_PER_SLOT;
-    const draw = drawSlot();
-    const running = machine.state === "running";
-    const spread = 1000 + between(draw & 0xff, -80, 80);
-    const quanta = Math.round((nominalW(profile, machine.state) * spread) / (1000 * W_PER_QUANTUM));
-    machine.powerW = quanta * W_PER_QUANTUM;
-    // At rest the fixed capacitors over-compensate: reactive power turns negative, as it does in real plants.
-    machine.reactiveVar = running
-      ? Math.round((machine.powerW * (350 + ((draw >>> 8) & 0xff))) / 1000)
-      : -between((draw >>> 8) & 0xff, 700, 955);
-    progressPerTick = running ? profile.piecesPer1000S * between((draw >>> 16) & 0xff, 950, 1050) : 0;
-    const target = running ? profile.runningMilliC : profile.restMilliC;
-    const pull = Math.trunc((target - machine.temperatureMilliC) / 90);
-    machine.temperatureMilliC += pull + between(draw >>> 24, -120, 120);
+    const slot = drawSlot(profile, machine.state, machine.temperatureMilliC, nextSlotDraw());
+    machine.powerW = slot.powerW;
+    machine.reactiveVar = slot.reactiveVar;
+    machine.temperatureMilliC += slot.warmingMilliC;
+    progressPerTick = slot.progressPerTick;
   }
 
   function advance(ticks: number): void {
@@ -183,7 +199,7 @@ export function createMachine(profile: MachineProfile, index: number, seed: numb
       progress += progressPerTick * step;
       while (progress >= PROGRESS_PER_PIECE) {
         progress -= PROGRESS_PER_PIECE;
-        countPiece(production, profile, drawPiece());
+        countPiece(production, profile, nextPieceDraw());
       }
     }
   }
@@ -195,9 +211,4 @@ export function createMachine(profile: MachineProfile, index: number, seed: numb
 /** The register value of a state. */
 export function stateCode(state: MachineState): number {
   return MACHINE_STATES[state];
-}
-
-/** The state of a register value; undefined for anything but 0 to 4. */
-export function stateOfCode(code: number): MachineState | undefined {
-  return STATE_NAMES[code];
 }

@@ -4,7 +4,7 @@
  */
 import { type RawValue, rawValue } from "./codec.ts";
 import { createMachine, type Machine, stateCode, TICK_MS } from "./machine.ts";
-import { PROFILES, type ProfileName } from "./profiles.ts";
+import { PROFILE_NAMES, PROFILES, type ProfileName } from "./profiles.ts";
 import { between, hash32 } from "./random.ts";
 import type { DeviceName, Signal } from "./register-layout.ts";
 import { type Point, type RegisterMap, registerMapOf } from "./register-map.ts";
@@ -110,30 +110,54 @@ function meterReaders(
   };
 }
 
+type PlantReaders = {
+  readonly readers: ReadonlyMap<DeviceName, Partial<Record<Signal, Reader>>>;
+  readonly initialEnergy: ReadonlyMap<DeviceName, number>;
+};
+
+function createReaders(
+  energies: readonly number[],
+  machines: readonly Machine[],
+  grid: Partial<Record<Signal, Reader>>,
+): PlantReaders {
+  const incomingMilliWh = energies.reduce((a, b) => a + b, 0);
+  const initialEnergy = new Map<DeviceName, number>([["incoming-meter", incomingMilliWh]]);
+  const readers = new Map<DeviceName, Partial<Record<Signal, Reader>>>();
+  readers.set("incoming-meter", meterReaders(machines, incomingMilliWh, grid));
+  for (const [i, machine] of machines.entries()) {
+    const feeder = `feeder-${i + 1}` as DeviceName;
+    const feederMilliWh = energies[i] ?? 0;
+    initialEnergy.set(feeder, feederMilliWh);
+    readers.set(feeder, meterReaders([machine], feederMilliWh, grid));
+    readers.set(`machine-${i + 1}` as DeviceName, machineReaders(machine));
+  }
+  return { readers, initialEnergy };
+}
+
+function truthAgain({ profile, seed, startMs, resets }: Plant, timeMs: number): PlantTruth {
+  if (!(timeMs >= startMs)) throw new RangeError(`time ${timeMs} is before the plant's start ${startMs}`);
+  const again = createPlant({ profile, seed, startMs });
+  for (const reset of resets) {
+    if (reset.timeMs > timeMs) break;
+    again.advanceTo(reset.timeMs);
+    again.resetCounter(reset.point);
+  }
+  again.advanceTo(timeMs);
+  return again.truth();
+}
+
 /** Creates a plant at its start. Throws a TypeError or RangeError on an unknown profile, seed or time. */
 export function createPlant({ profile, seed, startMs }: PlantOptions): Plant {
   const map = registerMapOf(profile);
   if (!Number.isSafeInteger(seed)) throw new RangeError(`seed must be an integer, found ${seed}`);
   if (!Number.isSafeInteger(startMs)) throw new RangeError(`startMs must be an integer of ms, found ${startMs}`);
-  const plantSeed = hash32(seed, map.profile.length * 31 + map.profile.charCodeAt(0) * 7 + map.profile.charCodeAt(7));
-  const machines = PROFILES[profile].machines.map((machine, i) => createMachine(machine, i, hash32(plantSeed, i + 1)));
-  const energies = initialEnergies(profile, plantSeed);
   let ticks = 0;
-
-  const initialEnergy = new Map<DeviceName, number>([["incoming-meter", energies.reduce((a, b) => a + b, 0)]]);
-  const readers = new Map<DeviceName, Partial<Record<Signal, Reader>>>();
+  const plantSeed = hash32(seed, PROFILE_NAMES.indexOf(profile) + 1);
+  const machines = PROFILES[profile].machines.map((machine, i) => createMachine(machine, i, hash32(plantSeed, i + 1)));
   const grid = gridReaders(plantSeed, () => Math.floor((ticks * TICK_MS) / SLOT_MS));
-  for (const [i, machine] of machines.entries()) {
-    const feeder = `feeder-${i + 1}` as DeviceName;
-    initialEnergy.set(feeder, energies[i] ?? 0);
-    readers.set(feeder, meterReaders([machine], energies[i] ?? 0, grid));
-    readers.set(`machine-${i + 1}` as DeviceName, machineReaders(machine));
-  }
-  readers.set("incoming-meter", meterReaders(machines, initialEnergy.get("incoming-meter") ?? 0, grid));
-
+  const { readers, initialEnergy } = createReaders(initialEnergies(profile, plantSeed), machines, grid);
   const resets: CounterReset[] = [];
   const resetOffsets = new Map<string, number>();
-
   const plant: Plant = {
     profile,
     seed,
@@ -169,17 +193,7 @@ export function createPlant({ profile, seed, startMs }: PlantOptions): Plant {
     },
     initialEnergyMilliWh: (device) => initialEnergy.get(device) ?? 0,
     truth: () => describeTruth(plant),
-    truthAt(timeMs) {
-      if (!(timeMs >= startMs)) throw new RangeError(`time ${timeMs} is before the plant's start ${startMs}`);
-      const again = createPlant({ profile, seed, startMs });
-      for (const reset of resets) {
-        if (reset.timeMs > timeMs) break;
-        again.advanceTo(reset.timeMs);
-        again.resetCounter(reset.point);
-      }
-      again.advanceTo(timeMs);
-      return describeTruth(again);
-    },
+    truthAt: (timeMs) => truthAgain(plant, timeMs),
   };
   return plant;
 }
