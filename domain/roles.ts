@@ -20,7 +20,7 @@ export const roles = {
   "inspection.passed": { kind: "counter", unit: "pcs", zh: "首检合格数", en: "Parts passed at first inspection" },
   "machine.state": { kind: "state", unit: "1", zh: "设备状态", en: "Machine state" },
   "power.active": { kind: "gauge", unit: "kW", zh: "有功功率", en: "Active power" },
-  temperature: { kind: "gauge", unit: "Cel", zh: "温度", en: "Temperature" },
+  temperature: { kind: "gauge", unit: "°C", zh: "温度", en: "Temperature" },
 } as const satisfies Record<string, RoleDefinition>;
 
 export type Role = keyof typeof roles;

@@ -32,7 +32,7 @@ export type CommitEntry = { group: string; node: string; epoch: string; ranges: 
 export type WriteBatch = { samples: readonly SampleRow[]; commits: readonly CommitEntry[] };
 
 export type WriteOutcome = {
-  /** Number of this transaction; grows by one with each. */
+  /** Number of this transaction; grows by one with each. A batch that leaves nothing to store makes none: then it is the last one's. */
   tx: number;
   /** Samples stored by it. */
   written: number;
@@ -58,6 +58,9 @@ export type LeafRow = {
 /** A device's connection in a minute. `device` is `factory/gateway/device`. */
 export type ConnectionRow = { device: string; minuteMs: number; onlineMs: number };
 
+/** Whose online time is asked for: a device, the series that count for it, and how long a sample of them keeps it online. */
+export type OnlineQuery = { device: string; series: readonly SeriesId[]; windowMs: number };
+
 export type ResultQuery = {
   indicator?: string;
   level: Level;
@@ -76,7 +79,11 @@ export type Telemetry = {
   /** Numbers of the series, made where new; a changed definition replaces the stored one. In the order given. */
   readonly ensureSeries: (wanted: readonly (SeriesKey & { definition: MetricDefinition })[]) => Promise<SeriesId[]>;
   readonly series: () => Promise<Series[]>;
-  /** Stores a batch and its commit ranges in one transaction; resolves only when it survives a kill of the process. */
+  /**
+   * Stores a batch and its commit ranges in one transaction; resolves only when it survives a kill of the process.
+   * @throws JilianError VALUE_MISFIT for NaN, an infinity, an integer beyond 64 bits or a time that is not whole milliseconds since 1970,
+   * SERIES_UNKNOWN, COMMIT_RANGE_INVALID: the batch is at fault; anything else: the store is. Nothing of a failed batch is stored
+   */
   readonly write: (batch: WriteBatch) => Promise<WriteOutcome>;
   /** Every committed range, merged, per gateway and epoch. */
   readonly committed: () => Promise<CommitEntry[]>;
@@ -94,16 +101,11 @@ export type Telemetry = {
   /** What transactions in (afterTx, upToTx] changed. */
   readonly changedMinutes: (afterTx: number, upToTx: number) => Promise<ChangedMinute[]>;
   /**
-   * Milliseconds per minute in which a device was online: some sample of good quality of the given series was younger than `windowMs`.
-   * One row for each whole minute in [fromMs, toMs), zeros included.
+   * Milliseconds per minute in which each device was online: some sample of good quality of its series was younger than its window.
+   * One row for each device and each whole minute in [fromMs, toMs), zeros included, by device as asked and minute. Many devices in one
+   * call, because they share one scan. fromMs and toMs are whole minutes.
    */
-  readonly onlineMs: (
-    device: string,
-    series: readonly SeriesId[],
-    fromMs: number,
-    toMs: number,
-    windowMs: number,
-  ) => Promise<ConnectionRow[]>;
+  readonly onlineMs: (devices: readonly OnlineQuery[], fromMs: number, toMs: number) => Promise<ConnectionRow[]>;
   /** Writes leaves; the newest of a (series, minute) counts. */
   readonly writeLeaves: (leaves: readonly LeafRow[], connections: readonly ConnectionRow[]) => Promise<void>;
   /** Leaves of the series in [fromMs, toMs), by series and minute, each once; minutes without a leaf are absent. */
@@ -116,5 +118,6 @@ export type Telemetry = {
   readonly readMinuteResults: (query: ResultQuery) => Promise<Result[]>;
   /** A port for another worker thread of this process, to be transferred and given to `connectTelemetry`. */
   readonly port: () => Promise<MessagePort>;
+  /** Ends the store; calls that have not begun are rejected (STORE_CLOSED) and did nothing. Over a port: ends this use of it only. */
   readonly close: () => Promise<void>;
 };

@@ -1,0 +1,136 @@
+import type { Socket } from "node:net";
+import { messageOf } from "@jilian/domain/errors.ts";
+import type { Ledger, Principal } from "@jilian/store/ledger.ts";
+import type { AedesOptions, AuthenticateError, Client, ConnectPacket } from "aedes";
+import type { Logger } from "pino";
+import { mayConnect, mayPublish, maySubscribe, type Refusal } from "./access.ts";
+import type { BrokerConfig } from "./config.ts";
+import { failureBudget } from "./limits.ts";
+
+/** Something that needs a person's eye; fits `ledger.noteFinding`. */
+export type BrokerFault = { code: string; subject: string; detail: string };
+
+/** Counts, logs and reports one refusal. */
+export type Note = (
+  counter: "refusedConnects" | "refusedPublishes" | "refusedSubscribes",
+  refusal: Refusal,
+  who: { subject: string; address: string; detail?: string },
+) => void;
+
+type Hooks = Required<Pick<AedesOptions, "preConnect" | "authenticate" | "authorizePublish" | "authorizeSubscribe">>;
+
+/** The part of Aedes' hooks that decides who comes in and what passes. */
+export type Gate = { readonly hooks: Hooks; readonly principalOf: (client: Client) => Principal | undefined };
+
+/** CONNACK return codes (MQTT 3.1.1, table 3.1). */
+const returnCodes: Readonly<Record<string, number>> = {
+  BROKER_CLIENT_ID: 2,
+  BROKER_TOO_MANY_FAILURES: 3,
+  BROKER_LEDGER_FAILED: 3,
+  BROKER_BAD_CREDENTIALS: 4,
+};
+const notAuthorized = 5;
+
+function refused({ code, reason }: Refusal): AuthenticateError {
+  return Object.assign(new Error(`${code}: ${reason}`), { code, returnCode: returnCodes[code] ?? notAuthorized });
+}
+
+export function addressOf(client: Client): string {
+  return (client.conn as Socket).remoteAddress ?? "unknown";
+}
+
+export function createGate(
+  config: BrokerConfig,
+  deps: { ledger: Pick<Ledger, "authenticate">; log: Logger; note: Note },
+): Gate {
+  const { ledger, log, note } = deps;
+  const connects = new WeakMap<Client, ConnectPacket>();
+  const principals = new WeakMap<Client, Principal>();
+  const budget = failureBudget();
+
+  /** Who it is, or why not. A user name with a slash is a gateway's. */
+  function identify(address: string, name: string, password: string): Principal | Refusal {
+    if (!budget.mayTry(address)) {
+      return {
+        code: "BROKER_TOO_MANY_FAILURES",
+        reason: "too many failed log-ins from this address; wait some seconds",
+      };
+    }
+    try {
+      const principal = ledger.authenticate(name.includes("/") ? "gateway" : "host", name, password);
+      if (principal) return principal;
+    } catch (err) {
+      log.error({ err, code: "BROKER_LEDGER_FAILED" }, `cannot check credentials: ${messageOf(err)}`);
+      return { code: "BROKER_LEDGER_FAILED", reason: "credentials cannot be checked now" };
+    }
+    budget.failed(address);
+    return { code: "BROKER_BAD_CREDENTIALS", reason: "wrong user name or password" };
+  }
+
+  function admit(client: Client, name: string, password: string): Principal | Refusal {
+    const found = identify(addressOf(client), name, password);
+    if ("code" in found) return found;
+    const { clientId, clean = false, keepalive = 0, will } = connects.get(client) as ConnectPacket;
+    const willFlags = will && { topic: will.topic, qos: will.qos ?? 0, retain: will.retain ?? false };
+    const connect = { clientId, clean, keepaliveS: keepalive, will: willFlags };
+    return mayConnect(found, connect, config.keepaliveMaxMs) ?? found;
+  }
+
+  function checkPublish(client: Client, topic: string, packet: Parameters<Hooks["authorizePublish"]>[1]) {
+    const principal = principals.get(client);
+    if (!principal) return { code: "BROKER_PUBLISH_REFUSED", reason: "no session" };
+    if (packet.payload.length > config.maxPayloadBytes) {
+      return { code: "BROKER_PAYLOAD_TOO_LARGE", reason: `more than ${config.maxPayloadBytes} bytes` };
+    }
+    return mayPublish(principal, topic, packet);
+  }
+
+  const hooks: Hooks = {
+    preConnect: (client, packet, done) => {
+      connects.set(client, packet);
+      done(null, true);
+    },
+    authenticate: (client, name = "", password, done) => {
+      const found = admit(client, name, password?.toString() ?? "");
+      if ("code" in found) {
+        const address = addressOf(client);
+        // Names that nobody proved to own are no subjects: a scanner would fill the list of findings.
+        const subject = found.code === "BROKER_BAD_CREDENTIALS" ? address : name.slice(0, 130);
+        note("refusedConnects", found, { subject, address, detail: `user "${name.slice(0, 130)}"` });
+        done(refused(found), null);
+        return;
+      }
+      principals.set(client, found);
+      done(null, true);
+    },
+    authorizePublish: (client, packet, done) => {
+      if (!client) {
+        done(new Error("BROKER_PUBLISH_REFUSED: no client"));
+        return;
+      }
+      const found = checkPublish(client, packet.topic, packet);
+      if (!found) {
+        done(null);
+        return;
+      }
+      // Aedes ends the connection on this error; MQTT 3.1.1 knows no other answer to a PUBLISH that is not allowed (3.3.5).
+      note("refusedPublishes", found, { subject: client.id, address: addressOf(client), detail: packet.topic });
+      done(refused(found));
+    },
+    authorizeSubscribe: (client, subscription, done) => {
+      const principal = principals.get(client);
+      const found = principal
+        ? maySubscribe(principal, subscription.topic)
+        : { code: "BROKER_SUBSCRIBE_REFUSED", reason: "no session" };
+      if (found) {
+        note("refusedSubscribes", found, {
+          subject: client.id,
+          address: addressOf(client),
+          detail: subscription.topic,
+        });
+      }
+      done(null, found ? null : subscription);
+    },
+  };
+  return { hooks, principalOf: (client) => principals.get(client) };
+}

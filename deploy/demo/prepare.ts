@@ -1,0 +1,111 @@
+import { randomBytes } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { join } from "node:path";
+import { JilianError } from "@jilian/domain/errors.ts";
+import { openLedger } from "@jilian/store/sqlite/ledger.ts";
+import type { Logger } from "pino";
+import { parseDocument } from "yaml";
+import { demoPlants } from "./make-gateways.ts";
+
+const markerFile = ".jilian-demo";
+
+export type DemoPorts = { modbus: readonly number[]; broker: number; api: number };
+
+export type Demo = {
+  platformFile: string;
+  gatewayFiles: { gateway: string; file: string }[];
+  /** A key of the open data interface, made anew. */
+  apiKey: string;
+};
+
+/** A port that is free now: the preferred one if it is, else any. */
+export function freePort(preferred = 0): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once("error", (error) => (preferred === 0 ? reject(error) : resolve(freePort())));
+    server.listen(preferred, "127.0.0.1", () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === "object" && address ? address.port : 0));
+    });
+  });
+}
+
+/** Neighbouring ports that are free now, from 15020 upward: simulated plants take them in a row. */
+export async function freePorts(count: number): Promise<number[]> {
+  for (let first = 15020; first < 25000; first += 10) {
+    const wanted = Array.from({ length: count }, (_, i) => first + i);
+    const found = await Promise.all(wanted.map((port) => freePort(port)));
+    if (found.every((port, i) => port === wanted[i])) return wanted;
+  }
+  throw new JilianError("no free ports from 15020 to 25000", {
+    code: "NO_FREE_PORTS",
+    action: "find ports for the simulated plants",
+    remedy: "end other programs that listen there",
+  });
+}
+
+/**
+ * Makes the folder of a demonstration anew. Only a folder that such a call made before is emptied.
+ * @throws JilianError DEMO_FOLDER_IN_USE when the folder holds anything else
+ */
+export function freshFolder(dir: string): void {
+  if (existsSync(dir) && !existsSync(join(dir, markerFile))) {
+    throw new JilianError(`${dir} exists and is not a demonstration's folder`, {
+      code: "DEMO_FOLDER_IN_USE",
+      action: "make the folder of the demonstration",
+      remedy: "move it away, or name another with JILIAN_DATA",
+      address: dir,
+    });
+  }
+  rmSync(dir, { recursive: true, force: true });
+  mkdirSync(dir, { recursive: true });
+  writeFileSync(join(dir, markerFile), "made by npm start; emptied at the next start\n");
+}
+
+function template(name: string): ReturnType<typeof parseDocument> {
+  return parseDocument(readFileSync(new URL(`./${name}`, import.meta.url), "utf8"));
+}
+
+function secretFile(path: string): string {
+  const secret = randomBytes(24).toString("base64url");
+  writeFileSync(path, `${secret}\n`, { mode: 0o600 });
+  return secret;
+}
+
+/**
+ * Writes the whole demonstration into a fresh folder: the committed examples with the given ports, passwords of its own, credentials in
+ * the ledger.
+ * @param separateBroker ingest reaches the broker over MQTT, as on machines of their own
+ */
+export function prepareDemo(setting: { dir: string; ports: DemoPorts; separateBroker?: boolean; log: Logger }): Demo {
+  const { dir, ports, log } = setting;
+  freshFolder(dir);
+  const ledger = openLedger({ path: join(dir, "ledger.sqlite"), log });
+  writeFileSync(join(dir, "cluster.yaml"), String(template("cluster.yaml")));
+  const platform = template("platform.yaml");
+  platform.setIn(["broker", "port"], ports.broker);
+  platform.setIn(["api", "port"], ports.api);
+  if (setting.separateBroker) {
+    ledger.setCredential({ kind: "host", name: "ingest" }, secretFile(join(dir, "ingest.password")));
+    const remote = { host: "127.0.0.1", port: ports.broker, username: "ingest", passwordFile: "ingest.password" };
+    platform.set("remoteBroker", platform.createNode(remote));
+  }
+  const platformFile = join(dir, "platform.yaml");
+  writeFileSync(platformFile, String(platform));
+  const gatewayFiles = demoPlants.map(({ factory, gateway }, i) => {
+    const secret = secretFile(join(dir, `${gateway}.password`));
+    ledger.setCredential({ kind: "gateway", name: `${factory}/${gateway}`, group: factory, node: gateway }, secret);
+    const config = template(`gateways/${gateway}.yaml`);
+    config.setIn(["broker", "port"], ports.broker);
+    const devices = config.get("devices") as { items: { set: (key: string, value: unknown) => void }[] };
+    for (const device of devices.items) device.set("port", ports.modbus[i]);
+    const file = join(dir, `${gateway}.yaml`);
+    writeFileSync(file, String(config));
+    return { gateway, file };
+  });
+  const apiSecret = randomBytes(24).toString("base64url");
+  ledger.setCredential({ kind: "api", name: "dev" }, apiSecret);
+  ledger.close();
+  return { platformFile, gatewayFiles, apiKey: `dev.${apiSecret}` };
+}

@@ -1,0 +1,92 @@
+#!/usr/bin/env node
+/**
+ * `npm start`: the whole product on one machine. Three simulated plants, three gateways as processes of their own, one platform process
+ * on the embedded stores; no server, no root.
+ */
+import { resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { codeOf, messageOf } from "@jilian/domain/errors.ts";
+import { pino } from "pino";
+import { demoPlants } from "./demo/make-gateways.ts";
+import { freePort, freePorts, prepareDemo } from "./demo/prepare.ts";
+import { type Program, type Running, startProgram } from "./processes.ts";
+import { readableLine } from "./readable-log.ts";
+
+const restartMs = 1000;
+const root = resolve(fileURLToPath(import.meta.url), "../..");
+const dataDir = resolve(process.env.JILIAN_DATA ?? resolve(root, "data/demo"));
+const say = (text: string) => process.stdout.write(`${text}\n`);
+
+const running = new Map<string, Running>();
+let ending = false;
+
+/** Starts a program and starts it again when it ends by itself: a killed part of the demonstration comes back. */
+function keepRunning(program: Program, quiet = false): Running {
+  const handle = startProgram(program, (line) => {
+    if (!quiet) say(readableLine(program.name, line));
+  });
+  running.set(program.name, handle);
+  handle.ended.then((how) => {
+    if (ending) return;
+    say(readableLine(program.name, `ended (${how}); starting it again in ${restartMs / 1000} s`));
+    setTimeout(() => {
+      if (!ending) keepRunning(program, quiet);
+    }, restartMs);
+  });
+  return handle;
+}
+
+async function endAll(): Promise<void> {
+  if (ending) return;
+  ending = true;
+  const platform = running.get("platform");
+  const others = [...running.values()].filter((handle) => handle !== platform);
+  // Gateways first: what they have sent is stored and committed before the platform goes.
+  await Promise.all(others.map((handle) => handle.stop(1200)));
+  await platform?.stop(1500);
+}
+
+async function main(): Promise<void> {
+  const startedMs = Date.now();
+  const modbus = await freePorts(demoPlants.length);
+  const [broker, api] = await Promise.all([freePort(1883), freePort(8080)]);
+  // The same origin at every start: plants that are started again go on where they would be, their counters do not jump.
+  const time = ["--origin-ms", String(startedMs), "--started-real-ms", String(startedMs)];
+  const plants = ["--plants", String(demoPlants.length), "--base-port", String(modbus[0]), ...time];
+  const simulators = keepRunning(
+    { name: "simulators", args: [resolve(root, "simulators/simulate.ts"), ...plants] },
+    true,
+  );
+  const log = pino({ level: "warn" }, pino.destination(2));
+  const demo = prepareDemo({ dir: dataDir, ports: { modbus, broker, api }, log });
+  const platform = keepRunning({
+    name: "platform",
+    args: [resolve(root, "deploy/jilian.ts"), "run", "--config", demo.platformFile],
+  });
+  await Promise.all([simulators.ready, platform.ready]);
+  for (const { gateway, file } of demo.gatewayFiles) {
+    keepRunning({ name: gateway, args: [resolve(root, "gateway/main.ts"), "run", "--config", file] });
+  }
+  const url = `http://localhost:${api}`;
+  say(`
+  Jilian (集联) is running: 3 simulated plants, 3 gateways, 1 platform.   模拟数据 / simulated data
+
+    Wall page         ${url}
+    Open interface    curl -H 'Authorization: Bearer ${demo.apiKey}' '${url}/open/v1/metrics/latest'
+    Data folder       ${dataDir} (made anew at each start)
+
+  Ctrl-C ends everything. Try: kill -9 ${running.get("gw-casting")?.pid() ?? ""} (a gateway) and watch it come back.
+`);
+}
+
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  process.on(signal, () => {
+    if (!ending) say("\n  Ending: gateways, platform, simulated plants ...");
+    endAll().then(() => process.exit(0));
+  });
+}
+main().catch(async (error: unknown) => {
+  process.stderr.write(`could not start: ${codeOf(error)} ${messageOf(error)}\n`);
+  await endAll();
+  process.exit(1);
+});

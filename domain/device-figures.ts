@@ -1,0 +1,89 @@
+import { formatScaled } from "./decimal.ts";
+import { type CounterLeaf, emptyLeaf, estimatedOf, mergeLeaves } from "./leaf.ts";
+import { minuteMs, type Period, periodLengthMs, watermarkMs } from "./periods.ts";
+import { type Result, share } from "./result.ts";
+import { defaultScale, type Role, roles, scaleOfUnit } from "./roles.ts";
+
+/** Version of the definition below, named by every figure of a device. */
+export const deviceFigureVersion = 1;
+
+/** A leaf with the minute it belongs to. */
+export type MinuteLeaf = { readonly minuteMs: number; readonly leaf: CounterLeaf };
+
+/** What a figure of a device is computed from. */
+export type DeviceFigureInput = {
+  /** The counter role, which is also the indicator's id: `energy.import`, `production.total`. */
+  role: Role;
+  /** `factory/gateway/device`. */
+  entity: string;
+  period: Period;
+  /** Start of the period, UTC ms. */
+  startMs: number;
+  /** Per series of this role (one, or one per carrier or product) its leaves, by minute; those outside the period are left out. */
+  series: readonly (readonly MinuteLeaf[])[];
+  asOfMs: number;
+  inputWatermark: number;
+  registryVersion: string;
+  simulated: boolean;
+};
+
+/** Merges leaves of one series, earliest first. A minute without a leaf breaks a gap's continuity and adds nothing. */
+function mergeMinutes(leaves: readonly MinuteLeaf[]): CounterLeaf {
+  let merged: CounterLeaf | undefined;
+  let nextMs = 0;
+  for (const { minuteMs: at, leaf } of leaves) {
+    if (merged && at !== nextMs) merged = mergeLeaves(merged, emptyLeaf);
+    merged = merged ? mergeLeaves(merged, leaf) : leaf;
+    nextMs = at + minuteMs;
+  }
+  return merged ?? emptyLeaf;
+}
+
+/** True when a leaf tells an increase, even one of 0: from readings inside, readings around it, or interpolation over a gap. */
+function tells(leaf: CounterLeaf): boolean {
+  return leaf.samples > 0 || leaf.coveredMs > 0 || leaf.inGap;
+}
+
+/**
+ * The figure of one device, counter role and period, from its leaves. Pure: equal leaves give equal digits. It is made on reading and
+ * not kept (CONTRACTS 4), hence revision 0: late data changes the leaves and with them the figure.
+ *
+ * Completeness is the part of the elapsed period that readings cover, over all series of the role; the value is null (`no_data`) when no
+ * leaf tells an increase, and null (`not_due`) before the period begins.
+ */
+export function deviceFigure(input: DeviceFigureInput): Result {
+  const { role, entity, period, startMs, asOfMs } = input;
+  const endMs = startMs + periodLengthMs(period);
+  const inside = input.series.map((leaves) => leaves.filter((l) => l.minuteMs >= startMs && l.minuteMs < endMs));
+  const merged = inside.map(mergeMinutes);
+  const amount = merged.reduce((sum, leaf) => sum + leaf.amount, 0n);
+  const estimated = merged.reduce((sum, leaf) => sum + estimatedOf(leaf), 0n);
+  const coveredMs = merged.reduce((sum, leaf) => sum + leaf.coveredMs, 0);
+  const elapsedMs = (Math.min(endMs, asOfMs) - startMs) * Math.max(1, merged.length);
+  const due = elapsedMs > 0;
+  const known = due && inside.some((leaves) => leaves.some((l) => tells(l.leaf)));
+  const { unit } = roles[role];
+  return {
+    indicator: role,
+    level: "device",
+    entity,
+    period,
+    startMs,
+    endMs,
+    value: known ? formatScaled(amount, scaleOfUnit[unit] ?? defaultScale) : null,
+    reason: known ? null : due ? "no_data" : "not_due",
+    unit,
+    // A source clock that runs ahead can cover more than has elapsed.
+    completeness: due ? share(BigInt(Math.min(coveredMs, elapsedMs)), BigInt(elapsedMs)) : null,
+    estimatedShare: known ? share(estimated, amount) : null,
+    lowerBound: merged.some((leaf) => leaf.resets > 0),
+    status: asOfMs >= endMs + watermarkMs ? "final" : "provisional",
+    revision: 0,
+    definitionVersion: deviceFigureVersion,
+    factorTable: null,
+    registryVersion: input.registryVersion,
+    inputWatermark: input.inputWatermark,
+    asOfMs,
+    simulated: input.simulated,
+  };
+}

@@ -1,0 +1,80 @@
+import { messageOf } from "@jilian/domain/errors.ts";
+import { allNodesFilter, stateTopic } from "@jilian/domain/topics.ts";
+import { connect } from "mqtt";
+import type { Logger } from "pino";
+
+/** The way to and from the nodes: the broker of this process, or an MQTT connection to one elsewhere. */
+export type SparkplugBus = {
+  /** Hands every message of every node to the handler, in order, synchronously. Returns its removal. */
+  readonly onMessage: (handler: (topic: string, payload: Uint8Array) => void) => () => void;
+  readonly publish: (topic: string, payload: Uint8Array, options: { qos: 0 | 1; retain: boolean }) => Promise<void>;
+};
+
+/** What STATE says (Sparkplug 3.0, 6.4.27). */
+export function statePayload(online: boolean, timestampMs: number): Uint8Array {
+  return new TextEncoder().encode(JSON.stringify({ online, timestamp: timestampMs }));
+}
+
+export type MqttBusConfig = { host: string; port: number; username: string; password: string; hostId: string };
+
+const reconnectMs = 500;
+
+/**
+ * Attaches to a broker as a Sparkplug host application: clean session, will on the STATE topic, QoS 1 (Sparkplug 3.0, 5.6). It connects
+ * and reconnects by itself for ever; what nodes publish meanwhile is not lost, because it is not committed and comes again.
+ */
+export function connectBus(
+  config: MqttBusConfig,
+  nowMs: () => number,
+  log: Logger,
+): SparkplugBus & { close: () => Promise<void> } {
+  const handlers = new Set<(topic: string, payload: Uint8Array) => void>();
+  const state = stateTopic(config.hostId);
+  const bornMs = nowMs();
+  const offline = Buffer.from(statePayload(false, bornMs));
+  const address = `mqtt://${config.host}:${config.port}`;
+  const client = connect(address, {
+    username: config.username,
+    password: config.password,
+    clientId: `${config.username}-${config.hostId}`,
+    clean: true,
+    keepalive: 30,
+    reconnectPeriod: reconnectMs,
+    connectTimeout: 5000,
+    queueQoSZero: false,
+    resubscribe: false,
+    will: { topic: state, payload: offline, qos: 1, retain: true },
+  });
+  client.on("message", (topic, payload) => {
+    for (const handler of handlers) handler(topic, payload);
+  });
+  client.on("error", (error) => {
+    const remedy = "start the broker; check host, port, user name and password of the host application";
+    log.warn(
+      { code: "HOST_CONNECT", address, err: messageOf(error), remedy },
+      "ingest has no connection to the broker",
+    );
+  });
+  client.on("connect", async () => {
+    try {
+      await client.subscribeAsync(allNodesFilter, { qos: 1 });
+      await client.publishAsync(state, Buffer.from(statePayload(true, bornMs)), { qos: 1, retain: true });
+      log.info({ address }, "ingest is connected to the broker");
+    } catch (error) {
+      log.warn({ code: "HOST_ANNOUNCE", address, err: messageOf(error) }, "lost the broker while subscribing");
+    }
+  });
+  return {
+    onMessage: (handler) => {
+      handlers.add(handler);
+      return () => handlers.delete(handler);
+    },
+    publish: async (topic, payload, options) => {
+      if (client.connected) await client.publishAsync(topic, Buffer.from(payload), options);
+    },
+    close: async () => {
+      if (client.connected) await client.publishAsync(state, offline, { qos: 1, retain: true }).catch(() => undefined);
+      await client.endAsync(true);
+    },
+  };
+}

@@ -1,0 +1,46 @@
+import { watermarkMs } from "@jilian/domain/periods.ts";
+import { levels, type Result, resultId, sameFigure } from "@jilian/domain/result.ts";
+import type { Ledger } from "@jilian/store/ledger.ts";
+import type { Telemetry } from "@jilian/store/telemetry.ts";
+
+/**
+ * Sets status and revision of a figure beside what was published before: provisional until the watermark, then final, then revised(n)
+ * when late data changed it (CONTRACTS 4). @returns undefined when nothing is new
+ */
+export function nextRevision(result: Result, before: Result | undefined, nowMs: number): Result | undefined {
+  const wasFinal = before !== undefined && before.status !== "provisional";
+  if (!wasFinal && nowMs < result.endMs + watermarkMs) {
+    return before && sameFigure(before, result) ? undefined : result;
+  }
+  if (!wasFinal) return { ...result, status: "final" };
+  if (sameFigure(before, result)) return undefined;
+  return { ...result, status: "revised", revision: before.revision + 1 };
+}
+
+/** Publishes results of hours and days in the ledger, as one transaction. @returns those that were new */
+export function publishToLedger(ledger: Ledger, results: readonly Result[], nowMs: number): Result[] {
+  return ledger.transaction(() => {
+    const fresh = results.flatMap((result) => nextRevision(result, ledger.readResult(result), nowMs) ?? []);
+    if (fresh.length > 0) ledger.writeResults(fresh);
+    return fresh;
+  });
+}
+
+/** Publishes results of ended minutes in the telemetry store. @returns those that were new */
+export async function publishMinutes(
+  telemetry: Telemetry,
+  results: readonly Result[],
+  nowMs: number,
+): Promise<Result[]> {
+  if (results.length === 0) return [];
+  const fromMs = Math.min(...results.map((r) => r.startMs));
+  const toMs = Math.max(...results.map((r) => r.endMs));
+  const before = new Map<string, Result>();
+  for (const level of levels.filter((l) => l !== "device")) {
+    const query = { level, period: "minute" as const, fromMs, toMs, limit: Number.MAX_SAFE_INTEGER };
+    for (const result of await telemetry.readMinuteResults(query)) before.set(resultId(result), result);
+  }
+  const fresh = results.flatMap((result) => nextRevision(result, before.get(resultId(result)), nowMs) ?? []);
+  if (fresh.length > 0) await telemetry.writeMinuteResults(fresh);
+  return fresh;
+}

@@ -1,0 +1,145 @@
+import type { Clock } from "@jilian/domain/clock.ts";
+import { getOrMake } from "@jilian/domain/get-or-make.ts";
+import { deviceKey } from "@jilian/domain/identity.ts";
+import { qualityOf } from "@jilian/domain/quality.ts";
+import { parseDeviceMetric } from "@jilian/domain/sample.ts";
+import type { Ledger } from "@jilian/store/ledger.ts";
+import { deviceWindowMs, type LiveDevice, type LiveNode, type LiveState } from "@jilian/store/live.ts";
+import type { Registry } from "@jilian/store/registry.ts";
+import type { Series, StoredRow } from "@jilian/store/telemetry.ts";
+import type { QueuedSample } from "./queue.ts";
+import type { NodeSession } from "./sessions.ts";
+
+/** Keeps the live state true to what nodes say: births, deaths, newest values. */
+export type LiveWriter = {
+  readonly state: LiveState;
+  readonly nodeBorn: (session: NodeSession) => void;
+  readonly nodeDied: (session: NodeSession) => void;
+  readonly deviceBorn: (session: NodeSession, device: string) => void;
+  readonly deviceDied: (session: NodeSession, device: string) => void;
+  /** A sample as received. Historical ones never become the current value unless nothing newer is known. */
+  readonly sample: (sample: QueuedSample, historical: boolean) => void;
+  /** Fills the state from the store: newest samples survive a restart, births do not. */
+  readonly seed: (series: readonly Series[], latest: readonly StoredRow[]) => void;
+};
+
+export function liveWriter(state: LiveState, parts: { ledger: Ledger; registry: Registry; clock: Clock }): LiveWriter {
+  const { ledger, registry, clock } = parts;
+
+  function nodeOf(group: string, node: string): LiveNode {
+    return getOrMake(state.nodes, `${group}/${node}`, () => ({
+      group,
+      node,
+      alive: false,
+      sinceMs: 0,
+      metrics: new Map(),
+      devices: new Map(),
+    }));
+  }
+
+  function deviceOf(group: string, node: string, device: string): LiveDevice {
+    const windowMs = deviceWindowMs([]);
+    return getOrMake(state.devices, deviceKey(group, node, device), () => ({
+      group,
+      node,
+      device,
+      born: false,
+      bornMs: 0,
+      lastGoodMs: 0,
+      windowMs,
+    }));
+  }
+
+  /** Simulated data counts only in pilots marked demo (CONTRACTS 6): elsewhere such a device is listed as unregistered would be. */
+  function noteFirstBirth(session: NodeSession, device: string): void {
+    const place = { group: session.group, node: session.node, device };
+    const key = deviceKey(session.group, session.node, device);
+    const simulated = [...(session.names.get(device)?.values() ?? [])].some((m) => m.definition.simulated);
+    if (!registry.devices.has(key)) {
+      ledger.noteUnregistered(place, clock.now());
+    } else if (simulated && !registry.demo) {
+      const detail =
+        "a simulator answers for this device; its data does not count, because the pilot is not marked demo";
+      ledger.noteFinding({ code: "SIMULATED_IN_REAL_PILOT", subject: key, detail }, clock.now());
+    } else {
+      ledger.noteBirth({ ...place, firstBirthMs: clock.now() });
+    }
+  }
+
+  function takeNodeMetric(sample: QueuedSample): void {
+    const { group, node, metric } = sample.metric.key;
+    const live = nodeOf(group, node);
+    const ofDevice = parseDeviceMetric(metric);
+    if (!ofDevice) {
+      live.metrics.set(metric, sample.value);
+      return;
+    }
+    const known = live.devices.get(ofDevice.device) ?? { connected: false, reason: "" };
+    if (ofDevice.field === "Connected") known.connected = sample.value === true;
+    else known.reason = String(sample.value ?? "");
+    live.devices.set(ofDevice.device, known);
+  }
+
+  return {
+    state,
+    nodeBorn: (session) => {
+      const node = nodeOf(session.group, session.node);
+      Object.assign(node, { alive: true, sinceMs: clock.now() });
+      node.devices.clear();
+      for (const device of state.devices.values())
+        if (device.group === session.group && device.node === session.node) device.born = false;
+    },
+    nodeDied: (session) => {
+      Object.assign(nodeOf(session.group, session.node), { alive: false, sinceMs: clock.now() });
+      for (const device of state.devices.values())
+        if (device.group === session.group && device.node === session.node) device.born = false;
+    },
+    deviceBorn: (session, device) => {
+      const heartbeats = [...(session.names.get(device)?.values() ?? [])].map((m) => m.definition.heartbeatMs);
+      Object.assign(deviceOf(session.group, session.node, device), {
+        born: true,
+        bornMs: clock.now(),
+        windowMs: deviceWindowMs(heartbeats),
+      });
+      noteFirstBirth(session, device);
+    },
+    deviceDied: (session, device) => {
+      deviceOf(session.group, session.node, device).born = false;
+    },
+    sample: (sample, historical) => {
+      const { key, definition, seriesId } = sample.metric;
+      if (key.device === "") {
+        takeNodeMetric(sample);
+        return;
+      }
+      if (!historical && qualityOf(sample.status) === "good") {
+        const device = deviceOf(key.group, key.node, key.device);
+        device.lastGoodMs = Math.max(device.lastGoodMs, sample.sourceTimeMs);
+      }
+      if (seriesId === undefined) return;
+      const known = state.samples.get(seriesId);
+      if (known && known.sourceTimeMs > sample.sourceTimeMs) return;
+      const { value, status, sourceTimeMs, gatewayTimeMs } = sample;
+      state.samples.set(seriesId, {
+        series: { ...key, id: seriesId, definition },
+        value,
+        status,
+        sourceTimeMs,
+        gatewayTimeMs,
+      });
+    },
+    seed: (series, latest) => {
+      const byId = new Map(series.map((s) => [s.id, s]));
+      for (const row of latest) {
+        const known = byId.get(row.series);
+        if (!known) continue;
+        const { value, status, sourceTimeMs, gatewayTimeMs } = row;
+        state.samples.set(row.series, { series: known, value, status, sourceTimeMs, gatewayTimeMs });
+        if (known.device === "" || qualityOf(status) !== "good") continue;
+        const device = deviceOf(known.group, known.node, known.device);
+        device.lastGoodMs = Math.max(device.lastGoodMs, sourceTimeMs);
+        device.windowMs = Math.max(device.windowMs, deviceWindowMs([known.definition.heartbeatMs]));
+      }
+    },
+  };
+}

@@ -1,0 +1,215 @@
+import type { Clock } from "@jilian/domain/clock.ts";
+import { decodeHeader, outboxUuid } from "@jilian/domain/commit.ts";
+import type { Value } from "@jilian/domain/datatypes.ts";
+import { messageOf } from "@jilian/domain/errors.ts";
+import { getOrMake } from "@jilian/domain/get-or-make.ts";
+import { qualityOf, Status, statusFromSparkplug } from "@jilian/domain/quality.ts";
+import {
+  decodePayload,
+  type InMetric,
+  type InPayload,
+  numberProperty,
+  readValue,
+} from "@jilian/domain/sparkplug/payload.ts";
+import { parseTopic, type SparkplugTopic } from "@jilian/domain/topics.ts";
+import { count } from "@jilian/store/live.ts";
+import type { Logger } from "pino";
+import type { CommitBook } from "./commit-book.ts";
+import type { LiveWriter } from "./live-writer.ts";
+import type { QueuedRecord, QueuedSample, RecordQueue } from "./queue.ts";
+import {
+  type BornMetric,
+  bdSeqOf,
+  beginSession,
+  declare,
+  find,
+  followSeq,
+  type NodeSession,
+  newSession,
+} from "./sessions.ts";
+
+export type ReceiverParts = {
+  queue: RecordQueue;
+  book: CommitBook;
+  live: LiveWriter;
+  clock: Clock;
+  log: Logger;
+  reorderMs: number;
+  rebirthIntervalMs: number;
+  /** Asks a node for its births again. Never throws. */
+  requestRebirth: (group: string, node: string) => void;
+};
+
+export type Receiver = { readonly handle: (topic: string, payload: Uint8Array) => void; readonly close: () => void };
+
+const maxInt64 = 2n ** 63n - 1n;
+
+/** A value as the stores can hold it: what they cannot becomes null and bad, with the reason (CONTRACTS 5). */
+function acceptable(value: Value, status: number): { value: Value; status: number } {
+  if (typeof value === "number" && !Number.isFinite(value)) return { value: null, status: Status.BadSensorFailure };
+  if (typeof value === "bigint" && value > maxInt64) return { value: null, status: Status.BadOutOfRange };
+  if (value === null && qualityOf(status) !== "bad") return { value, status: Status.Bad };
+  return { value, status };
+}
+
+/** Reads one metric of a data message or of a foreign node's birth. A value that contradicts its type is kept as bad, never guessed. */
+function sampleOf(metric: InMetric, born: BornMetric, atMs: number): QueuedSample {
+  const stated = statusFromSparkplug(
+    numberProperty(metric.properties, "Quality"),
+    numberProperty(metric.properties, "StatusCode"),
+  );
+  const sourceTimeMs = metric.timestampMs ?? atMs;
+  try {
+    return {
+      metric: born,
+      ...acceptable(readValue(metric, born.definition.datatype), stated),
+      sourceTimeMs,
+      gatewayTimeMs: atMs,
+    };
+  } catch {
+    return { metric: born, value: null, status: Status.BadDecodingError, sourceTimeMs, gatewayTimeMs: atMs };
+  }
+}
+
+/**
+ * The Sparkplug host application (Sparkplug 3.0, 6.4.20): births, aliases and seq are handled here, at once and in order; only data goes
+ * to the queue and only data is shed. Nothing in here waits or throws.
+ */
+export function createReceiver(parts: ReceiverParts): Receiver {
+  const { queue, book, live, clock, log } = parts;
+  const sessions = new Map<string, NodeSession>();
+  const rebirthAt = new Map<string, number>();
+  const reorderTimers = new Map<string, NodeJS.Timeout>();
+
+  function sessionOf({ group, node }: SparkplugTopic): NodeSession {
+    return getOrMake(sessions, `${group}/${node}`, () => newSession(group, node));
+  }
+
+  function askRebirth(session: NodeSession, why: string): void {
+    const id = `${session.group}/${session.node}`;
+    const now = performance.now();
+    if (now - (rebirthAt.get(id) ?? Number.NEGATIVE_INFINITY) < parts.rebirthIntervalMs) return;
+    rebirthAt.set(id, now);
+    count(live.state, "rebirthRequests");
+    log.info({ node: id, why }, "asking the node for its births");
+    parts.requestRebirth(session.group, session.node);
+  }
+
+  function watchSeq(session: NodeSession, seq: number | undefined): void {
+    if (seq === undefined || !followSeq(session, seq)) return;
+    const id = `${session.group}/${session.node}`;
+    clearTimeout(reorderTimers.get(id));
+    const timer = setTimeout(() => {
+      reorderTimers.delete(id);
+      if (session.alive && session.missing.size > 0) askRebirth(session, `seq gap of ${session.missing.size}`);
+    }, parts.reorderMs);
+    reorderTimers.set(id, timer);
+  }
+
+  function enqueue(record: QueuedRecord): void {
+    if (queue.push(record)) return;
+    if (record.record) book.release(record.group, record.node, record.record);
+    count(live.state, "shedSamples", record.samples.length);
+  }
+
+  function birth(session: NodeSession, topic: SparkplugTopic, payload: InPayload): void {
+    const device = topic.device ?? "";
+    if (topic.type === "NBIRTH") {
+      clearTimeout(reorderTimers.get(`${topic.group}/${topic.node}`));
+      beginSession(session, payload);
+      live.nodeBorn(session);
+    } else {
+      if (!session.alive) {
+        askRebirth(session, "DBIRTH without NBIRTH");
+        return;
+      }
+      watchSeq(session, payload.seq);
+      const refused = declare(session, device, payload.metrics);
+      if (refused.length > 0)
+        log.warn(
+          { code: "METRIC_UNSUPPORTED", node: `${topic.group}/${topic.node}`, device, metrics: refused },
+          "metrics of a type that is not carried",
+        );
+      session.born.add(device);
+      live.deviceBorn(session, device);
+    }
+    const atMs = payload.timestampMs ?? clock.now();
+    const samples: QueuedSample[] = [];
+    for (const metric of payload.metrics) {
+      const born = find(session, device, metric) ?? session.names.get(device)?.get(metric.name ?? "");
+      if (!born || metric.isNull) continue;
+      const sample = sampleOf(metric, born, atMs);
+      live.sample(sample, metric.historical);
+      // A node with an outbox sends every reading as a record of its own; the values in its births only repeat them.
+      if (!session.outbox && !metric.transient) samples.push(sample);
+    }
+    if (samples.length > 0)
+      enqueue({ group: topic.group, node: topic.node, record: undefined, samples, receivedAtMs: clock.now() });
+  }
+
+  function death(session: NodeSession, topic: SparkplugTopic, payload: InPayload): void {
+    if (topic.type === "DDEATH") {
+      watchSeq(session, payload.seq);
+      session.born.delete(topic.device ?? "");
+      live.deviceDied(session, topic.device ?? "");
+      return;
+    }
+    // An old session's will may arrive after the new birth: only the will that belongs to the last birth counts.
+    if (bdSeqOf(payload) !== session.bdSeq) return;
+    session.alive = false;
+    session.born.clear();
+    live.nodeDied(session);
+  }
+
+  function data(session: NodeSession, topic: SparkplugTopic, payload: InPayload): void {
+    const device = topic.device ?? "";
+    const header = payload.uuid === outboxUuid && payload.body ? decodeHeader(payload.body) : undefined;
+    if (session.alive) watchSeq(session, payload.seq);
+    if (!session.alive || (device !== "" && !session.born.has(device))) {
+      askRebirth(session, `data of an unborn ${device || "node"}`);
+      return;
+    }
+    const atMs = header?.writtenAtMs ?? payload.timestampMs ?? clock.now();
+    const samples: QueuedSample[] = [];
+    for (const metric of payload.metrics) {
+      const born = find(session, device, metric);
+      // A record is stored whole or not at all: with an unknown alias it stays uncommitted and comes again after the births.
+      if (!born) {
+        askRebirth(session, `unknown metric ${metric.alias ?? metric.name} of ${device || "node"}`);
+        return;
+      }
+      const sample = sampleOf(metric, born, atMs);
+      live.sample(sample, metric.historical);
+      if (!metric.transient) samples.push(sample);
+    }
+    const record = header && { epoch: header.epoch, offset: header.offset };
+    if (record && !book.claim(topic.group, topic.node, record)) count(live.state, "repeatedRecords");
+    else if (samples.length > 0 || record)
+      enqueue({ group: topic.group, node: topic.node, record, samples, receivedAtMs: clock.now() });
+  }
+
+  function handle(topicText: string, bytes: Uint8Array): void {
+    const topic = parseTopic(topicText);
+    if (!topic || topic.type.endsWith("CMD")) return;
+    try {
+      const payload = decodePayload(bytes);
+      const session = sessionOf(topic);
+      if (topic.type.endsWith("BIRTH")) birth(session, topic, payload);
+      else if (topic.type.endsWith("DEATH")) death(session, topic, payload);
+      else data(session, topic, payload);
+    } catch (error) {
+      count(live.state, "unreadableMessages");
+      log.warn(
+        { code: "MESSAGE_REFUSED", topic: topicText, bytes: bytes.length, err: messageOf(error) },
+        "a message could not be used",
+      );
+    }
+  }
+
+  return {
+    handle,
+    close: () => {
+      for (const timer of reorderTimers.values()) clearTimeout(timer);
+    },
+  };
+}

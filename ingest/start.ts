@@ -1,0 +1,99 @@
+import type { Clock } from "@jilian/domain/clock.ts";
+import { DataType } from "@jilian/domain/datatypes.ts";
+import { messageOf } from "@jilian/domain/errors.ts";
+import { encodePayload } from "@jilian/domain/sparkplug/payload.ts";
+import { rebirthMetric, topicOf } from "@jilian/domain/topics.ts";
+import type { Ledger } from "@jilian/store/ledger.ts";
+import { type LiveState, publishResults } from "@jilian/store/live.ts";
+import type { Registry } from "@jilian/store/registry.ts";
+import type { Telemetry } from "@jilian/store/telemetry.ts";
+import type { Logger } from "pino";
+import type { SparkplugBus } from "./bus.ts";
+import { commitBook } from "./commit-book.ts";
+import type { IngestConfig } from "./config.ts";
+import { startKpi } from "./kpi/start.ts";
+import { liveWriter } from "./live-writer.ts";
+import { recordQueue } from "./queue.ts";
+import { createReceiver } from "./receive.ts";
+import { startWriter } from "./write.ts";
+
+export type IngestParts = {
+  bus: SparkplugBus;
+  telemetry: Telemetry;
+  ledger: Ledger;
+  /** Path of the ledger, for the KPI worker, which opens it itself. */
+  ledgerPath: string;
+  live: LiveState;
+  registry: Registry;
+  clock: Clock;
+  /** The setting the clock was made from, for the KPI worker. */
+  clockSetting: string | undefined;
+  log: Logger;
+};
+
+export type Ingest = {
+  /** Samples waiting for the store. */
+  readonly queuedSamples: () => number;
+  /** Brings leaves and results up to date with everything stored; resolves when they are. */
+  readonly settle: () => Promise<void>;
+  readonly close: () => Promise<void>;
+};
+
+/** How long results of ended minutes stay in the live cache. */
+const keepResultsMs = 40 * 60_000;
+
+/**
+ * Starts the Sparkplug host application: receives, stores, commits, computes. It answers for nothing before the store has confirmed it.
+ * @throws what the store throws when it cannot be read at start
+ */
+export async function startIngest(config: IngestConfig, parts: IngestParts): Promise<Ingest> {
+  const { bus, telemetry, ledger, live, registry, clock, log } = parts;
+  const book = commitBook(await telemetry.committed());
+  const writer = liveWriter(live, { ledger, registry, clock });
+  writer.seed(await telemetry.series(), await telemetry.latest());
+  const queue = recordQueue(config.queueSamples);
+  const kpi = await startKpi(config, {
+    ...parts,
+    onResults: (results) => publishResults(live, results, clock.now() - keepResultsMs),
+  });
+  const receiver = createReceiver({
+    queue,
+    book,
+    live: writer,
+    clock,
+    log,
+    reorderMs: config.reorderMs,
+    rebirthIntervalMs: config.rebirthIntervalMs,
+    requestRebirth: (group, node) => {
+      const metric = {
+        name: rebirthMetric,
+        timestampMs: clock.now(),
+        datatype: DataType.Boolean,
+        declare: true,
+        value: true,
+      };
+      const payload = encodePayload({ timestampMs: clock.now(), metrics: [metric] });
+      bus
+        .publish(topicOf({ group, type: "NCMD", node }), payload, { qos: 0, retain: false })
+        .catch((error: unknown) => {
+          log.warn(
+            { code: "REBIRTH_REQUEST", node: `${group}/${node}`, err: messageOf(error) },
+            "could not ask for births; asking again later",
+          );
+        });
+    },
+  });
+  const { batchSamples, lingerMs } = config;
+  const storing = startWriter({ queue, book, telemetry, live: writer, bus, clock, log, batchSamples, lingerMs });
+  const detach = bus.onMessage(receiver.handle);
+  return {
+    queuedSamples: queue.samples,
+    settle: kpi.settle,
+    close: async () => {
+      detach();
+      receiver.close();
+      await storing.close();
+      await kpi.close();
+    },
+  };
+}

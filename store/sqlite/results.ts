@@ -1,0 +1,99 @@
+import type { DatabaseSync, SQLInputValue } from "node:sqlite";
+import { type Result, type ResultKey, sameFigure } from "@jilian/domain/result.ts";
+import type { Ledger, LoggedResult } from "../ledger.ts";
+
+/** Columns of `result` and `result_history`, in the order of their declaration. */
+const fields = {
+  period: "period",
+  level: "level",
+  start_ms: "startMs",
+  entity: "entity",
+  indicator: "indicator",
+  end_ms: "endMs",
+  value: "value",
+  reason: "reason",
+  unit: "unit",
+  completeness: "completeness",
+  estimated_share: "estimatedShare",
+  lower_bound: "lowerBound",
+  status: "status",
+  revision: "revision",
+  definition_version: "definitionVersion",
+  factor_table: "factorTable",
+  registry_version: "registryVersion",
+  input_watermark: "inputWatermark",
+  as_of_ms: "asOfMs",
+  simulated: "simulated",
+  change: "change",
+} as const satisfies Record<string, keyof LoggedResult>;
+
+const columns = Object.keys(fields) as (keyof typeof fields)[];
+const booleans = new Set<keyof LoggedResult>(["lowerBound", "simulated"]);
+
+function toRow(result: LoggedResult): SQLInputValue[] {
+  return columns.map((column) => {
+    const value = result[fields[column]];
+    return typeof value === "boolean" ? Number(value) : value;
+  });
+}
+
+function fromRow(row: Record<string, unknown>): LoggedResult {
+  const found = columns.map((column) => {
+    const field = fields[column];
+    return [field, booleans.has(field) ? row[column] === 1 : row[column]];
+  });
+  return Object.fromEntries(found) as LoggedResult;
+}
+
+const whereKey = "period = ? AND level = ? AND start_ms = ? AND entity = ? AND indicator = ?";
+
+function keyOf(key: ResultKey): SQLInputValue[] {
+  return [key.period, key.level, key.startMs, key.entity, key.indicator];
+}
+
+/** Results of a ledger. `transaction` must take the write lock at its start: the counter is read under it. */
+export function results(
+  db: DatabaseSync,
+  transaction: Ledger["transaction"],
+): Pick<Ledger, "writeResults" | "readResults" | "readResult" | "history" | "provisionalBefore"> {
+  const list = columns.join(", ");
+  const one = db.prepare(`SELECT ${list} FROM result WHERE ${whereKey}`);
+  const replace = db.prepare(`INSERT OR REPLACE INTO result (${list}) VALUES (${columns.map(() => "?").join(", ")})`);
+  const retire = db.prepare(`INSERT INTO result_history (${list}) SELECT ${list} FROM result WHERE ${whereKey}`);
+  const older = db.prepare(`SELECT ${list} FROM result_history WHERE ${whereKey} ORDER BY change`);
+  const open = db.prepare(
+    `SELECT ${list} FROM result WHERE status = 'provisional' AND period = ? AND end_ms < ?
+     ORDER BY end_ms, level, entity, indicator`,
+  );
+  const range = db.prepare(
+    `SELECT ${list} FROM result WHERE period = $period AND level = $level AND start_ms >= $fromMs AND start_ms < $toMs
+       AND ($entity IS NULL OR entity = $entity) AND ($indicator IS NULL OR indicator = $indicator)
+     ORDER BY start_ms, entity, indicator LIMIT $limit`,
+  );
+  const nextChange = db.prepare("UPDATE change_counter SET last = last + 1 RETURNING last");
+
+  function readResult(key: ResultKey): LoggedResult | undefined {
+    const row = one.get(...keyOf(key));
+    return row && fromRow(row);
+  }
+
+  /** Writes one result; false when the ledger says the same already. */
+  function write(result: Result): boolean {
+    const stored = readResult(result);
+    if (stored && sameFigure(stored, result) && stored.status === result.status) return false;
+    // A provisional figure was never promised to anyone: only what was final once is kept.
+    if (stored && stored.status !== "provisional") retire.run(...keyOf(result));
+    const change = Number(nextChange.get()?.last);
+    replace.run(...toRow({ ...result, change }));
+    return true;
+  }
+
+  return {
+    readResult,
+    writeResults: (batch) => transaction(() => batch.filter(write).length),
+    readResults: ({ indicator = null, entity = null, level, period, fromMs, toMs, limit }) =>
+      range.all({ indicator, entity, level, period, fromMs, toMs, limit }).map(fromRow),
+    history: (key) => older.all(...keyOf(key)).map(fromRow),
+    provisionalBefore: (period, endMs) => open.all(period, endMs).map(fromRow),
+  };
+}
