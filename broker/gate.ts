@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import { messageOf } from "@jilian/domain/errors.ts";
 import type { Ledger, Principal } from "@jilian/store/ledger.ts";
-import type { AedesOptions, AuthenticateError, Client, ConnectPacket } from "aedes";
+import type { AedesOptions, AuthenticateError, Client, ConnectPacket, PublishPacket } from "aedes";
 import type { Logger } from "pino";
 import { mayConnect, mayPublish, maySubscribe, type Refusal } from "./access.ts";
 import type { BrokerConfig } from "./config.ts";
@@ -30,6 +30,8 @@ const returnCodes: Readonly<Record<string, number>> = {
   BROKER_BAD_CREDENTIALS: 4,
 };
 const notAuthorized = 5;
+/** Refusals that come before anyone has proved to be whom the name says. */
+const unproven = new Set(["BROKER_BAD_CREDENTIALS", "BROKER_TOO_MANY_FAILURES", "BROKER_LEDGER_FAILED"]);
 
 function refused({ code, reason }: Refusal): AuthenticateError {
   return Object.assign(new Error(`${code}: ${reason}`), { code, returnCode: returnCodes[code] ?? notAuthorized });
@@ -39,17 +41,15 @@ export function addressOf(client: Client): string {
   return (client.conn as Socket).remoteAddress ?? "unknown";
 }
 
-export function createGate(
-  config: BrokerConfig,
-  deps: { ledger: Pick<Ledger, "authenticate">; log: Logger; note: Note },
-): Gate {
-  const { ledger, log, note } = deps;
-  const connects = new WeakMap<Client, ConnectPacket>();
-  const principals = new WeakMap<Client, Principal>();
+type Deps = { ledger: Pick<Ledger, "authenticate">; log: Logger; note: Note };
+type LogIn = { name: string; password: string; address: string; packet: ConnectPacket };
+
+/** Decides who a client is, or why it is not let in. */
+function doorkeeper(config: BrokerConfig, { ledger, log }: Deps): (logIn: LogIn) => Principal | Refusal {
   const budget = failureBudget();
 
-  /** Who it is, or why not. A user name with a slash is a gateway's. */
-  function identify(address: string, name: string, password: string): Principal | Refusal {
+  /** A user name with a slash is a gateway's. */
+  function identify({ name, password, address }: LogIn): Principal | Refusal {
     if (!budget.mayTry(address)) {
       return {
         code: "BROKER_TOO_MANY_FAILURES",
@@ -67,22 +67,29 @@ export function createGate(
     return { code: "BROKER_BAD_CREDENTIALS", reason: "wrong user name or password" };
   }
 
-  function admit(client: Client, name: string, password: string): Principal | Refusal {
-    const found = identify(addressOf(client), name, password);
+  return (logIn) => {
+    const found = identify(logIn);
     if ("code" in found) return found;
-    const { clientId, clean = false, keepalive = 0, will } = connects.get(client) as ConnectPacket;
+    const { clientId, clean = false, keepalive = 0, will } = logIn.packet;
     const willFlags = will && { topic: will.topic, qos: will.qos ?? 0, retain: will.retain ?? false };
     const connect = { clientId, clean, keepaliveS: keepalive, will: willFlags };
     return mayConnect(found, connect, config.keepaliveMaxMs) ?? found;
-  }
+  };
+}
 
-  function checkPublish(client: Client, topic: string, packet: Parameters<Hooks["authorizePublish"]>[1]) {
-    const principal = principals.get(client);
+export function createGate(config: BrokerConfig, deps: Deps): Gate {
+  const { note } = deps;
+  const connects = new WeakMap<Client, ConnectPacket>();
+  const principals = new WeakMap<Client, Principal>();
+  const admit = doorkeeper(config, deps);
+
+  function checkPublish(client: Client | null, packet: PublishPacket): Refusal | undefined {
+    const principal = client && principals.get(client);
     if (!principal) return { code: "BROKER_PUBLISH_REFUSED", reason: "no session" };
     if (packet.payload.length > config.maxPayloadBytes) {
       return { code: "BROKER_PAYLOAD_TOO_LARGE", reason: `more than ${config.maxPayloadBytes} bytes` };
     }
-    return mayPublish(principal, topic, packet);
+    return mayPublish(principal, packet.topic, packet);
   }
 
   const hooks: Hooks = {
@@ -91,12 +98,14 @@ export function createGate(
       done(null, true);
     },
     authenticate: (client, name = "", password, done) => {
-      const found = admit(client, name, password?.toString() ?? "");
+      const address = addressOf(client);
+      const packet = connects.get(client) as ConnectPacket;
+      const found = admit({ name, password: password?.toString() ?? "", address, packet });
       if ("code" in found) {
-        const address = addressOf(client);
+        const user = name.slice(0, 130);
         // Names that nobody proved to own are no subjects: a scanner would fill the list of findings.
-        const subject = found.code === "BROKER_BAD_CREDENTIALS" ? address : name.slice(0, 130);
-        note("refusedConnects", found, { subject, address, detail: `user "${name.slice(0, 130)}"` });
+        const subject = unproven.has(found.code) ? address : user;
+        note("refusedConnects", found, { subject, address, detail: `user "${user}"` });
         done(refused(found), null);
         return;
       }
@@ -104,31 +113,23 @@ export function createGate(
       done(null, true);
     },
     authorizePublish: (client, packet, done) => {
-      if (!client) {
-        done(new Error("BROKER_PUBLISH_REFUSED: no client"));
-        return;
-      }
-      const found = checkPublish(client, packet.topic, packet);
+      const found = checkPublish(client, packet);
       if (!found) {
         done(null);
         return;
       }
+      const subject = client?.id ?? "";
       // Aedes ends the connection on this error; MQTT 3.1.1 knows no other answer to a PUBLISH that is not allowed (3.3.5).
-      note("refusedPublishes", found, { subject: client.id, address: addressOf(client), detail: packet.topic });
+      note("refusedPublishes", found, { subject, address: client ? addressOf(client) : "", detail: packet.topic });
       done(refused(found));
     },
     authorizeSubscribe: (client, subscription, done) => {
+      const { topic } = subscription;
       const principal = principals.get(client);
       const found = principal
-        ? maySubscribe(principal, subscription.topic)
+        ? maySubscribe(principal, topic)
         : { code: "BROKER_SUBSCRIBE_REFUSED", reason: "no session" };
-      if (found) {
-        note("refusedSubscribes", found, {
-          subject: client.id,
-          address: addressOf(client),
-          detail: subscription.topic,
-        });
-      }
+      if (found) note("refusedSubscribes", found, { subject: client.id, address: addressOf(client), detail: topic });
       done(null, found ? null : subscription);
     },
   };

@@ -4,8 +4,8 @@ import type { Socket } from "node:net";
 const maxConnectBytes = 16_384;
 /** What a PUBLISH may hold beside its payload: topic, message id. */
 const maxTopicBytes = 1024;
-/** Bytes that may wait for one client before the broker waits for it, and before it gives it up. */
-const queue = { waitBytes: 4_194_304, endBytes: 33_554_432 };
+/** What may wait for one client before the broker waits for it, and before it gives it up. */
+const queue = { waitBytes: 4_194_304, endBytes: 33_554_432, endWrites: 200_000 };
 
 /**
  * Follows the framing of MQTT (3.1.1, 2.2.3: type, length in up to 4 bytes of 7 bits, rest) and tells the length of each packet as soon
@@ -63,13 +63,16 @@ export function limitPackets(
 /**
  * Lets a bounded number of bytes wait for a client. Aedes stops reading from every publisher while one subscriber's socket is full, at
  * 64 KiB by default; a burst must not do that. Beyond the first bound Aedes waits, for its `drainTimeout` at most, and then ends the
- * connection. It never waits with acknowledgements, so a client that sends and does not read meets the second bound.
+ * connection. It never waits with acknowledgements, which are small and cost far more memory than bytes: a client that sends and does
+ * not read meets the bound on writes.
  */
 export function deferBackPressure(socket: Socket, onExcess: () => void): void {
   const write = socket.write.bind(socket) as (...args: unknown[]) => boolean;
+  let waiting = 0;
   socket.write = (...args: unknown[]) => {
     const taken = write(...args);
-    if (socket.writableLength > queue.endBytes && !socket.destroyed) {
+    waiting = taken ? 0 : waiting + 1;
+    if ((waiting > queue.endWrites || socket.writableLength > queue.endBytes) && !socket.destroyed) {
       onExcess();
       socket.destroy();
     }

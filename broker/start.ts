@@ -2,7 +2,7 @@ import { type EventEmitter, once } from "node:events";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { codeOf, JilianError, messageOf } from "@jilian/domain/errors.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
-import { Aedes } from "aedes";
+import { Aedes, type Client } from "aedes";
 import type { Logger } from "pino";
 import { attachBus, type Bus } from "./bus.ts";
 import type { BrokerConfig } from "./config.ts";
@@ -48,6 +48,19 @@ const maxFaultsPerSecond = 5;
 
 type Counters = Omit<BrokerStats, "clients">;
 
+function newCounters(): Counters {
+  return {
+    messages: 0,
+    refusedConnects: 0,
+    refusedPublishes: 0,
+    refusedSubscribes: 0,
+    oversize: 0,
+    slowClients: 0,
+    dropped: 0,
+    faultsNotReported: 0,
+  };
+}
+
 /** Passes faults on, a few a second at most. */
 function reporter(deps: BrokerDeps, counters: Counters): (fault: BrokerFault) => void {
   let second = 0;
@@ -72,6 +85,7 @@ function reporter(deps: BrokerDeps, counters: Counters): (fault: BrokerFault) =>
 }
 
 function logEvents(aedes: Aedes, gate: Gate, log: Logger, counters: Counters, report: (fault: BrokerFault) => void) {
+  const slow = new WeakSet<Client>();
   aedes.on("publish", (packet) => {
     if (!packet.topic.startsWith("$")) counters.messages += 1;
   });
@@ -84,6 +98,9 @@ function logEvents(aedes: Aedes, gate: Gate, log: Logger, counters: Counters, re
   aedes.on("clientDisconnect", (client) => log.info({ client: client.id }, "client disconnected"));
   aedes.on("clientError", (client, err) => {
     if (err.message === "drain timeout") {
+      // Aedes tells it once for each message that waited.
+      if (slow.has(client)) return;
+      slow.add(client);
       counters.slowClients += 1;
       const fault = { code: "BROKER_SLOW_CLIENT", subject: client.id, detail: `read nothing for ${drainTimeoutMs} ms` };
       log.warn({ ...fault, address: addressOf(client) }, "client disconnected: it does not read what is sent to it");
@@ -114,6 +131,15 @@ async function listen(server: Server, { host, port }: BrokerConfig): Promise<num
   return (server.address() as AddressInfo).port;
 }
 
+async function end(server: Server, aedes: Aedes, sockets: ReadonlySet<Socket>): Promise<void> {
+  const freed = server.listening ? once(server, "close") : undefined;
+  server.close();
+  await new Promise<void>((resolve) => aedes.close(resolve));
+  // Those that had not been accepted are unknown to Aedes.
+  for (const socket of sockets) socket.destroy();
+  await freed;
+}
+
 /** Guards a new connection and hands it to Aedes. */
 function receive(
   aedes: Aedes,
@@ -142,16 +168,7 @@ function receive(
  */
 export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promise<Broker> {
   const { log } = deps;
-  const counters: Counters = {
-    messages: 0,
-    refusedConnects: 0,
-    refusedPublishes: 0,
-    refusedSubscribes: 0,
-    oversize: 0,
-    slowClients: 0,
-    dropped: 0,
-    faultsNotReported: 0,
-  };
+  const counters = newCounters();
   const report = reporter(deps, counters);
   const note: Note = (counter, { code, reason }, { subject, address, detail }) => {
     counters[counter] += 1;
@@ -170,14 +187,15 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
   logEvents(aedes, gate, log, counters, report);
 
   const sockets = new Set<Socket>();
+  const cut = (counter: "oversize" | "slowClients", fault: BrokerFault) => {
+    counters[counter] += 1;
+    log.warn(fault, "client disconnected");
+    report(fault);
+  };
   const server = createServer({ noDelay: true, keepAlive: true }, (socket) => {
     sockets.add(socket);
     socket.once("close", () => sockets.delete(socket));
-    receive(aedes, gate, socket, config.maxPayloadBytes, (counter, fault) => {
-      counters[counter] += 1;
-      log.warn({ ...fault, address: socket.remoteAddress }, "client disconnected");
-      report(fault);
-    });
+    receive(aedes, gate, socket, config.maxPayloadBytes, cut);
   });
   server.maxConnections = config.maxConnections;
   server.on("drop", () => {
@@ -185,16 +203,8 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
   });
 
   let closing: Promise<void> | undefined;
-  async function end(): Promise<void> {
-    const freed = server.listening ? once(server, "close") : undefined;
-    server.close();
-    await new Promise<void>((resolve) => aedes.close(resolve));
-    // Those that had not been accepted are unknown to Aedes.
-    for (const socket of sockets) socket.destroy();
-    await freed;
-  }
   const close = () => {
-    closing ??= end();
+    closing ??= end(server, aedes, sockets);
     return closing;
   };
   try {

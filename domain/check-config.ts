@@ -2,7 +2,7 @@ import type { Static, TSchema } from "typebox";
 import { Settings } from "typebox/system";
 import { Value } from "typebox/value";
 import { isMap, isScalar, LineCounter, type Node, parseDocument } from "yaml";
-import { JilianError } from "./errors.ts";
+import { JilianError, messageOf } from "./errors.ts";
 
 /** One thing wrong with a configuration: where, what was found, what is allowed, what to do. */
 export type Fault = {
@@ -39,12 +39,14 @@ function segmentsOf(pointer: string): string[] {
 
 function show(value: unknown): string {
   if (value === undefined) return "nothing";
-  const text = JSON.stringify(value) ?? String(value);
+  if (typeof value === "number") return String(value);
+  // A fault may lie above a secret: a list where a section belongs.
+  const text = JSON.stringify(value, (key, inner) => (isSecretPath(key) ? "(not shown)" : inner)) ?? String(value);
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;
 }
 
 function isSecretPath(path: string): boolean {
-  return /password|secret|token|apikey/i.test(path);
+  return /pass|pasw|pwd|secret|token|api[_-]?key/i.test(path);
 }
 
 /** The schema that an error speaks of, from its own schemaPath (`#/properties/c/items`). */
@@ -84,6 +86,7 @@ function describe(schema: Record<string, unknown>): string {
 
 function nearest(word: string, known: string[]): string | undefined {
   const simple = (s: string) => s.toLowerCase().replaceAll(/[^a-z0-9]/g, "");
+  if (simple(word) === "") return undefined;
   return (
     known.find((k) => simple(k) === simple(word)) ?? known.find((k) => simple(k).startsWith(simple(word).slice(0, 4)))
   );
@@ -127,6 +130,19 @@ function schemaFaults(schema: TSchema, value: unknown): SemanticFault[] {
   return errors
     .filter((e) => e.keyword !== "boolean" && !unions.some((u) => e.schemaPath.startsWith(`${u}/anyOf/`)))
     .flatMap((e) => explain(schema, e));
+}
+
+/** The document as plain values; an alias without its anchor, or a bomb of aliases, is a fault like any other. */
+function plainValue(document: ReturnType<typeof parseDocument>, file: string): Checked<unknown> {
+  try {
+    return { ok: true, value: document.toJS() ?? {} };
+  } catch (thrown) {
+    const remedy = "correct the aliases (*name) and their anchors (&name), or write the values out";
+    return {
+      ok: false,
+      faults: [{ file, line: 0, path: "/", found: messageOf(thrown), expected: "YAML 1.2", remedy }],
+    };
+  }
 }
 
 /** Line of the value at a path, or of its nearest parent that is in the file. */
@@ -176,7 +192,9 @@ export function checkConfig<S extends TSchema>(
     }));
     return { ok: false, faults };
   }
-  const value = Value.Default(schema, document.toJS() ?? {});
+  const plain = plainValue(document, file);
+  if (!plain.ok) return plain;
+  const value = Value.Default(schema, plain.value);
   const found = schemaFaults(schema, value);
   if (found.length === 0) found.push(...semantic(value as Static<S>));
   if (found.length === 0) return { ok: true, value: value as Static<S> };
@@ -184,7 +202,8 @@ export function checkConfig<S extends TSchema>(
     file,
     line: lineOf(document, counter, path),
     path: path === "" ? "/" : path,
-    found: isSecretPath(path) ? "(not shown)" : show(valueAt(value, path)),
+    // A mistyped key is known by the remedy that names the right one.
+    found: isSecretPath(path + remedy) ? "(not shown)" : show(valueAt(value, path)),
     expected,
     remedy,
   }));

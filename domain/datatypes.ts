@@ -93,7 +93,11 @@ export function toWire(datatype: number, value: Exclude<Value, null>): WireValue
     if (value < low || value >= low + 2 ** width) throw misfit(value, datatype, "out of range");
     return { case: "intValue", value: value >>> 0 };
   }
-  if (datatype === DataType.Float && typeof value === "number") return { case: "floatValue", value };
+  if (datatype === DataType.Float && typeof value === "number") {
+    const overflows = Number.isFinite(value) && !Number.isFinite(Math.fround(value));
+    if (overflows) throw misfit(value, datatype, "out of range");
+    return { case: "floatValue", value };
+  }
   if (datatype === DataType.Double && typeof value === "number") return { case: "doubleValue", value };
   if (datatype === DataType.Boolean && typeof value === "boolean") return { case: "booleanValue", value };
   if (isText(datatype) && typeof value === "string") return { case: "stringValue", value };

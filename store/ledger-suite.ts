@@ -132,7 +132,9 @@ function resultTests(ledger: () => Ledger, another: () => Ledger): void {
     expect(ledger().readResult(figure())).toMatchObject({ value: null, revision: 2, change: 5 });
     expect(ledger().history(figure({ entity: "zhuji-2" }))).toEqual([]);
   });
+}
 
+function queryTests(ledger: () => Ledger): void {
   it("reads by level and period in a half-open range, ordered by start, entity, indicator, up to the limit", () => {
     const written = [0, 1, 2].flatMap((hour) =>
       ["b", "a"].flatMap((entity) =>
@@ -267,7 +269,7 @@ export function ledgerSuite(name: string, make: () => LedgerUnderTest): void {
       first = under.open();
     });
     afterEach(() => under.dispose());
-    for (const tests of [credentialTests, resultTests, transactionTests, noteTests])
+    for (const tests of [credentialTests, resultTests, queryTests, transactionTests, noteTests])
       tests(
         () => first,
         () => under.open(),

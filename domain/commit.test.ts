@@ -1,0 +1,62 @@
+import { describe, expect, it } from "vitest";
+import { decodeHeader, decodeNotice, encodeHeader, encodeNotice } from "./commit.ts";
+
+const header = { epoch: "00ff00000000abcd", offset: 2 ** 40 + 3, writtenAtMs: 1_750_000_000_123 };
+
+describe("record header", () => {
+  it("is version, epoch, offset and time, big-endian", () => {
+    const bytes = encodeHeader(header);
+    expect(Buffer.from(bytes).toString("hex")).toBe("0100ff00000000abcd0000010000000003000001977420dc7b");
+    expect(decodeHeader(bytes)).toEqual(header);
+  });
+
+  it("is read from a view into a larger buffer", () => {
+    const large = new Uint8Array(100);
+    large.set(encodeHeader(header), 50);
+    expect(decodeHeader(large.subarray(50, 75))).toEqual(header);
+  });
+
+  it("of another length or version, or beyond 2^53, is none", () => {
+    const bytes = encodeHeader(header);
+    expect(decodeHeader(bytes.subarray(1))).toBeUndefined();
+    expect(decodeHeader(new Uint8Array([...bytes, 0]))).toBeUndefined();
+    expect(decodeHeader(new Uint8Array())).toBeUndefined();
+    expect(decodeHeader(bytes.with(0, 2))).toBeUndefined();
+    expect(decodeHeader(bytes.with(9, 0xff))).toBeUndefined();
+    expect(decodeHeader(bytes.with(17, 0xff))).toBeUndefined();
+  });
+});
+
+describe("commit notice", () => {
+  const notice = {
+    epoch: "0123456789abcdef",
+    ranges: [
+      [0, 4],
+      [6, 6],
+    ] as [number, number][],
+    atMs: 1_750_000_000_000,
+  };
+
+  it("is read back as written", () => expect(decodeNotice(encodeNotice(notice))).toEqual(notice));
+
+  it.each([
+    "",
+    "null",
+    "7",
+    "[]",
+    "{",
+    JSON.stringify({ ...notice }),
+    JSON.stringify({ ...notice, v: 2 }),
+    JSON.stringify({ ...notice, v: 1, epoch: "0123456789ABCDEF" }),
+    JSON.stringify({ ...notice, v: 1, epoch: "123" }),
+    JSON.stringify({ ...notice, v: 1, ranges: [[4, 0]] }),
+    JSON.stringify({ ...notice, v: 1, ranges: [[-1, 0]] }),
+    JSON.stringify({ ...notice, v: 1, ranges: [[0, 1.5]] }),
+    JSON.stringify({ ...notice, v: 1, ranges: [[0]] }),
+    JSON.stringify({ ...notice, v: 1, ranges: [["0", "1"]] }),
+    JSON.stringify({ ...notice, v: 1, ranges: { 0: [0, 1] } }),
+    JSON.stringify({ ...notice, v: 1, atMs: "now" }),
+  ])("refuses %s", (text) => {
+    expect(() => decodeNotice(text)).toThrow(expect.objectContaining({ code: "COMMIT_NOTICE_INVALID" }));
+  });
+});

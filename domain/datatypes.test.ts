@@ -1,0 +1,124 @@
+import { describe, expect, it } from "vitest";
+import {
+  DataType,
+  type DataTypeName,
+  fromWire,
+  is64Bit,
+  isInteger,
+  isSupported,
+  isText,
+  toWire,
+  type Value,
+  type WireValue,
+} from "./datatypes.ts";
+
+type Case = [DataTypeName, Exclude<Value, null>, WireValue];
+const int = (value: number): WireValue => ({ case: "intValue", value });
+const long = (value: bigint): WireValue => ({ case: "longValue", value });
+
+const cases: Case[] = [
+  ["Int8", -1, int(0xffff_ffff)],
+  ["Int8", -128, int(0xffff_ff80)],
+  ["Int8", 127, int(127)],
+  ["Int16", -32_768, int(0xffff_8000)],
+  ["Int32", -2_147_483_648, int(0x8000_0000)],
+  ["Int32", 2_147_483_647, int(0x7fff_ffff)],
+  ["Int64", -5n, long(2n ** 64n - 5n)],
+  ["Int64", -(2n ** 63n), long(2n ** 63n)],
+  ["Int64", 2n ** 63n - 1n, long(2n ** 63n - 1n)],
+  ["UInt8", 255, int(255)],
+  ["UInt16", 65_535, int(65_535)],
+  ["UInt32", 4_294_967_295, int(4_294_967_295)],
+  ["UInt64", 2n ** 64n - 1n, long(2n ** 64n - 1n)],
+  ["DateTime", 1_750_000_000_000n, long(1_750_000_000_000n)],
+  ["Float", Math.fround(0.1), { case: "floatValue", value: Math.fround(0.1) }],
+  ["Double", 0.1, { case: "doubleValue", value: 0.1 }],
+  ["Boolean", false, { case: "booleanValue", value: false }],
+  ["String", "温度", { case: "stringValue", value: "温度" }],
+  ["Text", "", { case: "stringValue", value: "" }],
+  ["UUID", "x", { case: "stringValue", value: "x" }],
+];
+
+describe("values on the wire", () => {
+  it.each(cases)("%s %s, there and back", (name, value, wire) => {
+    expect(toWire(DataType[name], value)).toEqual(wire);
+    expect(fromWire(DataType[name], wire)).toBe(value);
+  });
+
+  it("are read as other encoders write them: own width, other integer field, float in double", () => {
+    expect(fromWire(DataType.Int8, int(0xff))).toBe(-1);
+    expect(fromWire(DataType.Int16, int(0xfffe))).toBe(-2);
+    expect(fromWire(DataType.Int32, long(2n ** 64n - 7n))).toBe(-7);
+    expect(fromWire(DataType.Int32, long(0xffff_fff9n))).toBe(-7);
+    expect(fromWire(DataType.Int64, int(12))).toBe(12n);
+    expect(fromWire(DataType.UInt32, long(4_000_000_000n))).toBe(4_000_000_000);
+    expect(fromWire(DataType.Float, { case: "doubleValue", value: 0.1 })).toBe(Math.fround(0.1));
+    expect(fromWire(DataType.Double, { case: "floatValue", value: 0.5 })).toBe(0.5);
+  });
+
+  it("accept a safe number for a 64-bit integer", () => {
+    expect(toWire(DataType.Int64, -5)).toEqual(long(2n ** 64n - 5n));
+    expect(() => toWire(DataType.Int64, 2 ** 53)).toThrow(expect.objectContaining({ code: "VALUE_MISFIT" }));
+  });
+
+  it.each<[DataTypeName, Exclude<Value, null>]>([
+    ["Int8", 128],
+    ["Int8", -129],
+    ["UInt8", -1],
+    ["UInt8", 256],
+    ["Int32", 2_147_483_648],
+    ["UInt32", -1],
+    ["UInt32", 1.5],
+    ["Int16", Number.NaN],
+    ["Int32", 5n],
+    ["Int64", 2n ** 63n],
+    ["UInt64", -1n],
+    ["UInt64", 2n ** 64n],
+    ["DateTime", "2026"],
+    ["Boolean", 1],
+    ["Float", "1"],
+    ["Float", 1e300],
+    ["Double", 1n],
+    ["String", 1],
+    ["Bytes", "x"],
+  ])("refuse %s %s", (name, value) => {
+    expect(() => toWire(DataType[name], value)).toThrow(expect.objectContaining({ code: "VALUE_MISFIT" }));
+  });
+
+  it.each<[DataTypeName, WireValue]>([
+    ["Int32", { case: "doubleValue", value: 1 }],
+    ["Int64", { case: "stringValue", value: "1" }],
+    ["Boolean", int(1)],
+    ["String", int(1)],
+    ["Double", int(1)],
+    ["Bytes", { case: "bytesValue", value: new Uint8Array(1) }],
+  ])("refuse to read %s from %o", (name, wire) => {
+    expect(() => fromWire(DataType[name], wire)).toThrow(expect.objectContaining({ code: "VALUE_MISFIT" }));
+  });
+
+  it("read nothing as null, whatever the datatype", () => {
+    for (const datatype of Object.values(DataType)) expect(fromWire(datatype, { case: undefined })).toBeNull();
+  });
+});
+
+it("knows the kinds of the datatypes", () => {
+  const those = (test: (n: number) => boolean) =>
+    Object.entries(DataType)
+      .filter(([, n]) => test(n))
+      .map(([name]) => name);
+  expect(those(is64Bit)).toEqual(["Int64", "UInt64", "DateTime"]);
+  expect(those(isText)).toEqual(["String", "Text", "UUID"]);
+  expect(those(isInteger)).toEqual([
+    "Int8",
+    "Int16",
+    "Int32",
+    "Int64",
+    "UInt8",
+    "UInt16",
+    "UInt32",
+    "UInt64",
+    "DateTime",
+  ]);
+  expect([0, 16, 18, 19, 22, 34].some(isSupported)).toBe(false);
+  expect(those(isSupported)).toHaveLength(16);
+});

@@ -1,0 +1,51 @@
+import { describe, expect, it } from "vitest";
+import { isoTime, minuteMs, periodLengthMs, periodStart, periods, timeZone } from "./periods.ts";
+import { randomFrom } from "./test-random.ts";
+
+const shanghai = new Intl.DateTimeFormat("sv-SE", {
+  timeZone,
+  year: "numeric",
+  month: "2-digit",
+  day: "2-digit",
+  hour: "2-digit",
+  minute: "2-digit",
+  second: "2-digit",
+});
+
+describe("Asia/Shanghai", () => {
+  it("is what the zone data says, every 11 hours and at random seconds from 1992 to 2040", () => {
+    const from = Date.UTC(1992, 0, 1);
+    const to = Date.UTC(2041, 0, 1);
+    const random = randomFrom(8);
+    const check = (timeMs: number) => {
+      const text = shanghai.format(timeMs);
+      expect(isoTime(timeMs)).toBe(`${text.replace(" ", "T")}+08:00`);
+      expect(isoTime(periodStart("day", timeMs)).slice(0, 19)).toBe(`${text.slice(0, 10)}T00:00:00`);
+      expect(isoTime(periodStart("hour", timeMs)).slice(0, 19)).toBe(`${text.slice(0, 13).replace(" ", "T")}:00:00`);
+    };
+    for (let timeMs = from; timeMs < to; timeMs += 11 * 3_600_000) check(timeMs);
+    for (let i = 0; i < 2000; i += 1) check(from + (random.bits() % ((to - from) / 1000)) * 1000);
+  });
+});
+
+describe("periods", () => {
+  it("are half-open: a start belongs to its own period, the millisecond before to the one before", () => {
+    for (const period of periods) {
+      const start = periodStart(period, Date.UTC(2026, 10, 22, 3, 4, 5, 6));
+      expect(periodStart(period, start)).toBe(start);
+      expect(periodStart(period, start + periodLengthMs(period) - 1)).toBe(start);
+      expect(periodStart(period, start - 1)).toBe(start - periodLengthMs(period));
+    }
+  });
+
+  it("begin a day at 16:00 UTC of the day before", () => {
+    expect(periodStart("day", Date.UTC(2026, 10, 22, 15, 59, 59, 999))).toBe(Date.UTC(2026, 10, 21, 16));
+    expect(periodStart("day", Date.UTC(2026, 10, 22, 16))).toBe(Date.UTC(2026, 10, 22, 16));
+    expect(periodStart("minute", -1)).toBe(-minuteMs);
+  });
+
+  it("show milliseconds only where there are some", () => {
+    expect(isoTime(Date.UTC(2026, 10, 22))).toBe("2026-11-22T08:00:00+08:00");
+    expect(isoTime(Date.UTC(2026, 10, 22, 16, 0, 0, 7))).toBe("2026-11-23T00:00:00.007+08:00");
+  });
+});
