@@ -1,6 +1,6 @@
 import { mkdirSync, readFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
-import { startApi } from "@jilian/api/start.ts";
+import { startApi } from "@jilian/api/server.ts";
 import { startBroker } from "@jilian/broker/start.ts";
 import type { Clock } from "@jilian/domain/clock.ts";
 import { JilianError } from "@jilian/domain/errors.ts";

@@ -1,0 +1,143 @@
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { demoPlants } from "@jilian/deploy/demo/make-gateways.ts";
+import { type Demo, freePort, prepareDemo } from "@jilian/deploy/demo/prepare.ts";
+import { type Running, startProgram } from "@jilian/deploy/processes.ts";
+import { type Simulator, scaledNow, startSimulator } from "@jilian/simulators/simulator.ts";
+import { pino } from "pino";
+import { parseDocument } from "yaml";
+
+const root = resolve(fileURLToPath(import.meta.url), "../../..");
+
+export type ClusterSetting = {
+  /** Plant seconds in a second of the machine. */
+  rate: number;
+  /** Plant time at the start, UTC ms. */
+  originMs: number;
+  pollIntervalMs: number;
+  heartbeatMs: number;
+  /** Broker, and ingest with api, as processes of their own. */
+  separateBroker: boolean;
+};
+
+/** The real product as processes, with the simulated plants, the oracle, in this one. */
+export type Cluster = {
+  simulator: Simulator;
+  /** Plant time now. */
+  now: () => number;
+  apiUrl: string;
+  get: <T>(path: string) => Promise<T>;
+  /** Names of the processes that can be killed: broker, ingest, the gateways. */
+  programs: () => string[];
+  /** SIGKILL, then start again at once; resolves when it is ready. */
+  restart: (name: string) => Promise<{ killedAtMs: number }>;
+  /** Everything that the programs logged at level warn and above, and what was not a log line. */
+  complaints: () => string[];
+  close: () => Promise<void>;
+};
+
+/** Makes polling fast enough for a plant that runs `rate` times faster; every counter is read with each poll. */
+function adaptGateway(file: string, setting: ClusterSetting): void {
+  const config = parseDocument(readFileSync(file, "utf8"));
+  const devices = config.get("devices") as { items: { set: (key: string, value: unknown) => void }[] };
+  for (const device of devices.items) {
+    device.set("pollIntervalMs", setting.pollIntervalMs);
+    device.set("heartbeatMs", setting.heartbeatMs);
+    device.set("retryMinMs", 50);
+  }
+  config.setIn(["broker", "reconnectMinMs"], 50);
+  config.setIn(["broker", "reconnectMaxMs"], 500);
+  config.setIn(["outbox", "commitTimeoutMs"], 2000);
+  writeFileSync(file, String(config));
+}
+
+function adaptPlatform(demo: Demo, dir: string): void {
+  const config = parseDocument(readFileSync(demo.platformFile, "utf8"));
+  config.setIn(["ingest", "provisionalIntervalMs"], 1000);
+  config.setIn(["ingest", "kpiIntervalMs"], 250);
+  config.setIn(["ingest", "rebirthIntervalMs"], 500);
+  writeFileSync(demo.platformFile, String(config));
+  // A machine that stalls for 100 ms stalls a plant that runs 60 times faster for 6 s: no power limit would hold then.
+  const registry = join(dir, "cluster.yaml");
+  writeFileSync(registry, readFileSync(registry, "utf8").replaceAll(/, ratedPowerKW: \d+/g, ""));
+}
+
+/** Level of a pino line; lines that are none count as complaints. */
+function isComplaint(line: string): boolean {
+  try {
+    return (JSON.parse(line) as { level?: number }).level !== undefined
+      ? Number((JSON.parse(line) as { level: number }).level) >= 40
+      : true;
+  } catch {
+    return true;
+  }
+}
+
+export async function startCluster(setting: ClusterSetting): Promise<Cluster> {
+  const dir = join(mkdtempSync(join(tmpdir(), "jilian-e2e-")), "demo");
+  const startedMs = Date.now();
+  const now = scaledNow({ rate: setting.rate, originMs: setting.originMs, startedRealMs: startedMs });
+  const plants = demoPlants.map(({ profile }, i) => ({ profile, seed: i + 1 }));
+  const simulator = await startSimulator({ plants, now, maxServedReads: 1_000_000 });
+  const [broker, api] = [await freePort(), await freePort()];
+  const log = pino({ level: "silent" });
+  const demo = prepareDemo({
+    dir,
+    ports: { modbus: simulator.ports, broker, api },
+    separateBroker: setting.separateBroker,
+    log,
+  });
+  adaptPlatform(demo, dir);
+  for (const { file } of demo.gatewayFiles) adaptGateway(file, setting);
+
+  const env = { JILIAN_CLOCK: `${setting.rate},${setting.originMs},${startedMs}`, JILIAN_LOG_LEVEL: "info" };
+  const complaints: string[] = [];
+  const running = new Map<string, Running>();
+  const args = new Map<string, string[]>();
+  const run = (name: string) => {
+    const started = startProgram({ name, args: args.get(name) as string[], env }, (line) => {
+      if (isComplaint(line)) complaints.push(`${name}: ${line}`);
+    });
+    running.set(name, started);
+    return started.ready;
+  };
+  const platform = [join(root, "deploy/jilian.ts"), "run"];
+  const config = ["--config", demo.platformFile];
+  if (setting.separateBroker)
+    args.set("broker", [...platform, "broker", ...config]).set("ingest", [...platform, "ingest", "api", ...config]);
+  else args.set("platform", [...platform, ...config]);
+  for (const { gateway, file } of demo.gatewayFiles)
+    args.set(gateway, [join(root, "gateway/main.ts"), "run", "--config", file]);
+  for (const name of args.keys()) await run(name);
+
+  const apiUrl = `http://127.0.0.1:${api}`;
+  return {
+    simulator,
+    now,
+    apiUrl,
+    get: async <T>(path: string) => {
+      const response = await fetch(`${apiUrl}${path}`, { headers: { authorization: `Bearer ${demo.apiKey}` } });
+      const body = await response.text();
+      if (!response.ok) throw new Error(`GET ${path}: ${response.status} ${body}`);
+      return JSON.parse(body) as T;
+    },
+    programs: () => [...args.keys()],
+    restart: async (name) => {
+      const killing = running.get(name)?.kill();
+      const killedAtMs = now();
+      await killing;
+      await run(name);
+      return { killedAtMs };
+    },
+    complaints: () => [...complaints],
+    close: async () => {
+      const platforms = ["platform", "ingest", "broker"];
+      await Promise.all([...running].filter(([name]) => !platforms.includes(name)).map(([, handle]) => handle.stop()));
+      for (const name of platforms) await running.get(name)?.stop();
+      await simulator.close();
+      rmSync(resolve(dir, ".."), { recursive: true, force: true });
+    },
+  };
+}

@@ -1,0 +1,207 @@
+import { demoPlants } from "@jilian/deploy/demo/make-gateways.ts";
+import type { Point } from "@jilian/simulators/register-map.ts";
+import type { PlantHandle } from "@jilian/simulators/simulator.ts";
+import type { Cluster } from "./cluster.ts";
+import {
+  engineering,
+  increases,
+  type Matching,
+  match,
+  type Served,
+  type Stored,
+  sums,
+  totals,
+  written,
+} from "./oracle.ts";
+
+const minuteMs = 60_000;
+const hourMs = 3_600_000;
+const page = 5000;
+
+type FigureJson = {
+  start: string;
+  entity: string;
+  value: string | null;
+  status: string;
+  completeness: number | null;
+  unit: string;
+};
+
+export type Verdict = {
+  series: number;
+  served: number;
+  stored: number;
+  unexplained: string[];
+  missing: { point: string; gateway: string; timeMs: number }[];
+  /** Figures that differ from the oracle's, as text; empty when all are equal. */
+  wrong: string[];
+  minutes: number;
+  hours: number;
+  days: number;
+  finals: number;
+};
+
+/** Every page of an answer. */
+async function all<T>(cluster: Cluster, path: string, key: string): Promise<T[]> {
+  const found: T[] = [];
+  for (let cursor: string | null = null; ; ) {
+    const answer: Record<string, unknown> = await cluster.get(
+      `${path}&limit=${page}${cursor ? `&cursor=${cursor}` : ""}`,
+    );
+    found.push(...(answer[key] as T[]));
+    cursor = (answer.next ?? null) as string | null;
+    if (cursor === null) return found;
+  }
+}
+
+/** Points that are reported with every change: counters, states, factors. Their every answer must be accounted for. */
+function exactPoints(plant: PlantHandle): Point[] {
+  return plant.registerMap.points.filter(
+    (p) => typeof plant.truth().registers[p.name] === "bigint" && (p.counter || p.unit === "1"),
+  );
+}
+
+function metricOf(point: Point): string {
+  return point.name.slice(point.name.indexOf("/") + 1);
+}
+
+type Range = { fromMs: number; toMs: number };
+
+/** One point's path: served by the plant, stored by the platform, reading by reading. */
+async function follow(
+  cluster: Cluster,
+  plant: PlantHandle,
+  device: string,
+  point: Point,
+  { fromMs, toMs }: Range,
+  verdict: Verdict,
+): Promise<Matching> {
+  const served: Served[] = plant
+    .served({ point: point.name })
+    .filter((s) => s.delivery === "normal" && s.timeMs < toMs)
+    .map((s) => ({ timeMs: s.timeMs, raw: s.raw as bigint }));
+  const path = `/open/v1/readings?device=${device}&metric=${metricOf(point)}&from=${fromMs}&to=${toMs}`;
+  const rows = await all<{ time: string; value: string | null; quality: string }>(cluster, path, "readings");
+  const stored: Stored[] = rows
+    .filter((r) => r.quality !== "bad")
+    .map((r) => ({ atMs: Date.parse(r.time), value: r.value ?? "" }));
+  const rate = 200;
+  const found = match(served, stored, point.scale, 30_000, rate);
+  verdict.series += 1;
+  verdict.served += served.length;
+  verdict.stored += stored.length;
+  verdict.unexplained.push(
+    ...found.unexplained.map((s) => `${device} ${point.name} ${new Date(s.atMs).toISOString()} ${s.value}`),
+  );
+  const gateway = device.split("/")[1] as string;
+  // The last answers may still be on their way to the store.
+  verdict.missing.push(
+    ...found.missing
+      .filter((m) => m.timeMs < toMs - minuteMs)
+      .map((m) => ({ point: `${device} ${point.name}`, gateway, timeMs: m.timeMs })),
+  );
+  return found;
+}
+
+/** Borders of the periods that the range touches at its start and that have ended by its end; days begin at midnight of UTC+8. */
+function edgesOf({ fromMs, toMs }: Range, stepMs: number): number[] {
+  const offsetMs = 8 * hourMs;
+  const first = Math.floor((fromMs + offsetMs) / stepMs) * stepMs - offsetMs;
+  return Array.from({ length: Math.max(0, Math.floor((toMs - first) / stepMs) + 1) }, (_, i) => first + i * stepMs);
+}
+
+async function compare(
+  cluster: Cluster,
+  query: string,
+  expected: readonly (bigint | null)[],
+  edges: readonly number[],
+  verdict: Verdict,
+): Promise<number> {
+  const figures = await all<FigureJson>(
+    cluster,
+    `/open/v1/metrics?${query}&from=${edges[0]}&to=${edges.at(-1)}`,
+    "figures",
+  );
+  const byStart = new Map(figures.map((f) => [Date.parse(f.start), f]));
+  for (const [i, units] of expected.entries()) {
+    const figure = byStart.get(edges[i] as number);
+    const value = units === null ? null : written(units);
+    if ((figure?.value ?? null) !== value) {
+      const at = new Date(edges[i] as number).toISOString();
+      verdict.wrong.push(`${query} ${at}: ${figure?.value} (${figure?.status}), expected ${value}`);
+    }
+    if (figure && figure.status !== "provisional") verdict.finals += 1;
+  }
+  return expected.length;
+}
+
+/** The plant's own counter from its first to its last reading: the truth's registers at these moments. */
+function checkTruth(
+  plant: PlantHandle,
+  point: Point,
+  found: Matching,
+  total: bigint,
+  modulus: bigint | undefined,
+  verdict: Verdict,
+): void {
+  const first = found.readings[0];
+  const last = found.readings.at(-1);
+  if (!first || !last) return;
+  const own = (timeMs: number) => engineering(plant.truthAt(timeMs).registers[point.name] as bigint, point.scale);
+  let truth = own(last.servedMs) - own(first.servedMs);
+  while (modulus !== undefined && truth < 0n) truth += modulus;
+  if (truth !== total)
+    verdict.wrong.push(`${point.name}: first to last ${written(total)}, the plant says ${written(truth)}`);
+}
+
+/**
+ * Follows every exact point of every plant from the plant to the interface, and computes every counter's minutes and hours anew.
+ * @param range plant time; everything served before `toMs` must have had time to arrive
+ */
+export async function verify(cluster: Cluster, range: Range): Promise<Verdict> {
+  const verdict: Verdict = {
+    series: 0,
+    served: 0,
+    stored: 0,
+    unexplained: [],
+    missing: [],
+    wrong: [],
+    minutes: 0,
+    hours: 0,
+    days: 0,
+    finals: 0,
+  };
+  const minutes = edgesOf(range, minuteMs);
+  const hours = edgesOf(range, hourMs);
+  const days = edgesOf(range, 24 * hourMs);
+  const whole = { fromMs: range.fromMs, toMs: range.toMs + 2 * minuteMs };
+  const ofCluster: { minutes: (bigint | null)[][]; hours: (bigint | null)[][] } = { minutes: [], hours: [] };
+  for (const [i, plant] of cluster.simulator.plants.entries()) {
+    const { factory, gateway } = demoPlants[i] as (typeof demoPlants)[number];
+    for (const point of exactPoints(plant)) {
+      const device = `${factory}/${gateway}/${point.device}`;
+      const found = await follow(cluster, plant, device, point, whole, verdict);
+      if (!point.counter || !/^(energy|production|inspection)\./.test(point.role)) continue;
+      const modulus = point.modulus === null ? undefined : engineering(point.modulus, point.scale);
+      const line = totals(found.readings, modulus);
+      const query = `indicator=${point.role}&level=device&entity=${device}`;
+      const perMinute = increases(line, minutes);
+      const perHour = increases(line, hours);
+      verdict.minutes += await compare(cluster, `${query}&period=minute`, perMinute, minutes, verdict);
+      verdict.hours += await compare(cluster, `${query}&period=hour`, perHour, hours, verdict);
+      verdict.days += await compare(cluster, `${query}&period=day`, increases(line, days), days, verdict);
+      const last = line.at(-1)?.total ?? 0n;
+      checkTruth(plant, point, found, last - (line[0]?.total ?? 0n), modulus, verdict);
+      if (point.name !== "incoming-meter/energy-import") continue;
+      const site = `indicator=energy.electricity&level=factory&entity=${factory}`;
+      verdict.minutes += await compare(cluster, `${site}&period=minute`, perMinute, minutes, verdict);
+      verdict.hours += await compare(cluster, `${site}&period=hour`, perHour, hours, verdict);
+      ofCluster.minutes.push(perMinute);
+      ofCluster.hours.push(perHour);
+    }
+  }
+  const site = "indicator=energy.electricity&level=cluster";
+  verdict.minutes += await compare(cluster, `${site}&period=minute`, sums(ofCluster.minutes), minutes, verdict);
+  verdict.hours += await compare(cluster, `${site}&period=hour`, sums(ofCluster.hours), hours, verdict);
+  return verdict;
+}
