@@ -1,0 +1,98 @@
+import { DataType, type DataTypeNumber, toWire, type Value } from "@jilian/domain/datatypes.ts";
+import { qualityOf, Status } from "@jilian/domain/quality.ts";
+import { definitionProperties, nodeMetrics } from "@jilian/domain/sample.ts";
+import { type OutMetric, type OutPayload, type Properties, property } from "@jilian/domain/sparkplug/payload.ts";
+import { bdSeqMetric, commitMetric, rebirthMetric } from "@jilian/domain/topics.ts";
+import type { Connection, KnownMetric, OutboxStats, StoredSample } from "./model.ts";
+
+/** Sparkplug's Quality of a metric that has no current value (Sparkplug 3.0, 6.4.22). */
+const staleQuality = 500;
+
+/** Name and version as told in NBIRTH. */
+export const software = "jilian-gateway 0.1.0";
+
+/**
+ * Properties that tell how far a value can be trusted: none when it is good; `StatusCode` with the reason otherwise, and Sparkplug's own
+ * `Quality` when it is not usable.
+ */
+export function statusProperties(status: number): Properties {
+  if (status === Status.Good) return {};
+  const statusCode = { StatusCode: property.uint32(status >>> 0) };
+  return qualityOf(status) === "bad" ? { ...statusCode, Quality: property.int32(0) } : statusCode;
+}
+
+export function fits(datatype: DataTypeNumber, value: Value): boolean {
+  if (value === null) return true;
+  try {
+    toWire(datatype, value);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * A metric in its device's birth: everything that is known of it and the last value that the gateway has. Without one it is null with
+ * quality STALE, a metric that exists and has not been read; so is a value left over from before its datatype was changed.
+ */
+export function birthMetric({ id, definition }: KnownMetric, last: StoredSample | undefined, nowMs: number): OutMetric {
+  const { name, datatype } = definition;
+  const declared = { name, alias: id, datatype, declare: true };
+  const properties = definitionProperties(definition);
+  if (last === undefined || !fits(datatype, last.value)) {
+    const stale = { ...statusProperties(Status.BadWaitingForInitialData), Quality: property.int32(staleQuality) };
+    return { ...declared, timestampMs: nowMs, value: null, properties: { ...properties, ...stale } };
+  }
+  const { value, status, sourceTimeMs } = last;
+  return { ...declared, timestampMs: sourceTimeMs, value, properties: { ...properties, ...statusProperties(status) } };
+}
+
+/** What the node tells about itself: state of the outbox and of every configured device. */
+export type NodeView = { outbox: OutboxStats; devices: ReadonlyMap<string, Connection>; nowMs: number };
+
+/** The node's own metrics (domain/sample.ts), by name: there are few, and they need no alias. */
+export function nodeStateMetrics({ outbox, devices, nowMs }: NodeView): OutMetric[] {
+  const count = (name: string, value: number): OutMetric => ({
+    name,
+    timestampMs: nowMs,
+    datatype: DataType.Int64,
+    value: BigInt(value),
+  });
+  const oldestMs = outbox.oldestWrittenAtMs ?? nowMs;
+  const metrics = [
+    count(nodeMetrics.pendingRecords, outbox.pendingRecords),
+    // In whole seconds: an age that is told with every tick would be a change with every tick.
+    count(nodeMetrics.oldestPendingMs, Math.max(0, Math.floor((nowMs - oldestMs) / 1000) * 1000)),
+    count(nodeMetrics.droppedSamples, outbox.droppedSamples),
+    count(nodeMetrics.setAsideRecords, outbox.setAsideRecords),
+  ];
+  for (const [device, { connected, status, reason }] of devices) {
+    const at = { timestampMs: nowMs };
+    const why = connected ? {} : { properties: { StatusCode: property.uint32(status >>> 0) } };
+    const name = nodeMetrics.deviceConnected(device);
+    metrics.push({ ...at, ...why, name, datatype: DataType.Boolean, value: connected });
+    metrics.push({ ...at, name: nodeMetrics.deviceReason(device), datatype: DataType.String, value: reason });
+  }
+  return metrics;
+}
+
+function bdSeqOf(bdSeq: number, nowMs: number): OutMetric {
+  return { name: bdSeqMetric, timestampMs: nowMs, datatype: DataType.Int64, declare: true, value: BigInt(bdSeq) };
+}
+
+/** The metrics of NBIRTH (Sparkplug 3.0, 6.4.4). */
+export function nodeBirthMetrics(bdSeq: number, view: NodeView): OutMetric[] {
+  const at = { timestampMs: view.nowMs, declare: true };
+  return [
+    bdSeqOf(bdSeq, view.nowMs),
+    { ...at, name: rebirthMetric, datatype: DataType.Boolean, value: false },
+    { ...at, name: commitMetric, datatype: DataType.String, value: "" },
+    { ...at, name: nodeMetrics.software, datatype: DataType.String, value: software },
+    ...nodeStateMetrics(view).map((metric) => ({ ...metric, declare: true })),
+  ];
+}
+
+/** NDEATH, as the will and before an intended disconnect: bdSeq alone and no seq (Sparkplug 3.0, 6.4.5). */
+export function deathPayload(bdSeq: number, nowMs: number): OutPayload {
+  return { timestampMs: nowMs, metrics: [bdSeqOf(bdSeq, nowMs)] };
+}

@@ -1,0 +1,155 @@
+import { JilianError, messageOf } from "@jilian/domain/errors.ts";
+import { connect, type IClientOptions, type MqttClient } from "mqtt";
+
+export type BrokerSettings = {
+  host: string;
+  port: number;
+  username?: string;
+  password?: string;
+  keepaliveMs: number;
+};
+
+export type LinkOptions = {
+  broker: BrokerSettings;
+  clientId: string;
+  will: { topic: string; payload: Uint8Array };
+  /** Topic filters, subscribed at QoS 1 before the link counts as open. */
+  filters: readonly string[];
+  onMessage: (topic: string, payload: Uint8Array) => void;
+  /** The socket takes data again. */
+  onDrain: () => void;
+  signal: AbortSignal;
+};
+
+/** One MQTT connection with a clean session. It never reconnects: the next one is a new link. */
+export type Link = {
+  /** Hands a message to the socket. At QoS 1 the promise waits for PUBACK, at QoS 0 for nothing. */
+  readonly publish: (topic: string, payload: Uint8Array, qos: 0 | 1) => Promise<void>;
+  /** Bytes that the socket has not taken yet. */
+  readonly bufferedBytes: () => number;
+  /** True from the moment the socket is full until it has drained. */
+  readonly isCongested: () => boolean;
+  /** Resolves with the reason when the connection has ended, for whatever cause. */
+  readonly closed: Promise<string>;
+  /** DISCONNECT, so that no will is sent; cut off when that takes longer than the bound. */
+  readonly end: (boundMs: number) => Promise<void>;
+};
+
+const connectTimeoutMs = 10_000;
+
+function linkError(broker: BrokerSettings, message: string, remedy: string, cause?: unknown): JilianError {
+  return new JilianError(message, {
+    code: "BROKER_UNREACHABLE",
+    action: "connect to the MQTT broker",
+    address: `${broker.host}:${broker.port}`,
+    remedy,
+    cause,
+  });
+}
+
+/** CONNACK return codes 4 and 5 (MQTT 3.1.1, 3.2.2.3) are about who we are, everything else about the way there. */
+function remedyOf(thrown: unknown): string {
+  const code = (thrown as { code?: unknown }).code;
+  return code === 4 || code === 5
+    ? "check broker.username and broker.password, and that the broker knows this gateway"
+    : "check broker.host and broker.port, the network, and that the broker runs; the gateway keeps trying";
+}
+
+function clientOptions({ broker, clientId, will }: LinkOptions): IClientOptions {
+  return {
+    host: broker.host,
+    port: broker.port,
+    protocol: "mqtt",
+    protocolVersion: 4,
+    clientId,
+    clean: true,
+    manualConnect: true,
+    reconnectPeriod: 0,
+    resubscribe: false,
+    queueQoSZero: false,
+    connectTimeout: connectTimeoutMs,
+    keepalive: Math.max(1, Math.round(broker.keepaliveMs / 1000)),
+    // Published data would postpone every ping, and then nothing tells that the other side is gone.
+    reschedulePings: false,
+    will: { topic: will.topic, payload: Buffer.from(will.payload), qos: 1, retain: false },
+    ...(broker.username === undefined ? {} : { username: broker.username }),
+    ...(broker.password === undefined ? {} : { password: broker.password }),
+  };
+}
+
+function subscribe(client: MqttClient, broker: BrokerSettings, filters: readonly string[]): Promise<void> {
+  return new Promise((resolve, reject) => {
+    client.subscribe([...filters], { qos: 1 }, (error, granted = []) => {
+      const refused = granted.filter(({ qos }) => qos > 2).map(({ topic }) => topic);
+      if (error) reject(error);
+      else if (refused.length === 0) resolve();
+      else reject(linkError(broker, `subscription refused: ${refused.join(", ")}`, "allow them in the broker's rules"));
+    });
+  });
+}
+
+function linkOf(client: MqttClient, closed: Promise<string>): Link {
+  return {
+    closed,
+    publish: (topic, payload, qos) =>
+      new Promise((resolve, reject) => {
+        if (qos === 0) {
+          // What a broken connection swallows is still in the outbox; its end is told by `closed`.
+          client.publish(topic, Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength), { qos }, () => {});
+          resolve();
+        } else {
+          client.publish(topic, Buffer.from(payload), { qos }, (error) => (error ? reject(error) : resolve()));
+        }
+      }),
+    bufferedBytes: () => client.stream.writableLength,
+    isCongested: () => client.stream.writableNeedDrain,
+    end: async (boundMs) => {
+      const cut = setTimeout(() => client.stream.destroy(), boundMs);
+      client.end(false);
+      await closed;
+      clearTimeout(cut);
+    },
+  };
+}
+
+/**
+ * Connects, subscribes and gives the link; every handler is in place before the first packet.
+ * @throws JilianError BROKER_UNREACHABLE when that fails or takes longer than 10 s, or when aborted
+ */
+export async function openLink(options: LinkOptions): Promise<Link> {
+  const { broker, filters, onMessage, onDrain, signal } = options;
+  const client = connect(clientOptions(options));
+  let reason: unknown = "the broker closed the connection";
+  const ended = Promise.withResolvers<string>();
+  const ready = Promise.withResolvers<void>();
+  client.on("error", (error) => {
+    reason = error;
+  });
+  client.on("close", () => {
+    ended.resolve(messageOf(reason));
+    ready.reject(reason);
+  });
+  client.on("message", (topic, payload) => onMessage(topic, payload));
+  client.on("connect", () => subscribe(client, broker, filters).then(ready.resolve, ready.reject));
+  const abort = (why: string) => {
+    reason = why;
+    client.stream.destroy();
+  };
+  const onAbort = () => abort("closed");
+  const timer = setTimeout(() => abort(`no answer within ${connectTimeoutMs} ms`), connectTimeoutMs);
+  client.connect();
+  client.stream.on("drain", onDrain);
+  signal.addEventListener("abort", onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  try {
+    await ready.promise;
+    return linkOf(client, ended.promise);
+  } catch (thrown) {
+    client.end(true);
+    await ended.promise;
+    throw thrown instanceof JilianError ? thrown : linkError(broker, messageOf(thrown), remedyOf(thrown), thrown);
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener("abort", onAbort);
+  }
+}

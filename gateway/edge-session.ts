@@ -1,0 +1,142 @@
+import type { Clock } from "@jilian/domain/clock.ts";
+import type { DataTypeNumber } from "@jilian/domain/datatypes.ts";
+import { encodePayload, type OutMetric, type OutPayload } from "@jilian/domain/sparkplug/payload.ts";
+import { type MessageType, topicOf } from "@jilian/domain/topics.ts";
+import type { Logger } from "pino";
+import { birthMetric, deathPayload, type NodeView, nodeBirthMetrics, nodeStateMetrics } from "./births.ts";
+import { dataPayload } from "./edge-data.ts";
+import type { Link } from "./edge-link.ts";
+import type { EdgeState } from "./edge-state.ts";
+import type { KnownMetric, OutboxRecord } from "./model.ts";
+import type { OpenedOutbox } from "./outbox.ts";
+
+export type SessionOptions = {
+  group: string;
+  node: string;
+  link: Link;
+  bdSeq: number;
+  state: EdgeState;
+  outbox: OpenedOutbox;
+  clock: Clock;
+  log: Logger;
+};
+
+/** Bytes that may wait in the socket for live data; the backlog stops as soon as the socket is full. */
+const liveBufferBytes = 262_144;
+
+/**
+ * A Sparkplug session: seq, births and what they declared (Sparkplug 3.0, 5 and 6.4). Everything that carries a seq leaves through
+ * `emit`, in the order of the numbers, in one synchronous step.
+ */
+export function edgeSession(options: SessionOptions) {
+  const { group, node, link, bdSeq, state, outbox, clock, log } = options;
+  /** Born devices with the version of the form they were born in. */
+  const born = new Map<string, number>();
+  /** What the births of this session declared, by alias. */
+  const declared = new Map<number, DataTypeNumber>();
+  let nodeBorn = false;
+  let seq = 0;
+  let told = new Map<string, string>();
+
+  function emit(type: MessageType, payload: Omit<OutPayload, "seq">, device?: string): void {
+    const topic = topicOf({ group, type, node, ...(device === undefined ? {} : { device }) });
+    const bytes = encodePayload({ ...payload, seq });
+    seq = (seq + 1) % 256;
+    void link.publish(topic, bytes, 0);
+  }
+
+  function view(nowMs: number): NodeView {
+    return { outbox: outbox.stats(), devices: state.connections, nowMs };
+  }
+
+  function birthDevice(device: string, metrics: readonly KnownMetric[]): void {
+    const nowMs = clock.now();
+    const listed = metrics.map((metric) => birthMetric(metric, state.lastOf(metric.id), nowMs));
+    emit("DBIRTH", { timestampMs: nowMs, metrics: listed }, device);
+    for (const { id, definition } of metrics) declared.set(id, definition.datatype);
+    born.set(device, state.formOf(device));
+    log.debug({ device, metrics: metrics.length }, "device born");
+  }
+
+  /** The whole birth sequence: at the start of the session and when a host asks again. */
+  function birth(): void {
+    const nowMs = clock.now();
+    const now = view(nowMs);
+    born.clear();
+    declared.clear();
+    seq = 0;
+    emit("NBIRTH", { timestampMs: nowMs, metrics: nodeBirthMetrics(bdSeq, now) });
+    told = textOf(nodeStateMetrics(now));
+    nodeBorn = true;
+    for (const [device, metrics] of state.metricsByDevice()) if (state.isWanted(device)) birthDevice(device, metrics);
+    log.info({ bdSeq, devices: born.size }, "node born");
+  }
+
+  /** Brings one device to the state it should have: DBIRTH, DBIRTH again, DDEATH or nothing. */
+  function reconcile(device: string): void {
+    if (!nodeBorn) return;
+    const form = born.get(device);
+    if (state.isWanted(device)) {
+      if (form === state.formOf(device)) return;
+      const metrics = state.metricsByDevice().get(device);
+      if (metrics) birthDevice(device, metrics);
+    } else if (form !== undefined) {
+      born.delete(device);
+      emit("DDEATH", { timestampMs: clock.now(), metrics: [] }, device);
+      log.debug({ device }, "device dead");
+    }
+  }
+
+  function send(record: OutboxRecord): void {
+    reconcile(record.device);
+    const payload = dataPayload(record, (id) => declared.get(id), state.isNewest, clock.now());
+    if (payload) emit("DDATA", payload, record.device);
+    else outbox.setAside(record, "it holds a metric that the outbox does not know");
+  }
+
+  /** NDATA with what has changed of the node's own metrics; they describe the present, hence transient. */
+  function tellNode(): void {
+    const nowMs = clock.now();
+    const metrics = nodeStateMetrics(view(nowMs));
+    const texts = textOf(metrics);
+    const changed = metrics.filter(({ name = "" }) => texts.get(name) !== told.get(name));
+    if (!nodeBorn || changed.length === 0 || link.isCongested()) return;
+    told = texts;
+    emit("NDATA", { timestampMs: nowMs, metrics: changed.map((metric) => ({ ...metric, transient: true })) });
+  }
+
+  return {
+    birth,
+    isBorn: (): boolean => nodeBorn,
+    reconcile,
+    /** DDEATH of every device whose backlog has drained and that is not connected. */
+    reconcileBorn: (): void => {
+      for (const device of [...born.keys()]) if (!state.isWanted(device)) reconcile(device);
+    },
+    tellNode,
+    /** NDEATH ahead of an intended disconnect; resolves when the broker has it. */
+    death: async (): Promise<void> => {
+      if (!nodeBorn) return;
+      nodeBorn = false;
+      const topic = topicOf({ group, type: "NDEATH", node });
+      await link.publish(topic, encodePayload(deathPayload(bdSeq, clock.now())), 1);
+    },
+    transport: {
+      hasRoom: (kind: "live" | "backlog"): boolean =>
+        nodeBorn && (kind === "backlog" ? !link.isCongested() : link.bufferedBytes() < liveBufferBytes),
+      send,
+    },
+  };
+}
+
+/** What is compared to tell a change: everything but the time. */
+function textOf(metrics: readonly OutMetric[]): Map<string, string> {
+  return new Map(
+    metrics.map(({ name = "", value, properties }) => [
+      name,
+      `${String(value)} ${properties?.StatusCode?.value ?? ""}`,
+    ]),
+  );
+}
+
+export type EdgeSession = ReturnType<typeof edgeSession>;

@@ -1,0 +1,170 @@
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { DataType } from "@jilian/domain/datatypes.ts";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { type OutboxBench, outboxBench, sample } from "./test-outbox.ts";
+
+let bench: OutboxBench;
+beforeEach(() => {
+  bench = outboxBench();
+});
+afterEach(() => bench.close());
+
+describe("a full outbox", () => {
+  test("drops the oldest beyond maxBytes and counts their samples for good", async () => {
+    const outbox = bench.start({ maxBytes: 5_000 });
+    for (let i = 0; i < 200; i += 1) outbox.write("press", [sample(1, i), sample(2, i)]);
+    const { pendingRecords, pendingBytes, droppedSamples } = outbox.stats();
+    expect(pendingBytes).toBeLessThanOrEqual(5_000);
+    expect(pendingBytes).toBeGreaterThan(4_800);
+    expect(droppedSamples).toBe((200 - pendingRecords) * 2);
+    expect(outbox.pendingOf("press")).toBe(pendingRecords);
+    expect(outbox.pending(0, 1)[0]?.record.samples[0]?.value).toBe(200 - pendingRecords);
+    expect(outbox.pending(0, 1)[0]?.record.writtenAtMs).toBe(outbox.stats().oldestWrittenAtMs);
+    expect(bench.codes().filter((code) => code === "OUTBOX_DROPPED")).toHaveLength(1);
+    await bench.stop(outbox);
+    expect(bench.start().stats()).toMatchObject({ pendingRecords, pendingBytes, droppedSamples });
+  });
+
+  test("refuses a single record that can never fit", () => {
+    const outbox = bench.start({ maxBytes: 1000 });
+    expect(outbox.write("press", [sample(1, "x".repeat(1000))])).toBeUndefined();
+    expect(outbox.write("press", [sample(1, "x".repeat(100))])).toBeDefined();
+    expect(outbox.stats()).toMatchObject({ pendingRecords: 1, droppedSamples: 1 });
+  });
+});
+
+/** The limit of pages is a setting of a connection: a full disk is one that the outbox's own connection meets. */
+function limitPages(pages: number): { lift: () => void } {
+  const original = DatabaseSync.prototype.prepare;
+  const seen = new Set<DatabaseSync>();
+  vi.spyOn(DatabaseSync.prototype, "prepare").mockImplementation(function (this: DatabaseSync, ...args) {
+    if (!seen.has(this)) {
+      seen.add(this);
+      this.exec(`PRAGMA max_page_count = ${pages}`);
+    }
+    return original.apply(this, args);
+  });
+  return {
+    lift: () => {
+      vi.restoreAllMocks();
+      for (const db of seen) if (db.isOpen) db.exec("PRAGMA max_page_count = 1000000");
+    },
+  };
+}
+
+describe("a failing medium", () => {
+  test("a full disk costs counted readings, is told once, and writing resumes by itself", async () => {
+    const disk = limitPages(60);
+    const outbox = bench.start();
+    const [a] = outbox.declare("press", [{ name: "a", datatype: DataType.Double, simulated: false }]) as [number];
+    let refused = 0;
+    for (let i = 0; i < 400; i += 1) if (!outbox.write("press", [sample(a, "x".repeat(900))])) refused += 1;
+    expect(refused).toBeGreaterThan(100);
+    expect(outbox.stats()).toMatchObject({ pendingRecords: 400 - refused, droppedSamples: refused });
+    expect(outbox.pending(0, 1000)).toHaveLength(400 - refused);
+    expect(bench.codes().filter((code) => code === "OUTBOX_FAILED")).toHaveLength(1);
+    // A commit works on the full disk and is enough to write again.
+    expect(outbox.commit(outbox.epoch, [[0, 49]])).toBe(50);
+    expect(outbox.write("press", [sample(a, "y")])?.offset).toBe(400 - refused);
+    disk.lift();
+    await bench.stop(outbox);
+    expect(bench.start().stats()).toMatchObject({ pendingRecords: 400 - refused - 50 + 1, droppedSamples: refused });
+  });
+
+  test("a corrupt file is renamed aside, told, and never blocks the start", async () => {
+    writeFileSync(bench.path, Buffer.alloc(50_000, 7));
+    const outbox = bench.start();
+    expect(outbox.write("press", [sample(1)])).toBeDefined();
+    const aside = readdirSync(bench.folder).filter((name) => name.includes(".corrupt-"));
+    expect(aside).toHaveLength(1);
+    expect(readFileSync(join(bench.folder, aside[0] as string))).toEqual(Buffer.alloc(50_000, 7));
+    expect(bench.codes()).toContain("OUTBOX_CORRUPT");
+    await bench.stop(outbox);
+    expect(bench.start().stats().pendingRecords).toBe(1);
+  });
+
+  test("a torn page deep in the file is found at the start", async () => {
+    const outbox = bench.start();
+    for (let i = 0; i < 500; i += 1) outbox.write("press", [sample(1, "x".repeat(500))]);
+    await bench.stop(outbox);
+    const bytes = readFileSync(bench.path);
+    bytes.fill(0xff, 100_000, 130_000);
+    writeFileSync(bench.path, bytes);
+    expect(bench.start().stats().pendingRecords).toBe(0);
+    expect(bench.codes()).toContain("OUTBOX_CORRUPT");
+  });
+
+  test("a file that turns corrupt in use is replaced while running; names, ids and counters go on", () => {
+    const outbox = bench.start();
+    const ids = outbox.declare("press", [{ name: "a", datatype: DataType.Double, simulated: false }]);
+    for (let i = 0; i < 3000; i += 1) outbox.write("press", [sample(1, "x".repeat(3000))]);
+    const bdSeq = outbox.nextBdSeq();
+    // Behind the page cache of SQLite: the pages written first are long checkpointed and must be read from the file again.
+    const bytes = readFileSync(bench.path);
+    writeFileSync(
+      bench.path,
+      Buffer.concat([bytes.subarray(0, 4096 * 8), Buffer.alloc(bytes.length - 4096 * 8, 0xff)]),
+    );
+    outbox.commit(outbox.epoch, [[0, 2999]]);
+    expect(bench.codes()).toContain("OUTBOX_CORRUPT");
+    expect(outbox.stats()).toMatchObject({ pendingRecords: 0, pendingBytes: 0, setAsideRecords: 3000 });
+    expect(outbox.write("press", [sample(1)])).toMatchObject({ epoch: outbox.epoch, offset: 3000 });
+    expect(outbox.commit(outbox.epoch, [[3000, 3000]])).toBe(1);
+    expect(outbox.declare("press", [{ name: "a", datatype: DataType.Double, simulated: false }])).toEqual(ids);
+    expect(outbox.nextBdSeq()).toBe(bdSeq + 1);
+  });
+
+  test("a record with a flipped bit is set aside and counted; the others are read", async () => {
+    const first = bench.start();
+    for (let i = 0; i < 5; i += 1) first.write("press", [sample(1, i)]);
+    await bench.stop(first);
+    bench.tamper(
+      "UPDATE record SET bytes = CAST(substr(bytes, 1, 5) || x'7f' || substr(bytes, 7) AS BLOB) WHERE position = 3",
+    );
+    const outbox = bench.start();
+    expect(outbox.pending(0, 4).map(({ record }) => record.offset)).toEqual([0, 1, 3, 4]);
+    expect(outbox.stats()).toMatchObject({ pendingRecords: 4, setAsideRecords: 1 });
+    expect(bench.lines.find((line) => line.code === "OUTBOX_SET_ASIDE")).toMatchObject({
+      epoch: first.epoch,
+      offset: 2,
+    });
+    outbox.setAside({ epoch: first.epoch, offset: 4 }, "the store refuses it");
+    outbox.setAside({ epoch: first.epoch, offset: 99 }, "unknown");
+    expect(outbox.stats()).toMatchObject({ pendingRecords: 3, setAsideRecords: 2 });
+    await bench.stop(outbox);
+    expect(bench.start().stats()).toMatchObject({ pendingRecords: 3, setAsideRecords: 2 });
+  });
+});
+
+describe("a file is refused", () => {
+  test("that another process, or another outbox, has open", () => {
+    bench.start();
+    expect(() => bench.start()).toThrow(expect.objectContaining({ code: "OUTBOX_LOCKED" }));
+  });
+
+  test("that belongs to another gateway", async () => {
+    await bench.stop(bench.start());
+    expect(() => bench.start({ node: "gateway-2" })).toThrow(/factory-1\/gateway-1, not to factory-1\/gateway-2/);
+  });
+
+  test("that a newer program wrote", async () => {
+    await bench.stop(bench.start());
+    bench.tamper("PRAGMA user_version = 99");
+    expect(() => bench.start()).toThrow(expect.objectContaining({ code: "OUTBOX_NEWER" }));
+  });
+
+  test("that is a database of another program, and is left as it was", () => {
+    bench.tamper("CREATE TABLE precious (x); INSERT INTO precious VALUES (1)");
+    expect(() => bench.start()).toThrow(expect.objectContaining({ code: "OUTBOX_FOREIGN_FILE" }));
+    expect(new DatabaseSync(bench.path).prepare("SELECT x FROM precious").get()).toEqual({ x: 1 });
+  });
+
+  test("whose path cannot be opened", () => {
+    writeFileSync(join(bench.folder, "file"), "");
+    expect(() => bench.start({ path: join(bench.folder, "file", "outbox.db") })).toThrow(
+      expect.objectContaining({ code: "OUTBOX_UNOPENABLE" }),
+    );
+  });
+});

@@ -1,0 +1,146 @@
+import type { Value } from "@jilian/domain/datatypes.ts";
+import { qualityOf, Status } from "@jilian/domain/quality.ts";
+import type { MetricDefinition } from "@jilian/domain/sample.ts";
+import type { DeviceConfig, TagConfig } from "./config.ts";
+import { isCounter, registerTypes } from "./drivers/modbus-config.ts";
+import type { RawReading, ShapedSample } from "./model.ts";
+import { countsInUnit, createScaler, isWithin, type Scaler } from "./scale.ts";
+
+function scalerOf(tag: TagConfig): Scaler {
+  return createScaler(registerTypes[tag.type].datatype, tag.scale);
+}
+
+/** Counts after which the register starts again from 0: as configured; an unsigned counter's own width where nothing is said. */
+function modulusOf(tag: TagConfig): bigint | undefined {
+  if (tag.modulusCounts !== undefined) return BigInt(tag.modulusCounts);
+  return isCounter(tag) && tag.type.startsWith("uint") ? 1n << BigInt(registerTypes[tag.type].bits) : undefined;
+}
+
+/** What the birth certificate says of a tag: everything in engineering units, after scaling. */
+export function definitionOf(device: DeviceConfig, tag: TagConfig, simulated: boolean): MetricDefinition {
+  const definition: MetricDefinition = { name: tag.name, datatype: scalerOf(tag).datatype, simulated };
+  for (const key of ["unit", "role", "carrier", "product"] as const) {
+    const text = tag[key];
+    if (text !== undefined) definition[key] = text;
+  }
+  definition.deadband = tag.deadband;
+  definition.heartbeatMs = tag.heartbeatMs ?? device.heartbeatMs;
+  const modulus = modulusOf(tag);
+  const inUnit = modulus === undefined ? undefined : countsInUnit(modulus, tag.scale);
+  if (inUnit !== undefined) definition.modulus = inUnit;
+  const resolution = tag.type.includes("int") ? countsInUnit(1n, tag.scale) : undefined;
+  if (resolution !== undefined) definition.resolution = resolution;
+  return definition;
+}
+
+export type Shaper = {
+  /** What of one poll is worth a sample. @param nowMs time of observation, UTC ms */
+  readonly shape: (readings: readonly RawReading[], nowMs: number) => ShapedSample[];
+  /** The device cannot be read any more: one bad sample for each metric that was reported, once until it is read again. */
+  readonly lost: (status: number, nowMs: number) => ShapedSample[];
+};
+
+/** A clock may step back this far (a correction by NTP) without its times being doubted. */
+const toleratedStepMs = 1000;
+
+type TagState = {
+  readonly tag: TagConfig;
+  readonly scaler: Scaler;
+  readonly heartbeatMs: number;
+  readonly min: number;
+  readonly max: number;
+  reported: boolean;
+  value: Value;
+  status: number;
+  /** Time of observation of the last sample, not its source time: that one stands still while a clock that ran back catches up. */
+  observedMs: number;
+};
+
+function stateOf(device: DeviceConfig, tag: TagConfig): TagState {
+  return {
+    tag,
+    scaler: scalerOf(tag),
+    // Polls never fall exactly on the heartbeat: the nearest poll counts, not the one after.
+    heartbeatMs: (tag.heartbeatMs ?? device.heartbeatMs) - device.pollIntervalMs / 2,
+    min: tag.range?.min ?? Number.NEGATIVE_INFINITY,
+    max: tag.range?.max ?? Number.POSITIVE_INFINITY,
+    reported: false,
+    value: null,
+    status: Status.BadWaitingForInitialData,
+    observedMs: 0,
+  };
+}
+
+/**
+ * Decides what of a device's readings becomes samples: scaling, deadband, heartbeat, quality, and source times that strictly increase
+ * (CONTRACTS 3). Pure but for its state; one per device.
+ *
+ * A sample is made when the status changes, the value leaves the deadband around the last reported one, or the heartbeat is due. A value
+ * outside `range` is kept as read and marked BadOutOfRange: nothing is clamped in silence.
+ * @param lastSourceTimeMs greatest source time the device ever had, durable over restarts; 0 for none
+ */
+export function createShaper(device: DeviceConfig, { lastSourceTimeMs }: { lastSourceTimeMs: number }): Shaper {
+  const states = device.tags.map((tag) => stateOf(device, tag));
+  let lastMs = lastSourceTimeMs;
+  let isLost = false;
+
+  /** One time for all samples of a poll, later than every one before it; uncertain once the clock has run back too far. */
+  function nextTime(nowMs: number): { timeMs: number; certain: boolean } {
+    const certain = lastMs - nowMs <= toleratedStepMs;
+    return { timeMs: nowMs > lastMs ? nowMs : lastMs + 1, certain };
+  }
+
+  function sampleOf(state: TagState, value: Value, status: number, timeMs: number, nowMs: number): ShapedSample {
+    state.reported = true;
+    state.value = value;
+    state.status = status;
+    state.observedMs = nowMs;
+    return { metric: state.tag.name, value, status, sourceTimeMs: timeMs, gatewayTimeMs: nowMs };
+  }
+
+  function shapeOne(reading: RawReading, timeMs: number, certain: boolean, nowMs: number): ShapedSample | undefined {
+    const state = states[reading.tag] as TagState;
+    let { value, status } = reading;
+    if (!state.scaler.identity && (typeof value === "number" || typeof value === "bigint")) {
+      const scaled = state.scaler.scale(value);
+      value = scaled.value;
+      if (status === Status.Good) status = scaled.status;
+    }
+    const outside =
+      (typeof value === "number" || typeof value === "bigint") && (value < state.min || value > state.max);
+    if (outside && qualityOf(status) !== "bad") status = Status.BadOutOfRange;
+    if (!certain && qualityOf(status) !== "bad") status = Status.Uncertain;
+    const elapsedMs = nowMs - state.observedMs;
+    const unchanged =
+      state.reported &&
+      status === state.status &&
+      (value === state.value || isWithin(state.tag.deadband, value, state.value)) &&
+      elapsedMs >= 0 &&
+      elapsedMs < state.heartbeatMs;
+    return unchanged ? undefined : sampleOf(state, value, status, timeMs, nowMs);
+  }
+
+  return {
+    shape(readings, nowMs) {
+      isLost = false;
+      const { timeMs, certain } = nextTime(nowMs);
+      const samples: ShapedSample[] = [];
+      for (const reading of readings) {
+        const sample = shapeOne(reading, timeMs, certain, nowMs);
+        if (sample !== undefined) samples.push(sample);
+      }
+      if (samples.length > 0) lastMs = timeMs;
+      return samples;
+    },
+    lost(status, nowMs) {
+      if (isLost) return [];
+      isLost = true;
+      const { timeMs } = nextTime(nowMs);
+      const samples = states
+        .filter((state) => state.reported)
+        .map((state) => sampleOf(state, null, status, timeMs, nowMs));
+      if (samples.length > 0) lastMs = timeMs;
+      return samples;
+    },
+  };
+}
