@@ -1,0 +1,29 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
+import type { Clock } from "@jilian/domain/clock.ts";
+import type { Ledger } from "@jilian/store/ledger.ts";
+import type { LiveState } from "@jilian/store/live.ts";
+import type { Registry } from "@jilian/store/registry.ts";
+import type { Telemetry } from "@jilian/store/telemetry.ts";
+import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from "fastify";
+import type { Logger } from "pino";
+
+/** What the API reads from; it writes to none of it. */
+export type ApiDeps = {
+  telemetry: Telemetry;
+  ledger: Ledger;
+  /** Live state of this process; where ingest runs elsewhere, an empty one. */
+  live: LiveState;
+  registry: Registry;
+  clock: Clock;
+  log: Logger;
+};
+
+/** The Fastify app, whose routes are typed by their TypeBox schemas. */
+export type App = FastifyInstance<
+  RawServerDefault,
+  IncomingMessage,
+  ServerResponse,
+  FastifyBaseLogger,
+  TypeBoxTypeProvider
+>;

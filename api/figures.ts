@@ -1,0 +1,53 @@
+import { isoTime, periods } from "@jilian/domain/periods.ts";
+import { levels, type Result } from "@jilian/domain/result.ts";
+import { type Static, Type } from "typebox";
+import type { Directory } from "./directory.ts";
+
+export const levelSchema = Type.Enum([...levels], { description: "level of the tree (ISA-95)" });
+export const periodSchema = Type.Enum([...periods], { description: "half-open, Asia/Shanghai, labelled by its start" });
+export const timeSchema = Type.String({ description: "ISO 8601 with the offset of Asia/Shanghai" });
+export const nullable = <T extends ReturnType<typeof Type.String> | ReturnType<typeof Type.Number>>(schema: T) =>
+  Type.Union([schema, Type.Null()]);
+
+/** A figure as the interface gives it: the value, and everything needed to judge it and to follow it back. */
+export const figureSchema = Type.Object({
+  indicator: Type.String(),
+  level: levelSchema,
+  entity: Type.String(),
+  entityName: Type.String(),
+  period: periodSchema,
+  start: timeSchema,
+  end: Type.String({ description: "exclusive" }),
+  value: nullable(Type.String({ description: "decimal string in `unit`; null with a `reason`" })),
+  reason: nullable(Type.String({ description: "why the value is null: no_data, no_meter, not_due" })),
+  unit: Type.String(),
+  completeness: nullable(Type.Number({ description: "0-1: part of the elapsed period that readings cover" })),
+  estimatedShare: nullable(Type.Number({ description: "0-1: part of the value that interpolation assigned" })),
+  lowerBound: Type.Boolean({ description: "true: an increase could not be told, the true value is not less" }),
+  status: Type.Enum(["provisional", "final", "revised"]),
+  revision: Type.Integer(),
+  definitionVersion: Type.Integer(),
+  factorTable: nullable(Type.String()),
+  registryVersion: Type.String(),
+  inputWatermark: Type.Integer({ description: "last store transaction whose readings are in" }),
+  asOf: Type.String({ description: "platform time for which it was computed" }),
+  simulated: Type.Boolean({ description: "true: from simulated machines (模拟数据)" }),
+  change: Type.Optional(Type.Integer({ description: "number in the change log; absent while only in memory" })),
+});
+export type Figure = Static<typeof figureSchema>;
+
+/** What every answer with figures or readings of a demonstration says. */
+export const demoNotice = "模拟数据 / simulated data: a demonstration, not a plant";
+export const noticeSchema = nullable(Type.String({ description: "not null: simulated data" }));
+
+/** A result with the names of people and times in ISO 8601. */
+export function figureOf(result: Result & { change?: number }, directory: Directory): Figure {
+  const { startMs, endMs, asOfMs, ...rest } = result;
+  return {
+    ...rest,
+    entityName: directory.entities[result.level].get(result.entity) ?? result.entity,
+    start: isoTime(startMs),
+    end: isoTime(endMs),
+    asOf: isoTime(asOfMs),
+  };
+}

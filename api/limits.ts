@@ -1,0 +1,21 @@
+import { dayMs, type Period } from "@jilian/domain/periods.ts";
+
+/** Rows of one page, when nothing is asked for and at most. */
+export const defaultLimit = 500;
+export const maxLimit = 5_000;
+
+/** Longest range of one question, so that no question makes the store sort without bound. */
+export const maxSpanMs: Readonly<Record<Period, number>> = { minute: 7 * dayMs, hour: 366 * dayMs, day: 3_660 * dayMs };
+
+/** Range that is taken when none is asked for, back from now. */
+export const defaultSpanMs: Readonly<Record<Period, number>> = { minute: 3_600_000, hour: dayMs, day: 31 * dayMs };
+
+/** Likewise for readings. */
+export const maxReadingsSpanMs = 31 * dayMs;
+export const defaultReadingsSpanMs = 3_600_000;
+
+/** Leaves that one page of device figures may read; a page over it is shorter than asked and has a next one. */
+export const maxLeavesPerPage = 200_000;
+
+/** Names that a refusal lists; a longer list names where to find them all. */
+export const maxKnownNamed = 20;

@@ -1,0 +1,29 @@
+import { isoTime } from "@jilian/domain/periods.ts";
+import { Type } from "typebox";
+import type { ApiDeps, App } from "../app.ts";
+import { timeSchema } from "../figures.ts";
+import { defaultLimit } from "../limits.ts";
+import { limitParameter, strict } from "../parameters.ts";
+import { problemSchema } from "../problems.ts";
+
+const findingSchema = Type.Object({
+  code: Type.String(),
+  subject: Type.String(),
+  detail: Type.String(),
+  firstTime: timeSchema,
+  lastTime: timeSchema,
+  count: Type.Integer(),
+});
+
+/** What needs a person's eye: conflicts, unexplained resets, refused data. */
+export function addFindingRoutes(app: App, { ledger }: ApiDeps): void {
+  const querystring = Type.Object({ limit: Type.Optional(limitParameter) }, strict);
+  const response = { 200: Type.Object({ findings: Type.Array(findingSchema) }), "4xx": problemSchema };
+  app.get("/findings", { schema: { querystring, response } }, async ({ query }) => ({
+    findings: ledger.findings(query.limit ?? defaultLimit).map(({ firstMs, lastMs, ...finding }) => ({
+      ...finding,
+      firstTime: isoTime(firstMs),
+      lastTime: isoTime(lastMs),
+    })),
+  }));
+}

@@ -1,0 +1,79 @@
+import { isoTime, periods, timeZone } from "@jilian/domain/periods.ts";
+import { Type } from "typebox";
+import type { ApiDeps, App } from "../app.ts";
+import type { Directory } from "../directory.ts";
+import { demoNotice, levelSchema, noticeSchema, periodSchema, timeSchema } from "../figures.ts";
+import { defaultLimit, maxLimit, maxReadingsSpanMs, maxSpanMs } from "../limits.ts";
+import packageFile from "../package.json" with { type: "json" };
+import { problemSchema } from "../problems.ts";
+
+const named = Type.Object({ id: Type.String(), name: Type.String() });
+
+const infoSchema = Type.Object({
+  product: Type.String(),
+  version: Type.String(),
+  cluster: named,
+  pilot: named,
+  demo: Type.Boolean({ description: "true: a demonstration; simulated data counts and every figure says so" }),
+  simulated: Type.Boolean({ description: "true: some machine is simulated now" }),
+  notice: noticeSchema,
+  timeZone: Type.String(),
+  now: timeSchema,
+  clockRate: Type.Number({
+    description: "seconds of this platform's clock in one second; not 1 only where plants are simulated faster",
+  }),
+  registryVersion: Type.String(),
+  indicators: Type.Array(
+    Type.Object({
+      id: Type.String(),
+      zh: Type.String(),
+      en: Type.String(),
+      unit: Type.String(),
+      definitionVersion: Type.Integer(),
+      levels: Type.Array(levelSchema),
+      periods: Type.Array(periodSchema),
+      formula: Type.String(),
+      source: Type.String(),
+    }),
+  ),
+  limits: Type.Object({
+    defaultLimit: Type.Integer(),
+    maxLimit: Type.Integer(),
+    maxSpanMs: Type.Object({
+      minute: Type.Integer(),
+      hour: Type.Integer(),
+      day: Type.Integer(),
+      readings: Type.Integer(),
+    }),
+  }),
+});
+
+export const product = "Jilian 集联";
+export const { version } = packageFile;
+
+export function addInfoRoutes(app: App, { registry, live, clock }: ApiDeps, directory: Directory): void {
+  const noQuery = Type.Object({}, { additionalProperties: false });
+  const schema = { querystring: noQuery, response: { 200: infoSchema, "4xx": problemSchema } };
+  app.get("/info", { schema }, async () => {
+    const { cluster, pilot } = registry.file;
+    return {
+      product,
+      version,
+      cluster: { id: cluster.id, name: cluster.name },
+      pilot: { id: pilot.id, name: pilot.name },
+      demo: registry.demo,
+      simulated: live.samples.values().some((sample) => sample.series.definition.simulated),
+      notice: registry.demo ? demoNotice : null,
+      timeZone,
+      now: isoTime(clock.now()),
+      clockRate: clock.rate,
+      registryVersion: registry.version,
+      indicators: [...directory.indicators.values()].map((i) => ({
+        ...i,
+        levels: [...i.levels],
+        periods: [...periods],
+      })),
+      limits: { defaultLimit, maxLimit, maxSpanMs: { ...maxSpanMs, readings: maxReadingsSpanMs } },
+    };
+  });
+}

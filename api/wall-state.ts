@@ -1,0 +1,257 @@
+import { formatScaled, parseDecimal } from "@jilian/domain/decimal.ts";
+import { minuteMs, type Period, periodStart } from "@jilian/domain/periods.ts";
+import { type Level, type Result, resultId } from "@jilian/domain/result.ts";
+import { nodeMetrics } from "@jilian/domain/sample.ts";
+import type { FirstBirth } from "@jilian/store/ledger.ts";
+import type { LiveState } from "@jilian/store/live.ts";
+import type { PlacedDevice, Registry, RegistryFile } from "@jilian/store/registry.ts";
+import { type Static, Type } from "typebox";
+import type { Directory } from "./directory.ts";
+import { nullable } from "./figures.ts";
+import { type FoundResult, mergeResults } from "./read-figures.ts";
+import { birthsByDevice, reasonOf, stateOf, stateSchema } from "./registry-view.ts";
+
+const ms = nullable(Type.Number());
+
+/** A figure on the wall. `dataMs`: the time up to which it tells; its age counts from there. */
+export const wallFigureSchema = Type.Object({
+  zh: Type.String(),
+  en: Type.String(),
+  unit: Type.String(),
+  value: nullable(Type.String()),
+  reason: nullable(Type.String()),
+  startMs: ms,
+  endMs: ms,
+  dataMs: ms,
+  completeness: ms,
+  estimatedShare: ms,
+  lowerBound: Type.Boolean(),
+  status: nullable(Type.String()),
+  revision: Type.Integer(),
+  factorTable: nullable(Type.String()),
+  simulated: Type.Boolean(),
+});
+export type WallFigure = Static<typeof wallFigureSchema>;
+
+const barSchema = Type.Object({
+  startMs: Type.Number(),
+  value: nullable(Type.String()),
+  completeness: ms,
+  status: nullable(Type.String()),
+});
+const wallGatewaySchema = Type.Object({
+  id: Type.String(),
+  name: Type.String(),
+  alive: Type.Boolean(),
+  sinceMs: ms,
+  pendingRecords: ms,
+  droppedSamples: ms,
+  setAsideRecords: ms,
+});
+const wallDeviceSchema = Type.Object({
+  id: Type.String(),
+  name: Type.String(),
+  state: stateSchema,
+  reason: nullable(Type.String()),
+  lastGoodMs: ms,
+});
+const wallFactorySchema = Type.Object({
+  id: Type.String(),
+  name: Type.String(),
+  enterprise: Type.String(),
+  gateways: Type.Array(wallGatewaySchema),
+  devices: Type.Array(wallDeviceSchema),
+  energyDay: wallFigureSchema,
+  energyMinute: wallFigureSchema,
+  /** Oldest first; every minute is there, null where nothing is known. */
+  energyMinutes: Type.Array(barSchema),
+});
+
+export const wallStateSchema = Type.Object({
+  nowMs: Type.Number(),
+  clockRate: Type.Number(),
+  title: Type.String(),
+  operator: nullable(Type.String()),
+  cluster: Type.String(),
+  pilot: Type.String(),
+  demo: Type.Boolean(),
+  registryVersion: Type.String(),
+  factoriesRegistered: Type.Integer(),
+  figures: Type.Object({
+    factoriesConnected: wallFigureSchema,
+    devicesOnline: wallFigureSchema,
+    devicesEverConnected: wallFigureSchema,
+    devicesRegistered: wallFigureSchema,
+    energyDay: wallFigureSchema,
+    energyHour: wallFigureSchema,
+    energyMinute: wallFigureSchema,
+    /** Mean over the last full minute. */
+    power: wallFigureSchema,
+    comprehensiveDay: wallFigureSchema,
+  }),
+  factories: Type.Array(wallFactorySchema),
+});
+export type WallState = Static<typeof wallStateSchema>;
+
+/** Minutes that a factory's small series shows. */
+export const wallMinutes = 30;
+
+/** What the wall is made of; all of it passed in. */
+export type WallInput = {
+  registry: Registry;
+  directory: Directory;
+  live: LiveState;
+  /** Stored results of the last minutes, this hour and this day; live ones are merged in. */
+  stored: readonly FoundResult[];
+  firstBirths: readonly FirstBirth[];
+  nowMs: number;
+  clockRate: number;
+  title?: string | undefined;
+  operator?: string | undefined;
+};
+
+type Find = (indicator: string, level: Level, entity: string, period: Period, startMs: number) => Result | undefined;
+
+function wallFigure(indicator: string, result: Result | undefined, { directory, registry }: WallInput): WallFigure {
+  const { zh = indicator, en = indicator, unit = "1" } = directory.indicators.get(indicator) ?? {};
+  const none = { startMs: null, endMs: null, dataMs: null, completeness: null, estimatedShare: null, status: null };
+  if (!result) {
+    const nothing = { value: null, reason: "no_data", lowerBound: false, revision: 0, factorTable: null };
+    return { zh, en, unit, ...none, ...nothing, simulated: registry.demo };
+  }
+  const { value, reason, startMs, endMs, completeness, estimatedShare, lowerBound, status, revision, factorTable } =
+    result;
+  const dataMs = Math.min(result.asOfMs, endMs);
+  const judged = {
+    completeness,
+    estimatedShare,
+    lowerBound,
+    status,
+    revision,
+    factorTable,
+    simulated: result.simulated,
+  };
+  return { zh, en, unit: result.unit, value, reason, startMs, endMs, dataMs, ...judged };
+}
+
+/** Mean power of a minute: kWh in a minute times 60, exactly. */
+function meanPower(minute: WallFigure): WallFigure {
+  const words = { zh: "平均功率", en: "Mean power", unit: "kW" };
+  if (minute.value === null) return { ...minute, ...words };
+  const { digits, scale } = parseDecimal(minute.value);
+  return { ...minute, ...words, value: formatScaled(digits * 60n, scale) };
+}
+
+function count(value: unknown): number | null {
+  return typeof value === "number" || typeof value === "bigint" ? Number(value) : null;
+}
+
+type RegistryFactory = RegistryFile["enterprises"][number]["factories"][number];
+
+type Found = {
+  find: Find;
+  births: ReadonlyMap<string, number>;
+  /** Devices by factory, as the registry's entries. */
+  devices: ReadonlyMap<string, readonly [string, PlacedDevice][]>;
+};
+
+function wallFactory(factory: RegistryFactory, enterprise: string, input: WallInput, { find, births, devices }: Found) {
+  const { live, nowMs } = input;
+  const openMs = periodStart("minute", nowMs);
+  const electricity = (period: Period, startMs: number) =>
+    find("energy.electricity", "factory", factory.id, period, startMs);
+  const lastFull = newestFullMinute(openMs, (startMs) => electricity("minute", startMs));
+  return {
+    id: factory.id,
+    name: factory.name,
+    enterprise,
+    gateways: factory.gateways.map(({ id, name }) => {
+      const node = live.nodes.get(`${factory.id}/${id}`);
+      return {
+        id,
+        name: name ?? id,
+        alive: node?.alive ?? false,
+        sinceMs: node?.sinceMs ?? null,
+        pendingRecords: count(node?.metrics.get(nodeMetrics.pendingRecords)),
+        droppedSamples: count(node?.metrics.get(nodeMetrics.droppedSamples)),
+        setAsideRecords: count(node?.metrics.get(nodeMetrics.setAsideRecords)),
+      };
+    }),
+    devices: (devices.get(factory.id) ?? []).map(([id, placed]) => ({
+      id,
+      name: placed.device.name,
+      state: stateOf(placed, live, births.has(id), nowMs),
+      reason: reasonOf(placed, live),
+      lastGoodMs: live.devices.get(id)?.lastGoodMs || null,
+    })),
+    energyDay: wallFigure("energy.electricity", electricity("day", periodStart("day", nowMs)), input),
+    energyMinute: wallFigure("energy.electricity", lastFull, input),
+    energyMinutes: Array.from({ length: wallMinutes }, (_, i) => {
+      const startMs = openMs - (wallMinutes - i) * minuteMs;
+      const found = electricity("minute", startMs);
+      return {
+        startMs,
+        value: found?.value ?? null,
+        completeness: found?.completeness ?? null,
+        status: found?.status ?? null,
+      };
+    }),
+  };
+}
+
+/** The newest minute that is over and has a figure, at most as far back as the series goes: older would show the past as present. */
+function newestFullMinute(openMs: number, at: (startMs: number) => Result | undefined): Result | undefined {
+  for (let back = 1; back <= wallMinutes; back += 1) {
+    const found = at(openMs - back * minuteMs);
+    if (found) return found;
+  }
+  return undefined;
+}
+
+/** Everything the wall page shows, at one moment. Pure. */
+export function wallState(input: WallInput): WallState {
+  const { registry, live, nowMs } = input;
+  const { file } = registry;
+  const results = mergeResults(input.stored, live, (r) => r.level === "cluster" || r.level === "factory");
+  const find: Find = (indicator, level, entity, period, startMs) =>
+    results.get(resultId({ indicator, level, entity, period, startMs }));
+  const ofCluster = (indicator: string, period: Period, startMs: number) =>
+    find(indicator, "cluster", file.cluster.id, period, startMs);
+  const openMs = periodStart("minute", nowMs);
+  const current = (indicator: string) => {
+    const at = (startMs: number) => ofCluster(indicator, "minute", startMs);
+    return wallFigure(indicator, at(openMs) ?? newestFullMinute(openMs, at), input);
+  };
+  const open = (indicator: string, period: Period) =>
+    wallFigure(indicator, ofCluster(indicator, period, periodStart(period, nowMs)), input);
+  const lastMinute = newestFullMinute(openMs, (startMs) => ofCluster("energy.electricity", "minute", startMs));
+  const energyMinute = wallFigure("energy.electricity", lastMinute, input);
+  const found: Found = {
+    find,
+    births: birthsByDevice(input.firstBirths),
+    devices: Map.groupBy(registry.devices, ([, placed]) => placed.factoryId),
+  };
+  return {
+    nowMs,
+    clockRate: input.clockRate,
+    title: input.title ?? file.cluster.name,
+    operator: input.operator ?? null,
+    cluster: file.cluster.name,
+    pilot: file.pilot.name,
+    demo: registry.demo,
+    registryVersion: registry.version,
+    factoriesRegistered: registry.factories.size,
+    figures: {
+      factoriesConnected: current("factories.connected"),
+      devicesOnline: current("devices.online"),
+      devicesEverConnected: current("devices.ever_connected"),
+      devicesRegistered: current("devices.registered"),
+      energyDay: open("energy.electricity", "day"),
+      energyHour: open("energy.electricity", "hour"),
+      energyMinute,
+      power: meanPower(energyMinute),
+      comprehensiveDay: open("energy.comprehensive", "day"),
+    },
+    factories: file.enterprises.flatMap((e) => e.factories.map((f) => wallFactory(f, e.name, input, found))),
+  };
+}

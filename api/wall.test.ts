@@ -1,0 +1,185 @@
+import { existsSync } from "node:fs";
+import { type Browser, chromium, type Page } from "playwright-core";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { type Api, startApi } from "./server.ts";
+import { openWorld, type World } from "./test-app.ts";
+import { colourOf, leastContrast, overflowing } from "./test-wall-probe.ts";
+import { apiKey, worldNowMs } from "./test-world.ts";
+
+const executablePath = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(existsSync);
+const flags =
+  "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync";
+/** Folder for pictures of the page, for the eye; none are taken without it. */
+const pictures = process.env.JILIAN_PICTURES;
+
+/** Time goes on from the world's own, so that ages grow. */
+const startedMs = performance.now();
+const clock = { now: () => Math.floor(worldNowMs + performance.now() - startedMs), rate: 1 };
+
+let browser: Browser;
+let world: World;
+beforeAll(async () => {
+  if (!executablePath) return;
+  browser = await chromium.launch({ executablePath, args: flags.split(" ") });
+  world = await openWorld({ wallPublic: true });
+});
+afterAll(async () => {
+  await browser?.close();
+  await world?.close();
+});
+
+type Opened = { page: Page; troubles: string[] };
+async function open(url: string, width: number, height: number): Promise<Opened> {
+  const page = await browser.newPage({ viewport: { width, height } });
+  const troubles: string[] = [];
+  const { origin } = new URL(url);
+  page.on("console", (message) => ["error", "warning"].includes(message.type()) && troubles.push(message.text()));
+  page.on("pageerror", (error) => troubles.push(error.message));
+  page.on("request", (request) => request.url().startsWith(`${origin}/`) || troubles.push(`asked ${request.url()}`));
+  page.on(
+    "response",
+    (response) => response.status() >= 400 && troubles.push(`${response.status()} ${response.url()}`),
+  );
+  await page.goto(url);
+  return { page, troubles };
+}
+
+async function picture(page: Page, name: string): Promise<void> {
+  if (pictures) await page.screenshot({ path: `${pictures}/wall-${name}.png`, fullPage: true });
+}
+
+const judged =
+  ".value, .value small, .judgement span, .judgement b, .judgement p, .mark, .state, .name, .age, .reason, h2, h3";
+
+describe.skipIf(!executablePath)("the wall page (skipped where no Chromium is installed)", () => {
+  it.each([
+    ["wide", 1920, 1080],
+    ["narrow", 390, 844],
+  ])("shows real state %s, without an error or an outside request", async (name, width, height) => {
+    await using api = await startApi(world.config, { ...world.deps, clock });
+    const { page, troubles } = await open(`${api.url}/`, width, height);
+    await page.waitForSelector(".factory");
+    const text = await page.textContent("body");
+    for (const word of [
+      "模拟数据",
+      "南海铝型材产业集群",
+      "工厂连接数",
+      "设备联网数",
+      "4,812.4",
+      "完整率 98.4%",
+      "暂定",
+      "数据时间",
+      "秒前",
+    ]) {
+      expect(text).toContain(word);
+    }
+    for (const word of [
+      "在线",
+      "陈旧",
+      "离线",
+      "从未接入",
+      "MODBUS_CONNECT_REFUSED",
+      "积压 1284 条",
+      "1 号挤压机 1800T",
+      "无进线电表",
+    ]) {
+      expect(text).toContain(word);
+    }
+    expect(await page.locator(".figure").count()).toBe(await page.locator(".figure .mark").count());
+    expect(new Set(await page.locator(".device .shape").evaluateAll((all) => all.map((s) => s.innerHTML))).size).toBe(
+      4,
+    );
+    expect(await page.locator(".factory").first().locator(".series rect").count()).toBe(30);
+    expect(await page.locator(".factory").nth(2).locator(".series .gap").count()).toBe(8);
+    expect(await leastContrast(page, judged)).toBeGreaterThanOrEqual(7);
+    expect(await overflowing(page)).toEqual([]);
+    await picture(page, name);
+    expect(troubles).toEqual([]);
+    await page.close();
+  });
+
+  it("lets ages grow and follows the state without a reload", async () => {
+    await using api = await startApi(world.config, { ...world.deps, clock });
+    const { page } = await open(`${api.url}/`, 1920, 1080);
+    const age = page.locator(".factory", { hasText: "金铝二厂" }).locator(".device .age").first();
+    await age.waitFor();
+    const before = await age.textContent();
+    await expect.poll(() => age.textContent(), { timeout: 5000 }).not.toBe(before);
+    const known = world.live.devices.get("jinlv-2/gw-1/line-1");
+    if (known) known.born = false;
+    await page.locator(".factory", { hasText: "金铝二厂" }).locator(".device.offline").waitFor({ timeout: 5000 });
+    if (known) known.born = true;
+    await page.close();
+  });
+
+  it("speaks English on ?lang=en and at the press of the button", async () => {
+    await using api = await startApi(world.config, { ...world.deps, clock });
+    const { page, troubles } = await open(`${api.url}/?lang=en`, 1920, 1080);
+    await page.waitForSelector(".factory");
+    expect(await page.textContent("#demo")).toContain("SIMULATED DATA");
+    expect(await page.getAttribute("html", "lang")).toBe("en");
+    expect(await overflowing(page)).toEqual([]);
+    await picture(page, "english");
+    await page.click("#lang");
+    expect(await page.textContent("#demo")).toContain("模拟数据");
+    expect(page.url()).toContain("lang=zh");
+    expect(troubles).toEqual([]);
+    await page.close();
+  });
+
+  it("says at once that the platform is gone, greys everything, and comes back by itself", async () => {
+    const api: Api = await startApi(world.config, { ...world.deps, clock });
+    const { page } = await open(`${api.url}/`, 1920, 1080);
+    await page.waitForSelector(".factory");
+    const colour = () => colourOf(page, ".value");
+    const alive = await colour();
+    await api.close();
+    await page.locator("#lost").waitFor({ timeout: 4000 });
+    const told = await page.textContent("#lost");
+    expect(told).toContain("连接中断");
+    expect(await page.textContent("#link")).toBe("连接中断");
+    expect(await colour()).not.toBe(alive);
+    expect(await page.textContent("#factories")).toContain("当时在线");
+    expect(await page.title()).toContain("连接中断");
+    await expect.poll(() => page.textContent("#lost"), { timeout: 5000 }).not.toBe(told);
+    expect(await leastContrast(page, judged)).toBeGreaterThanOrEqual(7);
+    await picture(page, "lost");
+    await using _ = await startApi({ ...world.config, port: api.port }, { ...world.deps, clock });
+    await page.locator("#lost").waitFor({ state: "hidden", timeout: 5000 });
+    await expect.poll(colour, { timeout: 3000 }).toBe(alive);
+    await page.close();
+  });
+
+  it("asks for a key where the wall is not public, and keeps it for this window only", async () => {
+    const config = { ...world.config, wall: { public: false } };
+    await using api = await startApi(config, { ...world.deps, clock });
+    const { page } = await open(`${api.url}/`, 390, 844);
+    await page.locator("#key").waitFor();
+    expect(await page.locator(".figure").count()).toBe(0);
+    await page.fill("#secret", "yanshi.not-the-secret");
+    await page.click("#key-button");
+    await expect.poll(() => page.textContent("#key-fault"), { timeout: 3000 }).toContain("密钥错误");
+    await picture(page, "key");
+    await page.fill("#secret", apiKey);
+    await page.keyboard.press("Enter");
+    await page.waitForSelector(".factory");
+    expect(await page.locator("#key").isVisible()).toBe(false);
+    expect(await page.evaluate("[localStorage.length, document.cookie]")).toEqual([0, ""]);
+    expect(page.url()).not.toContain("correct-horse");
+    await page.reload();
+    await page.waitForSelector(".factory");
+    await page.close();
+  });
+
+  it("shows no band and no mark in a real pilot", async () => {
+    const real = await openWorld({ demo: false, wallPublic: true });
+    const api = await startApi(real.config, { ...real.deps, clock });
+    const { page } = await open(`${api.url}/`, 1920, 1080);
+    await page.waitForSelector(".factory");
+    expect(await page.locator("#demo").isVisible()).toBe(false);
+    expect(await page.locator(".mark").count()).toBe(0);
+    await page.close();
+    await api.close();
+    await real.close();
+  });
+});

@@ -1,0 +1,154 @@
+import { ageText, dateText, momentText, timeText, words } from "./text.js";
+import { el, factoryCard, figureTiles, legend } from "./view.js";
+
+/** Asks for the state once a second and shows it, always with its age. What cannot be refreshed is shown as old, at once. */
+
+const pollMs = 1000;
+const answerWithinMs = 2000;
+/** Without an answer for this long the page says that it is not connected, whatever the last request is doing. */
+const lostAfterMs = 3000;
+const pageMs = 12_000;
+const keyName = "jilian.api-key";
+
+const byId = (id) => document.getElementById(id);
+let lang = new URLSearchParams(location.search).get("lang") === "en" ? "en" : "zh";
+let state;
+/** When the state arrived, on two clocks: one that no one sets, one that goes on while the machine sleeps. */
+let arrived = { steadyMs: 0, wallMs: 0 };
+let failed = false;
+let needsKey = false;
+let keyRefused = false;
+
+function sinceArrivalMs() {
+  return Math.max(performance.now() - arrived.steadyMs, Date.now() - arrived.wallMs, 0);
+}
+
+async function poll() {
+  const key = sessionStorage.getItem(keyName);
+  try {
+    const response = await fetch("/wall/state", {
+      cache: "no-store",
+      headers: key ? { authorization: `Bearer ${key}` } : {},
+      signal: AbortSignal.timeout(answerWithinMs),
+    });
+    if (response.status === 401) {
+      needsKey = true;
+      keyRefused = key !== null;
+      sessionStorage.removeItem(keyName);
+      state = undefined;
+    } else if (response.ok) {
+      state = await response.json();
+      arrived = { steadyMs: performance.now(), wallMs: Date.now() };
+      needsKey = false;
+    }
+    failed = !response.ok && response.status !== 401;
+  } catch {
+    failed = true;
+  }
+}
+
+function setText(id, text) {
+  const element = byId(id);
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function showBands(t, lost, nowMs) {
+  const demo = byId("demo");
+  demo.hidden = !state?.demo;
+  if (!demo.hidden) demo.replaceChildren(el("strong", {}, t.demo), el("span", {}, t.demoLong));
+  const band = byId("lost");
+  band.hidden = !lost;
+  if (lost) {
+    const text = state ? t.lostLong(momentText(state.nowMs, nowMs), ageText(nowMs - state.nowMs, t)) : t.lostNever;
+    band.replaceChildren(el("strong", {}, t.lost), el("span", {}, text));
+  }
+}
+
+function showHead(t, lost, nowMs) {
+  document.documentElement.lang = lang === "zh" ? "zh-CN" : "en";
+  document.body.className = lost ? "lost" : "";
+  setText("lang", t.other);
+  setText("link", lost ? t.lost : state ? t.live : needsKey ? t.keyNeeded : t.connecting);
+  byId("link").className = `link ${lost ? "offline" : state ? "online" : "never"}`;
+  if (!state) return;
+  setText("title", state.title);
+  setText("pilot", state.pilot);
+  setText("clock", `${dateText(nowMs)} ${timeText(nowMs)}`);
+  document.title = `${lost ? `${t.lost} · ` : ""}${state.demo ? `${t.demo} · ` : ""}${state.title} · 集联`;
+}
+
+function showKeyForm(t) {
+  byId("key").hidden = !needsKey;
+  setText("key-label", t.keyLabel);
+  setText("key-button", t.keyButton);
+  setText("key-fault", keyRefused ? t.keyWrong : "");
+}
+
+/** How many factories one page of a wide screen holds, in columns and rows; a narrow one scrolls through all. */
+function layoutOf(count) {
+  if (!matchMedia("(min-width: 900px)").matches) return { columns: 1, perPage: count, rows: Number.POSITIVE_INFINITY };
+  if (count <= 3) return { columns: Math.max(1, count), perPage: 3, rows: 9 };
+  if (count === 4) return { columns: 2, perPage: 4, rows: 7 };
+  return { columns: 3, perPage: 6, rows: 7 };
+}
+
+function showState(t, lost, nowMs) {
+  const layout = layoutOf(state.factories.length);
+  const pages = Math.max(1, Math.ceil(state.factories.length / layout.perPage));
+  const page = Math.floor(performance.now() / pageMs) % pages;
+  const shown = state.factories.slice(page * layout.perPage, (page + 1) * layout.perPage);
+  const context = {
+    t,
+    nowMs,
+    clockRate: state.clockRate,
+    demo: state.demo,
+    lost,
+    rows: layout.rows,
+    brief: layout.columns === 3 && layout.perPage > 3,
+  };
+  byId("figures").replaceChildren(...figureTiles(state, context));
+  const factories = byId("factories");
+  factories.className = `columns-${layout.columns} ${layout.rows > 7 ? "tall" : "short"}`;
+  factories.replaceChildren(...shown.map((factory) => factoryCard(factory, context)));
+  byId("foot").replaceChildren(...legend(state, context, pages > 1 ? t.page(page + 1, pages) : undefined));
+}
+
+function show() {
+  const t = words[lang];
+  const elapsedMs = state ? sinceArrivalMs() : 0;
+  const lost = failed || (state !== undefined && elapsedMs > lostAfterMs);
+  const nowMs = state ? state.nowMs + elapsedMs * state.clockRate : 0;
+  showBands(t, lost, nowMs);
+  showHead(t, lost, nowMs);
+  showKeyForm(t);
+  if (state) showState(t, lost, nowMs);
+  else for (const id of ["figures", "factories", "foot"]) byId(id).replaceChildren();
+}
+
+async function turn() {
+  if (!needsKey) await poll();
+  show();
+  setTimeout(turn, pollMs);
+}
+
+byId("lang").addEventListener("click", () => {
+  lang = words[lang].otherLang;
+  const url = new URL(location.href);
+  url.searchParams.set("lang", lang);
+  history.replaceState(null, "", url);
+  show();
+});
+
+byId("key").addEventListener("submit", (event) => {
+  event.preventDefault();
+  sessionStorage.setItem(keyName, byId("secret").value.trim());
+  byId("secret").value = "";
+  needsKey = false;
+  poll().then(show);
+});
+
+addEventListener("resize", show);
+// Ages go on while a request hangs.
+setInterval(show, pollMs);
+show();
+turn();
