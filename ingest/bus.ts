@@ -8,11 +8,21 @@ export type SparkplugBus = {
   /** Hands every message of every node to the handler, in order, synchronously. Returns its removal. */
   readonly onMessage: (handler: (topic: string, payload: Uint8Array) => void) => () => void;
   readonly publish: (topic: string, payload: Uint8Array, options: { qos: 0 | 1; retain: boolean }) => Promise<void>;
+  /** Calls the handler when the connection to the broker was lost; absent where none can be. */
+  readonly onLost?: (handler: () => void) => void;
 };
 
 /** What STATE says (Sparkplug 3.0, 6.4.27). */
 export function statePayload(online: boolean, timestampMs: number): Uint8Array {
   return new TextEncoder().encode(JSON.stringify({ online, timestamp: timestampMs }));
+}
+
+function isOffline(payload: Uint8Array): boolean {
+  try {
+    return JSON.parse(new TextDecoder().decode(payload))?.online === false;
+  } catch {
+    return false;
+  }
 }
 
 export type MqttBusConfig = { host: string; port: number; username: string; password: string; hostId: string };
@@ -29,9 +39,13 @@ export function connectBus(
   log: Logger,
 ): SparkplugBus & { close: () => Promise<void> } {
   const handlers = new Set<(topic: string, payload: Uint8Array) => void>();
+  const lostHandlers = new Set<() => void>();
+  let announced = false;
+  let closing = false;
   const state = stateTopic(config.hostId);
   const bornMs = nowMs();
   const offline = Buffer.from(statePayload(false, bornMs));
+  const online = Buffer.from(statePayload(true, bornMs));
   const address = `mqtt://${config.host}:${config.port}`;
   const client = connect(address, {
     username: config.username,
@@ -45,10 +59,17 @@ export function connectBus(
     resubscribe: false,
     will: { topic: state, payload: offline, qos: 1, retain: true },
   });
+  const announce = () => client.publishAsync(state, online, { qos: 1, retain: true });
   client.on("message", (topic, payload) => {
+    // The will of an earlier connection can come after the birth of this one (Sparkplug 3.0, 5.6).
+    if (topic === state && !closing && isOffline(payload)) announce().catch(() => undefined);
     for (const handler of handlers) handler(topic, payload);
   });
+  let toldError = "";
   client.on("error", (error) => {
+    // Every attempt fails alike until the broker is there: once is enough to read.
+    if (messageOf(error) === toldError) return;
+    toldError = messageOf(error);
     const remedy = "start the broker; check host, port, user name and password of the host application";
     log.warn(
       { code: "HOST_CONNECT", address, err: messageOf(error), remedy },
@@ -58,13 +79,20 @@ export function connectBus(
   client.on("connect", async () => {
     try {
       await client.subscribeAsync(allNodesFilter, { qos: 1 });
-      await client.publishAsync(state, Buffer.from(statePayload(true, bornMs)), { qos: 1, retain: true });
+      await announce();
+      announced = true;
+      toldError = "";
       log.info({ address }, "ingest is connected to the broker");
     } catch (error) {
       log.warn({ code: "HOST_ANNOUNCE", address, err: messageOf(error) }, "lost the broker while subscribing");
     }
   });
+  client.on("close", () => {
+    if (announced) for (const handler of lostHandlers) handler();
+    announced = false;
+  });
   return {
+    onLost: (handler) => lostHandlers.add(handler),
     onMessage: (handler) => {
       handlers.add(handler);
       return () => handlers.delete(handler);
@@ -73,6 +101,7 @@ export function connectBus(
       if (client.connected) await client.publishAsync(topic, Buffer.from(payload), options);
     },
     close: async () => {
+      closing = true;
       if (client.connected) await client.publishAsync(state, offline, { qos: 1, retain: true }).catch(() => undefined);
       await client.endAsync(true);
     },

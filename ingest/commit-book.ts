@@ -1,7 +1,7 @@
 import { encodeNotice, type RecordId } from "@jilian/domain/commit.ts";
 import { DataType } from "@jilian/domain/datatypes.ts";
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
-import { type Range, type RangeSet, rangeSet } from "@jilian/domain/range-set.ts";
+import { type RangeSet, rangeSet } from "@jilian/domain/range-set.ts";
 import { encodePayload } from "@jilian/domain/sparkplug/payload.ts";
 import { commitMetric, topicOf } from "@jilian/domain/topics.ts";
 import type { CommitEntry } from "@jilian/store/telemetry.ts";
@@ -27,7 +27,7 @@ type Epoch = {
   epoch: string;
   stored: RangeSet;
   claimed: Set<number>;
-  due: RangeSet | undefined;
+  due: RangeSet;
 };
 
 /** Most ranges in one notice: it must stay a small message. */
@@ -35,6 +35,8 @@ const rangesPerNotice = 500;
 
 export function commitBook(committed: readonly CommitEntry[]): CommitBook {
   const epochs = new Map<string, Epoch>();
+  /** Those with notices due: epochs are as many as gateways ever started, and few of them are alive. */
+  const owed = new Set<Epoch>();
 
   function epochOf(group: string, node: string, epoch: string): Epoch {
     return getOrMake(epochs, `${group}/${node}/${epoch}`, () => ({
@@ -43,27 +45,23 @@ export function commitBook(committed: readonly CommitEntry[]): CommitBook {
       epoch,
       stored: rangeSet(),
       claimed: new Set(),
-      due: undefined,
+      due: rangeSet(),
     }));
   }
 
-  function note(entry: CommitEntry, due: boolean): void {
-    const epoch = epochOf(entry.group, entry.node, entry.epoch);
-    if (due) epoch.due ??= rangeSet();
-    for (const [first, last] of entry.ranges) {
-      epoch.stored.add(first, last);
-      if (due) epoch.due?.add(first, last);
-      if (epoch.claimed.size > 0) for (let n = first; n <= last; n += 1) epoch.claimed.delete(n);
-    }
+  function owe(epoch: Epoch, first: number, last: number): void {
+    epoch.due.add(first, last);
+    owed.add(epoch);
   }
 
-  for (const entry of committed) note(entry, false);
+  for (const { group, node, epoch, ranges } of committed) {
+    for (const [first, last] of ranges) epochOf(group, node, epoch).stored.add(first, last);
+  }
   return {
     claim: (group, node, { epoch: epochId, offset }) => {
       const epoch = epochOf(group, node, epochId);
       if (epoch.stored.has(offset)) {
-        epoch.due ??= rangeSet();
-        epoch.due.add(offset, offset);
+        owe(epoch, offset, offset);
         return false;
       }
       if (epoch.claimed.has(offset)) return false;
@@ -72,13 +70,20 @@ export function commitBook(committed: readonly CommitEntry[]): CommitBook {
     },
     release: (group, node, { epoch, offset }) => epochOf(group, node, epoch).claimed.delete(offset),
     stored: (entries) => {
-      for (const entry of entries) note(entry, true);
+      for (const { group, node, epoch: epochId, ranges } of entries) {
+        const epoch = epochOf(group, node, epochId);
+        for (const [first, last] of ranges) {
+          epoch.stored.add(first, last);
+          owe(epoch, first, last);
+          for (let n = first; n <= last; n += 1) epoch.claimed.delete(n);
+        }
+      }
     },
     notices: (atMs) => {
       const messages: { topic: string; payload: Uint8Array }[] = [];
-      for (const epoch of epochs.values()) {
-        const ranges: Range[] = epoch.due?.ranges() ?? [];
-        epoch.due = undefined;
+      for (const epoch of owed) {
+        const ranges = epoch.due.ranges();
+        epoch.due = rangeSet();
         for (let i = 0; i < ranges.length; i += rangesPerNotice) {
           const value = encodeNotice({ epoch: epoch.epoch, ranges: ranges.slice(i, i + rangesPerNotice), atMs });
           const metric = { name: commitMetric, timestampMs: atMs, datatype: DataType.String, declare: true, value };
@@ -86,6 +91,7 @@ export function commitBook(committed: readonly CommitEntry[]): CommitBook {
           messages.push({ topic, payload: encodePayload({ timestampMs: atMs, metrics: [metric] }) });
         }
       }
+      owed.clear();
       return messages;
     },
   };

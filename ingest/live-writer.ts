@@ -8,7 +8,7 @@ import { deviceWindowMs, type LiveDevice, type LiveNode, type LiveState } from "
 import type { Registry } from "@jilian/store/registry.ts";
 import type { Series, StoredRow } from "@jilian/store/telemetry.ts";
 import type { QueuedSample } from "./queue.ts";
-import type { NodeSession } from "./sessions.ts";
+import { metricsOf, type NodeSession } from "./sessions.ts";
 
 /** Keeps the live state true to what nodes say: births, deaths, newest values. */
 export type LiveWriter = {
@@ -54,7 +54,7 @@ export function liveWriter(state: LiveState, parts: { ledger: Ledger; registry: 
   function noteFirstBirth(session: NodeSession, device: string): void {
     const place = { group: session.group, node: session.node, device };
     const key = deviceKey(session.group, session.node, device);
-    const simulated = [...(session.names.get(device)?.values() ?? [])].some((m) => m.definition.simulated);
+    const simulated = metricsOf(session, device).some((m) => m.definition.simulated);
     if (!registry.devices.has(key)) {
       ledger.noteUnregistered(place, clock.now());
     } else if (simulated && !registry.demo) {
@@ -95,7 +95,7 @@ export function liveWriter(state: LiveState, parts: { ledger: Ledger; registry: 
         if (device.group === session.group && device.node === session.node) device.born = false;
     },
     deviceBorn: (session, device) => {
-      const heartbeats = [...(session.names.get(device)?.values() ?? [])].map((m) => m.definition.heartbeatMs);
+      const heartbeats = metricsOf(session, device).map((m) => m.definition.heartbeatMs);
       Object.assign(deviceOf(session.group, session.node, device), {
         born: true,
         bornMs: clock.now(),

@@ -25,47 +25,45 @@ export type RecordQueue = {
   readonly push: (record: QueuedRecord) => boolean;
   /** Takes whole records up to a number of samples, at least one record. */
   readonly take: (maxSamples: number) => QueuedRecord[];
+  /** Samples that wait; a record without any counts as one. */
   readonly samples: () => number;
   /** Resolves when something is queued, after `atMostMs`, or when `signal` is aborted. One waiter at a time. */
   readonly ready: (atMostMs: number, signal: AbortSignal) => Promise<void>;
 };
 
+/** What nodes without an outbox may fill beyond the bound. */
+const reserve = 1.25;
+
 export function recordQueue(boundSamples: number): RecordQueue {
-  let records: QueuedRecord[] = [];
-  let head = 0;
+  const records: QueuedRecord[] = [];
   let samples = 0;
   let wake: (() => void) | undefined;
+  const sizeOf = (record: QueuedRecord) => Math.max(1, record.samples.length);
 
   return {
     push: (record) => {
-      const bound = record.record === undefined ? boundSamples * 1.25 : boundSamples;
-      if (samples + record.samples.length > bound && samples > 0) return false;
+      const bound = record.record === undefined ? boundSamples * reserve : boundSamples;
+      if (samples + sizeOf(record) > bound && samples > 0) return false;
       records.push(record);
-      samples += record.samples.length;
+      samples += sizeOf(record);
       wake?.();
       return true;
     },
     take: (maxSamples) => {
-      const taken: QueuedRecord[] = [];
       let size = 0;
-      while (head < records.length) {
-        const next = records[head] as QueuedRecord;
-        if (taken.length > 0 && size + next.samples.length > maxSamples) break;
-        taken.push(next);
-        size += next.samples.length;
-        head += 1;
+      let n = 0;
+      for (const record of records) {
+        if (n > 0 && size + sizeOf(record) > maxSamples) break;
+        size += sizeOf(record);
+        n += 1;
       }
       samples -= size;
-      if (head === records.length || head > 10_000) {
-        records = records.slice(head);
-        head = 0;
-      }
-      return taken;
+      return records.splice(0, n);
     },
     samples: () => samples,
     ready: (atMostMs, signal) =>
       new Promise((resolve) => {
-        if (head < records.length || signal.aborted) return resolve();
+        if (records.length > 0 || signal.aborted) return resolve();
         const done = () => {
           clearTimeout(timer);
           wake = undefined;

@@ -1,16 +1,10 @@
 import type { Clock } from "@jilian/domain/clock.ts";
 import { decodeHeader, outboxUuid } from "@jilian/domain/commit.ts";
-import type { Value } from "@jilian/domain/datatypes.ts";
+import { fromWire, type Value } from "@jilian/domain/datatypes.ts";
 import { messageOf } from "@jilian/domain/errors.ts";
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
 import { qualityOf, Status, statusFromSparkplug } from "@jilian/domain/quality.ts";
-import {
-  decodePayload,
-  type InMetric,
-  type InPayload,
-  numberProperty,
-  readValue,
-} from "@jilian/domain/sparkplug/payload.ts";
+import { decodePayload, type InMetric, type InPayload, numberProperty } from "@jilian/domain/sparkplug/payload.ts";
 import { parseTopic, type SparkplugTopic } from "@jilian/domain/topics.ts";
 import { count } from "@jilian/store/live.ts";
 import type { Logger } from "pino";
@@ -40,34 +34,39 @@ export type ReceiverParts = {
   requestRebirth: (group: string, node: string) => void;
 };
 
-export type Receiver = { readonly handle: (topic: string, payload: Uint8Array) => void; readonly close: () => void };
+export type Receiver = {
+  readonly handle: (topic: string, payload: Uint8Array) => void;
+  /** The way to the nodes was cut: what they said meanwhile is not known, so each is taken as dead until it is heard again. */
+  readonly lost: () => void;
+  readonly close: () => void;
+};
 
 const maxInt64 = 2n ** 63n - 1n;
 
 /** A value as the stores can hold it: what they cannot becomes null and bad, with the reason (CONTRACTS 5). */
 function acceptable(value: Value, status: number): { value: Value; status: number } {
-  if (typeof value === "number" && !Number.isFinite(value)) return { value: null, status: Status.BadSensorFailure };
-  if (typeof value === "bigint" && value > maxInt64) return { value: null, status: Status.BadOutOfRange };
-  if (value === null && qualityOf(status) !== "bad") return { value, status: Status.Bad };
+  const bad = (reason: number) => ({ value: null, status: qualityOf(status) === "bad" ? status : reason });
+  if (value === null) return bad(Status.Bad);
+  if (typeof value === "number" && !Number.isFinite(value)) return bad(Status.BadSensorFailure);
+  if (typeof value === "bigint" && value > maxInt64) return bad(Status.BadOutOfRange);
   return { value, status };
 }
 
 /** Reads one metric of a data message or of a foreign node's birth. A value that contradicts its type is kept as bad, never guessed. */
 function sampleOf(metric: InMetric, born: BornMetric, atMs: number): QueuedSample {
+  const { datatype } = born.definition;
+  const sample = { metric: born, sourceTimeMs: metric.timestampMs ?? atMs, gatewayTimeMs: atMs };
+  const undecodable = { ...sample, value: null, status: Status.BadDecodingError };
+  // Datatype 0 is Unknown (Sparkplug 3.0, 6.4.16): some encoders write it where it should be left out.
+  if (metric.datatype && metric.datatype !== datatype) return undecodable;
   const stated = statusFromSparkplug(
     numberProperty(metric.properties, "Quality"),
     numberProperty(metric.properties, "StatusCode"),
   );
-  const sourceTimeMs = metric.timestampMs ?? atMs;
   try {
-    return {
-      metric: born,
-      ...acceptable(readValue(metric, born.definition.datatype), stated),
-      sourceTimeMs,
-      gatewayTimeMs: atMs,
-    };
+    return { ...sample, ...acceptable(metric.isNull ? null : fromWire(datatype, metric.wire), stated) };
   } catch {
-    return { metric: born, value: null, status: Status.BadDecodingError, sourceTimeMs, gatewayTimeMs: atMs };
+    return undecodable;
   }
 }
 
@@ -79,7 +78,7 @@ export function createReceiver(parts: ReceiverParts): Receiver {
   const { queue, book, live, clock, log } = parts;
   const sessions = new Map<string, NodeSession>();
   const rebirthAt = new Map<string, number>();
-  const reorderTimers = new Map<string, NodeJS.Timeout>();
+  const reorderTimers = new Map<NodeSession, NodeJS.Timeout>();
 
   function sessionOf({ group, node }: SparkplugTopic): NodeSession {
     return getOrMake(sessions, `${group}/${node}`, () => newSession(group, node));
@@ -95,15 +94,26 @@ export function createReceiver(parts: ReceiverParts): Receiver {
     parts.requestRebirth(session.group, session.node);
   }
 
-  function watchSeq(session: NodeSession, seq: number | undefined): void {
-    if (seq === undefined || !followSeq(session, seq)) return;
-    const id = `${session.group}/${session.node}`;
-    clearTimeout(reorderTimers.get(id));
+  /** Waits for what is missing now. What goes missing meanwhile has its own wait afterwards, and does not prolong this one. */
+  function awaitMissing(session: NodeSession): void {
+    const awaited = [...session.missing];
     const timer = setTimeout(() => {
-      reorderTimers.delete(id);
-      if (session.alive && session.missing.size > 0) askRebirth(session, `seq gap of ${session.missing.size}`);
+      reorderTimers.delete(session);
+      if (!session.alive || session.missing.size === 0) return;
+      const overdue = awaited.filter((seq) => session.missing.has(seq));
+      if (overdue.length > 0) askRebirth(session, `seq gap of ${overdue.length}`);
+      awaitMissing(session);
     }, parts.reorderMs);
-    reorderTimers.set(id, timer);
+    reorderTimers.set(session, timer);
+  }
+
+  function stopWaiting(session: NodeSession): void {
+    clearTimeout(reorderTimers.get(session));
+    reorderTimers.delete(session);
+  }
+
+  function watchSeq(session: NodeSession, seq: number | undefined): void {
+    if (seq !== undefined && followSeq(session, seq) && !reorderTimers.has(session)) awaitMissing(session);
   }
 
   function enqueue(record: QueuedRecord): void {
@@ -114,9 +124,10 @@ export function createReceiver(parts: ReceiverParts): Receiver {
 
   function birth(session: NodeSession, topic: SparkplugTopic, payload: InPayload): void {
     const device = topic.device ?? "";
+    let refused: string[];
     if (topic.type === "NBIRTH") {
-      clearTimeout(reorderTimers.get(`${topic.group}/${topic.node}`));
-      beginSession(session, payload);
+      stopWaiting(session);
+      refused = beginSession(session, payload);
       live.nodeBorn(session);
     } else {
       if (!session.alive) {
@@ -124,27 +135,31 @@ export function createReceiver(parts: ReceiverParts): Receiver {
         return;
       }
       watchSeq(session, payload.seq);
-      const refused = declare(session, device, payload.metrics);
-      if (refused.length > 0)
-        log.warn(
-          { code: "METRIC_UNSUPPORTED", node: `${topic.group}/${topic.node}`, device, metrics: refused },
-          "metrics of a type that is not carried",
-        );
+      refused = declare(session, device, payload.metrics);
       session.born.add(device);
       live.deviceBorn(session, device);
     }
+    if (refused.length > 0)
+      log.warn(
+        { code: "METRIC_UNSUPPORTED", node: `${topic.group}/${topic.node}`, device, metrics: refused },
+        "metrics of a type that is not carried",
+      );
+    takeBirthValues(session, topic, payload);
+  }
+
+  function takeBirthValues(session: NodeSession, topic: SparkplugTopic, payload: InPayload): void {
+    const { group, node, device = "" } = topic;
     const atMs = payload.timestampMs ?? clock.now();
     const samples: QueuedSample[] = [];
     for (const metric of payload.metrics) {
-      const born = find(session, device, metric) ?? session.names.get(device)?.get(metric.name ?? "");
+      const born = find(session, device, { ...metric, alias: undefined });
       if (!born || metric.isNull) continue;
       const sample = sampleOf(metric, born, atMs);
       live.sample(sample, metric.historical);
       // A node with an outbox sends every reading as a record of its own; the values in its births only repeat them.
       if (!session.outbox && !metric.transient) samples.push(sample);
     }
-    if (samples.length > 0)
-      enqueue({ group: topic.group, node: topic.node, record: undefined, samples, receivedAtMs: clock.now() });
+    if (samples.length > 0) enqueue({ group, node, record: undefined, samples, receivedAtMs: clock.now() });
   }
 
   function death(session: NodeSession, topic: SparkplugTopic, payload: InPayload): void {
@@ -156,6 +171,11 @@ export function createReceiver(parts: ReceiverParts): Receiver {
     }
     // An old session's will may arrive after the new birth: only the will that belongs to the last birth counts.
     if (bdSeqOf(payload) !== session.bdSeq) return;
+    end(session);
+  }
+
+  function end(session: NodeSession): void {
+    stopWaiting(session);
     session.alive = false;
     session.born.clear();
     live.nodeDied(session);
@@ -173,6 +193,7 @@ export function createReceiver(parts: ReceiverParts): Receiver {
     const samples: QueuedSample[] = [];
     for (const metric of payload.metrics) {
       const born = find(session, device, metric);
+      if (born === null) continue;
       // A record is stored whole or not at all: with an unknown alias it stays uncommitted and comes again after the births.
       if (!born) {
         askRebirth(session, `unknown metric ${metric.alias ?? metric.name} of ${device || "node"}`);
@@ -208,6 +229,9 @@ export function createReceiver(parts: ReceiverParts): Receiver {
 
   return {
     handle,
+    lost: () => {
+      for (const session of sessions.values()) if (session.alive) end(session);
+    },
     close: () => {
       for (const timer of reorderTimers.values()) clearTimeout(timer);
     },

@@ -1,4 +1,5 @@
 import { isSupported } from "@jilian/domain/datatypes.ts";
+import { dayMs } from "@jilian/domain/periods.ts";
 import { definitionFromBirth, type MetricDefinition, type SeriesKey } from "@jilian/domain/sample.ts";
 import type { InMetric, InPayload } from "@jilian/domain/sparkplug/payload.ts";
 import { bdSeqMetric, commitMetric, rebirthMetric } from "@jilian/domain/topics.ts";
@@ -10,6 +11,9 @@ export type BornMetric = {
   /** Number of its series in the store; looked up when the first sample is written. */
   seriesId: number | undefined;
 };
+
+/** A longer heartbeat is taken as this: it bounds how far one sample keeps its device online. */
+const longestHeartbeatMs = dayMs;
 
 /** What a host application must remember of an edge node (Sparkplug 3.0, 6.4.20 and check list 12 of the facts). */
 export type NodeSession = {
@@ -23,11 +27,13 @@ export type NodeSession = {
   readonly missing: Set<number>;
   /** True when the node keeps an outbox and understands commit notices. */
   outbox: boolean;
-  readonly aliases: Map<number, BornMetric>;
-  /** Metrics by device and name; "" holds the node's own. A device that died keeps them, but is not born. */
-  readonly names: Map<string, Map<string, BornMetric>>;
+  /** What the births declared, by device; "" holds the node's own. A device that died keeps it, but is not born. */
+  readonly declared: Map<string, Declared>;
   readonly born: Set<string>;
 };
+
+/** The metrics of one birth; null: declared but not carried (of the protocol itself, or of a type that has no series). */
+type Declared = { names: Map<string, BornMetric | null>; aliases: Map<number, BornMetric | null> };
 
 export function newSession(group: string, node: string): NodeSession {
   return {
@@ -38,14 +44,13 @@ export function newSession(group: string, node: string): NodeSession {
     seq: 0,
     missing: new Set(),
     outbox: false,
-    aliases: new Map(),
-    names: new Map(),
+    declared: new Map(),
     born: new Set(),
   };
 }
 
 /** Metrics of the protocol itself: never a series. */
-export function isProtocolMetric(name: string): boolean {
+function isProtocolMetric(name: string): boolean {
   return name === bdSeqMetric || name === commitMetric || name === rebirthMetric || name.startsWith("Node Control/");
 }
 
@@ -55,51 +60,64 @@ export function bdSeqOf(payload: InPayload): number | undefined {
   return wire?.case === "longValue" || wire?.case === "intValue" ? Number(wire.value) : undefined;
 }
 
-/** Starts a session anew: NBIRTH makes everything that was known of the node void. */
-export function beginSession(session: NodeSession, payload: InPayload): void {
+/**
+ * Starts a session anew: NBIRTH makes everything that was known of the node void.
+ * @returns names that cannot be carried
+ */
+export function beginSession(session: NodeSession, payload: InPayload): string[] {
   session.alive = true;
   session.bdSeq = bdSeqOf(payload);
   session.seq = payload.seq ?? 0;
   session.missing.clear();
-  session.aliases.clear();
   session.born.clear();
   session.outbox = payload.metrics.some((m) => m.name === commitMetric);
-  declare(session, "", payload.metrics);
+  return declare(session, "", payload.metrics);
 }
 
 /**
- * Takes the metrics of a birth into the session. A metric that was known with the same definition keeps its series number.
+ * Takes the metrics of a birth into the session. A metric that was known with the same definition keeps its series number;
+ * what the device was born with before is void, its aliases too.
  * @returns names that cannot be carried (arrays, templates, no datatype): the rest of the birth holds
  */
 export function declare(session: NodeSession, device: string, metrics: readonly InMetric[]): string[] {
-  const before = session.names.get(device);
-  const now = new Map<string, BornMetric>();
+  const before = session.declared.get(device);
+  const now: Declared = { names: new Map(), aliases: new Map() };
   const refused: string[] = [];
-  for (const metric of metrics) {
-    const { name, datatype, alias } = metric;
-    if (name === undefined || isProtocolMetric(name)) continue;
-    if (datatype === undefined || !isSupported(datatype)) {
-      refused.push(name);
-      continue;
+  for (const { name, datatype, alias, properties } of metrics) {
+    if (name === undefined) continue;
+    let born: BornMetric | null = null;
+    if (!isProtocolMetric(name)) {
+      if (datatype === undefined || !isSupported(datatype)) refused.push(name);
+      else {
+        const key = { group: session.group, node: session.node, device, metric: name };
+        born = bornMetric(key, definitionFromBirth(name, datatype, properties), before?.names.get(name));
+      }
     }
-    const definition = definitionFromBirth(name, datatype, metric.properties);
-    const known = before?.get(name);
-    const same = known !== undefined && JSON.stringify(known.definition) === JSON.stringify(definition);
-    const born: BornMetric = same
-      ? known
-      : { key: { group: session.group, node: session.node, device, metric: name }, definition, seriesId: undefined };
-    now.set(name, born);
-    if (alias !== undefined) session.aliases.set(alias, born);
+    now.names.set(name, born);
+    if (alias !== undefined) now.aliases.set(alias, born);
   }
-  session.names.set(device, now);
+  session.declared.set(device, now);
   return refused;
 }
 
-/** The metric that a data message means: by alias, else by name. */
-export function find(session: NodeSession, device: string, metric: InMetric): BornMetric | undefined {
-  const born =
-    metric.alias === undefined ? session.names.get(device)?.get(metric.name ?? "") : session.aliases.get(metric.alias);
-  return born?.key.device === device ? born : undefined;
+function bornMetric(key: SeriesKey, found: MetricDefinition, known: BornMetric | null | undefined): BornMetric {
+  const heartbeatMs = found.heartbeatMs === undefined ? undefined : Math.min(found.heartbeatMs, longestHeartbeatMs);
+  const definition = heartbeatMs === undefined ? found : { ...found, heartbeatMs };
+  const same = known && JSON.stringify(known.definition) === JSON.stringify(definition);
+  return same ? known : { key, definition, seriesId: undefined };
+}
+
+/** The metrics that a device was born with. */
+export function metricsOf(session: NodeSession, device: string): BornMetric[] {
+  return [...(session.declared.get(device)?.names.values() ?? [])].filter((born) => born !== null);
+}
+
+/** The metric that a data message means, by alias, else by name; null when it is not carried, undefined when it was not declared. */
+export function find(session: NodeSession, device: string, metric: InMetric): BornMetric | null | undefined {
+  const declared = session.declared.get(device);
+  if (metric.alias !== undefined) return declared?.aliases.get(metric.alias);
+  const { name } = metric;
+  return name !== undefined && isProtocolMetric(name) ? null : declared?.names.get(name ?? "");
 }
 
 /**

@@ -84,8 +84,20 @@ export async function startIngest(config: IngestConfig, parts: IngestParts): Pro
     },
   });
   const { batchSamples, lingerMs } = config;
-  const storing = startWriter({ queue, book, telemetry, live: writer, bus, clock, log, batchSamples, lingerMs });
+  const storing = startWriter({
+    queue,
+    book,
+    telemetry,
+    ledger,
+    live: writer,
+    bus,
+    clock,
+    log,
+    batchSamples,
+    lingerMs,
+  });
   const detach = bus.onMessage(receiver.handle);
+  bus.onLost?.(receiver.lost);
   return {
     queuedSamples: queue.samples,
     settle: kpi.settle,

@@ -1,7 +1,7 @@
 import { DataType } from "@jilian/domain/datatypes.ts";
 import { atScale, decimalOf, parseDecimal } from "@jilian/domain/decimal.ts";
 import { type CounterLeaf, emptyLeaf } from "@jilian/domain/leaf.ts";
-import { minuteMs } from "@jilian/domain/periods.ts";
+import { dayMs, minuteMs } from "@jilian/domain/periods.ts";
 import { defaultScale, scaleOfUnit } from "@jilian/domain/roles.ts";
 import { type MetricDefinition, stalenessWindowMs } from "@jilian/domain/sample.ts";
 import type { StoredRow } from "@jilian/store/telemetry.ts";
@@ -13,24 +13,47 @@ export type CounterRule = {
   float32: boolean;
   /** Value at which the register starts again from 0, at the scale; undefined when it declares none. */
   modulus: bigint | undefined;
-  /** Most that the register can rise in a millisecond, at the scale; undefined when nothing bounds it. */
-  maxRisePerMs: number | undefined;
+  /** Most that the register can rise, at the scale: so much in so many milliseconds; undefined when nothing bounds it. */
+  maxRise: { amount: bigint; perMs: bigint } | undefined;
   /** One count of the register, at the scale. */
   resolution: bigint;
   /** Two readings further apart than this have a gap between them. */
   windowMs: number;
 };
 
+/**
+ * Readings further apart than this are no neighbours: their difference is not spread over months. A box without a battery begins its
+ * clock in 1970, and its first readings must not cost half a century of leaves.
+ */
+export const longestGapMs = 31 * dayMs;
+
+/** Beyond this a register value is no reading of a meter; leaves are stored in 128 bits. */
+const absurd = 10n ** 30n;
+
+/** A declared positive decimal at a scale. A birth certificate may say anything: what is not one counts as not declared. */
+function declared(text: string | undefined, scale: number): bigint | undefined {
+  if (text === undefined) return undefined;
+  try {
+    const found = atScale(parseDecimal(text), scale);
+    return found > 0n && found < absurd ? found : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /** @param ratedPowerKW largest power through a meter, from the registry; facts: accept up to 1.2 times that */
 export function counterRule(definition: MetricDefinition, ratedPowerKW: number | undefined): CounterRule {
   const scale = scaleOfUnit[definition.unit ?? ""] ?? defaultScale;
-  const scaled = (text: string | undefined) => (text === undefined ? undefined : atScale(parseDecimal(text), scale));
+  const rated = ratedPowerKW !== undefined && definition.unit === "kWh" ? decimalOf(ratedPowerKW) : undefined;
   return {
     scale,
     float32: definition.datatype === DataType.Float,
-    modulus: scaled(definition.modulus),
-    maxRisePerMs: ratedPowerKW === undefined ? undefined : (1.2 * ratedPowerKW * 10 ** scale) / 3_600_000,
-    resolution: scaled(definition.resolution) ?? 1n,
+    modulus: declared(definition.modulus, scale),
+    maxRise: rated && {
+      amount: atScale(rated, rated.scale + scale) * 12n,
+      perMs: 36_000_000n * 10n ** BigInt(rated.scale),
+    },
+    resolution: declared(definition.resolution, scale) ?? 1n,
     windowMs: stalenessWindowMs(definition.heartbeatMs),
   };
 }
@@ -41,8 +64,8 @@ export function counterRule(definition: MetricDefinition, ratedPowerKW: number |
  * and a fall is a rollover when it is less than half the modulus.
  */
 export function increase(rule: CounterRule, before: bigint, after: bigint, elapsedMs: number): bigint | null {
-  const cap =
-    rule.maxRisePerMs === undefined ? undefined : BigInt(Math.ceil(rule.maxRisePerMs * elapsedMs)) + rule.resolution;
+  if (elapsedMs > longestGapMs) return null;
+  const cap = rule.maxRise && (rule.maxRise.amount * BigInt(elapsedMs)) / rule.maxRise.perMs + rule.resolution;
   const rise = after - before;
   if (rise >= 0n) return cap === undefined || rise <= cap ? rise : null;
   if (rule.modulus === undefined) return null;
@@ -50,15 +73,13 @@ export function increase(rule: CounterRule, before: bigint, after: bigint, elaps
   return rolled >= 0n && rolled <= (cap ?? rule.modulus / 2n) ? rolled : null;
 }
 
-type Reading = { atMs: number; value: bigint };
+/** `value` is null where the store holds something that no register can say: nothing is told up to it and from it on. */
+type Reading = { atMs: number; value: bigint | null };
 
-function readingsOf(rows: readonly StoredRow[], rule: CounterRule): Reading[] {
-  const readings: Reading[] = [];
-  for (const { value, sourceTimeMs } of rows) {
-    if (typeof value !== "number" && typeof value !== "bigint") continue;
-    readings.push({ atMs: sourceTimeMs, value: atScale(decimalOf(value, rule.float32), rule.scale) });
-  }
-  return readings;
+function readingOf({ value, sourceTimeMs }: StoredRow, rule: CounterRule): Reading {
+  if (typeof value !== "number" && typeof value !== "bigint") return { atMs: sourceTimeMs, value: null };
+  const scaled = atScale(decimalOf(value, rule.float32), rule.scale);
+  return { atMs: sourceTimeMs, value: scaled < absurd && scaled > -absurd ? scaled : null };
 }
 
 /** Adds the part of one increase that falls into one minute. The parts of an increase over its minutes add up to it exactly. */
@@ -82,7 +103,9 @@ function addPart(leaf: CounterLeaf, from: Reading, to: Reading, rise: bigint, st
 }
 
 /**
- * Folds readings into the leaves of the minutes in [fromMs, toMs). Pure: the same readings give the same digits.
+ * Folds readings into the leaves of the minutes in [fromMs, toMs). Pure: the same readings give the same digits. An increase that cannot
+ * be told is counted in every minute that it touches, because each of them lacks a part of it; of two readings too far apart to be
+ * neighbours, in the last one's alone.
  * @param rows usable readings in the window and the nearest one before and after it, by source time
  */
 export function foldCounter(
@@ -93,22 +116,26 @@ export function foldCounter(
 ): CounterLeaf[] {
   const leaves = Array.from({ length: Math.max(0, (toMs - fromMs) / minuteMs) }, () => ({ ...emptyLeaf }));
   const at = (timeMs: number) => Math.floor((timeMs - fromMs) / minuteMs);
-  const readings = readingsOf(rows, rule);
-  for (const [i, reading] of readings.entries()) {
+  let before: Reading | undefined;
+  for (const row of rows) {
+    const reading = readingOf(row, rule);
     const own = leaves[at(reading.atMs)];
-    if (own) own.samples += 1;
-    const before = readings[i - 1];
-    if (!before) continue;
-    const rise = increase(rule, before.value, reading.value, reading.atMs - before.atMs);
-    if (rise === null) {
-      if (own) own.resets += 1;
-      continue;
-    }
-    // A reading exactly on a minute's edge ends the increase in the minute before.
-    const last = Math.min(at(reading.atMs - 1), leaves.length - 1);
-    for (let m = Math.max(at(before.atMs), 0); m <= last; m += 1) {
-      addPart(leaves[m] as CounterLeaf, before, reading, rise, fromMs + m * minuteMs, rule.windowMs);
-    }
+    if (own && reading.value !== null) own.samples += 1;
+    if (before) addIncrease(before, reading);
+    before = reading;
   }
   return leaves;
+
+  function addIncrease(from: Reading, to: Reading): void {
+    const elapsedMs = to.atMs - from.atMs;
+    const rise = from.value === null || to.value === null ? null : increase(rule, from.value, to.value, elapsedMs);
+    // A reading exactly on a minute's edge ends the increase in the minute before.
+    const end = at(to.atMs - 1);
+    const start = elapsedMs > longestGapMs ? end : at(from.atMs);
+    for (let m = Math.max(start, 0); m <= Math.min(end, leaves.length - 1); m += 1) {
+      const leaf = leaves[m] as CounterLeaf;
+      if (rise === null) leaf.resets += 1;
+      else addPart(leaf, from, to, rise, fromMs + m * minuteMs, rule.windowMs);
+    }
+  }
 }

@@ -6,9 +6,10 @@ import type { Ledger } from "@jilian/store/ledger.ts";
 import type { Registry } from "@jilian/store/registry.ts";
 import type { Telemetry } from "@jilian/store/telemetry.ts";
 import { figures, type PeriodInput, sitesOf } from "./figures.ts";
-import { type LeafKeeper, leafKeeper } from "./leaves.ts";
+import { leafKeeper } from "./leaves.ts";
 import { publishMinutes, publishToLedger } from "./publish.ts";
 import { runsOf, steps } from "./runs.ts";
+import { seriesIndex } from "./series-index.ts";
 
 export type EngineParts = {
   telemetry: Telemetry;
@@ -16,15 +17,17 @@ export type EngineParts = {
   registry: Registry;
   clock: Clock;
   provisionalIntervalMs: number;
+  /** Transactions folded in one tick at most: a long backlog is taken in steps, so that today's figures go on. */
+  txPerTick: number;
 };
 
 export type Engine = {
-  /** Brings leaves and results up to date with the store, or one bounded step nearer. @returns the figures it computed */
+  /** Brings leaves and results up to date with the store, or one bounded step nearer. @returns the figures it computed, as they stand */
   readonly tick: (options?: { thorough?: boolean }) => Promise<{ results: Result[]; caughtUp: boolean }>;
 };
 
-/** Transactions folded in one tick at most: a long backlog is taken in steps, so that today's figures go on. */
-const txPerTick = 2000;
+/** Periods computed together at most. */
+const periodsAtOnce = 60;
 /** Periods finalised in one tick at most. */
 const finalsPerTick = 240;
 
@@ -33,7 +36,8 @@ const finalName = (period: Period) => `kpi.final.${period}`;
 
 /**
  * The KPI engine: pure functions of stored samples, brought up to date in steps (CONTRACTS 4). It keeps no truth: after a restart it
- * folds again what the ledger does not yet vouch for, to the same digits.
+ * folds again what the ledger does not yet vouch for, to the same digits. What the watermark has passed is published only when
+ * everything stored is folded: a figure must not be final and then revised only because the engine was behind.
  */
 export async function createEngine(parts: EngineParts): Promise<Engine> {
   const { telemetry, ledger, registry, clock } = parts;
@@ -41,130 +45,134 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   const meterDevices = [...registry.devices].filter(
     ([, { device }]) => device.meteringPoint === "incoming" && (device.carrier ?? "electricity") === "electricity",
   );
+  const index = seriesIndex(telemetry, registry);
+  await index.learn();
   // A store that was replaced by a newer, shorter one is folded from its beginning.
-  const stored = ledger.getNumber(progressName) ?? 0;
-  const fromTx = stored <= (await telemetry.lastTx()) ? stored : 0;
-  const keeper = await leafKeeper(telemetry, registry, fromTx);
+  if ((ledger.getNumber(progressName) ?? 0) > (await telemetry.lastTx())) ledger.setNumber(progressName, 0);
+  let foldedTx = ledger.getNumber(progressName) ?? 0;
+  const keeper = leafKeeper(telemetry, index, foldedTx, (series) => {
+    const subject = deviceKey(series.group, series.node, series.device);
+    const detail = `${series.metric} fell, or rose faster than its meter can: the increase is unknown, figures are lower bounds`;
+    ledger.noteFinding({ code: "UNEXPLAINED_RESET", subject, detail }, clock.now());
+  });
   const dirty: Record<Period, Set<number>> = { minute: new Set(), hour: new Set(), day: new Set() };
   const startedMs = clock.now();
-  let foldedTx = fromTx;
-  let closedMs = periodStart("minute", startedMs);
-  let provisionalAt = Number.NEGATIVE_INFINITY;
   for (const period of periods) {
     if (ledger.getNumber(finalName(period)) === undefined)
       ledger.setNumber(finalName(period), periodStart(period, startedMs));
-    dirty[period].add(periodStart(period, startedMs));
+  }
+  // Periods that ended while no engine ran get their figures now; those past the watermark, when they are made final.
+  let seenMinute = Math.max(finalMs("minute"), periodStart("minute", startedMs - watermarkMs));
+  let learntMinute = periodStart("minute", startedMs);
+  let provisionalAt = Number.NEGATIVE_INFINITY;
+
+  function finalMs(period: Period): number {
+    return ledger.getNumber(finalName(period)) as number;
   }
 
   function touch(minutes: Iterable<number>): void {
     for (const minute of minutes) for (const period of periods) dirty[period].add(periodStart(period, minute));
   }
 
-  /** The register series of each incoming meter; simulated ones count only in a demo pilot (CONTRACTS 6). */
+  /** The register series of each incoming meter. */
   function meters(): PeriodInput["meters"] {
     return new Map(
       meterDevices.map(([key]) => {
-        const own = keeper
-          .seriesOf("energy.import", key)
-          .filter((s) => s.definition.unit === "kWh" && (registry.demo || !s.definition.simulated));
-        return [key, own[0]?.id] as const;
+        const own = index.counters("energy.import", key).find((s) => s.definition.unit === "kWh");
+        return [key, own?.id] as const;
       }),
     );
   }
 
-  function firstBirths(): Map<string, number> {
-    return new Map(ledger.firstBirths().map((b) => [deviceKey(b.group, b.node, b.device), b.firstBirthMs]));
-  }
-
-  async function compute(period: Period, starts: readonly number[], nowMs: number): Promise<Result[]> {
+  /** Computes and publishes the periods that begin in [fromMs, toMs). @returns their figures as they stand now */
+  async function publish(period: Period, fromMs: number, toMs: number, nowMs: number): Promise<Result[]> {
     const metered = meters();
     const ids = [...metered.values()].filter((id) => id !== undefined);
-    const births = firstBirths();
-    const found: Result[] = [];
-    for (const startMs of starts) {
-      const endMs = startMs + periodLengthMs(period);
-      const [leaves, online] = await Promise.all([keeper.counters(ids, startMs, endMs), keeper.online(startMs, endMs)]);
-      const input = {
-        period,
-        startMs,
-        asOfMs: nowMs,
-        watermarkTx: foldedTx,
-        meters: metered,
-        leaves,
-        online,
-        firstBirths: births,
-      };
-      found.push(...figures(registry, sites, input));
-    }
-    return found;
+    const firstBirths = new Map(
+      ledger.firstBirths().map((b) => [deviceKey(b.group, b.node, b.device), b.firstBirthMs]),
+    );
+    const input = { period, asOfMs: nowMs, watermarkTx: foldedTx, meters: metered, firstBirths };
+    const found = await keeper.read(ids, fromMs, toMs, periodLengthMs(period));
+    const results = found.flatMap(({ startMs, leaves }) =>
+      figures(registry, sites, { ...input, startMs, leaves: leaves.counters, online: leaves.online }),
+    );
+    if (period === "minute") return await publishMinutes(telemetry, results, nowMs);
+    return publishToLedger(ledger, results, nowMs);
   }
 
-  /** Publishes what may be published: open minutes are shown but not stored. */
-  async function publish(period: Period, results: readonly Result[], nowMs: number): Promise<void> {
-    if (period === "minute")
-      await publishMinutes(
-        telemetry,
-        results.filter((r) => r.endMs <= nowMs),
-        nowMs,
-      );
-    else publishToLedger(ledger, results, nowMs);
-  }
-
-  async function refresh(period: Period, nowMs: number): Promise<Result[]> {
-    const found: Result[] = [];
-    for (const { fromMs, toMs } of runsOf(dirty[period], periodLengthMs(period), 60)) {
-      const results = await compute(period, [...steps(fromMs, toMs, periodLengthMs(period))], nowMs);
-      await publish(period, results, nowMs);
-      found.push(...results);
+  /** Publishes what is dirty, except for what the watermark has passed while the engine is behind. */
+  async function refresh(period: Period, nowMs: number, behind: boolean): Promise<Result[]> {
+    const length = periodLengthMs(period);
+    const waits = (startMs: number) => behind && startMs + length + watermarkMs <= nowMs;
+    // A period that has not begun is touched again when it does.
+    const due = [...dirty[period]].filter((startMs) => startMs <= nowMs && !waits(startMs));
+    const results: Result[] = [];
+    for (const { fromMs, toMs } of runsOf(due, length, periodsAtOnce)) {
+      results.push(...(await publish(period, fromMs, toMs, nowMs)));
     }
-    dirty[period].clear();
-    return found;
+    dirty[period] = new Set([...dirty[period]].filter(waits));
+    return results;
   }
 
   /** Makes final what the watermark has passed: every figure of every period once, data or not. */
   async function finalise(period: Period, nowMs: number): Promise<Result[]> {
     const length = periodLengthMs(period);
-    const fromMs = ledger.getNumber(finalName(period)) as number;
+    const fromMs = finalMs(period);
     const toMs = Math.min(periodStart(period, nowMs - watermarkMs), fromMs + finalsPerTick * length);
-    if (toMs <= fromMs) return [];
-    const results = await compute(period, [...steps(fromMs, toMs, length)], nowMs);
-    await publish(period, results, nowMs);
-    ledger.setNumber(finalName(period), toMs);
+    const results: Result[] = [];
+    for (const startMs of steps(fromMs, toMs, periodsAtOnce * length)) {
+      const endMs = Math.min(toMs, startMs + periodsAtOnce * length);
+      results.push(...(await publish(period, startMs, endMs, nowMs)));
+      ledger.setNumber(finalName(period), endMs);
+    }
     return results;
+  }
+
+  /** Folds what the store got since the last time, a bounded part of it. @returns true when something is left */
+  async function fold(nowMs: number): Promise<boolean> {
+    await keeper.flush(nowMs);
+    const lastTx = await telemetry.lastTx();
+    const upToTx = Math.min(lastTx, foldedTx + parts.txPerTick);
+    if (upToTx > foldedTx) {
+      const changed = await telemetry.changedMinutes(foldedTx, upToTx);
+      // A birth can change what a known series says of itself; that is noticed within a minute.
+      const nowMinute = periodStart("minute", nowMs);
+      if (nowMinute > learntMinute || changed.some((c) => !index.knows(c.series))) {
+        await index.learn();
+        learntMinute = nowMinute;
+      }
+      touch(await keeper.fold(changed, upToTx, nowMs));
+      foldedTx = upToTx;
+    }
+    return upToTx < lastTx;
   }
 
   async function tick({ thorough = false } = {}): Promise<{ results: Result[]; caughtUp: boolean }> {
     const nowMs = clock.now();
-    await keeper.flush(nowMs);
-    const lastTx = await telemetry.lastTx();
-    const upToTx = Math.min(lastTx, foldedTx + txPerTick);
-    if (upToTx > foldedTx) {
-      touch(await keeper.fold(await telemetry.changedMinutes(foldedTx, upToTx), upToTx, nowMs));
-      foldedTx = upToTx;
-    }
+    const behind = await fold(nowMs);
     const nowMinute = periodStart("minute", nowMs);
-    touch(steps(closedMs, nowMinute + 1, minuteMs));
-    closedMs = nowMinute;
-    const results = await refresh("minute", nowMs);
-    const due = performance.now() - provisionalAt >= parts.provisionalIntervalMs;
-    if (due || thorough) {
+    touch(steps(seenMinute, nowMinute + 1, minuteMs));
+    seenMinute = nowMinute;
+    const results = await refresh("minute", nowMs, behind);
+    if (thorough || performance.now() - provisionalAt >= parts.provisionalIntervalMs) {
       provisionalAt = performance.now();
-      results.push(...(await refresh("hour", nowMs)), ...(await refresh("day", nowMs)));
+      results.push(...(await refresh("hour", nowMs, behind)), ...(await refresh("day", nowMs, behind)));
+      noteProgress();
     }
     let finals = 0;
-    for (const period of periods) {
+    for (const period of behind ? [] : periods) {
       const made = await finalise(period, nowMs);
       finals += made.length;
       results.push(...made);
     }
-    ledgerProgress(keeper);
-    return { results, caughtUp: upToTx === lastTx && finals === 0 };
+    return { results, caughtUp: !behind && finals === 0 };
   }
 
-  /** Hours and days that wait for their turn are not yet in the ledger: progress stays before what they need. */
-  function ledgerProgress({ safeTx }: LeafKeeper): void {
-    if (dirty.hour.size > 0 || dirty.day.size > 0) return;
-    if (safeTx() > (ledger.getNumber(progressName) ?? 0)) ledger.setNumber(progressName, safeTx());
+  /** The ledger vouches for what is folded once every figure that depends on it is published. */
+  function noteProgress(): void {
+    if (periods.some((period) => dirty[period].size > 0)) return;
+    const safeTx = keeper.safeTx();
+    if (safeTx > (ledger.getNumber(progressName) ?? 0)) ledger.setNumber(progressName, safeTx);
   }
 
   return { tick };

@@ -67,6 +67,11 @@ function absent(reason: NullReason, completeness: number | null): Figure {
   return { value: null, reason, completeness, estimatedShare: null, lowerBound: false };
 }
 
+/** True when a leaf tells an increase, even one of 0. A first reading alone tells none, hence the second sample. */
+function tellsIncrease(leaf: CounterLeaf): boolean {
+  return leaf.coveredMs > 0 || leaf.inGap || leaf.amount > 0n || leaf.samples > 1;
+}
+
 /** The energy of a site's incoming meters, kWh as an integer at 6 places, and how complete its input was. */
 function energyOf(
   site: Site,
@@ -76,10 +81,7 @@ function energyOf(
   const meters = site.devices.filter((key) => input.meters.has(key));
   if (meters.length === 0) return absent("no_meter", null);
   const leaves = meters.map((key) => input.leaves.get(input.meters.get(key) as SeriesId));
-  const told = leaves.filter(
-    (leaf): leaf is CounterLeaf =>
-      leaf !== undefined && (leaf.coveredMs > 0 || leaf.inGap || leaf.left + leaf.right > 0n || leaf.amount > 0n),
-  );
+  const told = leaves.filter((leaf): leaf is CounterLeaf => leaf !== undefined && tellsIncrease(leaf));
   if (told.length === 0) return absent("no_data", 0);
   const elapsedMs = Math.max(1, Math.min(endMs, input.asOfMs) - input.startMs);
   const coveredMs = told.reduce((ms, leaf) => ms + Math.min(leaf.coveredMs, elapsedMs), 0);

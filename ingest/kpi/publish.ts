@@ -17,30 +17,43 @@ export function nextRevision(result: Result, before: Result | undefined, nowMs: 
   return { ...result, status: "revised", revision: before.revision + 1 };
 }
 
-/** Publishes results of hours and days in the ledger, as one transaction. @returns those that were new */
+/** The results to write, and all of them as they stand then. */
+function revise(results: readonly Result[], published: (result: Result) => Result | undefined, nowMs: number) {
+  const fresh: Result[] = [];
+  const standing = results.map((result) => {
+    const before = published(result);
+    const next = nextRevision(result, before, nowMs);
+    if (next) fresh.push(next);
+    return next ?? before ?? result;
+  });
+  return { fresh, standing };
+}
+
+/** Publishes results of hours and days in the ledger, as one transaction. @returns all of them as they stand now */
 export function publishToLedger(ledger: Ledger, results: readonly Result[], nowMs: number): Result[] {
   return ledger.transaction(() => {
-    const fresh = results.flatMap((result) => nextRevision(result, ledger.readResult(result), nowMs) ?? []);
+    const { fresh, standing } = revise(results, ledger.readResult, nowMs);
     if (fresh.length > 0) ledger.writeResults(fresh);
-    return fresh;
+    return standing;
   });
 }
 
-/** Publishes results of ended minutes in the telemetry store. @returns those that were new */
+/** Publishes results of ended minutes in the telemetry store; open ones are only shown. @returns all of them as they stand now */
 export async function publishMinutes(
   telemetry: Telemetry,
   results: readonly Result[],
   nowMs: number,
 ): Promise<Result[]> {
-  if (results.length === 0) return [];
-  const fromMs = Math.min(...results.map((r) => r.startMs));
-  const toMs = Math.max(...results.map((r) => r.endMs));
+  const ended = results.filter((r) => r.endMs <= nowMs);
+  if (ended.length === 0) return [...results];
+  const fromMs = Math.min(...ended.map((r) => r.startMs));
+  const toMs = Math.max(...ended.map((r) => r.endMs));
   const before = new Map<string, Result>();
   for (const level of levels.filter((l) => l !== "device")) {
     const query = { level, period: "minute" as const, fromMs, toMs, limit: Number.MAX_SAFE_INTEGER };
     for (const result of await telemetry.readMinuteResults(query)) before.set(resultId(result), result);
   }
-  const fresh = results.flatMap((result) => nextRevision(result, before.get(resultId(result)), nowMs) ?? []);
+  const { fresh, standing } = revise(ended, (result) => before.get(resultId(result)), nowMs);
   if (fresh.length > 0) await telemetry.writeMinuteResults(fresh);
-  return fresh;
+  return [...standing, ...results.filter((r) => r.endMs > nowMs)];
 }

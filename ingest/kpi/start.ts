@@ -1,12 +1,14 @@
 import { Worker } from "node:worker_threads";
-import { JilianError } from "@jilian/domain/errors.ts";
+import { JilianError, messageOf } from "@jilian/domain/errors.ts";
 import type { Result } from "@jilian/domain/result.ts";
+import type { Registry, RegistryFile } from "@jilian/store/registry.ts";
+import type { Telemetry } from "@jilian/store/telemetry.ts";
+import type { Logger } from "pino";
 import type { IngestConfig } from "../config.ts";
-import type { IngestParts } from "../start.ts";
 
 export type KpiWorkerData = {
   ledgerPath: string;
-  registryFile: unknown;
+  registryFile: RegistryFile;
   clockSetting: string | undefined;
   kpiIntervalMs: number;
   provisionalIntervalMs: number;
@@ -16,14 +18,53 @@ export type KpiMessage = { type: "settle"; id: number } | { type: "close" };
 export type KpiReply = { type: "ready" } | { type: "results"; results: Result[] } | { type: "settled"; id: number };
 
 export type Kpi = {
-  /** Resolves when every figure is up to date with what was stored when it was called. */
+  /**
+   * Resolves when every figure is up to date with what was stored when it was called.
+   * @throws JilianError KPI_WORKER when the thread has ended, or ends meanwhile
+   */
   readonly settle: () => Promise<void>;
   readonly close: () => Promise<void>;
 };
 
-type Parts = Pick<IngestParts, "telemetry" | "ledgerPath" | "registry" | "clockSetting" | "log"> & {
+export type KpiParts = {
+  telemetry: Telemetry;
+  ledgerPath: string;
+  registry: Registry;
+  clockSetting: string | undefined;
+  log: Logger;
   onResults: (results: Result[]) => void;
 };
+
+function threadEnded(cause: unknown): JilianError {
+  return new JilianError("the KPI thread ended", {
+    code: "KPI_WORKER",
+    action: "compute figures",
+    remedy: "readings are stored all the same; start the service again and report the error",
+    cause,
+  });
+}
+
+async function startWorker(
+  config: Pick<IngestConfig, "kpiIntervalMs" | "provisionalIntervalMs">,
+  { telemetry, ledgerPath, registry, clockSetting, log }: KpiParts,
+): Promise<Worker> {
+  const port = await telemetry.port();
+  const { kpiIntervalMs, provisionalIntervalMs } = config;
+  const registryFile = registry.file;
+  const own: KpiWorkerData = {
+    ledgerPath,
+    registryFile,
+    clockSetting,
+    kpiIntervalMs,
+    provisionalIntervalMs,
+    logLevel: log.level,
+  };
+  return new Worker(new URL("./worker.ts", import.meta.url), {
+    name: "kpi",
+    workerData: { ...own, port },
+    transferList: [port],
+  });
+}
 
 /**
  * Starts the KPI engine in a worker thread.
@@ -31,62 +72,50 @@ type Parts = Pick<IngestParts, "telemetry" | "ledgerPath" | "registry" | "clockS
  */
 export async function startKpi(
   config: Pick<IngestConfig, "kpiIntervalMs" | "provisionalIntervalMs">,
-  parts: Parts,
+  parts: KpiParts,
 ): Promise<Kpi> {
-  const port = await parts.telemetry.port();
-  const data: KpiWorkerData = {
-    ledgerPath: parts.ledgerPath,
-    registryFile: parts.registry.file,
-    clockSetting: parts.clockSetting,
-    kpiIntervalMs: config.kpiIntervalMs,
-    provisionalIntervalMs: config.provisionalIntervalMs,
-    logLevel: parts.log.level,
-  };
-  const worker = new Worker(new URL("./worker.ts", import.meta.url), {
-    workerData: { ...data, port },
-    transferList: [port],
-  });
-  const waiting = new Map<number, () => void>();
+  const worker = await startWorker(config, parts);
+  const ready = Promise.withResolvers<void>();
+  const exited = Promise.withResolvers<void>();
+  const waiting = new Map<number, PromiseWithResolvers<void>>();
   let nextId = 1;
-  let failed: Error | undefined;
-  const exited = new Promise<void>((resolve) => worker.once("exit", () => resolve()));
-  await new Promise<void>((resolve, reject) => {
-    worker.on("error", (cause) => {
-      failed = new JilianError("the KPI thread ended", {
-        code: "KPI_WORKER",
-        action: "compute figures",
-        remedy: "readings are stored all the same; start the service again and report the error",
-        cause,
-      });
-      parts.log.error(
-        { code: "KPI_WORKER", err: cause instanceof Error ? cause.message : String(cause) },
-        "the KPI thread ended",
-      );
-      for (const release of waiting.values()) release();
-      reject(failed);
-    });
-    worker.on("message", (message: KpiReply) => {
-      if (message.type === "ready") resolve();
-      else if (message.type === "results") parts.onResults(message.results);
-      else {
-        waiting.get(message.id)?.();
-        waiting.delete(message.id);
-      }
-    });
+  let cause: unknown;
+  let ended: JilianError | undefined;
+  let closing = false;
+  worker.on("error", (thrown) => {
+    cause = thrown;
   });
+  worker.on("exit", () => {
+    ended = threadEnded(cause);
+    if (!closing)
+      parts.log.error({ code: ended.code, err: messageOf(cause ?? "exit without an error") }, ended.message);
+    for (const settled of waiting.values()) settled.reject(ended);
+    waiting.clear();
+    ready.reject(ended);
+    exited.resolve();
+  });
+  worker.on("message", (message: KpiReply) => {
+    if (message.type === "ready") ready.resolve();
+    else if (message.type === "results") parts.onResults(message.results);
+    else {
+      waiting.get(message.id)?.resolve();
+      waiting.delete(message.id);
+    }
+  });
+  await ready.promise;
   const send = (message: KpiMessage) => worker.postMessage(message);
   return {
-    settle: () =>
-      new Promise((resolve) => {
-        if (failed) return resolve();
-        const id = nextId++;
-        waiting.set(id, resolve);
-        send({ type: "settle", id });
-        return undefined;
-      }),
+    settle: async () => {
+      if (ended) throw ended;
+      const settled = Promise.withResolvers<void>();
+      waiting.set(nextId, settled);
+      send({ type: "settle", id: nextId++ });
+      await settled.promise;
+    },
     close: async () => {
+      closing = true;
       send({ type: "close" });
-      await exited;
+      await exited.promise;
     },
   };
 }

@@ -2,68 +2,59 @@ import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { clockFromSetting } from "@jilian/domain/clock.ts";
 import { messageOf } from "@jilian/domain/errors.ts";
 import { connectTelemetry } from "@jilian/store/duckdb/telemetry.ts";
-import { indexRegistry, type RegistryFile } from "@jilian/store/registry.ts";
+import { indexRegistry } from "@jilian/store/registry.ts";
 import { openLedger } from "@jilian/store/sqlite/ledger.ts";
 import { pino } from "pino";
+import { pause } from "../pause.ts";
 import { createEngine } from "./engine.ts";
 import type { KpiMessage, KpiReply, KpiWorkerData } from "./start.ts";
+
+/** At ten batches a second, what a minute brings: a backlog is folded in steps of this. */
+const txPerTick = 500;
 
 /** Folding runs in a thread of its own: a recompute never delays the broker's keep-alive (CONTRACTS 4). */
 const data = workerData as KpiWorkerData & { port: MessagePort };
 const log = pino({ name: "kpi", level: data.logLevel });
 const telemetry = connectTelemetry(data.port);
 const ledger = openLedger({ path: data.ledgerPath, log });
-const registry = indexRegistry(data.registryFile as RegistryFile);
+const registry = indexRegistry(data.registryFile);
 const clock = clockFromSetting(data.clockSetting);
+const { provisionalIntervalMs } = data;
 const reply = (message: KpiReply) => parentPort?.postMessage(message);
 
-const engine = await createEngine({
-  telemetry,
-  ledger,
-  registry,
-  clock,
-  provisionalIntervalMs: data.provisionalIntervalMs,
-});
+const engine = await createEngine({ telemetry, ledger, registry, clock, provisionalIntervalMs, txPerTick });
 let closing = false;
-let wanted = false;
-let settling: number[] = [];
-let wake: (() => void) | undefined;
+/** Ids of the settle requests that are not answered. */
+const settling: number[] = [];
+/** Ends the pause between two ticks. */
+let wake = new AbortController();
 
 parentPort?.on("message", (message: KpiMessage) => {
   if (message.type === "close") closing = true;
-  if (message.type === "settle") settling.push(message.id);
-  wanted = true;
-  wake?.();
+  else settling.push(message.id);
+  wake.abort();
 });
 reply({ type: "ready" });
 
-async function step(): Promise<void> {
-  const asked = settling;
-  settling = [];
-  const { results, caughtUp } = await engine.tick({ thorough: asked.length > 0 });
+/** One tick. @returns how long to wait for the next */
+async function step(): Promise<number> {
+  const asked = settling.length;
+  const { results, caughtUp } = await engine.tick({ thorough: asked > 0 });
   reply({ type: "results", results });
-  if (caughtUp) for (const id of asked) reply({ type: "settled", id });
-  else settling.push(...asked);
+  if (!caughtUp) return 0;
+  for (const id of settling.splice(0, asked)) reply({ type: "settled", id });
+  return settling.length > 0 ? 0 : data.kpiIntervalMs;
 }
 
 while (!closing) {
-  wanted = false;
+  wake = new AbortController();
+  let pauseMs = data.kpiIntervalMs;
   try {
-    await step();
+    pauseMs = await step();
   } catch (error) {
     log.error({ code: "KPI_TICK", err: messageOf(error) }, "figures could not be brought up to date; trying again");
   }
-  const pauseMs = settling.length > 0 ? 0 : data.kpiIntervalMs;
-  await new Promise<void>((resolve) => {
-    // A wake-up shortens the pause only for closing and settling: new samples wait for the next round anyway.
-    const timer = setTimeout(resolve, pauseMs);
-    wake = () => {
-      if (!closing && settling.length === 0) return;
-      clearTimeout(timer);
-      resolve();
-    };
-    if (wanted && (closing || settling.length > 0)) wake();
-  });
+  await pause(pauseMs, wake.signal);
 }
 await telemetry.close();
 ledger.close();

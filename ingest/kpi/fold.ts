@@ -1,0 +1,127 @@
+import { getOrMake } from "@jilian/domain/get-or-make.ts";
+import { minuteMs, periodStart } from "@jilian/domain/periods.ts";
+import type {
+  ChangedMinute,
+  ConnectionRow,
+  LeafRow,
+  OnlineQuery,
+  SeriesId,
+  StoredRow,
+  Telemetry,
+  Window,
+} from "@jilian/store/telemetry.ts";
+import { type CounterRule, foldCounter, longestGapMs } from "./counter.ts";
+import { runsOf, steps } from "./runs.ts";
+import type { SeriesIndex } from "./series-index.ts";
+
+/** Minutes of readings that are held at once, at most (one run of minutes is never split). */
+const minutesAtOnce = 5000;
+
+/** A run of changed minutes of one series, with its first and last new source time. */
+type Run = { series: SeriesId; fromMs: number; toMs: number; firstMs: number; lastMs: number };
+
+function runsBySeries(changed: readonly ChangedMinute[]): Run[] {
+  const bySeries = new Map<SeriesId, Map<number, ChangedMinute>>();
+  for (const change of changed) getOrMake(bySeries, change.series, () => new Map()).set(change.minuteMs, change);
+  return [...bySeries].flatMap(([series, byMinute]) =>
+    runsOf(byMinute.keys(), minuteMs).map(({ fromMs, toMs }) => {
+      const firstMs = (byMinute.get(fromMs) as ChangedMinute).firstMs;
+      const lastMs = (byMinute.get(toMs - minuteMs) as ChangedMinute).lastMs;
+      return { series, fromMs, toMs, firstMs, lastMs };
+    }),
+  );
+}
+
+/** Cuts runs into parts of bounded length. */
+function* partsOf(runs: readonly Run[]): Generator<Run[]> {
+  let part: Run[] = [];
+  let minutes = 0;
+  for (const run of runs) {
+    const length = (run.toMs - run.fromMs) / minuteMs;
+    if (part.length > 0 && minutes + length > minutesAtOnce) {
+      yield part;
+      part = [];
+      minutes = 0;
+    }
+    part.push(run);
+    minutes += length;
+  }
+  if (part.length > 0) yield part;
+}
+
+/**
+ * The minutes that new readings can change: from their predecessor's minute to their successor's (CONTRACTS 4). Of a neighbour that is too
+ * far away to be one, only the minute in which that is noted.
+ */
+export function reach(rows: readonly StoredRow[], { series, firstMs, lastMs }: Run): Window[] {
+  const before = rows.findLast((row) => row.sourceTimeMs < firstMs)?.sourceTimeMs ?? firstMs;
+  const after = rows.find((row) => row.sourceTimeMs > lastMs)?.sourceTimeMs ?? lastMs;
+  const window = (fromMs: number, toMs: number): Window => ({
+    series,
+    fromMs: periodStart("minute", fromMs),
+    toMs: periodStart("minute", toMs) + minuteMs,
+  });
+  const fromMs = firstMs - before > longestGapMs ? firstMs - 1 : before;
+  if (after - lastMs <= longestGapMs) return [window(fromMs, after)];
+  return [window(fromMs, lastMs), window(after - 1, after)];
+}
+
+type Span = { window: Window; rows: readonly StoredRow[] };
+
+/** The spans that runs of changed minutes reach, each with the readings that it depends on. */
+async function spansOf(telemetry: Telemetry, runs: readonly Run[]): Promise<Span[]> {
+  const wide = runs.map(
+    ({ series, fromMs, toMs }): Window => ({ series, fromMs: fromMs - minuteMs, toMs: toMs + minuteMs }),
+  );
+  const near = await telemetry.readWithNeighbours(wide);
+  const spans: Span[] = [];
+  const far: Window[] = [];
+  for (const [i, run] of runs.entries()) {
+    const rows = near[i] ?? [];
+    const { fromMs, toMs } = wide[i] as Window;
+    for (const window of reach(rows, run)) {
+      // A gap reaches beyond the rows at hand: the minutes at its ends have to be read too.
+      if (window.fromMs < fromMs || window.toMs > toMs) far.push(window);
+      else spans.push({ window, rows });
+    }
+  }
+  const found = await telemetry.readWithNeighbours(far);
+  return [...spans, ...far.map((window, i) => ({ window, rows: found[i] ?? [] }))];
+}
+
+/** Folds changed minutes of counters, span by span: however many long gaps there are, the leaves of one are held at a time. */
+export async function* foldCounters(
+  telemetry: Telemetry,
+  index: SeriesIndex,
+  changed: readonly ChangedMinute[],
+): AsyncGenerator<LeafRow[]> {
+  for (const runs of partsOf(runsBySeries(changed.filter((c) => index.ruleOf(c.series))))) {
+    for (const { window, rows } of await spansOf(telemetry, runs)) {
+      const { series, fromMs, toMs } = window;
+      const leaves = foldCounter(rows, index.ruleOf(series) as CounterRule, fromMs, toMs);
+      yield leaves.map((leaf, m) => ({ series, minuteMs: fromMs + m * minuteMs, leaf }));
+    }
+  }
+}
+
+/** Online time of the devices in the minutes that changed samples reach: a sample keeps its device online for a window. */
+export async function* foldConnections(
+  telemetry: Telemetry,
+  index: SeriesIndex,
+  changed: readonly ChangedMinute[],
+): AsyncGenerator<ConnectionRow[]> {
+  const minutes = new Map<OnlineQuery, Set<number>>();
+  for (const { series, minuteMs: minute, lastMs } of changed) {
+    const query = index.deviceOf(series);
+    if (!query) continue;
+    const set = getOrMake(minutes, query, () => new Set());
+    for (const at of steps(minute, lastMs + query.windowMs, minuteMs)) set.add(at);
+  }
+  // Most devices report all the time and so share their runs: one scan for all of them.
+  const shared = new Map<string, { fromMs: number; toMs: number; queries: OnlineQuery[] }>();
+  for (const [query, set] of minutes) {
+    for (const run of runsOf(set, minuteMs))
+      getOrMake(shared, `${run.fromMs}-${run.toMs}`, () => ({ ...run, queries: [] })).queries.push(query);
+  }
+  for (const { queries, fromMs, toMs } of shared.values()) yield await telemetry.onlineMs(queries, fromMs, toMs);
+}

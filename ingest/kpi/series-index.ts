@@ -1,0 +1,62 @@
+import { getOrMake } from "@jilian/domain/get-or-make.ts";
+import { deviceKey } from "@jilian/domain/identity.ts";
+import { isRole, type Role, roles } from "@jilian/domain/roles.ts";
+import { deviceWindowMs } from "@jilian/store/live.ts";
+import type { Registry } from "@jilian/store/registry.ts";
+import type { OnlineQuery, Series, SeriesId, Telemetry } from "@jilian/store/telemetry.ts";
+import { type CounterRule, counterRule } from "./counter.ts";
+
+/** What the engine knows of the store's series. */
+export type SeriesIndex = {
+  /** Reads the series anew: there are new ones, or a birth has changed what one says of itself. */
+  readonly learn: () => Promise<void>;
+  readonly knows: (id: SeriesId) => boolean;
+  /** How to fold a series; undefined when it is no counter. */
+  readonly ruleOf: (id: SeriesId) => CounterRule | undefined;
+  readonly seriesOf: (id: SeriesId) => Series | undefined;
+  /** Whose online time a series counts for; undefined for metrics of nodes, and for simulated ones outside of demonstrations. */
+  readonly deviceOf: (id: SeriesId) => OnlineQuery | undefined;
+  /** The series of a counter role that count for a device. */
+  readonly counters: (role: Role, device: string) => Series[];
+};
+
+function keyOf({ group, node, device }: Series): string {
+  return deviceKey(group, node, device);
+}
+
+/** Simulated series count only in a pilot that is marked as a demonstration (CONTRACTS 6). */
+export function seriesIndex(telemetry: Telemetry, registry: Registry): SeriesIndex {
+  let series = new Map<SeriesId, Series>();
+  let rules = new Map<SeriesId, CounterRule>();
+  let members = new Map<string, Series[]>();
+  let queries = new Map<SeriesId, OnlineQuery>();
+
+  async function learn(): Promise<void> {
+    const found = await telemetry.series();
+    series = new Map(found.map((one) => [one.id, one]));
+    rules = new Map();
+    members = new Map();
+    for (const one of found) {
+      const { role, simulated } = one.definition;
+      const key = keyOf(one);
+      if (one.device !== "" && (registry.demo || !simulated)) getOrMake(members, key, () => []).push(one);
+      if (isRole(role) && roles[role].kind === "counter")
+        rules.set(one.id, counterRule(one.definition, registry.devices.get(key)?.device.ratedPowerKW));
+    }
+    queries = new Map();
+    for (const [device, own] of members) {
+      const ids = own.map((s) => s.id);
+      const query = { device, series: ids, windowMs: deviceWindowMs(own.map((s) => s.definition.heartbeatMs)) };
+      for (const id of ids) queries.set(id, query);
+    }
+  }
+
+  return {
+    learn,
+    knows: (id) => series.has(id),
+    ruleOf: (id) => rules.get(id),
+    seriesOf: (id) => series.get(id),
+    deviceOf: (id) => queries.get(id),
+    counters: (role, device) => (members.get(device) ?? []).filter((s) => s.definition.role === role),
+  };
+}

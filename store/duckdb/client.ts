@@ -1,0 +1,127 @@
+import { MessageChannel, type MessagePort } from "node:worker_threads";
+import { JilianError } from "@jilian/domain/errors.ts";
+import type { Telemetry } from "../telemetry.ts";
+import { packSamples, unpackSamples } from "./columns.ts";
+import type { Engine } from "./engine.ts";
+import { storeClosed } from "./faults.ts";
+import {
+  packConnections,
+  packLeaves,
+  packResults,
+  unpackChanged,
+  unpackConnections,
+  unpackLeaves,
+  unpackOnline,
+  unpackResults,
+} from "./packing.ts";
+import { type Answer, buffersOf, decodeError, type Method, type Request } from "./protocol.ts";
+
+/** Calls of one port that may be under way: beyond it the caller is told instead of the queue growing. */
+const maxPendingCalls = 1024;
+
+function busy(): JilianError {
+  return new JilianError(`${maxPendingCalls} calls to the telemetry store are under way`, {
+    code: "STORE_BUSY",
+    action: "call the telemetry store",
+    remedy: "wait for earlier calls before making more",
+  });
+}
+
+function died(): JilianError {
+  return new JilianError("the telemetry store's thread ended unexpectedly", {
+    code: "STORE_FAILED",
+    action: "call the telemetry store",
+    remedy:
+      "start the service again: what was acknowledged is stored, a call under way may or may not be and can be repeated",
+  });
+}
+
+type Remote = {
+  readonly call: <M extends Method>(method: M, ...args: Parameters<Engine[M]>) => ReturnType<Engine[M]>;
+  readonly attach: (port: MessagePort) => void;
+  /** Rejects what is under way, and everything from now on. */
+  readonly end: (why: JilianError) => void;
+};
+
+/** Requests and answers over one port. */
+function createRemote(port: MessagePort): Remote {
+  const pending = new Map<number, PromiseWithResolvers<unknown>>();
+  let nextId = 0;
+  let ended: JilianError | undefined;
+  let closing = false;
+
+  function end(why: JilianError): void {
+    if (ended) return;
+    ended = why;
+    port.close();
+    for (const call of pending.values()) call.reject(why);
+    pending.clear();
+  }
+
+  port.on("message", (answer: Answer) => {
+    if (answer.kind === "closing") {
+      closing = true;
+      return;
+    }
+    const call = pending.get(answer.id);
+    pending.delete(answer.id);
+    if (answer.kind === "result") call?.resolve(answer.value);
+    else call?.reject(decodeError(answer.error));
+  });
+  port.on("close", () => end(closing ? storeClosed() : died()));
+
+  return {
+    call: ((method: Method, ...args: unknown[]) => {
+      if (ended) return Promise.reject(ended);
+      if (pending.size >= maxPendingCalls) return Promise.reject(busy());
+      nextId += 1;
+      const id = nextId;
+      const call = Promise.withResolvers<unknown>();
+      pending.set(id, call);
+      port.postMessage(
+        { kind: "call", id, method, args } satisfies Request,
+        args.flatMap((arg) => buffersOf(arg)),
+      );
+      return call.promise;
+    }) as Remote["call"],
+    attach: (attached) => {
+      if (ended) throw ended;
+      port.postMessage({ kind: "attach", port: attached } satisfies Request, [attached]);
+    },
+    end,
+  };
+}
+
+/** The contract over a port. `close` is what closing means for this user. */
+export function telemetryOver(port: MessagePort, close: (end: Remote["end"]) => Promise<void>): Telemetry {
+  const { call, attach, end } = createRemote(port);
+  return {
+    ensureSeries: (wanted) => call("ensureSeries", wanted),
+    series: () => call("series"),
+    write: ({ samples, commits }) => call("write", packSamples(samples), commits),
+    committed: () => call("committed"),
+    lastTx: () => call("lastTx"),
+    read: async (window, limit) => unpackSamples(await call("read", window, limit)),
+    readWithNeighbours: async (windows) => {
+      const { rows, firsts, counts } = await call("readWithNeighbours", windows);
+      const samples = unpackSamples(rows);
+      return windows.map((_, i) => samples.slice(firsts[i], (firsts[i] as number) + (counts[i] as number)));
+    },
+    latest: async () => unpackSamples(await call("latest")),
+    changedMinutes: async (afterTx, upToTx) => unpackChanged(await call("changedMinutes", afterTx, upToTx)),
+    onlineMs: async (devices, fromMs, toMs) =>
+      unpackOnline(devices, fromMs, await call("onlineMs", devices, fromMs, toMs)),
+    writeLeaves: (leaves, connections) => call("writeLeaves", packLeaves(leaves), packConnections(connections)),
+    readLeaves: async (series, fromMs, toMs) => unpackLeaves(await call("readLeaves", series, fromMs, toMs)),
+    readConnections: async (devices, fromMs, toMs) =>
+      unpackConnections(await call("readConnections", devices, fromMs, toMs)),
+    writeMinuteResults: (results) => call("writeMinuteResults", packResults(results)),
+    readMinuteResults: async (query) => unpackResults(await call("readMinuteResults", query)),
+    port: async () => {
+      const { port1, port2 } = new MessageChannel();
+      attach(port2);
+      return port1;
+    },
+    close: () => close(end),
+  };
+}

@@ -1,0 +1,111 @@
+import { BIGINT, type DuckDBConnection, VARCHAR } from "@duckdb/node-api";
+import { JilianError } from "@jilian/domain/errors.ts";
+import { type Range, type RangeSet, rangeSet } from "@jilian/domain/range-set.ts";
+import type { CommitEntry } from "../telemetry.ts";
+import { append, transaction } from "./database.ts";
+
+/** Rows of commit_range above which it is rewritten merged: each batch adds some, and merged they are a handful for each epoch. */
+const compactAboveRows = { atStart: 4_096, running: 65_536 };
+
+/** What is committed, merged, in memory; the table holds the same, in pieces. */
+export type CommitBook = {
+  readonly all: () => CommitEntry[];
+  /** Greatest transaction number among the ranges stored. */
+  readonly lastTx: () => number;
+  /** Stores ranges in the transaction that the connection is in. */
+  readonly append: (entries: readonly CommitEntry[], tx: number) => Promise<void>;
+  /** Notes ranges as stored, after the transaction. */
+  readonly note: (entries: readonly CommitEntry[], tx: number) => void;
+  /** Rewrites the table merged when it has grown long. In a transaction of its own. */
+  readonly compact: () => Promise<void>;
+};
+
+type Held = { group: string; node: string; epoch: string; set: RangeSet };
+type Piece = { group: string; node: string; epoch: string; first: number; last: number };
+
+const pieces = (entries: readonly CommitEntry[]): Piece[] =>
+  entries.flatMap(({ group, node, epoch, ranges }) =>
+    ranges.map(([first, last]) => ({ group, node, epoch, first, last })),
+  );
+
+/** @throws JilianError COMMIT_RANGE_INVALID: a range frees data at a gateway, so nothing in it is guessed */
+export function checkCommits(entries: readonly CommitEntry[]): void {
+  for (const { group, node, epoch, first, last } of pieces(entries)) {
+    if (Number.isSafeInteger(first) && Number.isSafeInteger(last) && first >= 0 && first <= last) continue;
+    throw new JilianError(`[${first}, ${last}] of ${group}/${node} epoch ${epoch} is not a range of offsets`, {
+      code: "COMMIT_RANGE_INVALID",
+      action: "write a batch",
+      remedy: "give closed ranges of whole numbers from 0, first not above last",
+    });
+  }
+}
+
+async function appendPieces(connection: DuckDBConnection, rows: readonly Piece[], tx: number): Promise<void> {
+  const row = (i: number) => rows[i] as Piece;
+  const at = BigInt(tx);
+  await append(connection, "commit_range", rows.length, [
+    [VARCHAR, (i) => row(i).group],
+    [VARCHAR, (i) => row(i).node],
+    [VARCHAR, (i) => row(i).epoch],
+    [BIGINT, (i) => BigInt(row(i).first)],
+    [BIGINT, (i) => BigInt(row(i).last)],
+    [BIGINT, () => at],
+  ]);
+}
+
+/** Overlapping and adjacent pieces are merged by the query, so that a long table does not become a long list here. */
+const mergedQuery = `
+  SELECT grp, node, epoch, min(first_offset)::DOUBLE, max(last_offset)::DOUBLE FROM (
+    SELECT *, sum(apart) OVER (PARTITION BY grp, node, epoch ORDER BY first_offset, last_offset ROWS UNBOUNDED PRECEDING) AS island
+    FROM (SELECT *, CASE WHEN first_offset <= 1 + max(last_offset) OVER (PARTITION BY grp, node, epoch
+        ORDER BY first_offset, last_offset ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) THEN 0 ELSE 1 END AS apart
+      FROM commit_range))
+  GROUP BY grp, node, epoch, island ORDER BY ALL`;
+
+export async function openCommitBook(connection: DuckDBConnection): Promise<CommitBook> {
+  const held = new Map<string, Held>();
+  const size = await (await connection.run("SELECT count(*)::DOUBLE, max(tx)::DOUBLE FROM commit_range")).getRows();
+  let rows = Number(size[0]?.[0]);
+  let lastTx = Number(size[0]?.[1] ?? 0);
+  let mergedRows = 0;
+
+  function note(entries: readonly CommitEntry[]): void {
+    for (const { group, node, epoch, ranges } of entries) {
+      const key = JSON.stringify([group, node, epoch]);
+      const known = held.get(key) ?? { group, node, epoch, set: rangeSet() };
+      for (const [first, last] of ranges) known.set.add(first, last);
+      if (ranges.length > 0) held.set(key, known);
+    }
+  }
+
+  const all = () => [...held.values()].map(({ set, ...key }) => ({ ...key, ranges: set.ranges() }));
+
+  async function compact(above: number): Promise<void> {
+    // Twice what the last merge left: where little merges, rewriting must not become a habit.
+    if (rows <= Math.max(above, 2 * mergedRows)) return;
+    const merged = pieces(all());
+    await transaction(connection, async () => {
+      await connection.run("DELETE FROM commit_range");
+      await appendPieces(connection, merged, lastTx);
+    });
+    rows = merged.length;
+    mergedRows = rows;
+  }
+
+  for (const row of await (await connection.run(mergedQuery)).getRows()) {
+    const [group, node, epoch, first, last] = row as [string, string, string, number, number];
+    note([{ group, node, epoch, ranges: [[first, last] satisfies Range] }]);
+  }
+  await compact(compactAboveRows.atStart);
+  return {
+    all,
+    lastTx: () => lastTx,
+    append: (entries, tx) => appendPieces(connection, pieces(entries), tx),
+    note: (entries, tx) => {
+      note(entries);
+      rows += pieces(entries).length;
+      lastTx = Math.max(lastTx, tx);
+    },
+    compact: () => compact(compactAboveRows.running),
+  };
+}

@@ -1,0 +1,191 @@
+import {
+  BIGINT,
+  BOOLEAN,
+  DOUBLE,
+  type DuckDBConnection,
+  type DuckDBType,
+  type DuckDBValue,
+  HUGEINT,
+  INTEGER,
+  VARCHAR,
+} from "@duckdb/node-api";
+import type { Result } from "@jilian/domain/result.ts";
+import type { ConnectionRow, ResultQuery } from "../telemetry.ts";
+import { append, type Column, transaction } from "./database.ts";
+import {
+  type ConnectionColumns,
+  type FieldColumns,
+  type FlatLeaf,
+  type LeafColumns,
+  type ResultColumns,
+  rowsOf,
+} from "./packing.ts";
+import { whole } from "./reads.ts";
+
+/** Where each field of a row is stored. 64-bit columns whose field is a number leave as DOUBLE, exact to 2^53. */
+type Table<T> = {
+  readonly name: string;
+  readonly key: string;
+  readonly columns: { readonly [K in keyof T]-?: readonly [column: string, type: DuckDBType] };
+};
+
+const leafTable: Table<FlatLeaf> = {
+  name: "leaf",
+  key: "series, minute_ms",
+  columns: {
+    series: ["series", INTEGER],
+    minuteMs: ["minute_ms", BIGINT],
+    amount: ["amount", HUGEINT],
+    left: ["left_part", HUGEINT],
+    right: ["right_part", HUGEINT],
+    inGap: ["in_gap", BOOLEAN],
+    coveredMs: ["covered_ms", INTEGER],
+    samples: ["samples", INTEGER],
+    resets: ["resets", INTEGER],
+  },
+};
+const connectionTable: Table<ConnectionRow> = {
+  name: "connection",
+  key: "device, minute_ms",
+  columns: { device: ["device", VARCHAR], minuteMs: ["minute_ms", BIGINT], onlineMs: ["online_ms", INTEGER] },
+};
+const resultTable: Table<Result> = {
+  name: "minute_result",
+  key: "indicator, level, entity, period, start_ms",
+  columns: {
+    indicator: ["indicator", VARCHAR],
+    level: ["level", VARCHAR],
+    entity: ["entity", VARCHAR],
+    period: ["period", VARCHAR],
+    startMs: ["start_ms", BIGINT],
+    endMs: ["end_ms", BIGINT],
+    value: ["value", VARCHAR],
+    reason: ["reason", VARCHAR],
+    unit: ["unit", VARCHAR],
+    completeness: ["completeness", DOUBLE],
+    estimatedShare: ["estimated_share", DOUBLE],
+    lowerBound: ["lower_bound", BOOLEAN],
+    status: ["status", VARCHAR],
+    revision: ["revision", INTEGER],
+    definitionVersion: ["definition_version", INTEGER],
+    factorTable: ["factor_table", VARCHAR],
+    registryVersion: ["registry_version", VARCHAR],
+    inputWatermark: ["input_watermark", BIGINT],
+    asOfMs: ["as_of_ms", BIGINT],
+    simulated: ["simulated", BOOLEAN],
+  },
+};
+
+/** Fields of a table in the order of its columns. */
+function fieldsOf<T>(table: Table<T>): [field: keyof T, column: string, type: DuckDBType][] {
+  const entries = Object.entries<readonly [string, DuckDBType]>(table.columns);
+  return entries.map(([field, [column, type]]) => [field as keyof T, column, type]);
+}
+
+async function appendVersions<T>(
+  connection: DuckDBConnection,
+  table: Table<T>,
+  from: FieldColumns<T>,
+  version: number,
+): Promise<number> {
+  const stored = fieldsOf(table).map(([field, , type]): Column => {
+    const values = from[field] as DuckDBValue[];
+    if (type !== BIGINT) return [type, (i) => values[i] as DuckDBValue];
+    return [type, (i) => BigInt(values[i] as number)];
+  });
+  const rows = rowsOf(from);
+  await append(connection, table.name, rows, [...stored, [BIGINT, (i) => BigInt(version + i + 1)]]);
+  return version + rows;
+}
+
+async function readNewest<T>(
+  connection: DuckDBConnection,
+  table: Table<T>,
+  rules: readonly string[],
+  values: DuckDBValue[],
+  { order = table.key, limit = Infinity }: { order?: string; limit?: number } = {},
+): Promise<FieldColumns<T>> {
+  const list = fieldsOf(table)
+    .map(([, column, type]) => (type === BIGINT ? `${column}::DOUBLE` : column))
+    .join(", ");
+  const newest = `row_number() OVER (PARTITION BY ${table.key} ORDER BY version DESC) = 1`;
+  const result = await connection.run(
+    `SELECT ${list} FROM (SELECT * FROM ${table.name} WHERE ${rules.join(" AND ")} QUALIFY ${newest})
+      ORDER BY ${order} LIMIT ${whole(Math.max(0, limit))}`,
+    values,
+  );
+  const columns = await result.getColumns();
+  return Object.fromEntries(fieldsOf(table).map(([field], k) => [field, columns[k] ?? []])) as FieldColumns<T>;
+}
+
+const within = (column: string, fromMs: number, toMs: number) =>
+  `${column} >= ${whole(fromMs)} AND ${column} < ${whole(toMs)}`;
+
+/** Greatest version among leaves, connections and results: the next row written gets the one after it. */
+export async function lastVersion(connection: DuckDBConnection): Promise<number> {
+  const each = [leafTable, connectionTable, resultTable].map(
+    ({ name }) => `SELECT max(version) AS version FROM ${name}`,
+  );
+  const [[version] = []] = await (
+    await connection.run(`SELECT max(version)::DOUBLE FROM (${each.join(" UNION ALL ")})`)
+  ).getRows();
+  return Number(version ?? 0);
+}
+
+/** @returns the last version given out */
+export async function storeLeaves(
+  connection: DuckDBConnection,
+  leaves: LeafColumns,
+  connections: ConnectionColumns,
+  version: number,
+): Promise<number> {
+  return await transaction(connection, async () => {
+    const last = await appendVersions(connection, leafTable, leaves, version);
+    return await appendVersions(connection, connectionTable, connections, last);
+  });
+}
+
+/** @returns the last version given out */
+export async function storeResults(
+  connection: DuckDBConnection,
+  results: ResultColumns,
+  version: number,
+): Promise<number> {
+  return await transaction(connection, () => appendVersions(connection, resultTable, results, version));
+}
+
+export async function readLeaves(
+  connection: DuckDBConnection,
+  series: readonly number[],
+  fromMs: number,
+  toMs: number,
+): Promise<LeafColumns> {
+  const listed = series.length === 0 ? "false" : `series IN (${series.map(whole).join(", ")})`;
+  return await readNewest(connection, leafTable, [within("minute_ms", fromMs, toMs), listed], []);
+}
+
+export async function readConnections(
+  connection: DuckDBConnection,
+  devices: readonly string[],
+  fromMs: number,
+  toMs: number,
+): Promise<ConnectionColumns> {
+  const listed = devices.length === 0 ? [] : [`device IN (${devices.map((_, i) => `$${i + 1}`).join(", ")})`];
+  return await readNewest(connection, connectionTable, [within("minute_ms", fromMs, toMs), ...listed], [...devices]);
+}
+
+export async function readResults(connection: DuckDBConnection, query: ResultQuery): Promise<ResultColumns> {
+  const wanted = Object.entries({
+    level: query.level,
+    period: query.period,
+    indicator: query.indicator,
+    entity: query.entity,
+  }).filter((rule): rule is [string, string] => rule[1] !== undefined);
+  return await readNewest(
+    connection,
+    resultTable,
+    [within("start_ms", query.fromMs, query.toMs), ...wanted.map(([column], i) => `${column} = $${i + 1}`)],
+    wanted.map(([, value]) => value),
+    { order: "start_ms, entity, indicator", limit: query.limit },
+  );
+}

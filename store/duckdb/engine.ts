@@ -1,0 +1,183 @@
+import type { DuckDBConnection } from "@duckdb/node-api";
+import { JilianError } from "@jilian/domain/errors.ts";
+import type { CommitEntry, OnlineQuery, ResultQuery, Series, SeriesId, Window, WriteOutcome } from "../telemetry.ts";
+import type { SampleColumns } from "./columns.ts";
+import { openCommitBook } from "./commits.ts";
+import { openDatabase, type Setting } from "./database.ts";
+import { lastVersion, readConnections, readLeaves, readResults, storeLeaves, storeResults } from "./derived.ts";
+import { isFatal, storeFailed } from "./faults.ts";
+import { createLanes, type Lanes } from "./lanes.ts";
+import { openLatestBook } from "./latest.ts";
+import { readNeighbours, type WindowColumns } from "./neighbours.ts";
+import type { ChangedColumns, ConnectionColumns, LeafColumns, ResultColumns } from "./packing.ts";
+import { readChanged, readOnline, readWindow } from "./reads.ts";
+import { migrate } from "./schema.ts";
+import { openSeriesBook, type WantedSeries } from "./series.ts";
+import { type Books, createWriter, type Writer } from "./write.ts";
+
+/** Reads run beside the writer and each other; more would only queue for DuckDB's threads and for the pool of libuv. */
+const readers = 2;
+
+/** The store inside its thread: the contract's calls with rows as columns. What crosses a port is exactly this. */
+export type Engine = {
+  ensureSeries: (wanted: readonly WantedSeries[]) => Promise<SeriesId[]>;
+  series: () => Promise<Series[]>;
+  write: (samples: SampleColumns, commits: readonly CommitEntry[]) => Promise<WriteOutcome>;
+  committed: () => Promise<CommitEntry[]>;
+  lastTx: () => Promise<number>;
+  read: (window: Window, limit: number) => Promise<SampleColumns>;
+  readWithNeighbours: (windows: readonly Window[]) => Promise<WindowColumns>;
+  latest: () => Promise<SampleColumns>;
+  changedMinutes: (afterTx: number, upToTx: number) => Promise<ChangedColumns>;
+  onlineMs: (devices: readonly OnlineQuery[], fromMs: number, toMs: number) => Promise<Float64Array<ArrayBuffer>[]>;
+  writeLeaves: (leaves: LeafColumns, connections: ConnectionColumns) => Promise<void>;
+  readLeaves: (series: readonly SeriesId[], fromMs: number, toMs: number) => Promise<LeafColumns>;
+  readConnections: (devices: readonly string[], fromMs: number, toMs: number) => Promise<ConnectionColumns>;
+  writeMinuteResults: (results: ResultColumns) => Promise<void>;
+  readMinuteResults: (query: ResultQuery) => Promise<ResultColumns>;
+};
+
+type Memory = Books & { writer: Writer; version: number };
+
+async function openMemory(connection: DuckDBConnection): Promise<Memory> {
+  const series = await openSeriesBook(connection);
+  const commits = await openCommitBook(connection);
+  const latest = await openLatestBook(connection);
+  const books = { series, commits, latest };
+  return { ...books, writer: createWriter(connection, books), version: await lastVersion(connection) };
+}
+
+type Access = {
+  /** Runs work as the writer, alone. */
+  writing: <T>(action: string, work: (memory: Memory, connection: DuckDBConnection) => Promise<T>) => Promise<T>;
+  reading: <T>(action: string, work: (connection: DuckDBConnection) => Promise<T>) => Promise<T>;
+  /** What the writer knows, without waiting for it. */
+  knowing: <T>(look: (memory: Memory) => T) => Promise<T>;
+  /** Rejects what waits, lets what runs end and, if all is well, saves and checkpoints. */
+  close: (well: boolean) => Promise<void>;
+};
+
+function createAccess(
+  writers: Lanes,
+  readLanes: Lanes,
+  initial: Memory,
+  onFatal: (error: JilianError) => void,
+): Access {
+  let memory: Memory | undefined = initial;
+
+  function failed(thrown: unknown, action: string): JilianError {
+    const error = storeFailed(thrown, action);
+    if (isFatal(thrown)) onFatal(error);
+    return error;
+  }
+
+  const writing: Access["writing"] = (action, work) =>
+    writers.run(async (connection) => {
+      try {
+        memory ??= await openMemory(connection);
+        return await work(memory, connection);
+      } catch (thrown) {
+        // Of a failed COMMIT nobody knows what reached the disk: what is stored is read again before the next write.
+        if (!(thrown instanceof JilianError)) memory = undefined;
+        throw failed(thrown, action);
+      }
+    });
+
+  return {
+    writing,
+    reading: (action, work) =>
+      readLanes.run(async (connection) => {
+        try {
+          return await work(connection);
+        } catch (thrown) {
+          throw failed(thrown, action);
+        }
+      }),
+    knowing: async (look) => (memory ? look(memory) : await writing("read the store's state", async (m) => look(m))),
+    close: async (well) => {
+      const readsEnded = readLanes.close();
+      await writers.close(async (connection) => {
+        await readsEnded;
+        if (!well) return;
+        await memory?.latest.save(true);
+        await connection.run("CHECKPOINT");
+      });
+    },
+  };
+}
+
+function calls({ writing, reading, knowing }: Access): Engine {
+  return {
+    ensureSeries: (wanted) => writing("store series", (memory) => memory.series.ensure(wanted)),
+    series: () => knowing((memory) => memory.series.all()),
+    write: (samples, commits) =>
+      writing("write samples", async (memory) => {
+        const outcome = await memory.writer.write(samples, commits);
+        await memory.commits.compact();
+        await memory.latest.save(false);
+        return outcome;
+      }),
+    committed: () => knowing((memory) => memory.commits.all()),
+    lastTx: () => knowing((memory) => memory.writer.lastTx()),
+    read: (window, limit) => reading("read samples", (connection) => readWindow(connection, window, limit)),
+    readWithNeighbours: async (windows) => {
+      const known = await knowing((memory) => memory.latest.usable(memory.series.last()));
+      return await reading("read windows", (connection) => readNeighbours(connection, windows, known));
+    },
+    latest: () => knowing((memory) => memory.latest.all()),
+    changedMinutes: (afterTx, upToTx) =>
+      reading("read changed minutes", (connection) => readChanged(connection, afterTx, upToTx)),
+    onlineMs: (devices, fromMs, toMs) =>
+      reading("read online time", (connection) => readOnline(connection, devices, fromMs, toMs)),
+    writeLeaves: (leaves, connections) =>
+      writing("write leaves", async (memory, connection) => {
+        memory.version = await storeLeaves(connection, leaves, connections, memory.version);
+      }),
+    readLeaves: (series, fromMs, toMs) =>
+      reading("read leaves", (connection) => readLeaves(connection, series, fromMs, toMs)),
+    readConnections: (devices, fromMs, toMs) =>
+      reading("read connections", (connection) => readConnections(connection, devices, fromMs, toMs)),
+    writeMinuteResults: (results) =>
+      writing("write minute results", async (memory, connection) => {
+        memory.version = await storeResults(connection, results, memory.version);
+      }),
+    readMinuteResults: (query) => reading("read minute results", (connection) => readResults(connection, query)),
+  };
+}
+
+export type RunningEngine = {
+  readonly engine: Engine;
+  /** For the log: schema version found, number of series, last transaction. */
+  readonly found: { schemaVersion: number; series: number; lastTx: number };
+  /** Rejects what waits, lets what runs end, saves, checkpoints and releases the file. */
+  readonly close: () => Promise<void>;
+  /** Likewise without saving: what is acknowledged is on disk anyway. */
+  readonly abandon: () => Promise<void>;
+};
+
+/**
+ * Opens the store in this thread.
+ * @param onFatal called when the database refuses everything from now on; the process should end and start again
+ * @throws JilianError STORE_LOCKED, STORE_TOO_NEW, STORE_UNREADABLE
+ */
+export async function openEngine(setting: Setting, onFatal: (error: JilianError) => void): Promise<RunningEngine> {
+  const database = await openDatabase(setting);
+  const connections: DuckDBConnection[] = [];
+  try {
+    for (let i = 0; i < readers + 1; i += 1) connections.push(await database.connect());
+    const [writer, ...rest] = connections as [DuckDBConnection, ...DuckDBConnection[]];
+    const schemaVersion = await migrate(writer);
+    const memory = await openMemory(writer);
+    const access = createAccess(createLanes([writer]), createLanes(rest), memory, onFatal);
+    return {
+      engine: calls(access),
+      found: { schemaVersion, series: memory.series.last(), lastTx: memory.writer.lastTx() },
+      close: () => access.close(true).finally(() => database.close()),
+      abandon: () => access.close(false).finally(() => database.close()),
+    };
+  } catch (thrown) {
+    for (const connection of connections) connection.closeSync();
+    await database.close();
+    throw storeFailed(thrown, "open the telemetry store");
+  }
+}

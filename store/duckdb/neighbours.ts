@@ -1,0 +1,184 @@
+import { BIGINT, type DuckDBConnection, INTEGER } from "@duckdb/node-api";
+import type { Window } from "../telemetry.ts";
+import { emptyColumns, pickRows, type SampleColumns } from "./columns.ts";
+import { append, snapshot, temporary } from "./database.ts";
+import { whole } from "./reads.ts";
+import { appendedSamples, readNumberColumns, readSamples, sampleList, usable } from "./rows.ts";
+
+/** Windows of a series nearer to each other than this are fetched as one span: their neighbours then lie in it. */
+const joinGapMs = 600_000;
+/** How far neighbours are sought, step by step: most are a heartbeat away, and only what is not found costs a longer scan. */
+const reachesMs = [120_000, 1_800_000, 28_800_000, 432_000_000, Number.POSITIVE_INFINITY];
+
+/** A stretch of one series that holds some windows. */
+type Span = { series: number; fromMs: number; toMs: number };
+type Side = "before" | "after";
+
+/** Windows as rows of one shared set of columns: window i is rows [firsts[i], firsts[i] + counts[i]). */
+export type WindowColumns = { rows: SampleColumns; firsts: Int32Array<ArrayBuffer>; counts: Int32Array<ArrayBuffer> };
+
+/** Merges windows into spans; `spanOf[i]` is the span of window i. */
+export function spansOf(windows: readonly Window[]): { spans: Span[]; spanOf: Int32Array } {
+  const spans: Span[] = [];
+  const spanOf = new Int32Array(windows.length);
+  const order = Array.from(windows.keys()).sort((a, b) => {
+    const [x, y] = [windows[a] as Window, windows[b] as Window];
+    return x.series - y.series || x.fromMs - y.fromMs;
+  });
+  for (const i of order) {
+    const { series, fromMs, toMs } = windows[i] as Window;
+    const last = spans.at(-1);
+    if (last && last.series === series && fromMs <= last.toMs + joinGapMs) last.toMs = Math.max(last.toMs, toMs);
+    else spans.push({ series, fromMs, toMs });
+    spanOf[i] = spans.length - 1;
+  }
+  return { spans, spanOf };
+}
+
+async function fillSpans(connection: DuckDBConnection, spans: readonly Span[]): Promise<void> {
+  const span = (i: number) => spans[i] as Span;
+  await temporary(connection, "span", spans.length, {
+    span: [INTEGER, (i) => i],
+    series: [INTEGER, (i) => span(i).series],
+    from_ms: [BIGINT, (i) => BigInt(span(i).fromMs)],
+    to_ms: [BIGINT, (i) => BigInt(span(i).toMs)],
+  });
+}
+
+/** Row numbers of the usable sample nearest to each sought span's edge, by span; those with none are left out. */
+async function nearest(
+  connection: DuckDBConnection,
+  spans: readonly Span[],
+  sought: ReadonlySet<number>,
+  side: Side,
+  [nearMs, farMs]: readonly [number, number],
+): Promise<Map<number, number>> {
+  const edges = Array.from(sought, (i) => (side === "before" ? (spans[i] as Span).fromMs : (spans[i] as Span).toMs));
+  const [low, high] = edges.reduce(([a, b], edge) => [Math.min(a, edge), Math.max(b, edge)], [Infinity, -Infinity]);
+  // The fixed bounds let the scan skip what lies outside all spans; those of each span come with the join.
+  const rule =
+    side === "before"
+      ? `source_ms < from_ms AND source_ms >= ${whole(low - farMs)} AND source_ms < ${whole(high - nearMs)}`
+      : `source_ms >= to_ms AND source_ms >= ${whole(low + nearMs)} AND source_ms < ${whole(high + farMs)}`;
+  const aggregate = side === "before" ? "arg_max" : "arg_min";
+  const listed = sought.size < spans.length ? `AND span IN (${Array.from(sought).join(", ")})` : "";
+  const result = await connection.run(`SELECT span::DOUBLE, ${aggregate}(sample.rowid, source_ms)::DOUBLE
+    FROM sample JOIN span USING (series) WHERE ${rule} AND ${usable} ${listed} GROUP BY span`);
+  const [indexes, rowIds] = await readNumberColumns(result, 2);
+  return new Map(Array.from(indexes ?? [], (span, i) => [span, rowIds?.[i] as number]));
+}
+
+/** Row numbers of the neighbours of the sought spans on one side. */
+async function neighbours(
+  connection: DuckDBConnection,
+  spans: readonly Span[],
+  sought: Set<number>,
+  side: Side,
+): Promise<[span: number, row: number][]> {
+  const found: [number, number][] = [];
+  let nearMs = 0;
+  for (const farMs of reachesMs) {
+    if (sought.size === 0) break;
+    for (const [span, row] of await nearest(connection, spans, sought, side, [nearMs, farMs])) {
+      found.push([span, row]);
+      sought.delete(span);
+    }
+    nearMs = farMs;
+  }
+  return found;
+}
+
+type Known = { before: Set<number>; after: Set<number>; ended: number[]; rows: SampleColumns };
+
+/**
+ * What need not be sought. After a series' newest usable sample there is none; and for a span after it, it is the neighbour before: copied
+ * now, because the next write may replace it.
+ */
+function fromMemory(spans: readonly Span[], usableRows: SampleColumns): Known {
+  const [before, after] = [new Set<number>(), new Set<number>()];
+  const ended: number[] = [];
+  for (const [i, { series, fromMs, toMs }] of spans.entries()) {
+    const newestMs = usableRows.sourceMs[series] ?? -1;
+    if (newestMs >= toMs) after.add(i);
+    if (newestMs >= fromMs) before.add(i);
+    else if (newestMs >= 0) ended.push(i);
+  }
+  const rows = ended.map((i) => (spans[i] as Span).series);
+  return { before, after, ended, rows: pickRows(usableRows, rows) };
+}
+
+/** How many rows each span has, summed up: `ends[i]` is where span i ends among rows sorted by span. */
+async function endsOf(connection: DuckDBConnection, spans: number): Promise<Int32Array> {
+  const result = await connection.run("SELECT span::DOUBLE, count(*)::DOUBLE FROM found GROUP BY span");
+  const [indexes, counts] = await readNumberColumns(result, 2);
+  const ends = new Int32Array(spans);
+  for (const [i, span] of indexes?.entries() ?? []) ends[span] = counts?.[i] as number;
+  for (let i = 1; i < ends.length; i += 1) ends[i] = (ends[i] as number) + (ends[i - 1] as number);
+  return ends;
+}
+
+/** The spans' usable samples with their neighbours, by span and source time, and where each span ends in them. */
+async function readSpans(connection: DuckDBConnection, spans: readonly Span[], known: Known) {
+  await fillSpans(connection, spans);
+  const picked = [
+    ...(await neighbours(connection, spans, known.before, "before")),
+    ...(await neighbours(connection, spans, known.after, "after")),
+  ];
+  await temporary(connection, "neighbour", picked.length, {
+    span: [INTEGER, (i) => picked[i]?.[0] as number],
+    row_number: [BIGINT, (i) => BigInt(picked[i]?.[1] as number)],
+  });
+  const fromMs = spans.reduce((low, span) => Math.min(low, span.fromMs), Infinity);
+  const toMs = spans.reduce((high, span) => Math.max(high, span.toMs), -Infinity);
+  await connection.run(`CREATE OR REPLACE TEMP TABLE found AS
+    SELECT span, sample.* FROM sample JOIN span USING (series)
+      WHERE source_ms >= from_ms AND source_ms < to_ms AND source_ms >= ${whole(fromMs)} AND source_ms < ${whole(toMs)} AND ${usable}
+    UNION ALL SELECT span, sample.* FROM sample JOIN neighbour ON sample.rowid = row_number`);
+  await append(connection, "found", known.ended.length, [
+    [INTEGER, (i) => known.ended[i] as number],
+    ...appendedSamples(known.rows, Array.from(known.ended.keys())),
+  ]);
+  const rows = await readSamples(
+    await connection.run(`SELECT ${sampleList("found")} FROM found ORDER BY span, source_ms`),
+  );
+  return { rows, ends: await endsOf(connection, spans.length) };
+}
+
+/** First of the sorted rows [low, high) at or after a time. */
+function seek(times: Float64Array, low: number, high: number, ms: number): number {
+  let [from, to] = [low, high];
+  while (from < to) {
+    const middle = (from + to) >>> 1;
+    if ((times[middle] as number) < ms) from = middle + 1;
+    else to = middle;
+  }
+  return from;
+}
+
+/**
+ * For each window its usable samples and the nearest usable one before and after. Near windows of a series are read together, once; rows
+ * of one span are contiguous in time, so a window's neighbours are the rows beside it.
+ * @param usableRows the newest usable sample by series number, at least as new as every acknowledged write
+ */
+export async function readNeighbours(
+  connection: DuckDBConnection,
+  windows: readonly Window[],
+  usableRows: SampleColumns,
+): Promise<WindowColumns> {
+  const firsts = new Int32Array(windows.length);
+  const counts = new Int32Array(windows.length);
+  if (windows.length === 0) return { rows: emptyColumns(0), firsts, counts };
+  const { spans, spanOf } = spansOf(windows);
+  const known = fromMemory(spans, usableRows);
+  const { rows, ends } = await snapshot(connection, () => readSpans(connection, spans, known));
+  for (const [i, { fromMs, toMs }] of windows.entries()) {
+    const span = spanOf[i] as number;
+    const low = span === 0 ? 0 : (ends[span - 1] as number);
+    const high = ends[span] as number;
+    const first = Math.max(low, seek(rows.sourceMs, low, high, fromMs) - 1);
+    const end = Math.min(high, seek(rows.sourceMs, low, high, toMs) + 1);
+    firsts[i] = first;
+    counts[i] = Math.max(0, end - first);
+  }
+  return { rows, firsts, counts };
+}

@@ -1,0 +1,97 @@
+import type { CounterLeaf } from "@jilian/domain/leaf.ts";
+import { minuteMs } from "@jilian/domain/periods.ts";
+import type { Result } from "@jilian/domain/result.ts";
+import type { ChangedMinute, ConnectionRow, LeafRow, OnlineQuery } from "../telemetry.ts";
+
+/** Rows as one plain array a field: crosses between threads several times faster than objects do. */
+export type FieldColumns<T> = { [K in keyof T]: T[K][] };
+
+export type FlatLeaf = CounterLeaf & { series: number; minuteMs: number };
+export type LeafColumns = FieldColumns<FlatLeaf>;
+export type ConnectionColumns = FieldColumns<ConnectionRow>;
+export type ResultColumns = FieldColumns<Result>;
+
+const leafFields = [
+  "series",
+  "minuteMs",
+  "amount",
+  "left",
+  "right",
+  "inGap",
+  "coveredMs",
+  "samples",
+  "resets",
+] as const satisfies (keyof FlatLeaf)[];
+const connectionFields = ["device", "minuteMs", "onlineMs"] as const satisfies (keyof ConnectionRow)[];
+const resultFields = [
+  "indicator",
+  "level",
+  "entity",
+  "period",
+  "startMs",
+  "endMs",
+  "value",
+  "reason",
+  "unit",
+  "completeness",
+  "estimatedShare",
+  "lowerBound",
+  "status",
+  "revision",
+  "definitionVersion",
+  "factorTable",
+  "registryVersion",
+  "inputWatermark",
+  "asOfMs",
+  "simulated",
+] as const satisfies (keyof Result)[];
+
+function pack<T>(fields: readonly (keyof T & string)[], rows: readonly T[]): FieldColumns<T> {
+  return Object.fromEntries(fields.map((field) => [field, rows.map((row) => row[field])])) as FieldColumns<T>;
+}
+
+export function rowsOf<T>(columns: FieldColumns<T>): number {
+  return (Object.values(columns)[0] as unknown[]).length;
+}
+
+function unpack<T>(columns: FieldColumns<T>): T[] {
+  const arrays = Object.entries<unknown[]>(columns);
+  return Array.from(
+    { length: rowsOf(columns) },
+    (_, i) => Object.fromEntries(arrays.map(([field, values]) => [field, values[i]])) as T,
+  );
+}
+
+export const packLeaves = (rows: readonly LeafRow[]): LeafColumns =>
+  pack(
+    leafFields,
+    rows.map(({ series, minuteMs, leaf }) => ({ ...leaf, series, minuteMs })),
+  );
+export const unpackLeaves = (columns: LeafColumns): LeafRow[] =>
+  unpack(columns).map(({ series, minuteMs, ...leaf }) => ({ series, minuteMs, leaf }));
+export const packConnections = (rows: readonly ConnectionRow[]): ConnectionColumns => pack(connectionFields, rows);
+export const unpackConnections = (columns: ConnectionColumns): ConnectionRow[] => unpack(columns);
+export const packResults = (rows: readonly Result[]): ResultColumns => pack(resultFields, rows);
+export const unpackResults = (columns: ResultColumns): Result[] => unpack(columns);
+
+/** Rows of `ChangedMinute` as columns: series, minuteMs, firstMs, lastMs. */
+export type ChangedColumns = Float64Array<ArrayBuffer>[];
+
+export function unpackChanged([series, minutes, firsts, lasts]: ChangedColumns): ChangedMinute[] {
+  return Array.from(series ?? [], (id, i) => ({
+    series: id,
+    minuteMs: minutes?.[i] as number,
+    firstMs: firsts?.[i] as number,
+    lastMs: lasts?.[i] as number,
+  }));
+}
+
+export function unpackOnline(
+  devices: readonly OnlineQuery[],
+  fromMs: number,
+  online: readonly Float64Array[],
+): ConnectionRow[] {
+  return devices.flatMap(({ device }, d) =>
+    Array.from(online[d] ?? [], (onlineMs, i) => ({ device, minuteMs: fromMs + i * minuteMs, onlineMs })),
+  );
+}

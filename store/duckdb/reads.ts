@@ -1,0 +1,78 @@
+import { BIGINT, type DuckDBConnection, INTEGER } from "@duckdb/node-api";
+import { minuteMs } from "@jilian/domain/periods.ts";
+import type { OnlineQuery, Window } from "../telemetry.ts";
+import type { SampleColumns } from "./columns.ts";
+import { snapshot, temporary } from "./database.ts";
+import type { ChangedColumns } from "./packing.ts";
+import { good, readNumberColumns, readSamples, sampleList } from "./rows.ts";
+
+/** A number for a query's text; a time may be ±Infinity where a caller means "all". */
+export function whole(value: number): string {
+  const bound = Math.min(Math.max(Math.ceil(value), Number.MIN_SAFE_INTEGER), Number.MAX_SAFE_INTEGER);
+  return BigInt(bound).toString();
+}
+
+export async function readWindow(connection: DuckDBConnection, window: Window, limit: number): Promise<SampleColumns> {
+  const { series, fromMs, toMs } = window;
+  const result = await connection.run(`SELECT ${sampleList("sample")} FROM sample
+    WHERE series = ${whole(series)} AND source_ms >= ${whole(fromMs)} AND source_ms < ${whole(toMs)}
+    ORDER BY source_ms LIMIT ${whole(Math.max(0, limit))}`);
+  return await readSamples(result);
+}
+
+export async function readChanged(
+  connection: DuckDBConnection,
+  afterTx: number,
+  upToTx: number,
+): Promise<ChangedColumns> {
+  const result = await connection.run(`
+    SELECT series::DOUBLE, (source_ms - source_ms % ${minuteMs})::DOUBLE AS minute_ms, min(source_ms)::DOUBLE, max(source_ms)::DOUBLE
+    FROM sample WHERE tx > ${whole(afterTx)} AND tx <= ${whole(upToTx)} GROUP BY series, minute_ms ORDER BY series, minute_ms`);
+  return await readNumberColumns(result, 4);
+}
+
+/** Adds the time of [fromMs, toMs) to the minutes it touches; `minutes[0]` begins at `startMs`. What lies outside is cut off. */
+export function addToMinutes(minutes: Float64Array, startMs: number, fromMs: number, toMs: number): void {
+  const end = Math.min(toMs, startMs + minutes.length * minuteMs);
+  let at = Math.max(fromMs, startMs);
+  while (at < end) {
+    const minute = Math.floor((at - startMs) / minuteMs);
+    const next = Math.min(end, startMs + (minute + 1) * minuteMs);
+    minutes[minute] = (minutes[minute] as number) + next - at;
+    at = next;
+  }
+}
+
+/**
+ * Online time per device and minute. A good sample covers [source time, source time + window). As all windows of a device are equally
+ * long, the union of its samples breaks exactly where two neighbours are further apart than one: the query returns only these islands.
+ */
+export async function readOnline(
+  connection: DuckDBConnection,
+  devices: readonly OnlineQuery[],
+  fromMs: number,
+  toMs: number,
+): Promise<Float64Array<ArrayBuffer>[]> {
+  const online = devices.map(() => new Float64Array(Math.max(0, Math.floor((toMs - fromMs) / minuteMs))));
+  const members = devices.flatMap(({ series, windowMs }, device) => series.map((id) => ({ id, device, windowMs })));
+  const member = (i: number) => members[i] as (typeof members)[number];
+  const widestMs = members.reduce((widest, { windowMs }) => Math.max(widest, windowMs), 0);
+  const [device, first, last] = await snapshot(connection, async () => {
+    await temporary(connection, "member", members.length, {
+      series: [INTEGER, (i) => member(i).id],
+      device: [INTEGER, (i) => member(i).device],
+      window_ms: [BIGINT, (i) => BigInt(Math.ceil(member(i).windowMs))],
+    });
+    const islands = await connection.run(`
+      WITH seen AS (SELECT DISTINCT device, window_ms, source_ms FROM sample JOIN member USING (series)
+          WHERE source_ms > ${whole(fromMs - widestMs)} AND source_ms < ${whole(toMs)} AND ${good}),
+        apart AS (SELECT *, source_ms - lag(source_ms) OVER (PARTITION BY device ORDER BY source_ms) > window_ms AS broken FROM seen),
+        island AS (SELECT *, count(*) FILTER (broken) OVER (PARTITION BY device ORDER BY source_ms) AS n FROM apart)
+      SELECT device::DOUBLE, min(source_ms)::DOUBLE, max(source_ms + window_ms)::DOUBLE FROM island GROUP BY device, n`);
+    return await readNumberColumns(islands, 3);
+  });
+  for (const [i, index] of device?.entries() ?? []) {
+    addToMinutes(online[index] as Float64Array, fromMs, first?.[i] as number, last?.[i] as number);
+  }
+  return online;
+}

@@ -1,0 +1,109 @@
+import {
+  BIGINT,
+  BOOLEAN,
+  DOUBLE,
+  type DuckDBDataChunk,
+  type DuckDBMaterializedResult,
+  INTEGER,
+  UINTEGER,
+  VARCHAR,
+} from "@duckdb/node-api";
+import { emptyColumns, Kind, type SampleColumns } from "./columns.ts";
+import type { Column } from "./database.ts";
+
+/** Select list of a sample, in the order of `readSamples`. Times leave as DOUBLE, exact to 2^53, and so cost no bigint each. */
+export function sampleList(from: string): string {
+  const times = ["gateway_ms", "ingest_ms", "tx"].map((name) => `${from}.${name}::DOUBLE`).join(", ");
+  const values = ["vb", "vi", "vd", "vt", "status"].map((name) => `${from}.${name}`).join(", ");
+  return `${from}.series, ${from}.source_ms::DOUBLE, ${values}, ${times}`;
+}
+
+/** A sample with a usable value: good or uncertain, and not null (OPC 10000-4, 7.39: severity in the top two bits). */
+export const usable =
+  "(status < 2147483648 AND (vb IS NOT NULL OR vi IS NOT NULL OR vd IS NOT NULL OR vt IS NOT NULL))";
+/** Likewise, good only. */
+export const good = "(status < 1073741824 AND (vb IS NOT NULL OR vi IS NOT NULL OR vd IS NOT NULL OR vt IS NOT NULL))";
+
+/** Columns of the table `sample`, from the named rows. */
+export function appendedSamples(from: SampleColumns, rows: ArrayLike<number>, tx?: number): Column[] {
+  const row = (i: number) => rows[i] as number;
+  const whole = (column: Float64Array): Column => [BIGINT, (i) => BigInt(column[row(i)] as number)];
+  const is = (i: number, kind: number) => from.kind[row(i)] === kind;
+  const at = tx === undefined ? undefined : BigInt(tx);
+  return [
+    [INTEGER, (i) => from.series[row(i)] as number],
+    whole(from.sourceMs),
+    [BOOLEAN, (i) => (is(i, Kind.boolean) ? from.number[row(i)] === 1 : null)],
+    [BIGINT, (i) => (is(i, Kind.integer) ? (from.integer[row(i)] as bigint) : null)],
+    [DOUBLE, (i) => (is(i, Kind.number) ? (from.number[row(i)] as number) : null)],
+    [VARCHAR, (i) => (is(i, Kind.text) ? (from.text.get(row(i)) as string) : null)],
+    [UINTEGER, (i) => from.status[row(i)] as number],
+    whole(from.gatewayMs),
+    whole(from.ingestMs),
+    at === undefined ? whole(from.tx) : [BIGINT, () => at],
+  ];
+}
+
+function readValues(chunk: DuckDBDataChunk, to: SampleColumns, from: number): void {
+  const [vb, vi, vd, vt] = [2, 3, 4, 5].map((k) => chunk.getColumnVector(k));
+  for (let i = 0; i < chunk.rowCount; i += 1) {
+    const row = from + i;
+    const number = vd?.getItem(i);
+    if (number != null) {
+      to.kind[row] = Kind.number;
+      to.number[row] = number as number;
+      continue;
+    }
+    const integer = vi?.getItem(i);
+    const flag = vb?.getItem(i);
+    const text = vt?.getItem(i);
+    if (integer != null) {
+      to.kind[row] = Kind.integer;
+      to.integer[row] = integer as bigint;
+    } else if (flag != null) {
+      to.kind[row] = Kind.boolean;
+      to.number[row] = flag ? 1 : 0;
+    } else if (text != null) {
+      to.kind[row] = Kind.text;
+      to.text.set(row, text as string);
+    }
+  }
+}
+
+/** Numbers of one column of a chunk into an array; the column must hold no null. */
+export function readNumbers(chunk: DuckDBDataChunk, column: number, to: { [i: number]: number }, from: number): void {
+  const vector = chunk.getColumnVector(column);
+  for (let i = 0; i < chunk.rowCount; i += 1) to[from + i] = vector.getItem(i) as number;
+}
+
+/** Rows of a query whose first columns are `sampleList`. */
+export async function readSamples(result: DuckDBMaterializedResult): Promise<SampleColumns> {
+  const chunks = await result.fetchAllChunks();
+  const to = emptyColumns(chunks.reduce((sum, chunk) => sum + chunk.rowCount, 0));
+  let from = 0;
+  for (const chunk of chunks) {
+    const numbers = [to.series, to.sourceMs, undefined, undefined, undefined, undefined];
+    for (const [k, column] of [...numbers, to.status, to.gatewayMs, to.ingestMs, to.tx].entries()) {
+      if (column) readNumbers(chunk, k, column, from);
+    }
+    readValues(chunk, to, from);
+    from += chunk.rowCount;
+  }
+  return to;
+}
+
+/** Rows of a query of numbers, as one array a column. */
+export async function readNumberColumns(
+  result: DuckDBMaterializedResult,
+  columns: number,
+): Promise<Float64Array<ArrayBuffer>[]> {
+  const chunks = await result.fetchAllChunks();
+  const rows = chunks.reduce((sum, chunk) => sum + chunk.rowCount, 0);
+  const to = Array.from({ length: columns }, () => new Float64Array(rows));
+  let from = 0;
+  for (const chunk of chunks) {
+    for (const [k, column] of to.entries()) readNumbers(chunk, k, column, from);
+    from += chunk.rowCount;
+  }
+  return to;
+}

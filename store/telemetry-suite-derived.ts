@@ -1,0 +1,107 @@
+import { emptyLeaf } from "@jilian/domain/leaf.ts";
+import type { Result } from "@jilian/domain/result.ts";
+import { describe, expect, it } from "vitest";
+import { makeSeries, startMs } from "./telemetry-fixtures.ts";
+import type { Harness } from "./telemetry-suite.ts";
+
+const minute = 60_000;
+
+export function derivedTests({ store, reopen }: Harness): void {
+  describe("leaves and minute results", () => {
+    it("the newest leaf of a minute counts, with integers of any size, over restarts", async () => {
+      const [a, b] = (await makeSeries(store(), ["a", "b"])) as [number, number];
+      const amount = 2n ** 100n + 1n;
+      const leaf = { amount, left: -3n, right: 2n ** 64n, inGap: true, coveredMs: 59_999, samples: 60, resets: 2 };
+      const row = (series: number, n: number, more: object) => ({
+        series,
+        minuteMs: startMs + n * minute,
+        leaf: { ...leaf, ...more },
+      });
+      await store().writeLeaves([row(a, 0, { amount: 1n }), row(a, 0, { amount: 2n }), row(b, 0, {})], []);
+      await store().writeLeaves([row(a, 2, {}), row(a, 1, emptyLeaf)], []);
+      await reopen();
+      await store().writeLeaves([row(a, 2, { amount: -amount, inGap: false })], []);
+      const read = (series: number[], from: number, to: number) =>
+        store().readLeaves(series, startMs + from * minute, startMs + to * minute);
+      const expected = [row(a, 0, { amount: 2n }), row(a, 1, emptyLeaf), row(a, 2, { amount: -amount, inGap: false })];
+      expect(await read([a], 0, 3)).toEqual(expected);
+      expect(await read([b, a, a], 0, 2)).toEqual([...expected.slice(0, 2), row(b, 0, {})]);
+      expect(await read([a], 1, 2)).toEqual(expected.slice(1, 2));
+      expect(await read([], 0, 3)).toEqual([]);
+    });
+
+    it("likewise for connections; no devices means all", async () => {
+      const row = (device: string, n: number, onlineMs: number) => ({
+        device,
+        minuteMs: startMs + n * minute,
+        onlineMs,
+      });
+      await store().writeLeaves([], [row("f/g/d'1", 0, 1), row("f/g/d2", 0, 2), row("f/g/d2", 1, 3)]);
+      await reopen();
+      await store().writeLeaves([], [row("f/g/d2", 0, 60_000)]);
+      const [from, to] = [startMs, startMs + minute];
+      expect(await store().readConnections([], from, to)).toEqual([row("f/g/d'1", 0, 1), row("f/g/d2", 0, 60_000)]);
+      expect(await store().readConnections(["f/g/d'1"], from, to)).toEqual([row("f/g/d'1", 0, 1)]);
+      expect(await store().readConnections(["f/g/d3"], from, to)).toEqual([]);
+    });
+
+    resultTests({ store, reopen });
+  });
+}
+
+function resultTests({ store, reopen }: Pick<Harness, "store" | "reopen">): void {
+  const result = (more: Partial<Result>): Result => ({
+    indicator: "energy.electricity",
+    level: "device",
+    entity: "f/g/d1",
+    period: "minute",
+    startMs,
+    endMs: startMs + minute,
+    value: "12.50",
+    reason: null,
+    unit: "kWh",
+    completeness: 0.9833,
+    estimatedShare: null,
+    lowerBound: false,
+    status: "provisional",
+    revision: 0,
+    definitionVersion: 1,
+    factorTable: null,
+    registryVersion: "0123456789ab",
+    inputWatermark: 77,
+    asOfMs: startMs + 90_000,
+    simulated: true,
+    ...more,
+  });
+  const query = { level: "device", period: "minute", fromMs: startMs, toMs: startMs + 2 * minute, limit: 10 } as const;
+
+  it("the newest of a figure is read, by start, entity and indicator, over restarts", async () => {
+    const second = { startMs: startMs + minute, endMs: startMs + 2 * minute };
+    const kept = [
+      result({
+        value: null,
+        reason: "no_data",
+        completeness: null,
+        factorTable: "2025",
+        status: "revised",
+        revision: 3,
+      }),
+      result({ indicator: "machine.oee" }),
+      result({ entity: "f/g/d2", lowerBound: true, estimatedShare: 0.5 }),
+      result(second),
+    ] as const;
+    await store().writeMinuteResults([result({}), ...kept.slice(1).reverse()]);
+    await reopen();
+    await store().writeMinuteResults([
+      kept[0],
+      result({ level: "factory" }),
+      result({ period: "hour" }),
+      result({ startMs: startMs + 2 * minute }),
+    ]);
+    expect(await store().readMinuteResults(query)).toEqual(kept);
+    expect(await store().readMinuteResults({ ...query, limit: 2 })).toEqual(kept.slice(0, 2));
+    expect(await store().readMinuteResults({ ...query, entity: "f/g/d2" })).toEqual([kept[2]]);
+    expect(await store().readMinuteResults({ ...query, indicator: "machine.oee" })).toEqual([kept[1]]);
+    expect(await store().readMinuteResults({ ...query, entity: "x' OR true --" })).toEqual([]);
+  });
+}
