@@ -11,7 +11,10 @@ const remoteBrokerSchema = Type.Object(
   {
     host: Type.String({ default: "127.0.0.1", minLength: 1 }),
     port: Type.Integer({ default: 1883, minimum: 1, maximum: 65535 }),
-    username: Type.String({ minLength: 1, description: "a credential of kind host: jilian credential host NAME" }),
+    username: Type.String({
+      minLength: 1,
+      description: "name of a host credential, equal to ingest.hostId: jilian credential host NAME",
+    }),
     passwordFile: Type.String({
       minLength: 1,
       description: "file that holds the password, readable by this user alone",
@@ -58,8 +61,15 @@ export function readPlatformConfig(
 ): Checked<PlatformConfig> {
   const needsRemote = services.includes("ingest") && !services.includes("broker");
   return checkConfig(platformSchema, text, file, (config): SemanticFault[] => {
-    if (!needsRemote || config.remoteBroker) return [];
-    const expected = "host, port, username, passwordFile of a broker: ingest runs without one in its process";
-    return [{ path: "/remoteBroker", expected, remedy: "add remoteBroker, or run broker and ingest in one process" }];
+    if (!needsRemote) return [];
+    const { hostId } = config.ingest;
+    if (!config.remoteBroker) {
+      const expected = "host, port, username, passwordFile of a broker: ingest runs without one in its process";
+      return [{ path: "/remoteBroker", expected, remedy: "add remoteBroker, or run broker and ingest in one process" }];
+    }
+    if (config.remoteBroker.username === hostId) return [];
+    // The broker lets a host application tell its own STATE only, and knows it by its user name.
+    const expected = `"${hostId}", the Sparkplug host id in ingest.hostId`;
+    return [{ path: "/remoteBroker/username", expected, remedy: "use one name for both" }];
   });
 }

@@ -28,7 +28,8 @@ export type Running = {
 export function startProgram(program: Program, onLine: (line: string) => void): Running {
   const child: ChildProcess = spawn(process.execPath, [...program.args], {
     stdio: ["ignore", "pipe", "pipe", "ipc"],
-    env: { ...process.env, ...program.env },
+    // The store's queries may hold three of libuv's four threads; files and names must not wait for them.
+    env: { UV_THREADPOOL_SIZE: "8", ...process.env, ...program.env },
     // Its own group: Ctrl-C in a terminal reaches us alone, and we end our children in order.
     detached: true,
   });

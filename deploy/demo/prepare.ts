@@ -87,8 +87,8 @@ export function prepareDemo(setting: { dir: string; ports: DemoPorts; separateBr
   platform.setIn(["broker", "port"], ports.broker);
   platform.setIn(["api", "port"], ports.api);
   if (setting.separateBroker) {
-    ledger.setCredential({ kind: "host", name: "ingest" }, secretFile(join(dir, "ingest.password")));
-    const remote = { host: "127.0.0.1", port: ports.broker, username: "ingest", passwordFile: "ingest.password" };
+    ledger.setCredential({ kind: "host", name: "jilian" }, secretFile(join(dir, "ingest.password")));
+    const remote = { host: "127.0.0.1", port: ports.broker, username: "jilian", passwordFile: "ingest.password" };
     platform.set("remoteBroker", platform.createNode(remote));
   }
   const platformFile = join(dir, "platform.yaml");

@@ -61,7 +61,7 @@ function adaptPlatform(demo: Demo, dir: string): void {
   writeFileSync(demo.platformFile, String(config));
   // A machine that stalls for 100 ms stalls a plant that runs 60 times faster for 6 s: no power limit would hold then.
   const registry = join(dir, "cluster.yaml");
-  writeFileSync(registry, readFileSync(registry, "utf8").replaceAll(/, ratedPowerKW: \d+/g, ""));
+  writeFileSync(registry, readFileSync(registry, "utf8").replaceAll(/,\s*ratedPowerKW: \d+/g, ""));
 }
 
 /** Level of a pino line; lines that are none count as complaints. */

@@ -41,6 +41,7 @@ export type Matching = {
 /**
  * Pairs what is stored with what was served, one to one and in order: a reading belongs to the last answer before it.
  * @param slackMs how much later than the answer the gateway may have stamped it
+ * @param stepMs how far two processes' readings of one clock may lie apart
  */
 export function match(
   served: readonly Served[],
@@ -61,16 +62,17 @@ export function match(
     }
   };
   for (const sample of stored) {
+    const fits = (answer: Served | undefined) =>
+      answer !== undefined &&
+      sample.atMs - answer.timeMs <= slackMs &&
+      written(engineering(answer.raw, scale)) === sample.value;
     let own = next;
     while (own < served.length && (served[own] as Served).timeMs <= sample.atMs + stepMs) own += 1;
     own -= 1;
+    // The clocks agree to `stepMs`: an answer this close after the reading may already be the next poll's.
+    if (own > next && !fits(served[own]) && (served[own] as Served).timeMs > sample.atMs - stepMs) own -= 1;
     const answer = served[own];
-    if (
-      own < next ||
-      !answer ||
-      sample.atMs - answer.timeMs > slackMs ||
-      written(engineering(answer.raw, scale)) !== sample.value
-    ) {
+    if (own < next || !answer || !fits(answer)) {
       unexplained.push(sample);
       continue;
     }

@@ -17,6 +17,10 @@ import {
 const minuteMs = 60_000;
 const hourMs = 3_600_000;
 const page = 5000;
+/** A machine that stalls for two seconds stamps an answer two minutes of plant time late. */
+const slackMs = 120_000;
+/** One tick of the machine's clock, twice, in plant time: two processes read it independently. */
+const stepMs = 120;
 
 type FigureJson = {
   start: string;
@@ -85,8 +89,7 @@ async function follow(
   const stored: Stored[] = rows
     .filter((r) => r.quality !== "bad")
     .map((r) => ({ atMs: Date.parse(r.time), value: r.value ?? "" }));
-  const rate = 200;
-  const found = match(served, stored, point.scale, 30_000, rate);
+  const found = match(served, stored, point.scale, slackMs, stepMs);
   verdict.series += 1;
   verdict.served += served.length;
   verdict.stored += stored.length;
