@@ -23,6 +23,10 @@ const infoSchema = Type.Object({
     description: "seconds of this platform's clock in one second; not 1 only where plants are simulated faster",
   }),
   registryVersion: Type.String(),
+  counters: Type.Record(Type.String(), Type.Integer(), {
+    description:
+      "since this process started: storedSamples, duplicateSamples, shedSamples, repeatedRecords, ...; absent means none",
+  }),
   indicators: Type.Array(
     Type.Object({
       id: Type.String(),
@@ -68,6 +72,7 @@ export function addInfoRoutes(app: App, { registry, live, clock }: ApiDeps, dire
       now: isoTime(clock.now()),
       clockRate: clock.rate,
       registryVersion: registry.version,
+      counters: Object.fromEntries(live.counters),
       indicators: [...directory.indicators.values()].map((i) => ({
         ...i,
         levels: [...i.levels],

@@ -29,8 +29,8 @@ export type Cluster = {
   now: () => number;
   apiUrl: string;
   get: <T>(path: string) => Promise<T>;
-  /** Names of the processes that can be killed: broker, ingest, the gateways. */
-  programs: () => string[];
+  /** Process ids by name: platform, or broker and ingest; the gateways. */
+  pids: () => Map<string, number>;
   /** SIGKILL, then start again at once; resolves when it is ready. */
   restart: (name: string) => Promise<{ killedAtMs: number }>;
   /** Everything that the programs logged at level warn and above, and what was not a log line. */
@@ -123,7 +123,7 @@ export async function startCluster(setting: ClusterSetting): Promise<Cluster> {
       if (!response.ok) throw new Error(`GET ${path}: ${response.status} ${body}`);
       return JSON.parse(body) as T;
     },
-    programs: () => [...args.keys()],
+    pids: () => new Map([...running].map(([name, handle]) => [name, handle.pid() ?? 0])),
     restart: async (name) => {
       const killing = running.get(name)?.kill();
       const killedAtMs = now();
