@@ -4,7 +4,7 @@ import { mkdirSync, readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { type Checked, formatFaults } from "@jilian/domain/check-config.ts";
-import { clockFromSetting } from "@jilian/domain/clock.ts";
+import { type Clock, clockFromSetting, systemClock } from "@jilian/domain/clock.ts";
 import { codeOf, JilianError, messageOf } from "@jilian/domain/errors.ts";
 import type { Principal } from "@jilian/store/ledger.ts";
 import { type Registry, readRegistry } from "@jilian/store/registry.ts";
@@ -80,9 +80,15 @@ function makeCredential(kind: string | undefined, names: string[], { config, reg
   );
 }
 
-function scaledClockIsAllowed(setting: string | undefined, registry: Registry): void {
-  if (setting === undefined || setting === "" || registry.demo) return;
-  refuse(
+/** A clock that runs faster is for simulated plants: a real pilot's figures are made on real time only. */
+function readClock(setting: string | undefined, registry: Registry): Clock {
+  try {
+    const clock = clockFromSetting(setting);
+    if (clock === systemClock || registry.demo) return clock;
+  } catch (error) {
+    refuse(`${messageOf(error)}\n  remedy: unset JILIAN_CLOCK`);
+  }
+  return refuse(
     "JILIAN_CLOCK is set, but the pilot is not marked demo: a pilot's figures are made on real time only\n  remedy: unset JILIAN_CLOCK",
   );
 }
@@ -112,8 +118,7 @@ async function run(services: readonly ServiceName[], setting: Setting): Promise<
   const { config, registry, baseDir } = setting;
   const log = pino({ name: "jilian", level: process.env.JILIAN_LOG_LEVEL ?? config.logLevel ?? "info" });
   const clockSetting = process.env.JILIAN_CLOCK;
-  scaledClockIsAllowed(clockSetting, registry);
-  const clock = clockFromSetting(clockSetting);
+  const clock = readClock(clockSetting, registry);
   try {
     const platform = await startPlatform(services, config, { registry, clock, clockSetting, log, baseDir });
     closeOnSignals(platform.close, log);
@@ -139,6 +144,8 @@ if (Number(process.versions.node.split(".")[0]) < 24)
   refuse(
     `Node.js 24 is needed, this is ${process.version}\n  remedy: start with npm, which brings its own: npm run jilian -- ...`,
   );
+// Stores, secrets and logs are this user's alone.
+process.umask(0o077);
 const parsed = (() => {
   try {
     return parseArgs({

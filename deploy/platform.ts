@@ -114,7 +114,8 @@ export async function startPlatform(
     closers.push(async () => ledger.close());
     let bus: (SparkplugBus & { close: () => Promise<void> }) | undefined;
     if (services.includes("broker")) {
-      const broker = await startBroker(config.broker, { ledger, log: log.child({ service: "broker" }) });
+      const onFault = (fault: Parameters<typeof ledger.noteFinding>[0]) => ledger.noteFinding(fault, clock.now());
+      const broker = await startBroker(config.broker, { ledger, log: log.child({ service: "broker" }), onFault });
       closers.push(broker.close);
       platform.brokerPort = broker.port;
       if (services.includes("ingest")) bus = await localBus(broker.bus, config.ingest.hostId, clock);

@@ -99,6 +99,8 @@ async function run(file: string): Promise<void> {
   process.on("uncaughtException", fail);
   process.on("unhandledRejection", fail);
 
+  // The outbox is this user's alone.
+  process.umask(0o077);
   const gateway = startGateway(config, { log, clock });
   let ending = false;
   const end = (why: string): void => {
