@@ -24,7 +24,8 @@ function revise(results: readonly Result[], published: (result: Result) => Resul
     const before = published(result);
     const next = nextRevision(result, before, nowMs);
     if (next) fresh.push(next);
-    return next ?? before ?? result;
+    // Unchanged and still provisional: it was looked at again now, and says so.
+    return next ?? (before && before.status !== "provisional" ? before : result);
   });
   return { fresh, standing };
 }

@@ -1,21 +1,10 @@
-import { existsSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { demoPlants } from "@jilian/deploy/demo/make-gateways.ts";
-import { type Browser, chromium } from "playwright-core";
+import type { Browser } from "playwright-core";
+import { hasChromium, openChromium } from "../chromium.ts";
 import { type Cluster, startCluster } from "../e2e/cluster.ts";
 import { engineering, written } from "../e2e/oracle.ts";
 import { quantile, type Usage, usageOf } from "./processes.ts";
-
-const chromiumPath = "/usr/bin/chromium";
-const chromiumArgs = [
-  "--no-sandbox",
-  "--disable-gpu",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-];
 
 export type ProcessLine = { name: string; rssMb: number; cpuPercent: number };
 export type PathRates = { pollIntervalMs: number; offeredPerS: number; storedPerS: number; processes: ProcessLine[] };
@@ -76,7 +65,7 @@ export async function measurePath(pollIntervalMs: number, seconds: number): Prom
 async function watchPage(
   cluster: Cluster,
 ): Promise<{ seenAfter: (device: string, timeMs: number) => number | undefined; browser: Browser }> {
-  const browser = await chromium.launch({ executablePath: chromiumPath, args: chromiumArgs });
+  const browser = await openChromium();
   const page = await browser.newPage();
   const seen: { device: string; lastGoodMs: number; atMs: number }[] = [];
   page.on("response", async (response) => {
@@ -131,7 +120,7 @@ export async function measureDelay(seconds: number): Promise<Delays> {
   let browser: Browser | undefined;
   try {
     await until(async () => ((await cluster.get<Info>("/open/v1/info")).counters.storedSamples ?? 0) > 100);
-    const page = existsSync(chromiumPath) ? await watchPage(cluster) : undefined;
+    const page = hasChromium ? await watchPage(cluster) : undefined;
     browser = page?.browser;
     await sleep(5000);
     const before = usages(cluster);

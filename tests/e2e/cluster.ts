@@ -7,7 +7,7 @@ import { type Demo, freePort, prepareDemo } from "@jilian/deploy/demo/prepare.ts
 import { type Running, startProgram } from "@jilian/deploy/processes.ts";
 import { type Simulator, scaledNow, startSimulator } from "@jilian/simulators/simulator.ts";
 import { pino } from "pino";
-import { parseDocument } from "yaml";
+import { parseDocument, type YAMLMap } from "yaml";
 
 const root = resolve(fileURLToPath(import.meta.url), "../../..");
 
@@ -20,6 +20,8 @@ export type ClusterSetting = {
   heartbeatMs: number;
   /** Broker, and ingest with api, as processes of their own. */
   separateBroker: boolean;
+  /** Device ids of the first gateway whose PLC is not there: nothing listens at their address. */
+  absent?: readonly string[];
 };
 
 /** The real product as processes, with the simulated plants, the oracle, in this one. */
@@ -39,10 +41,11 @@ export type Cluster = {
 };
 
 /** Makes polling fast enough for a plant that runs `rate` times faster; every counter is read with each poll. */
-function adaptGateway(file: string, setting: ClusterSetting): void {
+function adaptGateway(file: string, setting: ClusterSetting, absent: readonly string[], closedPort: number): void {
   const config = parseDocument(readFileSync(file, "utf8"));
-  const devices = config.get("devices") as { items: { set: (key: string, value: unknown) => void }[] };
+  const devices = config.get("devices") as { items: YAMLMap[] };
   for (const device of devices.items) {
+    if (absent.includes(String(device.get("id")))) device.set("port", closedPort);
     device.set("pollIntervalMs", setting.pollIntervalMs);
     device.set("heartbeatMs", setting.heartbeatMs);
     device.set("retryMinMs", 50);
@@ -90,7 +93,10 @@ export async function startCluster(setting: ClusterSetting): Promise<Cluster> {
     log,
   });
   adaptPlatform(demo, dir);
-  for (const { file } of demo.gatewayFiles) adaptGateway(file, setting);
+  const closedPort = await freePort();
+  for (const [i, { file }] of demo.gatewayFiles.entries()) {
+    adaptGateway(file, setting, i === 0 ? (setting.absent ?? []) : [], closedPort);
+  }
 
   const env = { JILIAN_CLOCK: `${setting.rate},${setting.originMs},${startedMs}`, JILIAN_LOG_LEVEL: "info" };
   const complaints: string[] = [];

@@ -1,6 +1,6 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, expect, it } from "vitest";
 import { type Cluster, type ClusterSetting, startCluster } from "./cluster.ts";
+import { until } from "./until.ts";
 import { type Verdict, verify } from "./verify.ts";
 
 /**
@@ -16,14 +16,6 @@ afterEach(async () => {
   await cluster?.close();
   cluster = undefined;
 });
-
-/** Waits for a condition of the running product, bounded. */
-async function until(what: string, timeoutMs: number, holds: () => Promise<boolean> | boolean): Promise<void> {
-  for (const endMs = Date.now() + timeoutMs; Date.now() < endMs; await sleep(200)) {
-    if (await holds().valueOf()) return;
-  }
-  throw new Error(`not within ${timeoutMs} ms: ${what}`);
-}
 
 async function backlogIsDrained(own: Cluster): Promise<boolean> {
   const state = await own.get<{ factories: { gateways: { alive: boolean; pendingRecords: number | null }[] }[] }>(

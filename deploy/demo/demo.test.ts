@@ -1,0 +1,63 @@
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { readGatewayConfig } from "@jilian/gateway/config.ts";
+import { readRegistry } from "@jilian/store/registry.ts";
+import { pino } from "pino";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { readPlatformConfig } from "../config.ts";
+import { demoPlants, gatewayYaml } from "./make-gateways.ts";
+import { freePort, freshFolder, prepareDemo } from "./prepare.ts";
+
+let base = "";
+beforeEach(() => {
+  base = mkdtempSync(join(tmpdir(), "jilian-demo-"));
+});
+afterEach(() => rmSync(base, { recursive: true, force: true }));
+
+const ports = { modbus: [15020, 15021, 15022], broker: 1883, api: 8080 };
+const text = (path: string) => readFileSync(path, "utf8");
+
+it("keeps the committed gateway configurations equal to the simulators' maps", () => {
+  for (const [i, plant] of demoPlants.entries()) {
+    const committed = text(new URL(`./gateways/${plant.gateway}.yaml`, import.meta.url).pathname);
+    expect(committed, `run: node deploy/demo/make-gateways.ts`).toBe(gatewayYaml(plant, 15020 + i));
+  }
+});
+
+it("prepares a folder in which every file passes its check and every gateway is registered", () => {
+  const dir = join(base, "demo");
+  const demo = prepareDemo({ dir, ports, separateBroker: true, log: pino({ level: "silent" }) });
+  expect(readPlatformConfig(text(demo.platformFile), "platform.yaml", ["ingest", "api"]).ok).toBe(true);
+  const registry = readRegistry(text(join(dir, "cluster.yaml")), "cluster.yaml");
+  if (!registry.ok) throw new Error("the demonstration's registry has faults");
+  for (const { file } of demo.gatewayFiles) {
+    const config = readGatewayConfig(text(file), file);
+    if (!config.ok) throw new Error(`${file} has faults`);
+    const { group, node, devices } = config.value;
+    for (const { id } of devices) expect(registry.value.devices.has(`${group}/${node}/${id}`), id).toBe(true);
+  }
+  for (const secret of ["ingest.password", "gw-casting.password"])
+    expect(statSync(join(dir, secret)).mode & 0o077).toBe(0);
+});
+
+it("empties only a folder that it made", () => {
+  const dir = join(base, "precious");
+  freshFolder(dir);
+  writeFileSync(join(dir, "old.txt"), "of the last start");
+  freshFolder(dir);
+  expect(() => statSync(join(dir, "old.txt"))).toThrow();
+  expect(() => freshFolder(base)).toThrow(/not a demonstration's folder/);
+  expect(statSync(dir).isDirectory()).toBe(true);
+});
+
+it("takes another port where the preferred one is taken", async () => {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const taken = (server.address() as { port: number }).port;
+  const found = await freePort(taken);
+  expect(found).not.toBe(taken);
+  expect(found).toBeGreaterThan(0);
+  await new Promise((resolve) => server.close(resolve));
+});

@@ -1,0 +1,98 @@
+import { execFile } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { pino } from "pino";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { prepareDemo } from "./demo/prepare.ts";
+
+let base = "";
+let platform = "";
+beforeEach(() => {
+  base = mkdtempSync(join(tmpdir(), "jilian-cli-"));
+  const ports = { modbus: [15020, 15021, 15022], broker: 18830, api: 18080 };
+  platform = prepareDemo({ dir: join(base, "demo"), ports, log: pino({ level: "silent" }) }).platformFile;
+});
+afterEach(() => rmSync(base, { recursive: true, force: true }));
+
+type Outcome = { code: number; out: string; err: string };
+
+/** Runs the real program. */
+function jilian(args: string[], env: Record<string, string> = {}): Promise<Outcome> {
+  const program = new URL("./jilian.ts", import.meta.url).pathname;
+  return new Promise((resolve) => {
+    execFile(process.execPath, [program, ...args], { env: { ...process.env, ...env } }, (error, out, err) => {
+      resolve({ code: typeof error?.code === "number" ? error.code : 0, out, err });
+    });
+  });
+}
+
+function edit(file: string, from: string | RegExp, to: string): void {
+  const before = readFileSync(file, "utf8");
+  const after = before.replace(from, to);
+  expect(after).not.toBe(before);
+  writeFileSync(file, after);
+}
+
+it("finds no fault in the demonstration", async () => {
+  const { code, out } = await jilian(["check", "--config", platform]);
+  expect({ code, out }).toEqual({ code: 0, out: `${platform}: no fault. 3 factories, 3 gateways, 21 devices.\n` });
+});
+
+it("lists every fault of a wrong configuration and ends with 2 before anything is started", async () => {
+  edit(platform, "port: 18080", "port: eighty");
+  edit(platform, "dataDir: .", "dataDirectory: .");
+  const { code, err, out } = await jilian(["run", "--config", platform]);
+  expect(code).toBe(2);
+  expect(out).toBe("");
+  for (const expected of [
+    "/api/port",
+    'found:    "eighty"',
+    "/dataDirectory",
+    'write "dataDir" instead',
+    "/dataDir\n",
+    "3 faults; nothing was started.",
+  ]) {
+    expect(err).toContain(expected);
+  }
+  expect(err.match(/platform\.yaml:\d+ \//g)).toHaveLength(3);
+});
+
+it("lists the registry's faults with their lines", async () => {
+  const registry = join(base, "demo/cluster.yaml");
+  edit(registry, "91440200MA4DEM001X", "91440200MA4DEM0019");
+  edit(registry, "id: feeder-2", "id: feeder-1");
+  const { code, err } = await jilian(["check", "--config", platform]);
+  expect(code).toBe(2);
+  expect(err).toMatch(/cluster\.yaml:\d+ \/enterprises\/0\/creditCode/);
+  expect(err).toContain("check character X after these 17");
+  expect(err).toMatch(/cluster\.yaml:\d+ \/enterprises\/0\/factories\/0\/gateways\/0\/devices\/2\/id/);
+  expect(err).toContain("2 faults; nothing was started.");
+});
+
+it("refuses api without ingest, ingest without a broker, unknown words and a faster clock in a real pilot", async () => {
+  const alone = await jilian(["run", "api", "--config", platform]);
+  expect(alone).toMatchObject({ code: 1 });
+  expect(alone.out).toContain("API_NEEDS_INGEST");
+  expect(await jilian(["run", "ingest", "api", "--config", platform])).toMatchObject({
+    code: 2,
+    err: expect.stringContaining("/remoteBroker"),
+  });
+  expect(await jilian(["run", "brokre", "--config", platform])).toMatchObject({
+    code: 2,
+    err: expect.stringContaining("unknown service: brokre"),
+  });
+  expect(await jilian(["run"])).toMatchObject({ code: 2, err: expect.stringContaining("jilian run") });
+  expect(await jilian(["run", "--config", platform], { JILIAN_CLOCK: "fast" })).toMatchObject({ code: 2 });
+  edit(join(base, "demo/cluster.yaml"), "demo: true", "demo: false");
+  const real = await jilian(["run", "--config", platform], { JILIAN_CLOCK: "60,0,0" });
+  expect(real).toMatchObject({ code: 2, err: expect.stringContaining("not marked demo") });
+});
+
+it("makes credentials for registered gateways only, and prints a secret once", async () => {
+  const made = await jilian(["credential", "gateway", "xinghua-casting", "gw-casting", "--config", platform]);
+  expect(made.code).toBe(0);
+  expect(made.out).toMatch(/^user name: xinghua-casting\/gw-casting\npassword: {2}\S{32}\n$/);
+  expect(await jilian(["credential", "gateway", "nobody", "gw", "--config", platform])).toMatchObject({ code: 2 });
+  expect((await jilian(["credential", "api", "province", "--config", platform])).out).toMatch(/^province\.\S{32}\n$/);
+});

@@ -1,0 +1,83 @@
+import { spawn } from "node:child_process";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterEach, expect, it } from "vitest";
+import { hasChromium, openChromium } from "../chromium.ts";
+import { until } from "./until.ts";
+
+const root = resolve(fileURLToPath(import.meta.url), "../../..");
+const cleanups: (() => Promise<void> | void)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+/** Command lines of the processes that work on a folder; Linux only. */
+function processesOf(dir: string): string[] {
+  return readdirSync("/proc")
+    .filter((entry) => /^\d+$/.test(entry))
+    .flatMap((pid) => {
+      try {
+        const line = readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ");
+        const environment = readFileSync(`/proc/${pid}/environ`, "utf8");
+        return environment.includes(`JILIAN_DATA=${dir}`) ? [line] : [];
+      } catch {
+        return [];
+      }
+    });
+}
+
+/** Starts the whole product as `npm start` does and collects what it prints. */
+function startAll(dir: string) {
+  const child = spawn(process.execPath, [join(root, "deploy/start.ts")], { env: { ...process.env, JILIAN_DATA: dir } });
+  let text = "";
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (text += String(chunk)));
+  const ended = new Promise<number | null>((done) => child.once("exit", (code) => done(code)));
+  cleanups.push(async () => {
+    child.kill("SIGKILL");
+    await ended;
+    await until("children end with their parent", 10_000, () => processesOf(dir).length === 0);
+  });
+  return { child, ended, text: () => text };
+}
+
+it.skipIf(!hasChromium)(
+  "shows three factories and all devices online within 30 s, and ends within 3 s leaving nothing",
+  { timeout: 90_000 },
+  async () => {
+    const base = mkdtempSync(join(tmpdir(), "jilian-start-"));
+    cleanups.push(() => rmSync(base, { recursive: true, force: true }));
+    const dir = join(base, "demo");
+    const startedMs = Date.now();
+    const product = startAll(dir);
+    await until("the address is printed", 30_000, () => /http:\/\/localhost:\d+/.test(product.text()));
+    const url = /http:\/\/localhost:\d+/.exec(product.text())?.[0] as string;
+    const browser = await openChromium();
+    cleanups.push(() => browser.close());
+    const page = await browser.newPage();
+    const outside: string[] = [];
+    const errors: string[] = [];
+    page.on("request", (request) => !request.url().startsWith(url) && outside.push(request.url()));
+    page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
+    page.on("pageerror", (error) => errors.push(String(error)));
+    await page.goto(url);
+    const text = () => page.evaluate<string>("document.body.innerText");
+    const online = async () => (await text()).match(/设备在线\s*7\s*\/\s*7/g)?.length === 3;
+    await until("three factories with seven devices online", startedMs + 30_000 - Date.now(), online);
+    expect(await text()).toContain("模拟数据");
+    expect({ outside, errors }).toEqual({ outside: [], errors: [] });
+
+    // The printed line works as it stands.
+    const curl = /curl -H '([^:]+): ([^']+)' '([^']+)'/.exec(product.text());
+    const answer = await fetch(String(curl?.[3]), { headers: { [String(curl?.[1])]: String(curl?.[2]) } });
+    expect(answer.status).toBe(200);
+    expect(product.text()).not.toMatch(/ERROR|FATAL|\bwarn\b/);
+
+    const endingMs = Date.now();
+    product.child.kill("SIGINT");
+    expect(await product.ended).toBe(0);
+    expect(Date.now() - endingMs).toBeLessThan(3000);
+    expect(processesOf(dir)).toEqual([]);
+  },
+);
