@@ -65,7 +65,16 @@ async function fillTelemetry(telemetry: Telemetry, registry: Registry): Promise<
 }
 
 function leafRow(series: SeriesId, minute: number): LeafRow {
-  const counted = { amount: 1_000_001n, left: 0n, right: 0n, inGap: false, coveredMs: 45_000, samples: 6, resets: 0 };
+  const counted = {
+    amount: 1_000_001n,
+    left: 0n,
+    right: 0n,
+    inGap: false,
+    coveredMs: 45_000,
+    gapMs: 0,
+    samples: 6,
+    resets: 0,
+  };
   return { series, minuteMs: minute, leaf: counted };
 }
 

@@ -143,6 +143,7 @@ export async function startPlatform(
       log: log.child({ service: "ingest" }),
     });
     closers.push(ingest.close);
+    ingest.failed.then(fail);
     if (services.includes("api")) {
       const api = await startApi(config.api, {
         telemetry,

@@ -59,17 +59,23 @@ describe("deviceFigure", () => {
   it("tells nothing, zero and an estimate apart", () => {
     expect(figure([])).toMatchObject({ value: null, reason: "no_data", completeness: 0, estimatedShare: null });
     expect(figure([[leaf(3, {})]])).toMatchObject({ value: null, reason: "no_data" });
+    // A first reading alone tells no increase; one before a gap over which the register stood still tells 0.
+    expect(figure([[leaf(3, { samples: 1 })]])).toMatchObject({ value: null, reason: "no_data" });
+    expect(figure([[leaf(3, { samples: 1, gapMs: 9_000 })]])).toMatchObject({ value: "0", estimatedShare: 0 });
     expect(figure([[leaf(3, { samples: 1, coveredMs: 60_000 })]])).toMatchObject({ value: "0", reason: null });
     const gap = [
       leaf(0, { amount: 30n, right: 10n, samples: 1, coveredMs: 30_000 }),
-      leaf(1, { amount: 30n, left: 30n, right: 30n, inGap: true }),
+      leaf(1, { amount: 30n, left: 30n, right: 30n, inGap: true, gapMs: minuteMs }),
       leaf(2, { amount: 40n, left: 20n, samples: 1, coveredMs: 10_000 }),
     ];
     // Inside the hour both ends of the gap are known: nothing of it is an estimate.
     expect(figure([gap])).toMatchObject({ value: "0.0001", estimatedShare: 0 });
     expect(figure([gap.slice(1, 2)])).toMatchObject({ value: "0.00003", estimatedShare: 1, completeness: 0 });
     expect(figure([gap.slice(0, 2)]).estimatedShare).toBe(0.6667);
-    const absent = [leaf(0, { amount: 6n, right: 6n, samples: 1 }), leaf(5, { amount: 6n, inGap: true })];
+    const absent = [
+      leaf(0, { amount: 6n, right: 6n, gapMs: 9_000, samples: 1 }),
+      leaf(5, { amount: 6n, inGap: true, gapMs: minuteMs }),
+    ];
     expect(figure([absent]).estimatedShare).toBe(0.5);
   });
 
@@ -81,7 +87,7 @@ describe("deviceFigure", () => {
 
   it("sums the series of a role: two products of one machine", () => {
     const one = [leaf(0, { amount: 2_000_000n, coveredMs: minuteMs, samples: 6 })];
-    const two = [leaf(0, { amount: 3_000_000n, coveredMs: 0, samples: 1 })];
+    const two = [leaf(0, { amount: 3_000_000n, gapMs: 30_000, samples: 1 })];
     const made = figure([one, two], { role: "production.total", period: "minute", asOfMs: startMs + minuteMs });
     expect(made).toMatchObject({ value: "5", unit: "pcs", completeness: 0.5 });
   });

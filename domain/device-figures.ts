@@ -1,5 +1,5 @@
 import { formatScaled } from "./decimal.ts";
-import { type CounterLeaf, emptyLeaf, estimatedOf, mergeLeaves } from "./leaf.ts";
+import { type CounterLeaf, emptyLeaf, estimatedOf, mergeLeaves, tellsIncrease } from "./leaf.ts";
 import { minuteMs, type Period, periodLengthMs, watermarkMs } from "./periods.ts";
 import { type Result, share } from "./result.ts";
 import { defaultScale, type Role, roles, scaleOfUnit } from "./roles.ts";
@@ -39,11 +39,6 @@ function mergeMinutes(leaves: readonly MinuteLeaf[]): CounterLeaf {
   return merged ?? emptyLeaf;
 }
 
-/** True when a leaf tells an increase, even one of 0: from readings inside, readings around it, or interpolation over a gap. */
-function tells(leaf: CounterLeaf): boolean {
-  return leaf.samples > 0 || leaf.coveredMs > 0 || leaf.inGap;
-}
-
 /**
  * The figure of one device, counter role and period, from its leaves. Pure: equal leaves give equal digits. It is made on reading and
  * not kept (CONTRACTS 4), hence revision 0: late data changes the leaves and with them the figure.
@@ -61,7 +56,7 @@ export function deviceFigure(input: DeviceFigureInput): Result {
   const coveredMs = merged.reduce((sum, leaf) => sum + leaf.coveredMs, 0);
   const elapsedMs = (Math.min(endMs, asOfMs) - startMs) * Math.max(1, merged.length);
   const due = elapsedMs > 0;
-  const known = due && inside.some((leaves) => leaves.some((l) => tells(l.leaf)));
+  const known = due && inside.some((leaves) => leaves.some((l) => tellsIncrease(l.leaf)));
   const { unit } = roles[role];
   return {
     indicator: role,

@@ -15,6 +15,7 @@ function randomLeaf(random: ReturnType<typeof randomFrom>): CounterLeaf {
     left,
     right: amount - left,
     coveredMs: random.below(60_000),
+    gapMs: random.below(60_000),
     samples: random.below(60),
     resets: random.below(3),
   });

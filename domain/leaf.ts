@@ -15,9 +15,11 @@ export type CounterLeaf = {
   inGap: boolean;
   /** Milliseconds covered by neighbouring readings not further apart than the staleness window. */
   coveredMs: number;
+  /** Milliseconds between neighbouring readings further apart than that: the increase is known, its course is not. */
+  gapMs: number;
   /** Usable readings inside the period. */
   samples: number;
-  /** Increases that could not be told (unexplained resets): `amount` is then a lower bound. */
+  /** Minutes touched by increases that could not be told (unexplained resets): `amount` is then a lower bound. */
   resets: number;
 };
 
@@ -28,6 +30,7 @@ export const emptyLeaf: CounterLeaf = {
   right: 0n,
   inGap: false,
   coveredMs: 0,
+  gapMs: 0,
   samples: 0,
   resets: 0,
 };
@@ -40,9 +43,15 @@ export function mergeLeaves(a: CounterLeaf, b: CounterLeaf): CounterLeaf {
     right: b.inGap ? a.right + b.amount : b.right,
     inGap: a.inGap && b.inGap,
     coveredMs: a.coveredMs + b.coveredMs,
+    gapMs: a.gapMs + b.gapMs,
     samples: a.samples + b.samples,
     resets: a.resets + b.resets,
   };
+}
+
+/** True when a leaf tells an increase, even one of 0: some part of the period lies between two readings. A first reading alone tells none. */
+export function tellsIncrease(leaf: CounterLeaf): boolean {
+  return leaf.coveredMs + leaf.gapMs > 0;
 }
 
 /** The part of a leaf's amount that is an estimate. */

@@ -21,8 +21,10 @@ export function statusProperties(status: number): Properties {
   return qualityOf(status) === "bad" ? { ...statusCode, Quality: property.int32(0) } : statusCode;
 }
 
+/** Whether a datatype holds a value exactly: one that was a double before the metric became a float must not be rounded on its way. */
 export function fits(datatype: DataTypeNumber, value: Value): boolean {
   if (value === null) return true;
+  if (datatype === DataType.Float) return typeof value === "number" && Math.fround(value) === value;
   try {
     toWire(datatype, value);
     return true;

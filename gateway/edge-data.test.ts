@@ -1,6 +1,7 @@
 import { outboxUuid } from "@jilian/domain/commit.ts";
 import { DataType } from "@jilian/domain/datatypes.ts";
 import { Status } from "@jilian/domain/quality.ts";
+import { readValue } from "@jilian/domain/sparkplug/payload.ts";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { definition, type EdgeBench, edgeBench, metricOf, offsets, sample, up } from "./test-edge.ts";
 import { startHost, startRelay } from "./test-host.ts";
@@ -158,6 +159,16 @@ describe("data", () => {
       datatype: DataType.Float,
       isNull: true,
     });
+  });
+
+  test("a value that its metric's new type would round keeps its own", async () => {
+    const [a] = bench.define("press", [definition("a", { datatype: DataType.Double })]) as [number];
+    bench.write("press", [sample(a, 1.1)]);
+    bench.outbox.declare("press", [definition("a", { datatype: DataType.Float })]);
+    bench.start();
+    const data = await bench.host.until("data", () => bench.host.ofType("DDATA")[0]);
+    const [metric] = data.payload.metrics;
+    expect(metric && readValue(metric, DataType.Float)).toBe(1.1);
   });
 
   test("a record that stays uncommitted while others are is told and then sent rarely", async () => {

@@ -23,6 +23,8 @@ export type SessionOptions = {
 
 /** Bytes that may wait in the socket for live data; the backlog stops as soon as the socket is full. */
 const liveBufferBytes = 262_144;
+/** A node that has nothing to report is heard this often all the same: a host that missed its births can only then ask for them. */
+const nodeHeartbeatMs = 60_000;
 
 /**
  * A Sparkplug session: seq, births and what they declared (Sparkplug 3.0, 5 and 6.4). Everything that carries a seq leaves through
@@ -37,6 +39,7 @@ export function edgeSession(options: SessionOptions) {
   let nodeBorn = false;
   let seq = 0;
   let told = new Map<string, string>();
+  let toldMs = 0;
 
   function emit(type: MessageType, payload: Omit<OutPayload, "seq">, device?: string): void {
     const topic = topicOf({ group, type, node, ...(device === undefined ? {} : { device }) });
@@ -67,6 +70,7 @@ export function edgeSession(options: SessionOptions) {
     seq = 0;
     emit("NBIRTH", { timestampMs: nowMs, metrics: nodeBirthMetrics(bdSeq, now) });
     told = textOf(nodeStateMetrics(now));
+    toldMs = nowMs;
     nodeBorn = true;
     for (const [device, metrics] of state.metricsByDevice()) if (state.isWanted(device)) birthDevice(device, metrics);
     log.info({ bdSeq, devices: born.size }, "node born");
@@ -94,14 +98,16 @@ export function edgeSession(options: SessionOptions) {
     else outbox.setAside(record, "it holds a metric that the outbox does not know");
   }
 
-  /** NDATA with what has changed of the node's own metrics; they describe the present, hence transient. */
+  /** NDATA with what has changed of the node's own metrics, all of them when that is long ago; they describe the present, hence transient. */
   function tellNode(): void {
     const nowMs = clock.now();
     const metrics = nodeStateMetrics(view(nowMs));
     const texts = textOf(metrics);
-    const changed = metrics.filter(({ name = "" }) => texts.get(name) !== told.get(name));
+    const isDue = Math.abs(nowMs - toldMs) >= nodeHeartbeatMs;
+    const changed = metrics.filter(({ name = "" }) => isDue || texts.get(name) !== told.get(name));
     if (!nodeBorn || changed.length === 0 || link.isCongested()) return;
     told = texts;
+    toldMs = nowMs;
     emit("NDATA", { timestampMs: nowMs, metrics: changed.map((metric) => ({ ...metric, transient: true })) });
   }
 

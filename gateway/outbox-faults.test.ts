@@ -136,6 +136,19 @@ describe("a failing medium", () => {
     await bench.stop(outbox);
     expect(bench.start().stats()).toMatchObject({ pendingRecords: 3, setAsideRecords: 2 });
   });
+
+  test("records set aside in one life are not replaced by those of the next", async () => {
+    for (let life = 0; life < 3; life += 1) {
+      const outbox = bench.start();
+      for (let i = 0; i < 3; i += 1) outbox.write("press", [sample(1, life)]);
+      outbox.setAside({ epoch: outbox.epoch, offset: 2 - life }, "the store refuses it");
+      outbox.commit(outbox.epoch, [[0, 2]]);
+      await bench.stop(outbox);
+    }
+    const db = new DatabaseSync(bench.path);
+    expect(db.prepare("SELECT count(DISTINCT epoch) AS lives FROM set_aside").get()).toEqual({ lives: 3 });
+    db.close();
+  });
 });
 
 describe("a file is refused", () => {

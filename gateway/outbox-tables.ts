@@ -44,8 +44,10 @@ function loadTables(db: DatabaseSync) {
   const pending = all(
     "SELECT device, count(*) AS records, sum(length(bytes)) AS bytes FROM record GROUP BY device",
   ).map((r) => ({ device: Number(r.device), records: Number(r.records), bytes: Number(r.bytes) }));
+  // Positions of records set aside are not given again: a later one would take their place.
   const [last] = all(
-    "SELECT max(ifnull((SELECT max(position) FROM record), 0), ifnull((SELECT max(base) FROM epoch), 0)) AS position",
+    `SELECT max(ifnull((SELECT max(position) FROM record), 0), ifnull((SELECT max(base) FROM epoch), 0),
+     ifnull((SELECT max(position) FROM set_aside), 0)) AS position`,
   );
   // An epoch of which nothing is pending any more is forgotten: notices for it are then notices for an unknown one.
   const epochs = all(

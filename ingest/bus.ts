@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { messageOf } from "@jilian/domain/errors.ts";
 import { allNodesFilter, stateTopic } from "@jilian/domain/topics.ts";
 import { connect } from "mqtt";
@@ -28,6 +29,8 @@ function isOffline(payload: Uint8Array): boolean {
 export type MqttBusConfig = { host: string; port: number; username: string; password: string; hostId: string };
 
 const reconnectMs = 500;
+/** How long the farewell may take: a broker that does not answer must not keep the process from ending. */
+const closeBoundMs = 1000;
 
 /**
  * Attaches to a broker as a Sparkplug host application: clean session, will on the STATE topic, QoS 1 (Sparkplug 3.0, 5.6). It connects
@@ -84,7 +87,13 @@ export function connectBus(
       toldError = "";
       log.info({ address }, "ingest is connected to the broker");
     } catch (error) {
-      log.warn({ code: "HOST_ANNOUNCE", address, err: messageOf(error) }, "lost the broker while subscribing");
+      if (messageOf(error) !== toldError) {
+        const remedy = "is this user allowed to subscribe to spBv1.0/# and to publish its STATE?";
+        log.warn({ code: "HOST_ANNOUNCE", address, err: messageOf(error), remedy }, "ingest cannot hear the nodes yet");
+      }
+      toldError = messageOf(error);
+      // Connected and deaf would last for ever: the next connection asks again.
+      client.stream.destroy();
     }
   });
   client.on("close", () => {
@@ -102,7 +111,10 @@ export function connectBus(
     },
     close: async () => {
       closing = true;
-      if (client.connected) await client.publishAsync(state, offline, { qos: 1, retain: true }).catch(() => undefined);
+      if (client.connected) {
+        const farewell = client.publishAsync(state, offline, { qos: 1, retain: true }).catch(() => undefined);
+        await Promise.race([farewell, delay(closeBoundMs, undefined, { ref: false })]);
+      }
       await client.endAsync(true);
     },
   };

@@ -50,6 +50,11 @@ export function liveWriter(state: LiveState, parts: { ledger: Ledger; registry: 
     }));
   }
 
+  /** A source whose clock once ran ahead must not pass for fresh until that time has come: what is here now is no fresher than now. */
+  function noteGood(device: LiveDevice, sourceTimeMs: number): void {
+    device.lastGoodMs = Math.max(device.lastGoodMs, Math.min(sourceTimeMs, clock.now()));
+  }
+
   /** Simulated data counts only in pilots marked demo (CONTRACTS 6): elsewhere such a device is listed as unregistered would be. */
   function noteFirstBirth(session: NodeSession, device: string): void {
     const place = { group: session.group, node: session.node, device };
@@ -114,7 +119,7 @@ export function liveWriter(state: LiveState, parts: { ledger: Ledger; registry: 
       }
       if (!historical && qualityOf(sample.status) === "good") {
         const device = deviceOf(key.group, key.node, key.device);
-        device.lastGoodMs = Math.max(device.lastGoodMs, sample.sourceTimeMs);
+        noteGood(device, sample.sourceTimeMs);
       }
       if (seriesId === undefined) return;
       const known = state.samples.get(seriesId);
@@ -137,7 +142,7 @@ export function liveWriter(state: LiveState, parts: { ledger: Ledger; registry: 
         state.samples.set(row.series, { series: known, value, status, sourceTimeMs, gatewayTimeMs });
         if (known.device === "" || qualityOf(status) !== "good") continue;
         const device = deviceOf(known.group, known.node, known.device);
-        device.lastGoodMs = Math.max(device.lastGoodMs, sourceTimeMs);
+        noteGood(device, sourceTimeMs);
         device.windowMs = Math.max(device.windowMs, deviceWindowMs([known.definition.heartbeatMs]));
       }
     },

@@ -1,6 +1,6 @@
 import type { Clock } from "@jilian/domain/clock.ts";
 import { decodeHeader, outboxUuid } from "@jilian/domain/commit.ts";
-import { fromWire, type Value } from "@jilian/domain/datatypes.ts";
+import { type DataTypeNumber, fromWire, isSupported, type Value } from "@jilian/domain/datatypes.ts";
 import { messageOf } from "@jilian/domain/errors.ts";
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
 import { qualityOf, Status, statusFromSparkplug } from "@jilian/domain/quality.ts";
@@ -52,9 +52,13 @@ function acceptable(value: Value, status: number): { value: Value; status: numbe
   return { value, status };
 }
 
-/** Reads one metric of a data message or of a foreign node's birth. A value that contradicts its type is kept as bad, never guessed. */
-function sampleOf(metric: InMetric, born: BornMetric, atMs: number): QueuedSample {
-  const { datatype } = born.definition;
+/**
+ * Reads one metric of a data message or of a foreign node's birth. A value that contradicts its type is kept as bad, never guessed.
+ * @param ownTypes in records of an outbox: a value that waited while its metric's datatype was changed carries the one it was read with
+ */
+function sampleOf(metric: InMetric, born: BornMetric, atMs: number, ownTypes: boolean): QueuedSample {
+  const own = ownTypes && metric.datatype !== undefined && isSupported(metric.datatype);
+  const datatype = own ? (metric.datatype as DataTypeNumber) : born.definition.datatype;
   const sample = { metric: born, sourceTimeMs: metric.timestampMs ?? atMs, gatewayTimeMs: atMs };
   const undecodable = { ...sample, value: null, status: Status.BadDecodingError };
   // Datatype 0 is Unknown (Sparkplug 3.0, 6.4.16): some encoders write it where it should be left out.
@@ -154,7 +158,7 @@ export function createReceiver(parts: ReceiverParts): Receiver {
     for (const metric of payload.metrics) {
       const born = find(session, device, { ...metric, alias: undefined });
       if (!born || metric.isNull) continue;
-      const sample = sampleOf(metric, born, atMs);
+      const sample = sampleOf(metric, born, atMs, false);
       live.sample(sample, metric.historical);
       // A node with an outbox sends every reading as a record of its own; the values in its births only repeat them.
       if (!session.outbox && !metric.transient) samples.push(sample);
@@ -199,7 +203,7 @@ export function createReceiver(parts: ReceiverParts): Receiver {
         askRebirth(session, `unknown metric ${metric.alias ?? metric.name} of ${device || "node"}`);
         return;
       }
-      const sample = sampleOf(metric, born, atMs);
+      const sample = sampleOf(metric, born, atMs, header !== undefined);
       live.sample(sample, metric.historical);
       if (!metric.transient) samples.push(sample);
     }

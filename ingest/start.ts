@@ -36,6 +36,8 @@ export type Ingest = {
   readonly queuedSamples: () => number;
   /** Brings leaves and results up to date with everything stored; resolves when they are. */
   readonly settle: () => Promise<void>;
+  /** Resolves when a part of it ended that the figures need; readings are stored until then. */
+  readonly failed: Promise<Error>;
   readonly close: () => Promise<void>;
 };
 
@@ -101,6 +103,7 @@ export async function startIngest(config: IngestConfig, parts: IngestParts): Pro
   return {
     queuedSamples: queue.samples,
     settle: kpi.settle,
+    failed: kpi.failed,
     close: async () => {
       detach();
       receiver.close();

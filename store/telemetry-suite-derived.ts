@@ -11,7 +11,16 @@ export function derivedTests({ store, reopen }: Harness): void {
     it("the newest leaf of a minute counts, with integers of any size, over restarts", async () => {
       const [a, b] = (await makeSeries(store(), ["a", "b"])) as [number, number];
       const amount = 2n ** 100n + 1n;
-      const leaf = { amount, left: -3n, right: 2n ** 64n, inGap: true, coveredMs: 59_999, samples: 60, resets: 2 };
+      const leaf = {
+        amount,
+        left: -3n,
+        right: 2n ** 64n,
+        inGap: true,
+        coveredMs: 59_999,
+        gapMs: 1,
+        samples: 60,
+        resets: 2,
+      };
       const row = (series: number, n: number, more: object) => ({
         series,
         minuteMs: startMs + n * minute,

@@ -9,6 +9,6 @@ export const energyElectricity: IndicatorDefinition = {
   unit: "kWh",
   levels: siteLevels,
   formula:
-    "Sum over the incoming electricity meters of the increase of energy.import in the period; the register is interpolated linearly at the period's edges. null: no incoming meter, or no reading of any",
+    "Sum over the incoming electricity meters of the increase of energy.import in the period; the register is interpolated linearly at the period's edges. null: no incoming meter, or no part of the period lies between two readings of any",
   source: "GB/T 2589-2020, 5; energy KPI facts: counters",
 };

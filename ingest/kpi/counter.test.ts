@@ -30,7 +30,14 @@ const amounts = (leaves: CounterLeaf[]) => leaves.map((leaf) => leaf.amount);
 describe("worked by hand", () => {
   test("the register is interpolated linearly at the minute's edge", () => {
     // 3 kWh from :50 to :10 of the next minute, evenly: 1.5 each. Then 1 kWh inside the second minute.
-    const leaves = fold([[50, 100], [70, 103], [80, 104]], 2); // biome-ignore format: readings in one line
+    const leaves = fold(
+      [
+        [50, 100],
+        [70, 103],
+        [80, 104],
+      ],
+      2,
+    );
     expect(leaves).toEqual([
       { ...emptyLeaf, amount: 1_500_000n, coveredMs: 10_000, samples: 1 },
       { ...emptyLeaf, amount: 2_500_000n, coveredMs: 20_000, samples: 2 },
@@ -39,12 +46,26 @@ describe("worked by hand", () => {
 
   test("an uneven split is cut once and adds up to the whole", () => {
     // 0.000001 kWh over 3 minutes: a third each cannot be, so one of the minutes has it.
-    const leaves = fold([[0, 0], [180, 0.000001]], 3, { heartbeatMs: 60_000 }); // biome-ignore format: one line
+    const leaves = fold(
+      [
+        [0, 0],
+        [180, 0.000001],
+      ],
+      3,
+      { heartbeatMs: 60_000 },
+    );
     expect(amounts(leaves)).toEqual([0n, 0n, 1n]);
   });
 
   test("a reading exactly on an edge ends the minute before, and belongs to the minute after", () => {
-    const leaves = fold([[40, 10], [60, 12], [80, 13]], 2); // biome-ignore format: one line
+    const leaves = fold(
+      [
+        [40, 10],
+        [60, 12],
+        [80, 13],
+      ],
+      2,
+    );
     expect(leaves).toEqual([
       { ...emptyLeaf, amount: 2_000_000n, coveredMs: 20_000, samples: 1 },
       { ...emptyLeaf, amount: 1_000_000n, coveredMs: 20_000, samples: 2 },
@@ -53,13 +74,21 @@ describe("worked by hand", () => {
 
   test("a gap over several minutes: what is an estimate is told apart", () => {
     // Heartbeat 10 s, window 30 s: 240 s without a reading is a gap. 8 kWh in 240 s: 2 kWh a minute.
-    const leaves = fold([[20, 0], [30, 0], [270, 8], [280, 8.5]], 5); // biome-ignore format: one line
+    const leaves = fold(
+      [
+        [20, 0],
+        [30, 0],
+        [270, 8],
+        [280, 8.5],
+      ],
+      5,
+    );
     expect(leaves).toEqual([
-      { ...emptyLeaf, amount: 1_000_000n, right: 1_000_000n, coveredMs: 10_000, samples: 2 },
-      { ...emptyLeaf, amount: 2_000_000n, left: 2_000_000n, right: 2_000_000n, inGap: true },
-      { ...emptyLeaf, amount: 2_000_000n, left: 2_000_000n, right: 2_000_000n, inGap: true },
-      { ...emptyLeaf, amount: 2_000_000n, left: 2_000_000n, right: 2_000_000n, inGap: true },
-      { ...emptyLeaf, amount: 1_500_000n, left: 1_000_000n, coveredMs: 10_000, samples: 2 },
+      { ...emptyLeaf, amount: 1_000_000n, right: 1_000_000n, coveredMs: 10_000, gapMs: 30_000, samples: 2 },
+      { ...emptyLeaf, amount: 2_000_000n, left: 2_000_000n, right: 2_000_000n, inGap: true, gapMs: 60_000 },
+      { ...emptyLeaf, amount: 2_000_000n, left: 2_000_000n, right: 2_000_000n, inGap: true, gapMs: 60_000 },
+      { ...emptyLeaf, amount: 2_000_000n, left: 2_000_000n, right: 2_000_000n, inGap: true, gapMs: 60_000 },
+      { ...emptyLeaf, amount: 1_500_000n, left: 1_000_000n, coveredMs: 10_000, gapMs: 30_000, samples: 2 },
     ]);
     // Of the five minutes together nothing is an estimate: both ends of the gap lie inside.
     expect(estimatedOf(leaves.reduce(mergeLeaves))).toBe(0n);
@@ -69,10 +98,17 @@ describe("worked by hand", () => {
   });
 
   test("a gap that ends exactly on an edge leaves the next minute alone", () => {
-    const leaves = fold([[30, 0], [120, 3], [130, 4]], 3); // biome-ignore format: one line
+    const leaves = fold(
+      [
+        [30, 0],
+        [120, 3],
+        [130, 4],
+      ],
+      3,
+    );
     expect(leaves).toEqual([
-      { ...emptyLeaf, amount: 1_000_000n, right: 1_000_000n, samples: 1 },
-      { ...emptyLeaf, amount: 2_000_000n, left: 2_000_000n },
+      { ...emptyLeaf, amount: 1_000_000n, right: 1_000_000n, gapMs: 30_000, samples: 1 },
+      { ...emptyLeaf, amount: 2_000_000n, left: 2_000_000n, gapMs: 60_000 },
       { ...emptyLeaf, amount: 1_000_000n, coveredMs: 10_000, samples: 2 },
     ]);
   });
@@ -90,7 +126,15 @@ describe("worked by hand", () => {
   });
 
   test("a fall without an explanation is not counted, and every minute that it touches is a lower bound", () => {
-    const leaves = fold([[10, 500], [20, 501], [130, 3], [140, 4]], 4); // biome-ignore format: one line
+    const leaves = fold(
+      [
+        [10, 500],
+        [20, 501],
+        [130, 3],
+        [140, 4],
+      ],
+      4,
+    );
     expect(leaves).toEqual([
       { ...emptyLeaf, amount: 1_000_000n, coveredMs: 10_000, samples: 2, resets: 1 },
       { ...emptyLeaf, resets: 1 },
@@ -113,8 +157,28 @@ describe("worked by hand", () => {
   test("a rise beyond what the meter can pass is not counted", () => {
     // 100 kW rated: 1.2 x 100 kW x 30 s = 1 kWh, and one count of 0.01 kWh.
     const meter = { resolution: "0.01" };
-    expect(amounts(fold([[0, 0], [30, 1.01]], 1, meter, 100))).toEqual([1_010_000n]); // biome-ignore format: one line
-    const beyond = fold([[0, 0], [30, 1.010001]], 1, meter, 100); // biome-ignore format: one line
+    expect(
+      amounts(
+        fold(
+          [
+            [0, 0],
+            [30, 1.01],
+          ],
+          1,
+          meter,
+          100,
+        ),
+      ),
+    ).toEqual([1_010_000n]);
+    const beyond = fold(
+      [
+        [0, 0],
+        [30, 1.010001],
+      ],
+      1,
+      meter,
+      100,
+    );
     expect(beyond).toEqual([{ ...emptyLeaf, samples: 2, resets: 1 }]);
   });
 
@@ -132,13 +196,40 @@ describe("worked by hand", () => {
   test("a 32-bit float counts as the decimal it was meant as", () => {
     const reading = Math.fround(1234.1);
     expect(String(reading)).not.toBe("1234.1");
-    const leaves = fold([[0, 1234], [10, reading]], 1, { datatype: DataType.Float }); // biome-ignore format: one line
+    const leaves = fold(
+      [
+        [0, 1234],
+        [10, reading],
+      ],
+      1,
+      { datatype: DataType.Float },
+    );
     expect(amounts(leaves)).toEqual([100_000n]);
-    expect(amounts(fold([[0, 1234], [10, reading]], 1))).not.toEqual([100_000n]); // biome-ignore format: one line
+    expect(
+      amounts(
+        fold(
+          [
+            [0, 1234],
+            [10, reading],
+          ],
+          1,
+        ),
+      ),
+    ).not.toEqual([100_000n]);
   });
 
   test("64-bit registers keep their last digit", () => {
-    expect(amounts(fold([[0, 2n ** 62n], [10, 2n ** 62n + 1n]], 1))).toEqual([1_000_000n]); // biome-ignore format: one line
+    expect(
+      amounts(
+        fold(
+          [
+            [0, 2n ** 62n],
+            [10, 2n ** 62n + 1n],
+          ],
+          1,
+        ),
+      ),
+    ).toEqual([1_000_000n]);
   });
 });
 
@@ -157,7 +248,14 @@ describe("bad input", () => {
   });
 
   test("what no register can say is not counted, nor what lies around it", () => {
-    const readings: [number, StoredRow["value"]][] = [[0, 1], [10, 1e300], [20, "x"], [30, true], [40, 5], [50, 6]]; // biome-ignore format: one line
+    const readings: [number, StoredRow["value"]][] = [
+      [0, 1],
+      [10, 1e300],
+      [20, "x"],
+      [30, true],
+      [40, 5],
+      [50, 6],
+    ];
     expect(fold(readings, 1)).toEqual([{ ...emptyLeaf, amount: 1_000_000n, coveredMs: 10_000, samples: 3, resets: 4 }]);
   });
 

@@ -95,6 +95,7 @@ function addPart(leaf: CounterLeaf, from: Reading, to: Reading, rise: bigint, st
     leaf.coveredMs += lastMs - firstMs;
     return;
   }
+  leaf.gapMs += lastMs - firstMs;
   const overStart = from.atMs < startMs;
   const overEnd = to.atMs > endMs;
   if (overStart) leaf.left += part;

@@ -26,8 +26,8 @@ export type Engine = {
   readonly tick: (options?: { thorough?: boolean }) => Promise<{ results: Result[]; caughtUp: boolean }>;
 };
 
-/** Periods computed together at most. */
-const periodsAtOnce = 60;
+/** Periods read and computed together; late data touches scattered ones. */
+const together = { most: 60, holes: 15 };
 /** Periods finalised in one tick at most. */
 const finalsPerTick = 240;
 
@@ -84,18 +84,23 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     );
   }
 
-  /** Computes and publishes the periods that begin in [fromMs, toMs). @returns their figures as they stand now */
-  async function publish(period: Period, fromMs: number, toMs: number, nowMs: number): Promise<Result[]> {
+  /** Computes and publishes periods, given by their starts, in order. @returns their figures as they stand now */
+  async function publish(period: Period, starts: readonly number[], nowMs: number): Promise<Result[]> {
+    const length = periodLengthMs(period);
+    const wanted = new Set(starts);
+    const [fromMs, toMs] = [starts[0] as number, (starts.at(-1) as number) + length];
     const metered = meters();
     const ids = [...metered.values()].filter((id) => id !== undefined);
     const firstBirths = new Map(
       ledger.firstBirths().map((b) => [deviceKey(b.group, b.node, b.device), b.firstBirthMs]),
     );
     const input = { period, asOfMs: nowMs, watermarkTx: foldedTx, meters: metered, firstBirths };
-    const found = await keeper.read(ids, fromMs, toMs, periodLengthMs(period));
-    const results = found.flatMap(({ startMs, leaves }) =>
-      figures(registry, sites, { ...input, startMs, leaves: leaves.counters, online: leaves.online }),
-    );
+    const found = await keeper.read(ids, fromMs, toMs, length);
+    const results = found
+      .filter(({ startMs }) => wanted.has(startMs))
+      .flatMap(({ startMs, leaves }) =>
+        figures(registry, sites, { ...input, startMs, leaves: leaves.counters, online: leaves.online }),
+      );
     if (period === "minute") return await publishMinutes(telemetry, results, nowMs);
     return publishToLedger(ledger, results, nowMs);
   }
@@ -107,9 +112,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     // A period that has not begun is touched again when it does.
     const due = [...dirty[period]].filter((startMs) => startMs <= nowMs && !waits(startMs));
     const results: Result[] = [];
-    for (const { fromMs, toMs } of runsOf(due, length, periodsAtOnce)) {
-      results.push(...(await publish(period, fromMs, toMs, nowMs)));
-    }
+    for (const { starts } of runsOf(due, length, together)) results.push(...(await publish(period, starts, nowMs)));
     dirty[period] = new Set([...dirty[period]].filter(waits));
     return results;
   }
@@ -120,10 +123,9 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     const fromMs = finalMs(period);
     const toMs = Math.min(periodStart(period, nowMs - watermarkMs), fromMs + finalsPerTick * length);
     const results: Result[] = [];
-    for (const startMs of steps(fromMs, toMs, periodsAtOnce * length)) {
-      const endMs = Math.min(toMs, startMs + periodsAtOnce * length);
-      results.push(...(await publish(period, startMs, endMs, nowMs)));
-      ledger.setNumber(finalName(period), endMs);
+    for (const run of runsOf(steps(fromMs, toMs, length), length, together)) {
+      results.push(...(await publish(period, run.starts, nowMs)));
+      ledger.setNumber(finalName(period), run.toMs);
     }
     return results;
   }

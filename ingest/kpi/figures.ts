@@ -7,7 +7,7 @@ import { comprehensiveEnergy, energyComprehensive } from "@jilian/domain/indicat
 import { energyElectricity } from "@jilian/domain/indicators/energy-electricity.ts";
 import { factoriesConnected } from "@jilian/domain/indicators/factories-connected.ts";
 import { factorTable } from "@jilian/domain/indicators/factors.ts";
-import { type CounterLeaf, estimatedOf } from "@jilian/domain/leaf.ts";
+import { type CounterLeaf, estimatedOf, tellsIncrease } from "@jilian/domain/leaf.ts";
 import { type Period, periodLengthMs } from "@jilian/domain/periods.ts";
 import { type Level, type NullReason, type Result, share } from "@jilian/domain/result.ts";
 import { scaleOfUnit } from "@jilian/domain/roles.ts";
@@ -65,11 +65,6 @@ function count(n: number): Figure {
 
 function absent(reason: NullReason, completeness: number | null): Figure {
   return { value: null, reason, completeness, estimatedShare: null, lowerBound: false };
-}
-
-/** True when a leaf tells an increase, even one of 0. A first reading alone tells none, hence the second sample. */
-function tellsIncrease(leaf: CounterLeaf): boolean {
-  return leaf.coveredMs > 0 || leaf.inGap || leaf.amount > 0n || leaf.samples > 1;
 }
 
 /** The energy of a site's incoming meters, kWh as an integer at 6 places, and how complete its input was. */

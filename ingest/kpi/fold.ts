@@ -120,8 +120,8 @@ export async function* foldConnections(
   // Most devices report all the time and so share their runs: one scan for all of them.
   const shared = new Map<string, { fromMs: number; toMs: number; queries: OnlineQuery[] }>();
   for (const [query, set] of minutes) {
-    for (const run of runsOf(set, minuteMs))
-      getOrMake(shared, `${run.fromMs}-${run.toMs}`, () => ({ ...run, queries: [] })).queries.push(query);
+    for (const { fromMs, toMs } of runsOf(set, minuteMs, { holes: 15 }))
+      getOrMake(shared, `${fromMs}-${toMs}`, () => ({ fromMs, toMs, queries: [] })).queries.push(query);
   }
   for (const { queries, fromMs, toMs } of shared.values()) yield await telemetry.onlineMs(queries, fromMs, toMs);
 }

@@ -2,7 +2,7 @@ import { getOrMake } from "@jilian/domain/get-or-make.ts";
 import { type CounterLeaf, emptyLeaf, mergeLeaves } from "@jilian/domain/leaf.ts";
 import { hourMs, minuteMs } from "@jilian/domain/periods.ts";
 import type { SeriesId, Telemetry } from "@jilian/store/telemetry.ts";
-import { steps } from "./runs.ts";
+import { runsOf, steps } from "./runs.ts";
 
 /** Leaves by minute, and in it by series or device. */
 export type MinuteTable<K, V> = Map<number, Map<K, V>>;
@@ -34,6 +34,8 @@ export type LeafReader = {
 
 /** Hours whose sums are kept: a day's figures are refreshed every few seconds, of which only the last hour has changed. */
 const cachedHours = 80;
+/** Hours of minutes that are held at once. */
+const hoursTogether = 4;
 
 export function put<K, V>(table: MinuteTable<K, V>, minute: number, key: K, value: V): void {
   getOrMake(table, minute, () => new Map<K, V>()).set(key, value);
@@ -78,18 +80,28 @@ export function leafReader(telemetry: Telemetry, open: OpenLeaves): LeafReader {
     }));
   }
 
-  async function hour(series: readonly SeriesId[], startMs: number): Promise<PeriodLeaves> {
-    const known = hours.get(startMs);
-    if (known && series.every((id) => known.counters.has(id))) return known;
-    const found = await minutes(series, startMs, startMs + hourMs);
-    const merged = merge(
-      series,
-      found.map((minute) => minute.leaves),
-    );
-    hours.set(startMs, merged);
-    const oldest = hours.keys().next().value;
-    if (hours.size > cachedHours && oldest !== undefined) hours.delete(oldest);
-    return merged;
+  /** Reads hours that are not cached, neighbours together. */
+  async function load(series: readonly SeriesId[], fromMs: number, toMs: number): Promise<void> {
+    const missing = [...steps(fromMs, toMs, hourMs)].filter((at) => {
+      const known = hours.get(at);
+      return !known || series.some((id) => !known.counters.has(id));
+    });
+    for (const run of runsOf(missing, hourMs, { most: hoursTogether })) {
+      const found = await minutes(series, run.fromMs, run.toMs);
+      for (const at of run.starts) {
+        const own = found.filter(({ startMs }) => startMs >= at && startMs < at + hourMs);
+        const parts = own.map(({ leaves }) => leaves);
+        hours.set(at, merge(series, parts));
+      }
+    }
+  }
+
+  /** Keeps the newest read hours. */
+  function trim(): void {
+    for (const at of hours.keys()) {
+      if (hours.size <= cachedHours) return;
+      hours.delete(at);
+    }
   }
 
   return {
@@ -97,9 +109,11 @@ export function leafReader(telemetry: Telemetry, open: OpenLeaves): LeafReader {
       if (lengthMs < hourMs) return await minutes(series, fromMs, toMs);
       const found: { startMs: number; leaves: PeriodLeaves }[] = [];
       for (const startMs of steps(fromMs, toMs, lengthMs)) {
-        const parts: PeriodLeaves[] = [];
-        for (const at of steps(startMs, startMs + lengthMs, hourMs)) parts.push(await hour(series, at));
+        // Hours that follow each other are read together; a day reads its own.
+        await load(series, startMs, Math.min(toMs, startMs + Math.max(lengthMs, hoursTogether * hourMs)));
+        const parts = [...steps(startMs, startMs + lengthMs, hourMs)].map((at) => hours.get(at) as PeriodLeaves);
         found.push({ startMs, leaves: parts.length === 1 ? (parts[0] as PeriodLeaves) : merge(series, parts) });
+        trim();
       }
       return found;
     },

@@ -35,6 +35,7 @@ function sameLeaf(a: CounterLeaf | undefined, b: CounterLeaf): boolean {
     a.right === b.right &&
     a.inGap === b.inGap &&
     a.coveredMs === b.coveredMs &&
+    a.gapMs === b.gapMs &&
     a.samples === b.samples &&
     a.resets === b.resets
   );
@@ -75,6 +76,7 @@ export function leafKeeper(
     for (const run of runsOf(
       leaves.map((l) => l.minuteMs),
       minuteMs,
+      { holes: 15 },
     ))
       for (const row of await telemetry.readLeaves(ids, run.fromMs, run.toMs))
         put(stored, row.minuteMs, row.series, row.leaf);

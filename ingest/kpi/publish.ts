@@ -50,10 +50,10 @@ export async function publishMinutes(
   const fromMs = Math.min(...ended.map((r) => r.startMs));
   const toMs = Math.max(...ended.map((r) => r.endMs));
   const before = new Map<string, Result>();
-  for (const level of levels.filter((l) => l !== "device")) {
-    const query = { level, period: "minute" as const, fromMs, toMs, limit: Number.MAX_SAFE_INTEGER };
-    for (const result of await telemetry.readMinuteResults(query)) before.set(resultId(result), result);
-  }
+  const query = { period: "minute", fromMs, toMs, limit: Number.MAX_SAFE_INTEGER } as const;
+  const sites = levels.filter((level) => level !== "device");
+  const found = await Promise.all(sites.map((level) => telemetry.readMinuteResults({ ...query, level })));
+  for (const result of found.flat()) before.set(resultId(result), result);
   const { fresh, standing } = revise(ended, (result) => before.get(resultId(result)), nowMs);
   if (fresh.length > 0) await telemetry.writeMinuteResults(fresh);
   return [...standing, ...results.filter((r) => r.endMs > nowMs)];

@@ -1,10 +1,23 @@
-/** Groups whole steps (minutes, hours: their starts) into runs without holes, at most `most` steps long each. */
-export function runsOf(starts: Iterable<number>, stepMs: number, most = 1440): { fromMs: number; toMs: number }[] {
-  const runs: { fromMs: number; toMs: number }[] = [];
+export type RunLimits = {
+  /** Longest run, in steps. */
+  most?: number;
+  /** Most missing steps in a row that do not end a run: a query over some more is cheaper than two queries. */
+  holes?: number;
+};
+
+/** Groups whole steps (minutes, hours: their starts) into runs [fromMs, toMs), each with the starts that were given. */
+export function runsOf(
+  starts: Iterable<number>,
+  stepMs: number,
+  { most = 1440, holes = 0 }: RunLimits = {},
+): { fromMs: number; toMs: number; starts: number[] }[] {
+  const runs: { fromMs: number; toMs: number; starts: number[] }[] = [];
   for (const start of [...new Set(starts)].sort((a, b) => a - b)) {
     const last = runs.at(-1);
-    if (last && start === last.toMs && start - last.fromMs < most * stepMs) last.toMs = start + stepMs;
-    else runs.push({ fromMs: start, toMs: start + stepMs });
+    if (last && start - last.toMs <= holes * stepMs && start - last.fromMs < most * stepMs) {
+      last.toMs = start + stepMs;
+      last.starts.push(start);
+    } else runs.push({ fromMs: start, toMs: start + stepMs, starts: [start] });
   }
   return runs;
 }

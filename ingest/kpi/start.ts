@@ -23,6 +23,8 @@ export type Kpi = {
    * @throws JilianError KPI_WORKER when the thread has ended, or ends meanwhile
    */
   readonly settle: () => Promise<void>;
+  /** Resolves, once and only then, when the thread ends without having been closed: the service should end too. */
+  readonly failed: Promise<JilianError>;
   readonly close: () => Promise<void>;
 };
 
@@ -82,13 +84,16 @@ export async function startKpi(
   let cause: unknown;
   let ended: JilianError | undefined;
   let closing = false;
+  const failed = Promise.withResolvers<JilianError>();
   worker.on("error", (thrown) => {
     cause = thrown;
   });
   worker.on("exit", () => {
     ended = threadEnded(cause);
-    if (!closing)
+    if (!closing) {
       parts.log.error({ code: ended.code, err: messageOf(cause ?? "exit without an error") }, ended.message);
+      failed.resolve(ended);
+    }
     for (const settled of waiting.values()) settled.reject(ended);
     waiting.clear();
     ready.reject(ended);
@@ -105,6 +110,7 @@ export async function startKpi(
   await ready.promise;
   const send = (message: KpiMessage) => worker.postMessage(message);
   return {
+    failed: failed.promise,
     settle: async () => {
       if (ended) throw ended;
       const settled = Promise.withResolvers<void>();

@@ -40,6 +40,7 @@ const leafTable: Table<FlatLeaf> = {
     right: ["right_part", HUGEINT],
     inGap: ["in_gap", BOOLEAN],
     coveredMs: ["covered_ms", INTEGER],
+    gapMs: ["gap_ms", INTEGER],
     samples: ["samples", INTEGER],
     resets: ["resets", INTEGER],
   },

@@ -19,6 +19,7 @@ const leafFields = [
   "right",
   "inGap",
   "coveredMs",
+  "gapMs",
   "samples",
   "resets",
 ] as const satisfies (keyof FlatLeaf)[];

@@ -19,7 +19,7 @@ export const migrations: readonly (readonly string[])[] = [
     `CREATE TABLE commit_range(grp VARCHAR, node VARCHAR, epoch VARCHAR, first_offset BIGINT, last_offset BIGINT, tx BIGINT)`,
     // Scaled integers of any size; the row with the greatest version of a key counts.
     `CREATE TABLE leaf(series INTEGER, minute_ms BIGINT, amount HUGEINT, left_part HUGEINT, right_part HUGEINT, in_gap BOOLEAN,
-      covered_ms INTEGER, samples INTEGER, resets INTEGER, version BIGINT)`,
+      covered_ms INTEGER, gap_ms INTEGER, samples INTEGER, resets INTEGER, version BIGINT)`,
     "CREATE TABLE connection(device VARCHAR, minute_ms BIGINT, online_ms INTEGER, version BIGINT)",
     `CREATE TABLE minute_result(indicator VARCHAR, level VARCHAR, entity VARCHAR, period VARCHAR, start_ms BIGINT, end_ms BIGINT,
       value VARCHAR, reason VARCHAR, unit VARCHAR, completeness DOUBLE, estimated_share DOUBLE, lower_bound BOOLEAN, status VARCHAR,

@@ -69,8 +69,9 @@ export function match(
     let own = next;
     while (own < served.length && (served[own] as Served).timeMs <= sample.atMs + stepMs) own += 1;
     own -= 1;
-    // The clocks agree to `stepMs`: an answer this close after the reading may already be the next poll's.
-    if (own > next && !fits(served[own]) && (served[own] as Served).timeMs > sample.atMs - stepMs) own -= 1;
+    // The clocks agree to `stepMs`: an answer this close to the reading may already be the next poll's, which after a stall comes at once.
+    const isClose = own > next && (served[own] as Served).timeMs > sample.atMs - stepMs;
+    if (isClose && (!fits(served[own]) || fits(served[own - 1]))) own -= 1;
     const answer = served[own];
     if (own < next || !answer || !fits(answer)) {
       unexplained.push(sample);

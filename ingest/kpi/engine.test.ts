@@ -1,0 +1,268 @@
+import { dayMs, hourMs, minuteMs, type Period, periodLengthMs, periods, watermarkMs } from "@jilian/domain/periods.ts";
+import { levels, type Result, type ResultStatus, resultId } from "@jilian/domain/result.ts";
+import type { SampleRow, SeriesId } from "@jilian/store/telemetry.ts";
+import { afterEach, describe, expect, test } from "vitest";
+import { random } from "../test-random.ts";
+import { type ManualClock, manualClock, openWorld, testRegistry, type World } from "../test-world.ts";
+import { createEngine, type Engine } from "./engine.ts";
+import { amountOf, type Oracle, type OracleFigure, onlineMs, oracleFigures } from "./test-oracle.ts";
+import {
+  birthOrder,
+  deliver,
+  makeSamples,
+  makeTicks,
+  oracleOf,
+  type Plan,
+  plans,
+  type Sample,
+  startMs,
+  type Tick,
+} from "./test-plant.ts";
+
+type Published = OracleFigure & { status: ResultStatus; revision: number };
+const published = ({
+  value,
+  reason,
+  completeness,
+  estimatedShare,
+  lowerBound,
+  status,
+  revision,
+}: Result): Published => ({
+  value,
+  reason,
+  completeness,
+  estimatedShare,
+  lowerBound,
+  status,
+  revision,
+});
+
+async function readAll(world: World): Promise<Map<string, Published>> {
+  const found = new Map<string, Published>();
+  for (const level of levels)
+    for (const period of periods) {
+      const query = { level, period, fromMs: 0, toMs: Number.MAX_SAFE_INTEGER, limit: 1e9 };
+      const results =
+        period === "minute" ? await world.telemetry.readMinuteResults(query) : world.ledger.readResults(query);
+      for (const result of results) found.set(resultId(result), published(result));
+    }
+  return found;
+}
+
+/** What the oracle follows through the ticks: status and revision of hours and days. */
+type Followed = Map<string, Published>;
+
+function follow(followed: Followed, oracle: Oracle, nowMs: number): void {
+  for (const period of ["hour", "day"] as const) {
+    const length = periodLengthMs(period);
+    const first = startOf(period, startMs);
+    for (let from = first; from <= nowMs; from += length) {
+      const past = nowMs >= from + length + watermarkMs;
+      for (const [id, figure] of oracleFigures(oracle, from, from + length, nowMs)) {
+        const key = `${id}|${period}|${from}`;
+        const before = followed.get(key);
+        const wasFinal = before !== undefined && before.status !== "provisional";
+        if (!wasFinal) followed.set(key, { ...figure, status: past ? "final" : "provisional", revision: 0 });
+        else if (
+          JSON.stringify({ ...figure, status: before.status, revision: before.revision }) !== JSON.stringify(before)
+        )
+          followed.set(key, { ...figure, status: "revised", revision: before.revision + 1 });
+      }
+    }
+  }
+}
+
+/** Shanghai is eight hours ahead. */
+function startOf(period: Period, atMs: number): number {
+  const length = { minute: minuteMs, hour: hourMs, day: dayMs }[period];
+  return atMs - ((atMs + 8 * hourMs) % length);
+}
+
+type Run = {
+  clock: ManualClock;
+  results: Map<string, Published>;
+  leaves: Map<string, object>;
+  /** Ticks after which the engine had not caught up. */
+  behind: number;
+};
+
+const worlds: World[] = [];
+afterEach(async () => {
+  for (const world of worlds.splice(0)) await world.end();
+});
+
+async function run(
+  plan: readonly Tick[],
+  options: { txPerTick: number; anew: (tick: number) => boolean; onTick?: (nowMs: number, arrived: Sample[]) => void },
+): Promise<Run> {
+  const world = await openWorld();
+  worlds.push(world);
+  const { telemetry, ledger } = world;
+  const clock = manualClock(startMs);
+  const make = (): Promise<Engine> =>
+    createEngine({
+      telemetry,
+      ledger,
+      registry: testRegistry(false),
+      clock,
+      provisionalIntervalMs: 0,
+      txPerTick: options.txPerTick,
+    });
+  let engine = await make();
+  let behind = 0;
+  for (const [i, { atMs, batches, births }] of plan.entries()) {
+    clock.set(atMs);
+    for (const device of births) {
+      const [group = "", node = "", name = ""] = device.split("/");
+      ledger.noteBirth({ group, node, device: name, firstBirthMs: atMs });
+    }
+    for (const batch of batches) await telemetry.write({ samples: await rowsOf(world, batch, atMs), commits: [] });
+    if (options.anew(i)) engine = await make();
+    if (!(await engine.tick()).caughtUp) behind += 1;
+    options.onTick?.(atMs, batches.flat());
+  }
+  for (let caughtUp = false; !caughtUp; ) ({ caughtUp } = await engine.tick({ thorough: true }));
+  return { clock, behind, results: await readAll(world), leaves: await readLeaves(world) };
+}
+
+async function rowsOf({ telemetry }: World, batch: readonly Sample[], atMs: number): Promise<SampleRow[]> {
+  const wanted = batch.map(({ plan }) => {
+    const { device, metric, definition } = plans[plan] as Plan;
+    const [group = "", node = "", name = ""] = device.split("/");
+    return { group, node, device: name, metric, definition: { ...definition, name: metric } };
+  });
+  const ids: SeriesId[] = await telemetry.ensureSeries(wanted);
+  return batch.map(({ atMs: sourceTimeMs, value, status }, i) => ({
+    series: ids[i] as SeriesId,
+    sourceTimeMs,
+    value,
+    status,
+    gatewayTimeMs: sourceTimeMs,
+    ingestTimeMs: atMs,
+  }));
+}
+
+/** Leaves and online time by series and minute, those that say nothing left out. */
+async function readLeaves({ telemetry }: World): Promise<Map<string, object>> {
+  const found = new Map<string, object>();
+  const series = new Map((await telemetry.series()).map((s) => [s.id, `${s.group}/${s.node}/${s.device}/${s.metric}`]));
+  for (const { series: id, minuteMs: minute, leaf } of await telemetry.readLeaves([...series.keys()], 0, 1e15)) {
+    const { amount, coveredMs, samples, resets } = leaf;
+    const estimated = leaf.inGap ? amount : leaf.left + leaf.right;
+    if (amount > 0n || coveredMs > 0 || samples > 0 || resets > 0)
+      found.set(`${series.get(id)}@${minute}`, { amount, coveredMs, samples, resets, estimated });
+  }
+  for (const { device, minuteMs: minute, onlineMs: ms } of await telemetry.readConnections([], 0, 1e15))
+    if (ms > 0) found.set(`${device}@${minute}`, { onlineMs: ms });
+  return found;
+}
+
+function expectedLeaves(oracle: Oracle, fromMs: number, toMs: number): Map<string, object> {
+  const found = new Map<string, object>();
+  for (const [i, series] of oracle.series.entries()) {
+    const { device, metric, definition } = plans[i] as Plan;
+    if (definition.role === undefined || definition.role === "power.active") continue;
+    const scale = definition.unit === "pcs" ? 10n : 1n;
+    const scaled = { ...series, readings: series.readings.map((r) => ({ ...r, micro: r.micro && r.micro * scale })) };
+    for (let minute = fromMs; minute < toMs; minute += minuteMs) {
+      const { amount, coveredMs, samples, resets, estimated } = amountOf(scaled, minute, minute + minuteMs);
+      if (amount > 0n || coveredMs > 0 || samples > 0 || resets > 0)
+        found.set(`${device}/${metric}@${minute}`, { amount, coveredMs, samples, resets, estimated });
+    }
+  }
+  for (const [device, readings] of oracle.seen)
+    for (let minute = fromMs; minute < toMs; minute += minuteMs) {
+      const ms = onlineMs(readings, oracle.windows.get(device) as number, minute, minute + minuteMs);
+      if (ms > 0) found.set(`${device}@${minute}`, { onlineMs: ms });
+    }
+  return found;
+}
+
+/** Compares maps entry by entry, so that a difference is short to read. */
+function expectSame(found: Map<string, object>, expected: Map<string, object>, what: string): void {
+  const differing = [...new Set([...found.keys(), ...expected.keys()])]
+    .filter((key) => show(found.get(key)) !== show(expected.get(key)))
+    .map((key) => `${key}: ${show(found.get(key))} instead of ${show(expected.get(key))}`);
+  expect(differing.slice(0, 5), `${what}: ${differing.length} differ`).toEqual([]);
+  expect(found.size).toBeGreaterThan(0);
+}
+
+const show = (value: unknown) => JSON.stringify(value, (_, v) => (typeof v === "bigint" ? `${v}n` : v));
+
+/** Every figure of every period until now, by brute force from everything delivered; status and revision left to others. */
+function expectFigures({ results, clock }: Run, oracle: Oracle): void {
+  const nowMs = clock.now();
+  const expected = new Map<string, object>();
+  const found = new Map<string, object>();
+  for (const period of periods) {
+    const length = periodLengthMs(period);
+    for (let from = startOf(period, startMs); from <= nowMs; from += length) {
+      if (period === "minute" && from + length > nowMs) break;
+      for (const [id, figure] of oracleFigures(oracle, from, from + length, nowMs)) {
+        const due = nowMs >= from + length + watermarkMs;
+        expected.set(`${id}|${period}|${from}`, { ...figure, due });
+      }
+    }
+  }
+  for (const [id, { status, revision: _, ...figure }] of results)
+    found.set(id, { ...figure, due: status !== "provisional" });
+  expectSame(found, expected, "figures");
+}
+
+describe("the same readings", { timeout: 60_000 }, () => {
+  const seed = 11;
+  const ticks = makeTicks(seed, 28);
+  const endMs = (ticks.at(-1) as Tick).atMs;
+  const samples = makeSamples(seed, endMs);
+  const births = new Map(birthOrder.map((device, i) => [device, (ticks[i * 5] as Tick).atMs]));
+  const all = oracleOf(samples, births);
+  const span = [startOf("minute", startMs), startOf("minute", endMs)] as const;
+  const late = deliver(samples, ticks, seed + 1, false);
+
+  test("they reach past midnight, so that a day is final", () => {
+    expect(endMs).toBeGreaterThan(startOf("day", startMs) + dayMs + watermarkMs);
+    expect(samples.length).toBeGreaterThan(500);
+  });
+
+  function expectAll(found: Run): void {
+    expectFigures(found, all);
+    const written = new Map([...found.leaves].filter(([id]) => Number(id.split("@")[1]) < span[1]));
+    expectSame(written, expectedLeaves(all, ...span), "leaves");
+  }
+
+  test("in order: what the readings say", async () => {
+    const found = await run(deliver(samples, ticks, seed, true), { txPerTick: 1000, anew: () => false });
+    expectAll(found);
+  });
+
+  test("late, shuffled and repeated, with and without restarts: the same, revision by revision", async () => {
+    const followed: Followed = new Map();
+    const arrived: Sample[] = [];
+    const steady = await run(late, {
+      txPerTick: 1000,
+      anew: () => false,
+      onTick: (nowMs, fresh) => {
+        arrived.push(...fresh);
+        const born = new Map([...births].filter(([, atMs]) => atMs <= nowMs));
+        follow(followed, oracleOf(arrived, born), nowMs);
+      },
+    });
+    expectAll(steady);
+    const larger = new Map([...steady.results].filter(([id]) => !id.includes("|minute|")));
+    expectSame(larger, followed, "revisions");
+    expect([...larger.values()].some((r) => r.revision > 1)).toBe(true);
+
+    const { chance } = random(seed + 2);
+    const restarted = await run(late, { txPerTick: 1000, anew: () => chance(0.4) });
+    expectAll(restarted);
+    expectSame(restarted.results, steady.results, "after restarts");
+  });
+
+  test("with restarts and always behind: the same figures in the end", async () => {
+    const { chance } = random(seed + 3);
+    const found = await run(late, { txPerTick: 6, anew: () => chance(0.3) });
+    expect(found.behind).toBeGreaterThan(10);
+    expectAll(found);
+  });
+});

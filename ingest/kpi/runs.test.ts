@@ -1,0 +1,17 @@
+import { expect, test } from "vitest";
+import { runsOf, steps } from "./runs.ts";
+
+test("starts are grouped in order, each once, into runs without holes", () => {
+  expect(runsOf([30, 10, 20, 10, 60], 10)).toEqual([
+    { fromMs: 10, toMs: 40, starts: [10, 20, 30] },
+    { fromMs: 60, toMs: 70, starts: [60] },
+  ]);
+});
+
+test("holes are bridged where they are allowed, and a run stays within its length", () => {
+  expect(runsOf([0, 30, 70], 10, { holes: 2 }).map((r) => [r.fromMs, r.toMs])).toEqual([
+    [0, 40],
+    [70, 80],
+  ]);
+  expect(runsOf(steps(0, 70, 10), 10, { most: 3 }).map((r) => r.starts.length)).toEqual([3, 3, 1]);
+});

@@ -1,0 +1,199 @@
+/** A small plant for the tests of the engine: its devices, four hours of their readings, and the ways in which these arrive. */
+import { DataType } from "@jilian/domain/datatypes.ts";
+import { minuteMs } from "@jilian/domain/periods.ts";
+import type { MetricDefinition } from "@jilian/domain/sample.ts";
+import type { SampleRow } from "@jilian/store/telemetry.ts";
+import { random } from "../test-random.ts";
+import type { Oracle, OracleSeries, Reading } from "./test-oracle.ts";
+
+/** 22:47:23 in Shanghai: hours, a day and the end of a month lie ahead. */
+export const startMs = Date.UTC(2026, 10, 30, 14, 47, 23);
+
+export type Plan = {
+  device: string;
+  metric: string;
+  definition: Omit<MetricDefinition, "name">;
+  /** Readings come this far apart, but for gaps. */
+  everyMs: number;
+  /** Stored value of a register that stands at so many tenths. */
+  storedAt: (tenths: number) => SampleRow["value"];
+  oracle?: Partial<OracleSeries>;
+  /** Whether its readings count for its device at all. */
+  counts?: false;
+  fromMs?: number;
+};
+
+const energy = { datatype: DataType.Double, role: "energy.import", unit: "kWh", simulated: false } as const;
+const tenth = (n: number) => n / 10;
+
+/** Simulated readings are in the store of a real pilot too: they must not count there. */
+export const plans: Plan[] = [
+  {
+    device: "f1/gw-1/meter-1",
+    metric: "energy",
+    definition: { ...energy, heartbeatMs: 20_000, modulus: "1000", resolution: "0.1" },
+    everyMs: 20_000,
+    storedAt: tenth,
+    oracle: { incoming: true, modulus: 1_000_000_000n, ratedKW: 500n, resolution: 100_000n },
+  },
+  {
+    device: "f1/gw-1/meter-1",
+    metric: "power",
+    definition: { datatype: DataType.Float, role: "power.active", unit: "kW", simulated: false },
+    everyMs: 45_000,
+    storedAt: Math.fround,
+  },
+  {
+    device: "f1/gw-1/meter-2",
+    metric: "energy",
+    definition: { ...energy, datatype: DataType.Float, heartbeatMs: 60_000 },
+    everyMs: 50_000,
+    storedAt: (n) => Math.fround(n / 10),
+    oracle: { incoming: true },
+    fromMs: startMs + 40 * minuteMs,
+  },
+  { device: "f1/gw-1/feeder-1", metric: "energy", definition: energy, everyMs: 60_000, storedAt: tenth },
+  {
+    device: "f1/gw-1/press-1",
+    metric: "produced",
+    definition: { datatype: DataType.Int64, role: "production.total", unit: "pcs", simulated: false },
+    everyMs: 30_000,
+    storedAt: BigInt,
+  },
+  {
+    device: "f2/gw-1/meter-1",
+    metric: "energy",
+    definition: { ...energy, modulus: "nonsense" },
+    everyMs: 10_000,
+    storedAt: tenth,
+    oracle: { incoming: true },
+    fromMs: startMs + 70 * minuteMs,
+  },
+  {
+    device: "f2/gw-1/meter-2",
+    metric: "energy",
+    definition: { ...energy, simulated: true },
+    everyMs: 40_000,
+    storedAt: tenth,
+    counts: false,
+  },
+  { device: "f2/gw-1/gas-1", metric: "energy", definition: energy, everyMs: 90_000, storedAt: tenth },
+  {
+    device: "f3/gw-1/press-1",
+    metric: "temperature",
+    definition: { datatype: DataType.Double, simulated: true },
+    everyMs: 30_000,
+    storedAt: tenth,
+    counts: false,
+  },
+];
+
+const f1 = ["f1/gw-1/meter-1", "f1/gw-1/meter-2", "f1/gw-1/feeder-1", "f1/gw-1/press-1"];
+const f2 = ["f2/gw-1/meter-1", "f2/gw-1/meter-2", "f2/gw-1/gas-1"];
+const f3 = ["f3/gw-1/press-1"];
+const m1 = f1.slice(0, 2);
+const m2 = f2.slice(0, 2);
+const sites: Oracle["sites"] = [
+  { level: "factory", entity: "f1", devices: f1, factories: ["f1"], meters: m1 },
+  { level: "factory", entity: "f2", devices: f2, factories: ["f2"], meters: m2 },
+  { level: "factory", entity: "f3", devices: f3, factories: ["f3"], meters: [] },
+  { level: "enterprise", entity: "e1", devices: [...f1, ...f2], factories: ["f1", "f2"], meters: [...m1, ...m2] },
+  { level: "enterprise", entity: "e2", devices: f3, factories: ["f3"], meters: [] },
+  {
+    level: "cluster",
+    entity: "jinlv",
+    devices: [...f1, ...f2, ...f3],
+    factories: ["f1", "f2", "f3"],
+    meters: [...m1, ...m2],
+  },
+];
+
+export type Sample = { plan: number; atMs: number; value: SampleRow["value"]; status: number; reading: Reading };
+export type Tick = { atMs: number; batches: Sample[][]; births: string[] };
+
+/** Four hours of readings with gaps, resets, rollovers and bad quality. */
+export function makeSamples(seed: number, untilMs: number): Sample[] {
+  const { whole, chance } = random(seed);
+  const samples: Sample[] = [];
+  for (const [plan, { everyMs, storedAt, fromMs = startMs }] of plans.entries()) {
+    let atMs = fromMs + whole(minuteMs);
+    let tenths = 9_900 + whole(90);
+    while (atMs < untilMs) {
+      const quality = chance(0.04) ? 0x80050000 : chance(0.04) ? 0x40000000 : 0;
+      const value = quality === 0x80050000 && chance(0.5) ? null : storedAt(tenths);
+      const usable = quality !== 0x80050000;
+      const micro = usable ? BigInt(tenths) * 100_000n : null;
+      samples.push({ plan, atMs, value, status: quality, reading: { atMs, micro, good: quality === 0 } });
+      atMs += chance(0.02) ? whole(45 * minuteMs) + 1 : everyMs - whole(everyMs / 3);
+      if (chance(0.1)) atMs = Math.ceil(atMs / minuteMs) * minuteMs;
+      tenths += chance(0.3) ? 0 : whole(12);
+      if (tenths >= 10_000 && chance(0.7)) tenths -= 10_000;
+      if (chance(0.005)) tenths = 0;
+      if (chance(0.003)) tenths += 9_000;
+    }
+  }
+  return samples.sort((a, b) => a.atMs - b.atMs);
+}
+
+/** When the engine ticks: dense, sparse, and across a pause of 25 minutes. */
+export function makeTicks(seed: number, count: number): Tick[] {
+  const { whole, chance } = random(seed);
+  const ticks: Tick[] = [];
+  let atMs = startMs;
+  for (let i = 0; i < count; i += 1) {
+    ticks.push({ atMs, batches: [], births: [] });
+    atMs += i === 20 ? 25 * minuteMs : chance(0.3) ? whole(10_000) + 1 : whole(8 * minuteMs) + 1;
+  }
+  return ticks;
+}
+
+export const birthOrder = [...f1, ...f2.slice(0, 1)];
+
+/** Hands every sample to the first tick after it, or to a later one; some again. Batches are in random order. */
+export function deliver(samples: readonly Sample[], ticks: readonly Tick[], seed: number, orderly: boolean): Tick[] {
+  const { whole, chance, shuffled } = random(seed);
+  const plan = ticks.map((tick) => ({ ...tick, batches: [] as Sample[][], births: [] as string[] }));
+  const arrived: Sample[][] = plan.map(() => []);
+  const last = plan.length - 1;
+  for (const sample of samples) {
+    const due = plan.findIndex((tick) => tick.atMs >= sample.atMs);
+    const tick = due < 0 ? last : due;
+    const late = orderly || chance(0.75) ? tick : Math.min(last, tick + whole(18));
+    arrived[late]?.push(sample);
+    if (!orderly && chance(0.1)) arrived[Math.min(last, late + whole(20))]?.push(sample);
+  }
+  for (const [i, list] of arrived.entries()) {
+    const order = orderly ? list : shuffled(list);
+    while (order.length > 0) plan[i]?.batches.push(order.splice(0, 1 + whole(60)));
+  }
+  for (const [i, device] of birthOrder.entries()) plan[i * 5]?.births.push(device);
+  return plan;
+}
+
+export function oracleOf(samples: Iterable<Sample>, births: Map<string, number>): Oracle {
+  const series = plans.map(
+    ({ device, definition, oracle }): OracleSeries => ({
+      device,
+      incoming: false,
+      windowMs: 3 * (definition.heartbeatMs ?? 10_000),
+      readings: [],
+      ...oracle,
+    }),
+  );
+  const windows = new Map<string, number>();
+  const seen = new Map<string, Reading[]>();
+  for (const [i, { device, counts }] of plans.entries()) {
+    if (counts === false) continue;
+    windows.set(device, Math.max(windows.get(device) ?? 0, (series[i] as OracleSeries).windowMs));
+    if (!seen.has(device)) seen.set(device, []);
+  }
+  const known = new Set<string>();
+  for (const { plan, atMs, reading } of samples) {
+    const key = `${plan}@${atMs}`;
+    if (known.has(key)) continue;
+    known.add(key);
+    series[plan]?.readings.push(reading);
+    if (plans[plan]?.counts !== false) seen.get((plans[plan] as Plan).device)?.push(reading);
+  }
+  return { sites, series, windows, seen, births };
+}
