@@ -42,6 +42,8 @@ export type Verdict = {
   minutes: number;
   hours: number;
   days: number;
+  /** Rollovers met on the way. */
+  turns: number;
   finals: number;
 };
 
@@ -172,6 +174,7 @@ export async function verify(cluster: Cluster, range: Range): Promise<Verdict> {
     minutes: 0,
     hours: 0,
     days: 0,
+    turns: 0,
     finals: 0,
   };
   const minutes = edgesOf(range, minuteMs);
@@ -187,6 +190,7 @@ export async function verify(cluster: Cluster, range: Range): Promise<Verdict> {
       if (!point.counter || !/^(energy|production|inspection)\./.test(point.role)) continue;
       const modulus = point.modulus === null ? undefined : engineering(point.modulus, point.scale);
       const line = totals(found.readings, modulus);
+      verdict.turns += found.readings.filter((r, n) => r.units < (found.readings[n - 1]?.units ?? r.units)).length;
       const query = `indicator=${point.role}&level=device&entity=${device}`;
       const perMinute = increases(line, minutes);
       const perHour = increases(line, hours);
