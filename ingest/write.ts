@@ -118,7 +118,7 @@ function recordWriter(parts: WriterParts): (records: readonly QueuedRecord[]) =>
       for (const sample of samples) if (fresh.has(sample.metric)) live.sample(sample, true);
   }
 
-  /** What the store will never take must not stand before what it would: the record is put aside, uncommitted, and the gateway splits it. */
+  /** What the store will never take must not stand before what it would: the record is put aside, uncommitted: it stays at its gateway. */
   function refuse({ group, node, record, samples }: QueuedRecord, error: unknown): void {
     if (record) book.release(group, node, record);
     count(live.state, "refusedRecords");

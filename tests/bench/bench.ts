@@ -23,7 +23,7 @@ const ingest = await measureIngest();
 print(`| store alone (DuckDB, limit), samples/s | ${whole(ingest.storePerS)} |`);
 print(`| ingest alone, payload in to commit notice out, samples/s | ${whole(ingest.ingestPerS)} |`);
 print(`| ingest to store, ratio | ${(ingest.ingestPerS / ingest.storePerS).toFixed(2)} |`);
-const path = await measurePath(20, 15);
+const path = await measurePath(10, 15);
 print(
   `| whole path, offered (21 devices polled every ${path.pollIntervalMs} ms), samples/s | ${whole(path.offeredPerS)} |`,
 );
