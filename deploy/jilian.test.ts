@@ -58,6 +58,23 @@ it("lists every fault of a wrong configuration and ends with 2 before anything i
   expect(err.match(/platform\.yaml:\d+ \//g)).toHaveLength(3);
 });
 
+it("lists the faults of both files together, and files that are named but not there", async () => {
+  edit(platform, "port: 18080", "port: -1");
+  edit(join(base, "demo/cluster.yaml"), "91440200MA4DEM001X", "91440200MA4DEM0019");
+  const both = await jilian(["run", "--config", platform]);
+  expect(both.code).toBe(2);
+  expect(both.err).toMatch(
+    /platform\.yaml:\d+ \/api\/port[\s\S]*cluster\.yaml:\d+ \/enterprises\/0\/creditCode[\s\S]*2 faults/,
+  );
+  edit(platform, "registry: cluster.yaml", "registry: nowhere.yaml");
+  edit(platform, "ingest: {}", "ingest: {}\nremoteBroker: { username: jilian, passwordFile: none.password }");
+  const missing = await jilian(["run", "ingest", "api", "--config", platform]);
+  expect(missing.code).toBe(2);
+  expect(missing.err).toMatch(/platform\.yaml:\d+ \/registry\n {2}found: {4}ENOENT/);
+  expect(missing.err).toMatch(/platform\.yaml:\d+ \/remoteBroker\/passwordFile\n {2}found: {4}ENOENT/);
+  expect(missing.err).toContain("3 faults; nothing was started.");
+});
+
 it("lists the registry's faults with their lines", async () => {
   const registry = join(base, "demo/cluster.yaml");
   edit(registry, "91440200MA4DEM001X", "91440200MA4DEM0019");
@@ -72,8 +89,7 @@ it("lists the registry's faults with their lines", async () => {
 
 it("refuses api without ingest, ingest without a broker, unknown words and a faster clock in a real pilot", async () => {
   const alone = await jilian(["run", "api", "--config", platform]);
-  expect(alone).toMatchObject({ code: 1 });
-  expect(alone.out).toContain("API_NEEDS_INGEST");
+  expect(alone).toMatchObject({ code: 2, err: expect.stringContaining("api cannot run without ingest") });
   expect(await jilian(["run", "ingest", "api", "--config", platform])).toMatchObject({
     code: 2,
     err: expect.stringContaining("/remoteBroker"),
@@ -84,6 +100,8 @@ it("refuses api without ingest, ingest without a broker, unknown words and a fas
   });
   expect(await jilian(["run"])).toMatchObject({ code: 2, err: expect.stringContaining("jilian run") });
   expect(await jilian(["run", "--config", platform], { JILIAN_CLOCK: "fast" })).toMatchObject({ code: 2 });
+  const verbose = await jilian(["run", "--config", platform], { JILIAN_LOG_LEVEL: "verbose" });
+  expect(verbose).toMatchObject({ code: 2, err: expect.stringContaining('JILIAN_LOG_LEVEL is "verbose"') });
   edit(join(base, "demo/cluster.yaml"), "demo: true", "demo: false");
   const real = await jilian(["run", "--config", platform], { JILIAN_CLOCK: "60,0,0" });
   expect(real).toMatchObject({ code: 2, err: expect.stringContaining("not marked demo") });

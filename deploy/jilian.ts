@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { mkdirSync, readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { parseArgs } from "node:util";
-import { type Checked, formatFaults } from "@jilian/domain/check-config.ts";
+import { type Checked, type Fault, faultsAt, formatFaults, textAt } from "@jilian/domain/check-config.ts";
 import { type Clock, clockFromSetting, systemClock } from "@jilian/domain/clock.ts";
 import { codeOf, JilianError, messageOf } from "@jilian/domain/errors.ts";
 import type { Principal } from "@jilian/store/ledger.ts";
@@ -41,19 +41,42 @@ function readText(path: string): string {
   }
 }
 
-function unwrap<T>(checked: Checked<T>): T {
-  return checked.ok ? checked.value : refuse(formatFaults(checked.faults));
-}
-
 type Setting = { config: PlatformConfig; registry: Registry; baseDir: string };
 
-/** Reads and checks both files before anything starts; their faults are listed together. */
+/** Faults of a file that the configuration names at a path: that it cannot be read. */
+function unreadable(text: string, file: string, path: string, thrown: unknown, remedy: string): Fault[] {
+  return faultsAt(text, file, [{ path, found: messageOf(thrown), expected: "the path of a readable file", remedy }]);
+}
+
+/** Reads and checks `platform.yaml` and the files it names before anything starts; all their faults are listed together. */
 function readSetting(file: string, services: readonly ServiceName[]): Setting {
   const baseDir = dirname(resolve(file));
-  const config = readPlatformConfig(readText(file), file, services);
-  if (!config.ok) return refuse(formatFaults(config.faults));
-  const registryFile = resolve(baseDir, config.value.registry);
-  return { config: config.value, registry: unwrap(readRegistry(readText(registryFile), registryFile)), baseDir };
+  const text = readText(file);
+  const config = readPlatformConfig(text, file, services);
+  const faults = config.ok ? [] : config.faults;
+  const named = config.ok ? config.value : config.partial;
+  const secretFile = textAt(named, "/remoteBroker/passwordFile");
+  if (secretFile !== undefined && services.includes("ingest") && !services.includes("broker")) {
+    try {
+      readFileSync(resolve(baseDir, secretFile), "utf8");
+    } catch (error) {
+      const remedy = "write the password of the host application there: jilian credential host NAME";
+      faults.push(...unreadable(text, file, "/remoteBroker/passwordFile", error, remedy));
+    }
+  }
+  const registryPath = textAt(named, "/registry");
+  let registry: Checked<Registry> | undefined;
+  if (registryPath !== undefined) {
+    const registryFile = resolve(baseDir, registryPath);
+    try {
+      registry = readRegistry(readFileSync(registryFile, "utf8"), registryFile);
+      if (!registry.ok) faults.push(...registry.faults);
+    } catch (error) {
+      faults.push(...unreadable(text, file, "/registry", error, "correct the path, or write cluster.yaml there"));
+    }
+  }
+  if (!config.ok || !registry?.ok || faults.length > 0) return refuse(formatFaults(faults));
+  return { config: config.value, registry: registry.value, baseDir };
 }
 
 /** Credentials are kept as salted hashes: the secret is printed once and nowhere else. */
@@ -116,7 +139,11 @@ function closeOnSignals(close: () => Promise<void>, log: Logger): void {
 
 async function run(services: readonly ServiceName[], setting: Setting): Promise<void> {
   const { config, registry, baseDir } = setting;
-  const log = pino({ name: "jilian", level: process.env.JILIAN_LOG_LEVEL ?? config.logLevel ?? "info" });
+  const level = process.env.JILIAN_LOG_LEVEL ?? config.logLevel ?? "info";
+  if (!(level in pino.levels.values)) {
+    refuse(`JILIAN_LOG_LEVEL is "${level}"; expected one of ${Object.keys(pino.levels.values).join(", ")}`);
+  }
+  const log = pino({ name: "jilian", level });
   const clockSetting = process.env.JILIAN_CLOCK;
   const clock = readClock(clockSetting, registry);
   try {
@@ -164,6 +191,11 @@ else if (command === "run") {
   const unknown = names.filter((name) => !isService(name));
   if (unknown.length > 0) refuse(`unknown service: ${unknown.join(", ")}\n\n${help}`);
   const services = names.length > 0 ? names.filter(isService) : serviceNames;
+  if (services.includes("api") && !services.includes("ingest")) {
+    refuse(
+      "api cannot run without ingest on the embedded store: DuckDB has one owner\n  remedy: jilian run ingest api ...",
+    );
+  }
   await run(services, readSetting(file, services));
 } else if (command === "check") {
   const { registry } = readSetting(file, serviceNames);

@@ -1,9 +1,9 @@
-import { mkdirSync, readFileSync } from "node:fs";
-import { dirname, join, resolve } from "node:path";
+import { accessSync, constants, mkdirSync, readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
 import { startApi } from "@jilian/api/server.ts";
 import { startBroker } from "@jilian/broker/start.ts";
 import type { Clock } from "@jilian/domain/clock.ts";
-import { JilianError } from "@jilian/domain/errors.ts";
+import { JilianError, messageOf } from "@jilian/domain/errors.ts";
 import { stateTopic } from "@jilian/domain/topics.ts";
 import { connectBus, type SparkplugBus, statePayload } from "@jilian/ingest/bus.ts";
 import { startIngest } from "@jilian/ingest/start.ts";
@@ -38,6 +38,21 @@ export function storePaths(
 ): { dataDir: string; telemetry: string; ledger: string } {
   const dataDir = resolve(baseDir, config.dataDir);
   return { dataDir, telemetry: join(dataDir, "telemetry.duckdb"), ledger: join(dataDir, "ledger.sqlite") };
+}
+
+function makeDataDir(dataDir: string): void {
+  try {
+    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+    accessSync(dataDir, constants.W_OK);
+  } catch (cause) {
+    throw new JilianError(`the data folder ${dataDir} cannot be used: ${messageOf(cause)}`, {
+      code: "DATA_DIR",
+      action: "open the stores",
+      remedy: "correct dataDir in platform.yaml, or give this user the right to write there",
+      address: dataDir,
+      cause,
+    });
+  }
 }
 
 /** A broker of this process as a bus: the host's STATE is told on it like on any other (Sparkplug 3.0, 5.6). */
@@ -97,7 +112,7 @@ export async function startPlatform(
     });
   }
   const paths = storePaths(config, parts.baseDir);
-  mkdirSync(dirname(paths.telemetry), { recursive: true });
+  makeDataDir(paths.dataDir);
   const closers: (() => Promise<void>)[] = [];
   const close = async () => {
     for (const closer of closers.splice(0).reverse()) await closer();

@@ -4,6 +4,8 @@ const levels: Record<number, string> = { 10: "trace", 20: "debug", 30: "info", 4
 const hidden = new Set(["level", "time", "pid", "hostname", "name", "msg", "service"]);
 
 function field(value: unknown): string {
+  // An error as pino writes it: people get its message; its stack is in the JSON line.
+  if (typeof value === "object" && value !== null && "message" in value) return field(value.message);
   return typeof value === "string" && !/\s/.test(value) ? value : JSON.stringify(value);
 }
 

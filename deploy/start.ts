@@ -5,14 +5,19 @@
  */
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { codeOf, messageOf } from "@jilian/domain/errors.ts";
+import { codeOf, JilianError, messageOf } from "@jilian/domain/errors.ts";
 import { pino } from "pino";
 import { demoPlants } from "./demo/make-gateways.ts";
-import { freePort, freePorts, prepareDemo } from "./demo/prepare.ts";
+import { type Demo, freePort, freePorts, prepareDemo } from "./demo/prepare.ts";
 import { type Program, type Running, startProgram } from "./processes.ts";
 import { readableLine } from "./readable-log.ts";
 
-const restartMs = 1000;
+/** A part that ends at once again and again is started ever more rarely. */
+const restartMinMs = 1000;
+const restartMaxMs = 30_000;
+const steadyMs = 20_000;
+/** How long the devices may take to connect before the address is printed without them. */
+const connectMs = 10_000;
 const root = resolve(fileURLToPath(import.meta.url), "../..");
 const dataDir = resolve(process.env.JILIAN_DATA ?? resolve(root, "data/demo"));
 const say = (text: string) => process.stdout.write(`${text}\n`);
@@ -20,18 +25,24 @@ const say = (text: string) => process.stdout.write(`${text}\n`);
 const running = new Map<string, Running>();
 let ending = false;
 
+type Kept = { quiet?: boolean; onLine?: (line: string) => void; waitMs?: number };
+
 /** Starts a program and starts it again when it ends by itself: a killed part of the demonstration comes back. */
-function keepRunning(program: Program, quiet = false): Running {
+function keepRunning(program: Program, { quiet = false, onLine, waitMs = restartMinMs }: Kept = {}): Running {
+  const startedMs = performance.now();
   const handle = startProgram(program, (line) => {
+    onLine?.(line);
     if (!quiet) say(readableLine(program.name, line));
   });
   running.set(program.name, handle);
   handle.ended.then((how) => {
     if (ending) return;
-    say(readableLine(program.name, `ended (${how}); starting it again in ${restartMs / 1000} s`));
+    const pauseMs = performance.now() - startedMs > steadyMs ? restartMinMs : waitMs;
+    say(readableLine(program.name, `ended (${how}); starting it again in ${pauseMs / 1000} s`));
     setTimeout(() => {
-      if (!ending) keepRunning(program, quiet);
-    }, restartMs);
+      const next = { quiet, waitMs: Math.min(pauseMs * 2, restartMaxMs), ...(onLine ? { onLine } : {}) };
+      if (!ending) keepRunning(program, next);
+    }, pauseMs);
   });
   return handle;
 }
@@ -53,20 +64,18 @@ async function main(): Promise<void> {
   // The same origin at every start: plants that are started again go on where they would be, their counters do not jump.
   const time = ["--origin-ms", String(startedMs), "--started-real-ms", String(startedMs)];
   const plants = ["--plants", String(demoPlants.length), "--base-port", String(modbus[0]), ...time];
-  const simulators = keepRunning(
-    { name: "simulators", args: [resolve(root, "simulators/simulate.ts"), ...plants] },
-    true,
-  );
   const log = pino({ level: "warn" }, pino.destination(2));
   const demo = prepareDemo({ dir: dataDir, ports: { modbus, broker, api }, log });
+  const simulators = keepRunning(
+    { name: "simulators", args: [resolve(root, "simulators/simulate.ts"), ...plants] },
+    { quiet: true },
+  );
   const platform = keepRunning({
     name: "platform",
     args: [resolve(root, "deploy/jilian.ts"), "run", "--config", demo.platformFile],
   });
   await Promise.all([simulators.ready, platform.ready]);
-  for (const { gateway, file } of demo.gatewayFiles) {
-    keepRunning({ name: gateway, args: [resolve(root, "gateway/main.ts"), "run", "--config", file] });
-  }
+  await connectGateways(demo);
   const url = `http://localhost:${api}`;
   say(`
   Jilian (集联) is running: 3 simulated plants, 3 gateways, 1 platform.   模拟数据 / simulated data
@@ -79,14 +88,42 @@ async function main(): Promise<void> {
 `);
 }
 
+/** Starts the gateways and waits, within bounds, until their devices are connected: the address shall be the last thing on the screen. */
+async function connectGateways({ gatewayFiles, devices }: Demo): Promise<void> {
+  const all = Promise.withResolvers<void>();
+  let connected = 0;
+  const onLine = (line: string) => {
+    if (line.includes('"msg":"device connected"')) connected += 1;
+    if (connected === devices) all.resolve();
+  };
+  const gateways = gatewayFiles.map(({ gateway, file }) =>
+    keepRunning({ name: gateway, args: [resolve(root, "gateway/main.ts"), "run", "--config", file] }, { onLine }),
+  );
+  await Promise.all(gateways.map((gateway) => gateway.ready));
+  const guard = setTimeout(all.resolve, connectMs);
+  await all.promise;
+  clearTimeout(guard);
+}
+
+/** npm passes no signal on: it ends, its shell ends, and this process would go on. When its parent has changed, npm is gone. */
+function endWithNpm(): void {
+  const parent = process.ppid;
+  if (process.env.npm_lifecycle_event !== "start") return;
+  setInterval(() => {
+    if (process.ppid !== parent) endAll().then(() => process.exit(0));
+  }, 250).unref();
+}
+
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   process.on(signal, () => {
     if (!ending) say("\n  Ending: gateways, platform, simulated plants ...");
     endAll().then(() => process.exit(0));
   });
 }
+endWithNpm();
 main().catch(async (error: unknown) => {
-  process.stderr.write(`could not start: ${codeOf(error)} ${messageOf(error)}\n`);
+  const remedy = error instanceof JilianError ? `\n  remedy: ${error.remedy}` : "";
+  process.stderr.write(`could not start: ${codeOf(error)}: ${messageOf(error)}${remedy}\n`);
   await endAll();
   process.exit(1);
 });

@@ -73,7 +73,7 @@ devices:
     expect(faultsOf(`broker: { host: h, password: longenough }\ndevices:\n${devices}`)).toHaveLength(40);
   });
 
-  it("has what a schema cannot express checked only where the schema holds", () => {
+  it("has what a schema cannot express told beside the schema's faults", () => {
     const twice = "broker: { host: h, password: longenough }\ndevices:\n  - id: a\n  - id: b\n  - id: a\n";
     expect(faultsOf(twice)).toEqual([
       {
@@ -85,7 +85,7 @@ devices:
         remedy: "give each its own",
       },
     ]);
-    expect(faultsOf(`${twice}pollMs: 1\n`).map((f) => f.path)).toEqual(["/pollMs"]);
+    expect(faultsOf(`${twice}pollMs: 1\n`).map((f) => f.path)).toEqual(["/devices/2/id", "/pollMs"]);
   });
 
   it.each([

@@ -22,7 +22,8 @@ export type SemanticFault = { path: string; expected: string; remedy: string };
 /** The checks that a schema cannot express: references, duplicates, combinations. Pure. */
 export type SemanticCheck<T> = (value: T) => SemanticFault[];
 
-export type Checked<T> = { ok: true; value: T } | { ok: false; faults: Fault[] };
+/** What came of a check. `partial` is what the file holds as it stands: programs look in it for files it names, to tell their faults too. */
+export type Checked<T> = { ok: true; value: T } | { ok: false; faults: Fault[]; partial: unknown };
 
 // All faults at once: the library stops at 8 by default.
 Settings.Set({ maxErrors: 1000 });
@@ -132,6 +133,21 @@ function schemaFaults(schema: TSchema, value: unknown): SemanticFault[] {
     .flatMap((e) => explain(schema, e));
 }
 
+/**
+ * The faults of the schema and, beside them, those of the semantic checks: they are told at once. What the schema has found wrong is not
+ * judged again; where a wrong shape makes the semantic checks fail, they have nothing to say yet.
+ */
+function allFaults<S extends TSchema>(schema: S, value: unknown, semantic: SemanticCheck<Static<S>>): SemanticFault[] {
+  const found = schemaFaults(schema, value);
+  if (found.length === 0) return semantic(value as Static<S>);
+  try {
+    const judged = (path: string) => found.some((f) => path === f.path || path.startsWith(`${f.path}/`));
+    return [...found, ...semantic(value as Static<S>).filter((f) => !judged(f.path))];
+  } catch {
+    return found;
+  }
+}
+
 /** The document as plain values; an alias without its anchor, or a bomb of aliases, is a fault like any other. */
 function plainValue(document: ReturnType<typeof parseDocument>, file: string): Checked<unknown> {
   try {
@@ -141,6 +157,7 @@ function plainValue(document: ReturnType<typeof parseDocument>, file: string): C
     return {
       ok: false,
       faults: [{ file, line: 0, path: "/", found: messageOf(thrown), expected: "YAML 1.2", remedy }],
+      partial: undefined,
     };
   }
 }
@@ -166,7 +183,7 @@ function valueAt(value: unknown, path: string): unknown {
 }
 
 /**
- * Checks a configuration text as a whole: YAML syntax, schema, and then, where the schema holds, the semantic checks. Pure: no I/O.
+ * Checks a configuration text as a whole: YAML syntax, then schema and semantic checks together. Pure: no I/O.
  * Defaults of the schema are filled in. Every fault is reported, each with file, line, path, found, expected and remedy.
  * @param file name to report, usually the path as the user gave it
  */
@@ -190,13 +207,12 @@ export function checkConfig<S extends TSchema>(
           ? "keep one of the two keys"
           : "correct the syntax at this line: indentation, quotes, brackets",
     }));
-    return { ok: false, faults };
+    return { ok: false, faults, partial: undefined };
   }
   const plain = plainValue(document, file);
   if (!plain.ok) return plain;
   const value = Value.Default(schema, plain.value);
-  const found = schemaFaults(schema, value);
-  if (found.length === 0) found.push(...semantic(value as Static<S>));
+  const found = allFaults(schema, value, semantic);
   if (found.length === 0) return { ok: true, value: value as Static<S> };
   const faults = found.map(({ path, expected, remedy }) => ({
     file,
@@ -207,7 +223,20 @@ export function checkConfig<S extends TSchema>(
     expected,
     remedy,
   }));
-  return { ok: false, faults: faults.sort((a, b) => a.line - b.line) };
+  return { ok: false, faults: faults.sort((a, b) => a.line - b.line), partial: value };
+}
+
+/** Faults that a program found beyond the text (a file it names is not there), at their lines. */
+export function faultsAt(text: string, file: string, faults: readonly (SemanticFault & { found: string })[]): Fault[] {
+  const counter = new LineCounter();
+  const document = parseDocument(text, { lineCounter: counter, prettyErrors: false });
+  return faults.map((fault) => ({ ...fault, file, line: lineOf(document, counter, fault.path) }));
+}
+
+/** The text at a JSON pointer of a checked file or of what it holds as it stands; undefined when there is none. */
+export function textAt(value: unknown, path: string): string | undefined {
+  const found = valueAt(value, path);
+  return typeof found === "string" && found !== "" ? found : undefined;
 }
 
 /** The faults as text, one block each, ready for a terminal. */

@@ -35,36 +35,46 @@ function readText(path: string): string {
   }
 }
 
-/** The password of the broker from its file; a file without one is a fault like any other of the configuration. */
-async function withPassword(config: GatewayConfig, text: string, file: string): Promise<GatewayConfig> {
-  const { passwordFile } = config.broker;
-  if (passwordFile === undefined) return config;
-  const path = resolve(dirname(file), passwordFile);
-  let found = "an empty first line";
+/** The password in a file, or why there is none. */
+function readPassword(path: string): { password: string } | { found: string } {
   try {
     const password = readFileSync(path, "utf8").split(/\r?\n/)[0]?.trim();
-    if (password) return { ...config, broker: { ...config.broker, password } };
+    return password ? { password } : { found: "an empty first line" };
   } catch (thrown) {
-    found = thrown instanceof Error ? thrown.message : String(thrown);
+    return { found: thrown instanceof Error ? thrown.message : String(thrown) };
   }
-  const { formatFaults } = await import("@jilian/domain/check-config.ts");
-  const line = text.split("\n").findIndex((one) => /\bpasswordFile\b/.test(one)) + 1;
-  const expected = "a readable file whose first line is the password";
-  const remedy = `write the password to ${path}, readable by this user alone`;
-  return refuse(formatFaults([{ file, line, path: "/broker/passwordFile", found, expected, remedy }]));
 }
 
-/** Reads and checks all that can be wrong before anything is opened. */
-async function readSetting(file: string): Promise<GatewayConfig> {
-  const [{ readGatewayConfig }, { formatFaults }] = await Promise.all([
+type Setting = { config: GatewayConfig; notes: string[] };
+
+/**
+ * Reads and checks all that can be wrong before anything is opened, the broker's password in its file included; every fault at once.
+ * @param checkOnly a password file that is not there yet is a note then: examples can be checked before their secrets are made
+ */
+async function readSetting(file: string, checkOnly: boolean): Promise<Setting> {
+  const [{ readGatewayConfig }, { faultsAt, formatFaults, textAt }] = await Promise.all([
     import("./config.ts"),
     import("@jilian/domain/check-config.ts"),
   ]);
   const text = readText(file);
   const checked = readGatewayConfig(text, file);
-  if (!checked.ok) return refuse(formatFaults(checked.faults));
-  const config = await withPassword(checked.value, text, file);
-  return { ...config, outbox: { ...config.outbox, path: resolve(dirname(file), config.outbox.path) } };
+  const at = "/broker/passwordFile";
+  const named = textAt(checked.ok ? checked.value : checked.partial, at);
+  const path = named === undefined ? undefined : resolve(dirname(file), named);
+  const secret = path === undefined ? undefined : readPassword(path);
+  const faults = checked.ok ? [] : checked.faults;
+  const notes: string[] = [];
+  if (secret !== undefined && "found" in secret) {
+    const expected = "a readable file whose first line is the password";
+    const remedy = `write the password to ${path}, readable by this user alone`;
+    if (checkOnly) notes.push(`${at}: ${secret.found}\n  remedy before run: ${remedy}`);
+    else faults.push(...faultsAt(text, file, [{ path: at, found: secret.found, expected, remedy }]));
+  }
+  if (!checked.ok || faults.length > 0) return refuse(formatFaults(faults));
+  const { broker, outbox, ...rest } = checked.value;
+  const password = secret !== undefined && "password" in secret ? { password: secret.password } : {};
+  const placed = { ...outbox, path: resolve(dirname(file), outbox.path) };
+  return { config: { ...rest, broker: { ...broker, ...password }, outbox: placed }, notes };
 }
 
 /** The clock; another than the system's only where no real plant could be stamped with it. */
@@ -84,7 +94,7 @@ async function readClock(config: GatewayConfig): Promise<Clock> {
 }
 
 async function run(file: string): Promise<void> {
-  const config = await readSetting(file);
+  const { config } = await readSetting(file, false);
   const clock = await readClock(config);
   const [{ pino }, { startGateway }] = await Promise.all([import("pino"), import("./run.ts")]);
   const level = process.env.JILIAN_LOG_LEVEL ?? config.logLevel ?? "info";
@@ -143,9 +153,10 @@ async function main(): Promise<void> {
   }
   if (values.config === undefined) refuse(`--config is missing\n\n${help}`);
   if (command === "run") return run(values.config);
-  const config = await readSetting(values.config);
+  const { config, notes } = await readSetting(values.config, true);
   await readClock(config);
   process.stdout.write(`${values.config}: no fault. ${config.devices.length} devices.\n`);
+  for (const note of notes) process.stdout.write(`note: ${note}\n`);
 }
 
 await main();

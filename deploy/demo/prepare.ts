@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { join } from "node:path";
-import { JilianError } from "@jilian/domain/errors.ts";
+import { JilianError, messageOf } from "@jilian/domain/errors.ts";
 import { openLedger } from "@jilian/store/sqlite/ledger.ts";
 import type { Logger } from "pino";
 import { parseDocument } from "yaml";
@@ -15,6 +15,8 @@ export type DemoPorts = { modbus: readonly number[]; broker: number; api: number
 export type Demo = {
   platformFile: string;
   gatewayFiles: { gateway: string; file: string }[];
+  /** How many devices the gateways read. */
+  devices: number;
   /** A key of the open data interface, made anew. */
   apiKey: string;
 };
@@ -45,22 +47,54 @@ export async function freePorts(count: number): Promise<number[]> {
   });
 }
 
+/** The process that works in a demonstration's folder, if it lives and is not this one. */
+function ownerOf(dir: string): number | undefined {
+  const pid = Number(readFileSync(join(dir, markerFile), "utf8").split("\n")[0]);
+  if (!Number.isSafeInteger(pid) || pid <= 0 || pid === process.pid) return undefined;
+  try {
+    process.kill(pid, 0);
+    return pid;
+  } catch (error) {
+    // It may be there and not ours to signal.
+    return error instanceof Error && "code" in error && error.code === "EPERM" ? pid : undefined;
+  }
+}
+
+function folderError(message: string, dir: string, remedy: string, cause?: unknown): JilianError {
+  return new JilianError(message, {
+    code: "DEMO_FOLDER",
+    action: "make the demonstration's folder",
+    remedy,
+    address: dir,
+    cause,
+  });
+}
+
 /**
- * Makes the folder of a demonstration anew. Only a folder that such a call made before is emptied.
- * @throws JilianError DEMO_FOLDER_IN_USE when the folder holds anything else
+ * Makes the folder of a demonstration anew. Only an empty one, or one that such a call made before and that no process works in, is taken.
+ * @throws JilianError DEMO_FOLDER when the folder holds anything else, is in use, or cannot be written
  */
 export function freshFolder(dir: string): void {
-  if (existsSync(dir) && !existsSync(join(dir, markerFile))) {
-    throw new JilianError(`${dir} exists and is not a demonstration's folder`, {
-      code: "DEMO_FOLDER_IN_USE",
-      action: "make the folder of the demonstration",
-      remedy: "move it away, or name another with JILIAN_DATA",
-      address: dir,
-    });
+  const another = "name another folder with the environment variable JILIAN_DATA";
+  if (existsSync(dir) && !existsSync(join(dir, markerFile)) && readdirSync(dir).length > 0) {
+    throw folderError(`${dir} exists and is not a demonstration's folder`, dir, `move it away, or ${another}`);
   }
-  rmSync(dir, { recursive: true, force: true });
-  mkdirSync(dir, { recursive: true });
-  writeFileSync(join(dir, markerFile), "made by npm start; emptied at the next start\n");
+  const owner = existsSync(join(dir, markerFile)) ? ownerOf(dir) : undefined;
+  if (owner !== undefined) {
+    throw folderError(`process ${owner} runs a demonstration in ${dir}`, dir, `end it, or ${another}`);
+  }
+  try {
+    rmSync(dir, { recursive: true, force: true });
+    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    writeFileSync(join(dir, markerFile), `${process.pid}\nmade by npm start; emptied at the next start\n`);
+  } catch (cause) {
+    throw folderError(
+      `${dir} cannot be written: ${messageOf(cause)}`,
+      dir,
+      `give this user the right to write there, or ${another}`,
+      cause,
+    );
+  }
 }
 
 function template(name: string): ReturnType<typeof parseDocument> {
@@ -93,6 +127,7 @@ export function prepareDemo(setting: { dir: string; ports: DemoPorts; separateBr
   }
   const platformFile = join(dir, "platform.yaml");
   writeFileSync(platformFile, String(platform));
+  let deviceCount = 0;
   const gatewayFiles = demoPlants.map(({ factory, gateway }, i) => {
     const secret = secretFile(join(dir, `${gateway}.password`));
     ledger.setCredential({ kind: "gateway", name: `${factory}/${gateway}`, group: factory, node: gateway }, secret);
@@ -100,6 +135,7 @@ export function prepareDemo(setting: { dir: string; ports: DemoPorts; separateBr
     config.setIn(["broker", "port"], ports.broker);
     const devices = config.get("devices") as { items: { set: (key: string, value: unknown) => void }[] };
     for (const device of devices.items) device.set("port", ports.modbus[i]);
+    deviceCount += devices.items.length;
     const file = join(dir, `${gateway}.yaml`);
     writeFileSync(file, String(config));
     return { gateway, file };
@@ -107,5 +143,5 @@ export function prepareDemo(setting: { dir: string; ports: DemoPorts; separateBr
   const apiSecret = randomBytes(24).toString("base64url");
   ledger.setCredential({ kind: "api", name: "dev" }, apiSecret);
   ledger.close();
-  return { platformFile, gatewayFiles, apiKey: `dev.${apiSecret}` };
+  return { platformFile, gatewayFiles, devices: deviceCount, apiKey: `dev.${apiSecret}` };
 }

@@ -28,9 +28,11 @@ function processesOf(dir: string): string[] {
     });
 }
 
-/** Starts the whole product as `npm start` does and collects what it prints. */
-function startAll(dir: string) {
-  const child = spawn(process.execPath, [join(root, "deploy/start.ts")], { env: { ...process.env, JILIAN_DATA: dir } });
+/** Starts the whole product, by npm or as npm does, and collects what it prints. */
+function startAll(dir: string, byNpm = false) {
+  const [program, args] = byNpm ? ["npm", ["start"]] : [process.execPath, [join(root, "deploy/start.ts")]];
+  const env = { ...process.env, JILIAN_DATA: dir };
+  const child = spawn(program, args, { cwd: root, env });
   let text = "";
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (text += String(chunk)));
   const ended = new Promise<number | null>((done) => child.once("exit", (code) => done(code)));
@@ -81,3 +83,21 @@ it.skipIf(!hasChromium)(
     expect(processesOf(dir)).toEqual([]);
   },
 );
+
+it("ends with npm, refuses a folder in use and one that is not its own", { timeout: 90_000 }, async () => {
+  const base = mkdtempSync(join(tmpdir(), "jilian-start-"));
+  cleanups.push(() => rmSync(base, { recursive: true, force: true }));
+  const dir = join(base, "demo");
+  const product = startAll(dir, true);
+  await until("the address is printed", 40_000, () => /http:\/\/localhost:\d+/.test(product.text()));
+  const second = startAll(dir);
+  expect(await second.ended).toBe(1);
+  expect(second.text()).toMatch(/DEMO_FOLDER: process \d+ runs a demonstration in [\s\S]*remedy: .*JILIAN_DATA/);
+  const foreign = startAll(base);
+  expect(await foreign.ended).toBe(1);
+  expect(foreign.text()).toMatch(/DEMO_FOLDER: .* is not a demonstration's folder\n {2}remedy: move it away/);
+
+  // npm dies of SIGTERM and tells nobody: everything ends all the same.
+  product.child.kill("SIGTERM");
+  await until("nothing is left", 3000, () => processesOf(dir).length === 0);
+});
