@@ -176,7 +176,10 @@ function onNotFound(app: App, request: FastifyRequest, reply: FastifyReply): Fas
 /** Every refusal and failure of the app leaves as problem details; a failure's stack stays in the log. */
 export function answerWithProblems(app: App): void {
   app.setErrorHandler(onError);
-  app.setNotFoundHandler((request, reply) => onNotFound(app, request, reply));
+  // Before the body is read: what is not served is refused whatever it carries.
+  app.addHook("onRequest", async (request, reply) => {
+    if (request.is404) return onNotFound(app, request, reply);
+  });
 }
 
 /** Answers bytes that are no HTTP request, before any route sees them; the connection ends. */

@@ -197,6 +197,7 @@ describe("info and findings", () => {
     const real = await openWorld({ demo: false });
     expect((await real.get("/open/v1/info")).body).toMatchObject({ demo: false, notice: null });
     expect((await real.get("/open/v1/metrics")).body).toMatchObject({ notice: null });
+    expect((await real.get("/open/v1/findings")).body).toMatchObject({ notice: null });
     await real.close();
   });
 
@@ -214,6 +215,7 @@ describe("info and findings", () => {
       },
     ]);
     const all = await world.get("/open/v1/findings");
+    expect(all.body.notice).toBe("模拟数据 / simulated data: a demonstration, not a plant");
     expect(all.body.findings).toHaveLength(2);
     expect(JSON.stringify(all.body)).toContain("读数由 120 变为 3");
   });

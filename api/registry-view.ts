@@ -1,6 +1,6 @@
 import { isoTime } from "@jilian/domain/periods.ts";
 import type { FirstBirth, UnregisteredDevice } from "@jilian/store/ledger.ts";
-import { type DeviceState, deviceState, type LiveState } from "@jilian/store/live.ts";
+import { type DeviceState, deviceState, type LiveSample, type LiveState } from "@jilian/store/live.ts";
 import type { PlacedDevice, Registry, RegistryFile } from "@jilian/store/registry.ts";
 import { type Static, Type } from "typebox";
 import { nullable, timeSchema } from "./figures.ts";
@@ -84,10 +84,30 @@ export function birthsByDevice(firstBirths: readonly FirstBirth[]): Map<string, 
   return new Map(firstBirths.map((b) => [`${b.group}/${b.node}/${b.device}`, b.firstBirthMs]));
 }
 
-/** State of a registered device. What was born once is offline, not never, even where live memory was lost with a restart. */
-export function stateOf(placed: PlacedDevice, live: LiveState, bornOnce: boolean, nowMs: number): DeviceState {
-  const state = deviceState(live, placed.factoryId, placed.gatewayId, placed.device.id, nowMs);
-  return state === "never" && bornOnce ? "offline" : state;
+/** Devices whose newest sample is a simulator's, where such data does not count: in pilots that are not marked demo. */
+function simulatedDevices({ demo }: Registry, live: LiveState): ReadonlySet<string> {
+  const newest = new Map<string, LiveSample>();
+  if (demo) return new Set();
+  for (const sample of live.samples.values()) {
+    const key = `${sample.series.group}/${sample.series.node}/${sample.series.device}`;
+    if (sample.sourceTimeMs >= (newest.get(key)?.sourceTimeMs ?? 0)) newest.set(key, sample);
+  }
+  return new Set([...newest].filter(([, { series }]) => series.definition.simulated).map(([key]) => key));
+}
+
+/**
+ * Tells the state of registered devices at a moment. What was born once is offline, not never, even where live memory was lost with a
+ * restart. A simulator in a real pilot is not the machine that it stands in for.
+ */
+export function stateTeller(
+  { registry, live, nowMs }: Omit<ViewInput, "firstBirths">,
+  births: ReadonlyMap<string, number>,
+): (id: string, placed: PlacedDevice) => DeviceState {
+  const simulated = simulatedDevices(registry, live);
+  return (id, { factoryId, gatewayId, device }) => {
+    const state = simulated.has(id) ? "never" : deviceState(live, factoryId, gatewayId, device.id, nowMs);
+    return state === "never" && births.has(id) ? "offline" : state;
+  };
 }
 
 /** Why a device is not online, in its gateway's words; null while it is read or nothing is known. */
@@ -99,6 +119,7 @@ export function reasonOf(placed: PlacedDevice, live: LiveState): string | null {
 /** Every registered device with its state, in the order of the registry. */
 export function viewDevices({ registry, live, firstBirths, nowMs }: ViewInput): DeviceView[] {
   const births = birthsByDevice(firstBirths);
+  const stateOf = stateTeller({ registry, live, nowMs }, births);
   return [...registry.devices].map(([id, placed]) => {
     const { id: _, ...described } = placed.device;
     return {
@@ -107,7 +128,7 @@ export function viewDevices({ registry, live, firstBirths, nowMs }: ViewInput): 
       enterprise: placed.enterpriseId,
       factory: placed.factoryId,
       gateway: placed.gatewayId,
-      state: stateOf(placed, live, births.has(id), nowMs),
+      state: stateOf(id, placed),
       reason: reasonOf(placed, live),
       lastGoodTime: timeOrNull(live.devices.get(id)?.lastGoodMs),
       firstBirthTime: timeOrNull(births.get(id)),

@@ -50,6 +50,21 @@ function refuse(reply: FastifyReply, challenge: string, detail: string): never {
 const challenge = 'Bearer realm="jilian"';
 const badKey = `${challenge}, error="invalid_token"`;
 
+/** Logs refusals once a second at most; those between are counted in the next line. */
+function refusalLog(): (request: FastifyRequest) => void {
+  let heldBack = 0;
+  let toldAtMs = Number.NEGATIVE_INFINITY;
+  return (request) => {
+    const nowMs = performance.now();
+    if (nowMs - toldAtMs < 1000) {
+      heldBack += 1;
+      return;
+    }
+    request.log.warn({ remote: request.ip, route: request.routeOptions.url, heldBack }, "API key refused");
+    [toldAtMs, heldBack] = [nowMs, 0];
+  };
+}
+
 /**
  * A hook that lets in who holds an API key, `Authorization: Bearer name.secret` or `X-API-Key`. Guessing is slowed for the whole process,
  * while keys that were right before stay quick; the ledger still decides each time, so a withdrawn key ends at once. Keys are never logged.
@@ -57,6 +72,7 @@ const badKey = `${challenge}, error="invalid_token"`;
 export function createKeyCheck(ledger: Ledger): onRequestHookHandler {
   const processKey = randomBytes(32);
   const rightOnce = new Set<string>();
+  const logRefusal = refusalLog();
   let windowEndMs = 0;
   let left = checksPerSecond;
 
@@ -81,7 +97,7 @@ export function createKeyCheck(ledger: Ledger): onRequestHookHandler {
     }
     if (ledger.authenticateKey(key)?.kind !== "api") {
       rightOnce.delete(digest);
-      request.log.warn({ remote: request.ip, route: request.routeOptions.url }, "API key refused");
+      logRefusal(request);
       refuse(reply, badKey, "the API key is wrong or withdrawn");
     }
     if (rightOnce.size >= maxRemembered) rightOnce.delete(rightOnce.values().next().value as string);

@@ -78,6 +78,39 @@ describe("API keys", () => {
   });
 });
 
+it("refused keys are logged once a second, with the number of those held back", async () => {
+  const other = await openWorld();
+  try {
+    const told = () =>
+      other.lines.map((l) => JSON.parse(l)).filter((l: { msg?: string }) => l.msg === "API key refused") as {
+        heldBack: number;
+      }[];
+    let refused = 0;
+    const guess = async () => {
+      const { statusCode } = await other.app.inject({
+        url: "/open/v1/info",
+        headers: { "x-api-key": "x.wrong-guess" },
+      });
+      if (statusCode === 401) refused += 1;
+    };
+    const startedMs = performance.now();
+    for (let i = 0; i < 10; i += 1) await guess();
+    expect(refused).toBe(10);
+    expect(told().length).toBeLessThanOrEqual(1 + Math.floor((performance.now() - startedMs) / 1000));
+    const before = told().length;
+    const toldAfterAnother = async () => {
+      await guess();
+      return told().length;
+    };
+    await expect.poll(toldAfterAnother, { timeout: 5000 }).toBe(before + 1);
+    // Every refusal is in the lines: told, or held back before one.
+    expect(told().reduce((sum, { heldBack }) => sum + 1 + heldBack, 0)).toBe(refused);
+    expect(told().some(({ heldBack }) => heldBack > 0)).toBe(true);
+  } finally {
+    await other.close();
+  }
+});
+
 describe("problems", () => {
   it("tells an unknown address from a method that is not served", async () => {
     const unknown = await world.get("/open/v2/info");
@@ -91,6 +124,24 @@ describe("problems", () => {
       expect(reply.headers.allow).toBe("GET, HEAD");
       expect(reply.json().code).toBe("METHOD_NOT_ALLOWED");
     }
+  });
+
+  it.each([
+    ["malformed JSON", { "content-type": "application/json" }, "{"],
+    ["no JSON", { "content-type": "application/x-unknown" }, "a"],
+    ["more than it takes", { "content-type": "application/json" }, `"${"x".repeat(5000)}"`],
+  ])("refuses a method before it reads the body: %s", async (_what, headers, payload) => {
+    const post = (url: string) => world.app.inject({ method: "POST", url, headers, payload });
+    const known = await post("/open/v1/metrics");
+    expect(known).toMatchObject({
+      statusCode: 405,
+      headers: { allow: "GET, HEAD", "x-content-type-options": "nosniff" },
+    });
+    expect(known.json()).toMatchObject({
+      code: "METHOD_NOT_ALLOWED",
+      detail: "POST is not served at /open/v1/metrics",
+    });
+    expect((await post("/open/v1/nothing")).json()).toMatchObject({ status: 404, code: "ROUTE_UNKNOWN" });
   });
 
   it("answers 500 with an id that the log has, and nothing of the cause", async () => {
@@ -174,7 +225,11 @@ describe("startApi", () => {
   it("says when its port is taken", async () => {
     await using api = await startApi(world.config, world.deps);
     await expect(startApi({ ...world.config, port: api.port }, world.deps)).rejects.toMatchObject({
-      code: "EADDRINUSE",
+      code: "API_LISTEN_FAILED",
+      address: `127.0.0.1:${api.port}`,
+      action: "start the open data interface",
+      remedy: expect.stringContaining("api.port"),
+      cause: { code: "EADDRINUSE" },
     });
   });
 });

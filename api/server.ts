@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { AddressInfo } from "node:net";
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
+import { JilianError, messageOf } from "@jilian/domain/errors.ts";
 import { type FastifyBaseLogger, fastify, LogController } from "fastify";
 import type { ApiDeps, App } from "./app.ts";
 import type { ApiConfig } from "./config.ts";
@@ -63,13 +64,28 @@ export function buildApi(config: ApiConfig, deps: ApiDeps): App {
   return app;
 }
 
+async function listen(app: App, { host, port }: ApiConfig): Promise<void> {
+  try {
+    await app.listen({ host, port });
+  } catch (cause) {
+    await app.close();
+    throw new JilianError(`the open data interface cannot listen on ${host}:${port}: ${messageOf(cause)}`, {
+      code: "API_LISTEN_FAILED",
+      action: "start the open data interface",
+      remedy: "stop what uses this port, or change api.host or api.port",
+      address: `${host}:${port}`,
+      cause,
+    });
+  }
+}
+
 /**
  * Starts the open data interface and the wall page. Read-only: there is no route that writes.
- * @throws the system's error (EADDRINUSE, EACCES) when the address cannot be taken
+ * @throws JilianError API_LISTEN_FAILED
  */
 export async function startApi(config: ApiConfig, deps: ApiDeps): Promise<Api> {
   const app = buildApi(config, deps);
-  await app.listen({ host: config.host, port: config.port });
+  await listen(app, config);
   const { port } = app.server.address() as AddressInfo;
   const host = config.host.includes(":") ? `[${config.host}]` : config.host;
   const url = `http://${host}:${port}`;

@@ -4,7 +4,7 @@ import { Value } from "typebox/value";
 import { describe, expect, it } from "vitest";
 import { createDirectory } from "./directory.ts";
 import { openMs } from "./test-app.ts";
-import { figure, minuteResults, worldLive, worldNowMs, worldRegistry } from "./test-world.ts";
+import { figure, metrics, minuteResults, worldLive, worldNowMs, worldRegistry } from "./test-world.ts";
 import { type WallInput, wallState, wallStateSchema } from "./wall-state.ts";
 
 const registry = worldRegistry();
@@ -36,10 +36,8 @@ describe("wallState", () => {
   it("takes each figure of its own period, with data time, completeness and status", () => {
     const { figures } = wallState(input());
     expect(figures.factoriesConnected).toMatchObject({
-      zh: "工厂连接数",
-      value: "2",
-      completeness: null,
-      status: "provisional",
+      ...{ zh: "工厂连接数", en: "Connected factories", unit: "1", value: "2", reason: null, simulated: true },
+      ...{ status: "live", dataMs: worldNowMs, completeness: null, startMs: null },
     });
     expect(
       [figures.devicesOnline, figures.devicesEverConnected, figures.devicesRegistered].map((f) => f.value),
@@ -55,6 +53,40 @@ describe("wallState", () => {
     // The last full minute, not the open one; its data time is its end.
     expect(isoTime(figures.energyMinute.startMs ?? 0)).toBe("2026-11-22T14:31:00+08:00");
     expect(figures.energyMinute).toMatchObject({ dataMs: openMs, completeness: 1 });
+  });
+
+  it("counts online devices and connected factories as the cards show them now, whatever the minute's figure says", () => {
+    const live = worldLive(registry);
+    const counts = (nowMs = worldNowMs, from = live, of = registry) => {
+      const { figures, factories } = wallState(input({ live: from, nowMs, registry: of }));
+      const cards = factories.map((f) => f.devices.filter((d) => d.state === "online").length);
+      expect(figures.devicesOnline).toMatchObject({ value: String(cards.reduce((a, b) => a + b)), dataMs: nowMs });
+      expect(figures.factoriesConnected.value).toBe(String(cards.filter((n) => n > 0).length));
+      return cards;
+    };
+    expect(counts()).toEqual([2, 2, 0, 0]);
+    const press = live.devices.get("jinlv-1/gw-1/press-1");
+    if (press) press.born = false;
+    expect(counts()).toEqual([1, 2, 0, 0]);
+    const gateway = live.nodes.get("jinlv-2/gw-1");
+    if (gateway) gateway.alive = false;
+    expect(counts()).toEqual([1, 0, 0, 0]);
+    const meter = live.devices.get("jinlv-1/gw-1/meter-1");
+    if (meter) meter.lastGoodMs = worldNowMs - 31_000;
+    expect(counts()).toEqual([0, 0, 0, 0]);
+    expect(counts(worldNowMs + 24 * 60 * minuteMs, worldLive(registry))).toEqual([0, 0, 0, 0]);
+  });
+
+  it("does not count a simulator as a machine of a real pilot, on the card and above alike", () => {
+    const live = worldLive(registry);
+    const series = { id: 1, group: "jinlv-1", node: "gw-1", device: "meter-1", metric: metrics.energy.name };
+    const times = { sourceTimeMs: worldNowMs - 1000, gatewayTimeMs: worldNowMs - 1000 };
+    live.samples.set(1, { series: { ...series, definition: metrics.energy }, value: 1, status: 0, ...times });
+    const of = (demo: boolean) => wallState(input({ live, registry: worldRegistry(demo) }));
+    expect(of(true)).toMatchObject({ figures: { devicesOnline: { value: "4" } } });
+    const real = of(false);
+    expect(real.figures.devicesOnline).toMatchObject({ value: "3", simulated: false });
+    expect(real.factories[0]?.devices[0]).toMatchObject({ id: "jinlv-1/gw-1/meter-1", state: "never" });
   });
 
   it("derives mean power exactly", () => {
@@ -77,11 +109,11 @@ describe("wallState", () => {
   it("says that there is nothing rather than showing an older period as this one", () => {
     const tomorrow = wallState(input({ nowMs: worldNowMs + 24 * 60 * minuteMs }));
     expect(tomorrow.figures.energyDay).toMatchObject({ value: null, reason: "no_data", dataMs: null });
-    expect(tomorrow.figures.devicesOnline.value).toBeNull();
+    expect(tomorrow.figures.devicesRegistered.value).toBeNull();
     expect(tomorrow.figures.power).toMatchObject({ value: null, unit: "kW" });
     // Five minutes without news, on the other hand, show the last known with its age.
     const soon = wallState(input({ nowMs: worldNowMs + 5 * minuteMs }));
-    expect(soon.figures.devicesOnline).toMatchObject({ value: "4", dataMs: worldNowMs - 1000 });
+    expect(soon.figures.devicesRegistered).toMatchObject({ value: "10", dataMs: worldNowMs - 1000 });
   });
 
   it("shows every minute of a factory, null where nothing is known", () => {

@@ -9,7 +9,7 @@ import { type Static, Type } from "typebox";
 import type { Directory } from "./directory.ts";
 import { nullable } from "./figures.ts";
 import { type FoundResult, mergeResults } from "./read-figures.ts";
-import { birthsByDevice, reasonOf, stateOf, stateSchema } from "./registry-view.ts";
+import { birthsByDevice, reasonOf, stateSchema, stateTeller } from "./registry-view.ts";
 
 const ms = nullable(Type.Number());
 
@@ -26,7 +26,9 @@ export const wallFigureSchema = Type.Object({
   completeness: ms,
   estimatedShare: ms,
   lowerBound: Type.Boolean(),
-  status: nullable(Type.String()),
+  status: nullable(
+    Type.String({ description: "live: counted at nowMs, of no period; else provisional, final, revised" }),
+  ),
   revision: Type.Integer(),
   factorTable: nullable(Type.String()),
   simulated: Type.Boolean(),
@@ -134,6 +136,12 @@ function wallFigure(indicator: string, result: Result | undefined, { directory, 
   return { zh, en, unit: result.unit, value, reason, startMs, endMs, dataMs, ...judged };
 }
 
+/** A count of what is so now. The same states as on the cards, so that their sum is this number at every moment. */
+function liveCount(indicator: string, value: number, input: WallInput): WallFigure {
+  const none = wallFigure(indicator, undefined, input);
+  return { ...none, value: String(value), reason: null, dataMs: input.nowMs, status: "live" };
+}
+
 /** Mean power of a minute: kWh in a minute times 60, exactly. */
 function meanPower(minute: WallFigure): WallFigure {
   const words = { zh: "平均功率", en: "Mean power", unit: "kW" };
@@ -150,12 +158,17 @@ type RegistryFactory = RegistryFile["enterprises"][number]["factories"][number];
 
 type Found = {
   find: Find;
-  births: ReadonlyMap<string, number>;
+  stateOf: ReturnType<typeof stateTeller>;
   /** Devices by factory, as the registry's entries. */
   devices: ReadonlyMap<string, readonly [string, PlacedDevice][]>;
 };
 
-function wallFactory(factory: RegistryFactory, enterprise: string, input: WallInput, { find, births, devices }: Found) {
+function wallFactory(
+  factory: RegistryFactory,
+  enterprise: string,
+  input: WallInput,
+  { find, stateOf, devices }: Found,
+) {
   const { live, nowMs } = input;
   const openMs = periodStart("minute", nowMs);
   const electricity = (period: Period, startMs: number) =>
@@ -180,7 +193,7 @@ function wallFactory(factory: RegistryFactory, enterprise: string, input: WallIn
     devices: (devices.get(factory.id) ?? []).map(([id, placed]) => ({
       id,
       name: placed.device.name,
-      state: stateOf(placed, live, births.has(id), nowMs),
+      state: stateOf(id, placed),
       reason: reasonOf(placed, live),
       lastGoodMs: live.devices.get(id)?.lastGoodMs || null,
     })),
@@ -228,9 +241,11 @@ export function wallState(input: WallInput): WallState {
   const energyMinute = wallFigure("energy.electricity", lastMinute, input);
   const found: Found = {
     find,
-    births: birthsByDevice(input.firstBirths),
+    stateOf: stateTeller(input, birthsByDevice(input.firstBirths)),
     devices: Map.groupBy(registry.devices, ([, placed]) => placed.factoryId),
   };
+  const factories = file.enterprises.flatMap((e) => e.factories.map((f) => wallFactory(f, e.name, input, found)));
+  const online = factories.map((factory) => factory.devices.filter(({ state }) => state === "online").length);
   return {
     nowMs,
     clockRate: input.clockRate,
@@ -242,8 +257,12 @@ export function wallState(input: WallInput): WallState {
     registryVersion: registry.version,
     factoriesRegistered: registry.factories.size,
     figures: {
-      factoriesConnected: current("factories.connected"),
-      devicesOnline: current("devices.online"),
+      factoriesConnected: liveCount("factories.connected", online.filter((n) => n > 0).length, input),
+      devicesOnline: liveCount(
+        "devices.online",
+        online.reduce((sum, n) => sum + n, 0),
+        input,
+      ),
       devicesEverConnected: current("devices.ever_connected"),
       devicesRegistered: current("devices.registered"),
       energyDay: open("energy.electricity", "day"),
@@ -252,6 +271,6 @@ export function wallState(input: WallInput): WallState {
       power: meanPower(energyMinute),
       comprehensiveDay: open("energy.comprehensive", "day"),
     },
-    factories: file.enterprises.flatMap((e) => e.factories.map((f) => wallFactory(f, e.name, input, found))),
+    factories,
   };
 }

@@ -85,6 +85,7 @@ describe.skipIf(!executablePath)("the wall page (skipped where no Chromium is in
     ]) {
       expect(text).toContain(word);
     }
+    expect(await page.locator(".status-live").allTextContents()).toEqual(["实时", "实时"]);
     expect(await page.locator(".figure").count()).toBe(await page.locator(".figure .mark").count());
     expect(new Set(await page.locator(".device .shape").evaluateAll((all) => all.map((s) => s.innerHTML))).size).toBe(
       4,
@@ -138,6 +139,7 @@ describe.skipIf(!executablePath)("the wall page (skipped where no Chromium is in
     const told = await page.textContent("#lost");
     expect(told).toContain("连接中断");
     expect(await page.textContent("#link")).toBe("连接中断");
+    expect(await page.locator(".status-live").count()).toBe(0);
     expect(await colour()).not.toBe(alive);
     expect(await page.textContent("#factories")).toContain("当时在线");
     expect(await page.title()).toContain("连接中断");

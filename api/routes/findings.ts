@@ -1,7 +1,7 @@
 import { isoTime } from "@jilian/domain/periods.ts";
 import { Type } from "typebox";
 import type { ApiDeps, App } from "../app.ts";
-import { timeSchema } from "../figures.ts";
+import { demoNotice, noticeSchema, timeSchema } from "../figures.ts";
 import { defaultLimit } from "../limits.ts";
 import { limitParameter, strict } from "../parameters.ts";
 import { problemSchema } from "../problems.ts";
@@ -16,10 +16,14 @@ const findingSchema = Type.Object({
 });
 
 /** What needs a person's eye: conflicts, unexplained resets, refused data. */
-export function addFindingRoutes(app: App, { ledger }: ApiDeps): void {
+export function addFindingRoutes(app: App, { ledger, registry }: ApiDeps): void {
   const querystring = Type.Object({ limit: Type.Optional(limitParameter) }, strict);
-  const response = { 200: Type.Object({ findings: Type.Array(findingSchema) }), "4xx": problemSchema };
+  const response = {
+    200: Type.Object({ notice: noticeSchema, findings: Type.Array(findingSchema) }),
+    "4xx": problemSchema,
+  };
   app.get("/findings", { schema: { querystring, response } }, async ({ query }) => ({
+    notice: registry.demo ? demoNotice : null,
     findings: ledger.findings(query.limit ?? defaultLimit).map(({ firstMs, lastMs, ...finding }) => ({
       ...finding,
       firstTime: isoTime(firstMs),

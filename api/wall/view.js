@@ -29,8 +29,9 @@ function isOld(figure, context) {
   return figure.dataMs !== null && context.nowMs - figure.dataMs > oldAfterMs * context.clockRate;
 }
 
-function statusText(figure, t) {
-  if (figure.status === null) return undefined;
+function statusText(figure, { t, lost }) {
+  // What was counted live is not live once nothing arrives; its data time stays.
+  if (figure.status === null || (figure.status === "live" && lost)) return undefined;
   return figure.status === "revised" ? t.revised(figure.revision) : t[figure.status];
 }
 
@@ -46,7 +47,7 @@ function judgement(figure, context) {
       el("span", { class: low ? "low" : undefined }, `${t.completeness} ${share === null ? "—" : shareText(share)}`),
     );
   }
-  const status = statusText(figure, t);
+  const status = statusText(figure, context);
   if (status) items.push(el("span", { class: `status-${figure.status}` }, status));
   if (figure.lowerBound) items.push(el("span", { class: "low" }, t.lowerBound));
   if (figure.estimatedShare) items.push(el("span", { class: "low" }, t.estimated(shareText(figure.estimatedShare))));

@@ -68,7 +68,7 @@ function showHead(t, lost, nowMs) {
   document.documentElement.lang = lang === "zh" ? "zh-CN" : "en";
   document.body.className = lost ? "lost" : "";
   setText("lang", t.other);
-  setText("link", lost ? t.lost : state ? t.live : needsKey ? t.keyNeeded : t.connecting);
+  setText("link", lost ? t.lost : state ? t.linked : needsKey ? t.keyNeeded : t.connecting);
   byId("link").className = `link ${lost ? "offline" : state ? "online" : "never"}`;
   if (!state) return;
   setText("title", state.title);
