@@ -19,12 +19,17 @@ export function engineering(raw: bigint, { numerator, denominator }: Scale): big
   return product / BigInt(denominator);
 }
 
-/** An integer at six places as the interface writes it. */
-export function written(units: bigint): string {
+/** An integer at a number of places as the interface writes it. */
+export function written(units: bigint, at = places): string {
   const sign = units < 0n ? "-" : "";
-  const digits = String(units < 0n ? -units : units).padStart(places + 1, "0");
-  const fraction = digits.slice(-places).replace(/0+$/, "");
-  return `${sign}${digits.slice(0, -places)}${fraction === "" ? "" : `.${fraction}`}`;
+  const digits = String(units < 0n ? -units : units).padStart(at + 1, "0");
+  const fraction = digits.slice(-at).replace(/0+$/, "");
+  return `${sign}${digits.slice(0, -at)}${fraction === "" ? "" : `.${fraction}`}`;
+}
+
+/** Electricity as standard coal: 0.1229 kgce/kWh (GB/T 2589-2020, equivalent value), as the interface writes it. */
+export function writtenCoal(units: bigint): string {
+  return written(units * 1229n, places + 4);
 }
 
 export type Reading = { atMs: number; units: bigint; servedMs: number; raw: bigint };

@@ -1,7 +1,7 @@
 import { afterEach, expect, it } from "vitest";
 import { type Cluster, type ClusterSetting, type Kill, startCluster } from "./cluster.ts";
 import { until } from "./until.ts";
-import { verify } from "./verify.ts";
+import { verify, verifyCounts } from "./verify.ts";
 
 /**
  * The path test: real plants' protocol, real gateways, broker, stores and interface as processes; every figure is computed again from what
@@ -61,6 +61,14 @@ it("turns registers into figures, exact to the last digit", { timeout: 180_000 }
   const { now } = cluster;
   await until("44 minutes of plant time", 90_000, () => now() >= originMs + 44 * minuteMs);
   await expectExact("path", cluster, []);
+  const steady = { fromMs: originMs + 5 * minuteMs, toMs: originMs + 40 * minuteMs };
+  const counts = {
+    "factories.connected": "3",
+    "devices.online": "21",
+    "devices.registered": "21",
+    "devices.ever_connected": "21",
+  };
+  expect(await verifyCounts(cluster, steady, counts)).toEqual([]);
   expect(cluster.complaints()).toEqual([]);
 });
 

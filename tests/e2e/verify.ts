@@ -12,6 +12,7 @@ import {
   sums,
   totals,
   written,
+  writtenCoal,
 } from "./oracle.ts";
 
 const minuteMs = 60_000;
@@ -121,6 +122,7 @@ async function compare(
   expected: readonly (bigint | null)[],
   edges: readonly number[],
   verdict: Verdict,
+  write: (units: bigint) => string = written,
 ): Promise<number> {
   const figures = await all<FigureJson>(
     cluster,
@@ -130,7 +132,7 @@ async function compare(
   const byStart = new Map(figures.map((f) => [Date.parse(f.start), f]));
   for (const [i, units] of expected.entries()) {
     const figure = byStart.get(edges[i] as number);
-    const value = units === null ? null : written(units);
+    const value = units === null ? null : write(units);
     if ((figure?.value ?? null) !== value) {
       const at = new Date(edges[i] as number).toISOString();
       verdict.wrong.push(`${query} ${at}: ${figure?.value} (${figure?.status}), expected ${value}`);
@@ -181,7 +183,7 @@ export async function verify(cluster: Cluster, range: Range): Promise<Verdict> {
   const hours = edgesOf(range, hourMs);
   const days = edgesOf(range, 24 * hourMs);
   const whole = { fromMs: range.fromMs, toMs: range.toMs + 2 * minuteMs };
-  const ofCluster: { minutes: (bigint | null)[][]; hours: (bigint | null)[][] } = { minutes: [], hours: [] };
+  const meters: Meter[] = [];
   for (const [i, plant] of cluster.simulator.plants.entries()) {
     const { factory, gateway } = demoPlants[i] as (typeof demoPlants)[number];
     for (const point of exactPoints(plant)) {
@@ -199,16 +201,59 @@ export async function verify(cluster: Cluster, range: Range): Promise<Verdict> {
       verdict.days += await compare(cluster, `${query}&period=day`, increases(line, days), days, verdict);
       const last = line.at(-1)?.total ?? 0n;
       checkTruth(plant, point, found, last - (line[0]?.total ?? 0n), modulus, verdict);
-      if (point.name !== "incoming-meter/energy-import") continue;
-      const site = `indicator=energy.electricity&level=factory&entity=${factory}`;
-      verdict.minutes += await compare(cluster, `${site}&period=minute`, perMinute, minutes, verdict);
-      verdict.hours += await compare(cluster, `${site}&period=hour`, perHour, hours, verdict);
-      ofCluster.minutes.push(perMinute);
-      ofCluster.hours.push(perHour);
+      if (point.name === "incoming-meter/energy-import") meters.push({ factory, line });
     }
   }
-  const site = "indicator=energy.electricity&level=cluster";
-  verdict.minutes += await compare(cluster, `${site}&period=minute`, sums(ofCluster.minutes), minutes, verdict);
-  verdict.hours += await compare(cluster, `${site}&period=hour`, sums(ofCluster.hours), hours, verdict);
+  await verifySites(cluster, meters, { minute: minutes, hour: hours, day: days }, verdict);
   return verdict;
+}
+
+type Meter = { factory: string; line: { atMs: number; total: bigint }[] };
+
+/** The energy of every factory, enterprise and the cluster: the sums of their incoming meters, in kWh and in kgce. */
+async function verifySites(
+  cluster: Cluster,
+  meters: readonly Meter[],
+  edges: Record<"minute" | "hour" | "day", number[]>,
+  verdict: Verdict,
+): Promise<void> {
+  const sites = [
+    ...meters.map(({ factory }) => ({ level: "factory", entity: factory, of: [factory] })),
+    { level: "enterprise", entity: "xinghua", of: ["xinghua-casting", "xinghua-rolling"] },
+    { level: "enterprise", entity: "nanling", of: ["nanling-extrusion"] },
+    { level: "cluster", entity: "yuebei-nonferrous", of: meters.map(({ factory }) => factory) },
+  ];
+  for (const { level, entity, of } of sites) {
+    const own = meters.filter(({ factory }) => of.includes(factory));
+    for (const period of ["minute", "hour", "day"] as const) {
+      const expected = sums(own.map(({ line }) => increases(line, edges[period])));
+      const query = (indicator: string) =>
+        `indicator=energy.${indicator}&level=${level}&entity=${entity}&period=${period}`;
+      const ask = (indicator: string, write: (units: bigint) => string) =>
+        compare(cluster, query(indicator), expected, edges[period], verdict, write);
+      verdict[`${period}s`] += (await ask("electricity", written)) + (await ask("comprehensive", writtenCoal));
+    }
+  }
+}
+
+/** The counts of the whole cluster in every minute, hour and day of a range in which everything was connected. */
+export async function verifyCounts(cluster: Cluster, range: Range, counts: Record<string, string>): Promise<string[]> {
+  const wrong: string[] = [];
+  for (const [indicator, value] of Object.entries(counts)) {
+    for (const [period, lengthMs] of [
+      ["minute", minuteMs],
+      ["hour", hourMs],
+      ["day", 24 * hourMs],
+    ] as const) {
+      const edges = edgesOf(range, lengthMs);
+      if (edges.length < 2) continue;
+      const query = `indicator=${indicator}&level=cluster&period=${period}&from=${edges[0]}&to=${edges.at(-1)}`;
+      const figures = await all<FigureJson>(cluster, `/open/v1/metrics?${query}`, "figures");
+      if (figures.length !== edges.length - 1) wrong.push(`${query}: ${figures.length} figures`);
+      wrong.push(
+        ...figures.filter((f) => f.value !== value).map((f) => `${query} ${f.start}: ${f.value}, expected ${value}`),
+      );
+    }
+  }
+  return wrong;
 }
