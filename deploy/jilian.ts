@@ -156,6 +156,9 @@ async function run(services: readonly ServiceName[], setting: Setting): Promise<
     log.fatal({ code: codeOf(cause), err: messageOf(cause) }, "a part that the others need has ended");
     process.exit(1);
   } catch (error) {
+    if (error instanceof JilianError && error.code === "API_NEEDS_INGEST") {
+      refuse(`${error.message}\n  remedy: ${error.remedy}`);
+    }
     const detail =
       error instanceof JilianError ? { action: error.action, remedy: error.remedy, address: error.address } : {};
     log.fatal({ code: codeOf(error), ...detail, err: messageOf(error) }, "could not start");
@@ -191,11 +194,6 @@ else if (command === "run") {
   const unknown = names.filter((name) => !isService(name));
   if (unknown.length > 0) refuse(`unknown service: ${unknown.join(", ")}\n\n${help}`);
   const services = names.length > 0 ? names.filter(isService) : serviceNames;
-  if (services.includes("api") && !services.includes("ingest")) {
-    refuse(
-      "api cannot run without ingest on the embedded store: DuckDB has one owner\n  remedy: jilian run ingest api ...",
-    );
-  }
   await run(services, readSetting(file, services));
 } else if (command === "check") {
   const { registry } = readSetting(file, serviceNames);

@@ -58,6 +58,3 @@ export function tellsIncrease(leaf: CounterLeaf): boolean {
 export function estimatedOf(leaf: CounterLeaf): bigint {
   return leaf.inGap ? leaf.amount : leaf.left + leaf.right;
 }
-
-/** The leaf of a device's connection: milliseconds in which a process metric of good quality was fresh. Merges by adding. */
-export type ConnectionLeaf = { onlineMs: number };

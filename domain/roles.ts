@@ -35,13 +35,9 @@ export const counterRoles = roleNames.filter((name) => roles[name].kind === "cou
 
 /** Energy carriers. `energy.import` counts kWh of electricity; the others follow with their own roles. */
 export const carriers = ["electricity", "gas", "water", "steam", "heat", "compressed_air"] as const;
-export type Carrier = (typeof carriers)[number];
 
 /** Decimal places at which leaves and results of a unit are added up as integers (CONTRACTS 5). */
 export const scaleOfUnit: Readonly<Record<string, number>> = { kWh: 6, kgce: 10, pcs: 6, "1": 0 };
 
 /** Places for a unit without an entry of its own. */
 export const defaultScale = 6;
-
-/** What the state register of a machine tells (ISO 22400-2, time model). */
-export const machineStates = { 0: "off", 1: "running", 2: "idle", 3: "set-up", 4: "fault" } as const;

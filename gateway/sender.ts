@@ -181,5 +181,3 @@ export function createSender({ outbox, settings, log }: SenderOptions) {
     }),
   };
 }
-
-export type Sender = ReturnType<typeof createSender>;
