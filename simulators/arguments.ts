@@ -16,12 +16,18 @@ export const USAGE = `Usage: npm run simulate -- [options]
   --started-real-ms N    real time at which the plant started (default: now)
   --control-port N       control interface on loopback at this port (0 takes a free one; default: none)
   --unknown-units HOW    silent or gatewayException (default silent)
-  --print-map HOW        print the register map as columns, markdown or json and end; readme updates the README
+  --protocols LIST       modbus, opcua or both for each plant, separated by commas, in turn (default modbus)
+  --opcua-base-port N    OPC UA port of the first plant, the next ones follow, served or not (default 15120; 0: free ones)
+  --opcua-pki DIR        folder of the OPC UA servers' certificates, kept from start to start (default: a temporary one)
+  --opcua-user NAME      user of the secured OPC UA endpoints, which then refuse anonymous clients (default: no user)
+  --opcua-password-file FILE  file whose first line is that user's password
+  --print-map HOW        print the maps as columns, markdown or json and end; readme updates the README
   --help                 print this and end
 `;
 
 const MAPS_AS = ["columns", "markdown", "json", "readme"] as const;
 const UNKNOWN_UNITS = ["silent", "gatewayException"] as const;
+const PROTOCOLS = ["modbus", "opcua", "both"] as const;
 
 export type SimulateArguments = {
   readonly help: boolean;
@@ -33,6 +39,8 @@ export type SimulateArguments = {
   readonly controlPort?: number;
   readonly unknownUnits: (typeof UNKNOWN_UNITS)[number];
   readonly printMap?: (typeof MAPS_AS)[number];
+  readonly opcuaPki?: string;
+  readonly opcuaUser?: { readonly name: string; readonly passwordFile: string };
 };
 
 const OPTIONS = {
@@ -48,6 +56,11 @@ const OPTIONS = {
   "control-port": { type: "string" },
   "unknown-units": { type: "string" },
   "print-map": { type: "string" },
+  protocols: { type: "string" },
+  "opcua-base-port": { type: "string" },
+  "opcua-pki": { type: "string" },
+  "opcua-user": { type: "string" },
+  "opcua-password-file": { type: "string" },
   help: { type: "boolean", short: "h" },
 } as const;
 type OptionName = keyof typeof OPTIONS;
@@ -98,6 +111,28 @@ function createReaders(given: Given, errors: string[]) {
   };
 }
 
+type Readers = ReturnType<typeof createReaders>;
+
+/** Which plants are served over what; the list is gone through again and again. */
+function readProtocols(given: Given, { complain }: Readers): readonly (typeof PROTOCOLS)[number][] {
+  const words = (given.get("protocols") ?? "modbus").split(",");
+  const found = words.flatMap((word) => PROTOCOLS.filter((protocol) => protocol === word));
+  if (found.length === words.length) return found;
+  complain("protocols", `${PROTOCOLS.join(", ")}, separated by commas`);
+  return ["modbus"];
+}
+
+function readOpcua(given: Given, errors: string[]): Pick<SimulateArguments, "opcuaPki" | "opcuaUser"> {
+  const [pki, name, passwordFile] = [given.get("opcua-pki"), given.get("opcua-user"), given.get("opcua-password-file")];
+  if ((name === undefined) !== (passwordFile === undefined)) {
+    errors.push("--opcua-user: goes with --opcua-password-file, and that with it");
+  }
+  return {
+    ...(pki === undefined ? {} : { opcuaPki: pki }),
+    ...(name === undefined || passwordFile === undefined ? {} : { opcuaUser: { name, passwordFile } }),
+  };
+}
+
 /** Reads the command line (without node and script). `nowMs` is the real time that stands in for absent times. */
 export function parseSimulateArguments(
   args: readonly string[],
@@ -105,7 +140,8 @@ export function parseSimulateArguments(
 ): { value: SimulateArguments } | { errors: readonly string[] } {
   const errors: string[] = [];
   const given = readGiven(args, errors);
-  const { complain, integer, choice } = createReaders(given, errors);
+  const readers = createReaders(given, errors);
+  const { complain, integer, choice } = readers;
   const profileText = given.get("profile") ?? "copper-casting";
   const profile = isProfileName(profileText) ? profileText : "copper-casting";
   if (profile !== profileText) complain("profile", `one of ${PROFILE_NAMES.join(", ")}`);
@@ -122,16 +158,23 @@ export function parseSimulateArguments(
   const controlPort = integer("control-port", -1, 0, 65_535);
   const unknownUnits = choice("unknown-units", UNKNOWN_UNITS) ?? "silent";
   const printMap = choice("print-map", MAPS_AS);
+  const protocols = readProtocols(given, readers);
+  const opcuaBasePort = integer("opcua-base-port", 15_120, 0, 65_536 - count);
+  const opcua = readOpcua(given, errors);
   if (errors.length > 0) return { errors };
   const first = PROFILE_NAMES.indexOf(profile);
   const firstPort = several ? basePort : port;
-  const plants = Array.from({ length: count }, (_, i) => ({
-    profile: PROFILE_NAMES[(first + i) % PROFILE_NAMES.length] ?? profile,
-    seed: seed + i,
-    host: given.get("host") ?? "127.0.0.1",
-    port: firstPort === 0 ? 0 : firstPort + i,
-    startMs: originMs,
-  }));
+  const plants = Array.from({ length: count }, (_, i) => {
+    const protocol = protocols[i % protocols.length];
+    return {
+      profile: PROFILE_NAMES[(first + i) % PROFILE_NAMES.length] ?? profile,
+      seed: seed + i,
+      host: given.get("host") ?? "127.0.0.1",
+      port: protocol === "opcua" ? null : firstPort && firstPort + i,
+      opcuaPort: protocol === "modbus" ? null : opcuaBasePort && opcuaBasePort + i,
+      startMs: originMs,
+    };
+  });
   return {
     value: {
       help: given.has("help"),
@@ -141,6 +184,7 @@ export function parseSimulateArguments(
       originMs,
       startedRealMs,
       unknownUnits,
+      ...opcua,
       ...(controlPort < 0 ? {} : { controlPort }),
       ...(printMap === undefined ? {} : { printMap }),
     },

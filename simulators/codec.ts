@@ -59,7 +59,10 @@ export function baseUnitsPerCount(point: Pick<Point, "name" | "signal" | "scale"
 }
 
 /** The raw value of a point whose true quantity is `value` base units: the floor at the register's resolution. */
-export function rawValue(point: Point, value: number): RawValue {
+export function rawValue(
+  point: Pick<Point, "name" | "signal" | "scale" | "type" | "modulus">,
+  value: number,
+): RawValue {
   if (point.type === "bool") return value !== 0;
   const units = baseUnitsPerCount(point);
   if (point.type === "float64") return value / units;

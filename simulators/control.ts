@@ -2,6 +2,8 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { parseFaultSpec } from "./faults.ts";
+import { parseOpcuaFaultSpec } from "./opcua-faults.ts";
+import type { OpcuaServer } from "./opcua-server.ts";
 import { toJson } from "./register-map.ts";
 import type { ServedFilter } from "./served-log.ts";
 import type { PlantHandle, Simulator } from "./simulator.ts";
@@ -40,11 +42,31 @@ function wholeNumber(query: URLSearchParams, name: string): number | undefined {
   return Number(text);
 }
 
+type Protocol = "modbus" | "opcua";
+
+/** The protocol asked for, which the plant must have; without a word the only one, or Modbus of both. */
+function protocolOf(plant: PlantHandle, asked: unknown): Protocol {
+  const has: readonly Protocol[] = [
+    ...(plant.port === null ? [] : (["modbus"] as const)),
+    ...(plant.opcua === undefined ? [] : (["opcua"] as const)),
+  ];
+  const found = has.find((protocol) => protocol === (asked ?? has[0]));
+  if (found === undefined)
+    throw refuse(400, `protocol: found ${JSON.stringify(asked)}, expected one of ${has.join(", ")}`);
+  return found;
+}
+
+/** The plant's OPC UA server where the query is about it. */
+function opcuaAsked(plant: PlantHandle, query: URLSearchParams): OpcuaServer | undefined {
+  return protocolOf(plant, query.get("protocol") ?? undefined) === "opcua" ? plant.opcua : undefined;
+}
+
 function servedFilter(plant: PlantHandle, query: URLSearchParams): ServedFilter {
   const point = query.get("point");
   const client = query.get("client");
   const after = wholeNumber(query, "after");
-  if (point !== null && !plant.registerMap.points.some(({ name }) => name === point)) {
+  const { points } = opcuaAsked(plant, query)?.map ?? plant.registerMap;
+  if (point !== null && !points.some(({ name }) => name === point)) {
     throw refuse(400, `point: found ${JSON.stringify(point)}, which is no point of ${plant.id}`);
   }
   return {
@@ -70,15 +92,26 @@ async function readBody(request: IncomingMessage): Promise<unknown> {
   }
 }
 
+function startModbusFault(plant: PlantHandle, fault: unknown): Promise<unknown> {
+  const parsed = parseFaultSpec(fault);
+  if ("errors" in parsed) throw refuse(400, parsed.errors.join("; "));
+  return plant.startFault(parsed.spec);
+}
+
+function startOpcuaFault(server: OpcuaServer, fault: unknown): Promise<unknown> {
+  const parsed = parseOpcuaFaultSpec(fault);
+  if ("errors" in parsed) throw refuse(400, parsed.errors.join("; "));
+  return server.startFault(parsed.spec);
+}
+
 async function startFault(simulator: Simulator, _query: URLSearchParams, request: IncomingMessage): Promise<Reply> {
   const body = await readBody(request);
   if (typeof body !== "object" || body === null || Array.isArray(body)) throw refuse(400, "body: expected an object");
-  const { plant: id, ...fault } = body as Record<string, unknown>;
+  const { plant: id, protocol, ...fault } = body as Record<string, unknown>;
   const plant = findPlant(simulator, id);
-  const parsed = parseFaultSpec(fault);
-  if ("errors" in parsed) throw refuse(400, parsed.errors.join("; "));
+  const { opcua } = protocolOf(plant, protocol) === "opcua" ? plant : {};
   try {
-    return { status: 201, body: await plant.startFault(parsed.spec) };
+    return { status: 201, body: await (opcua ? startOpcuaFault(opcua, fault) : startModbusFault(plant, fault)) };
   } catch (error) {
     if (error instanceof RangeError) throw refuse(400, error.message);
     throw error;
@@ -90,7 +123,11 @@ async function clearFaults(simulator: Simulator, query: URLSearchParams): Promis
   const named = query.get("plant");
   if (id !== undefined && named === null && simulator.plants.length > 1) throw refuse(400, "plant: needed beside id");
   const plants = named === null ? simulator.plants : [findPlant(simulator, named)];
-  const cleared = await Promise.all(plants.map((plant) => plant.clearFaults(id)));
+  // Both protocols number their faults from 1: one id is one of one protocol, all are all.
+  const one = (plant: PlantHandle) => (opcuaAsked(plant, query) ?? plant).clearFaults(id);
+  const all = async (plant: PlantHandle) => (await plant.clearFaults()) + ((await plant.opcua?.clearFaults()) ?? 0);
+  const narrow = id !== undefined || query.has("protocol");
+  const cleared = await Promise.all(plants.map(narrow ? one : all));
   return ok({ cleared: cleared.reduce((sum, count) => sum + count, 0) });
 }
 
@@ -110,6 +147,10 @@ function getTruth(simulator: Simulator, query: URLSearchParams): Reply {
   }
 }
 
+function describeOpcua({ port, endpointUrl, certificatePath, stats, faults }: OpcuaServer): unknown {
+  return { port, endpointUrl, certificatePath, stats: stats(), faults: faults() };
+}
+
 function listPlants(simulator: Simulator): Reply {
   return ok(
     simulator.plants.map((plant) => ({
@@ -124,6 +165,7 @@ function listPlants(simulator: Simulator): Reply {
       port: plant.port,
       stats: plant.stats(),
       faults: plant.faults(),
+      ...(plant.opcua === undefined ? {} : { opcua: describeOpcua(plant.opcua) }),
     })),
   );
 }
@@ -131,16 +173,31 @@ function listPlants(simulator: Simulator): Reply {
 const ROUTES: Readonly<Record<string, Route>> = {
   "GET /plants": listPlants,
   "GET /truth": getTruth,
-  "GET /map": (simulator, query) => ok(findPlant(simulator, query.get("plant")).registerMap),
+  "GET /map": (simulator, query) => {
+    const plant = findPlant(simulator, query.get("plant"));
+    return ok(opcuaAsked(plant, query)?.map ?? plant.registerMap);
+  },
   "GET /served": (simulator, query) => {
     const plant = findPlant(simulator, query.get("plant"));
-    return ok(plant.served(servedFilter(plant, query)));
+    return ok((opcuaAsked(plant, query) ?? plant).served(servedFilter(plant, query)));
+  },
+  "GET /held": (simulator, query) => {
+    const plant = findPlant(simulator, query.get("plant"));
+    query.set("protocol", "opcua");
+    return ok(opcuaAsked(plant, query)?.held(servedFilter(plant, query)));
   },
   "GET /reads": (simulator, query) => {
     const plant = findPlant(simulator, query.get("plant"));
     return ok(plant.servedReads(servedFilter(plant, query)));
   },
-  "GET /faults": (simulator) => ok(simulator.plants.map((plant) => ({ plant: plant.id, faults: plant.faults() }))),
+  "GET /faults": (simulator) =>
+    ok(
+      simulator.plants.map(({ id, faults, opcua }) => ({
+        plant: id,
+        faults: faults(),
+        ...(opcua === undefined ? {} : { opcua: opcua.faults() }),
+      })),
+    ),
   "POST /faults": startFault,
   "DELETE /faults": clearFaults,
 };

@@ -1,4 +1,5 @@
 /** Faults on command: what can be asked for, how it is checked, and which of them strikes a request. */
+import { checkFault, DELAY_MS, type FaultFields, FLAG, integer, oneOf, POINT } from "./fault-fields.ts";
 import type { Read } from "./image.ts";
 import type { Table } from "./register-layout.ts";
 
@@ -36,20 +37,11 @@ export type FaultKind = FaultSpec["kind"];
 export type LastingFaultSpec = Exclude<FaultSpec, { kind: "counterReset" }>;
 export type ActiveFault = { readonly id: number; readonly spec: LastingFaultSpec; readonly sinceMs: number };
 
-type Check = { readonly test: (value: unknown) => boolean; readonly expected: string };
-
-const integer = (min: number, max: number): Check => ({
-  test: (value) => Number.isInteger(value) && Number(value) >= min && Number(value) <= max,
-  expected: `an integer from ${min} to ${max}`,
-});
 const UNIT_ID = integer(0, 255);
 const TIMES = integer(1, 1_000_000);
-const DELAY_MS = integer(0, 600_000);
-const TABLES: readonly unknown[] = ["holding", "input", "coil", "discrete"];
 
-/** Fields of each kind beside `kind`; a name with "!" at its end is required. */
-const FIELDS: Readonly<Record<FaultKind, Readonly<Record<string, Check>>>> = {
-  cut: { unitId: UNIT_ID, refuse: { test: (value) => typeof value === "boolean", expected: "true or false" } },
+const FIELDS: FaultFields<FaultKind> = {
+  cut: { unitId: UNIT_ID, refuse: FLAG },
   silent: { unitId: UNIT_ID, times: TIMES },
   freeze: { unitId: UNIT_ID },
   slow: { unitId: UNIT_ID, "delayMs!": DELAY_MS },
@@ -57,37 +49,21 @@ const FIELDS: Readonly<Record<FaultKind, Readonly<Record<string, Check>>>> = {
     unitId: UNIT_ID,
     times: TIMES,
     "code!": integer(1, 255),
-    table: { test: (value) => TABLES.includes(value), expected: "one of holding, input, coil, discrete" },
+    table: oneOf(["holding", "input", "coil", "discrete"]),
     address: integer(0, 65_535),
     quantity: integer(1, 65_536),
   },
   lateReply: { unitId: UNIT_ID, times: TIMES, "delayMs!": DELAY_MS },
   wrongTransactionId: { unitId: UNIT_ID, times: TIMES, delayMs: DELAY_MS },
   truncated: { unitId: UNIT_ID, times: TIMES, bytes: integer(1, 259) },
-  counterReset: { "point!": { test: (value) => typeof value === "string", expected: "the name of a point" } },
+  counterReset: { "point!": POINT },
 };
-
-export const FAULT_KINDS: readonly string[] = Object.keys(FIELDS);
 
 /** Checks a fault from outside. Gives the fault, or every complaint at once. */
 export function parseFaultSpec(input: unknown): { spec: FaultSpec } | { errors: string[] } {
-  if (typeof input !== "object" || input === null || Array.isArray(input))
-    return { errors: ["expected a JSON object"] };
-  const given = input as Record<string, unknown>;
-  const kind = given.kind;
-  if (typeof kind !== "string" || !Object.hasOwn(FIELDS, kind)) {
-    return { errors: [`kind: found ${JSON.stringify(kind)}, expected one of ${FAULT_KINDS.join(", ")}`] };
-  }
-  const fields = FIELDS[kind as FaultKind];
-  const errors: string[] = [];
-  for (const [key, check] of Object.entries(fields)) {
-    const name = key.replace("!", "");
-    const value = given[name];
-    if (value === undefined && key === name) continue;
-    if (!check.test(value)) errors.push(`${name}: found ${JSON.stringify(value)}, expected ${check.expected}`);
-  }
-  const known = new Set(["kind", ...Object.keys(fields).map((key) => key.replace("!", ""))]);
-  for (const name of Object.keys(given)) if (!known.has(name)) errors.push(`${name}: no field of the fault ${kind}`);
+  const { given, errors } = checkFault(FIELDS, input);
+  if (given === undefined) return { errors };
+  const { kind } = given;
   if (
     kind === "exception" &&
     (given.table !== undefined || given.quantity !== undefined) &&

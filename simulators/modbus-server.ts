@@ -13,6 +13,7 @@ import {
   resetConnection,
   takeRequest,
 } from "./responder.ts";
+import { createSequence } from "./sequence.ts";
 import { createServedLog, type ServedLog } from "./served-log.ts";
 
 export type ModbusServerOptions = {
@@ -95,16 +96,6 @@ function createListener(context: ResponderContext, connections: Set<Connection>)
       socket.uncork();
     });
   });
-}
-
-/** One action after the other: closing and opening the same port must not overlap. */
-function createSequence(): <T>(action: () => Promise<T>) => Promise<T> {
-  let last: Promise<unknown> = Promise.resolve();
-  return (action) => {
-    const next = last.then(action);
-    last = next.catch(() => undefined);
-    return next;
-  };
 }
 
 /** Faults of the whole server: what they do beside striking requests. */

@@ -35,6 +35,8 @@ export type Plant = PlantOptions & {
   advanceTo(timeMs: number): void;
   /** True quantity in base units (see SIGNALS). Throws a RangeError where a device has no such quantity. */
   quantity(device: DeviceName, signal: Signal): number;
+  /** The quantity that a point shows before its resolution: the true one, since the last reset of a counter. */
+  counted(point: Pick<Point, "name" | "device" | "signal">): number;
   /** What the point's register holds now. */
   raw(point: Point): RawValue;
   /** Restarts a counter's register at 0; the truth goes on. Throws a RangeError if it is no counter of this plant. */
@@ -179,8 +181,11 @@ export function createPlant({ profile, seed, startMs }: PlantOptions): Plant {
       if (read === undefined) throw new RangeError(`${device} has no quantity ${signal}`);
       return read();
     },
+    counted({ name, device, signal }) {
+      return plant.quantity(device, signal) - (resetOffsets.get(name) ?? 0);
+    },
     raw(point) {
-      return rawValue(point, plant.quantity(point.device, point.signal) - (resetOffsets.get(point.name) ?? 0));
+      return rawValue(point, plant.counted(point));
     },
     resetCounter(pointName) {
       const point = map.points.find((candidate) => candidate.name === pointName);

@@ -1,5 +1,6 @@
 /** Register maps for people: Markdown for the README, columns for a terminal. */
 import { readFile, writeFile } from "node:fs/promises";
+import { type OpcuaPoint, opcuaMapOf } from "./opcua-map.ts";
 import { PROFILE_NAMES, type ProfileName } from "./profiles.ts";
 import { type DeviceMap, type Point, registerMapOf } from "./register-map.ts";
 
@@ -29,16 +30,36 @@ function reservedNote({ reserved }: DeviceMap): string | undefined {
   return `Reserved, reads as 0: ${ranges.join(", ")}.`;
 }
 
+const OPCUA_HEADER = ["point", "node id", "type", "served in", "scale", "unit", "role", "modulus"] as const;
+
+function opcuaCells(point: OpcuaPoint): readonly string[] {
+  return [
+    point.name,
+    `s=${point.identifier}`,
+    point.dataType,
+    point.engineeringUnit?.symbol ?? "",
+    `${point.scale.numerator}/${point.scale.denominator}`,
+    point.unit,
+    point.role,
+    point.modulus?.toString() ?? "",
+  ];
+}
+
 function columnWidths(rows: readonly (readonly string[])[]): readonly number[] {
-  return HEADER.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+  return (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
+}
+
+function columns(rows: readonly (readonly string[])[]): readonly string[] {
+  const widths = columnWidths(rows);
+  return rows.map((row) => `  ${row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join("  ")}`.trimEnd());
 }
 
 /** Aligned as the formatter aligns Markdown, so that the two never disagree. */
-function alignedTable(body: readonly (readonly string[])[]): readonly string[] {
-  const widths = columnWidths([HEADER, ...body]);
+function alignedTable(header: readonly string[], body: readonly (readonly string[])[]): readonly string[] {
+  const widths = columnWidths([header, ...body]);
   const line = (row: readonly string[]): string =>
     `| ${row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join(" | ")} |`;
-  return [line(HEADER), `| ${widths.map((width) => "-".repeat(width)).join(" | ")} |`, ...body.map(line)];
+  return [line(header), `| ${widths.map((width) => "-".repeat(width)).join(" | ")} |`, ...body.map(line)];
 }
 
 /** The tables of one profile in Markdown. */
@@ -47,7 +68,7 @@ export function printMarkdown(profile: ProfileName): string {
   const lines = [`### ${profile}: ${map.label.en} (${map.label.zh}), product ${map.product}`, ""];
   for (const device of map.devices) {
     lines.push(`#### ${heading(device)}`, "");
-    lines.push(...alignedTable(device.points.map(cells)), "");
+    lines.push(...alignedTable(HEADER, device.points.map(cells)), "");
     const note = reservedNote(device);
     if (note !== undefined) lines.push(note, "");
   }
@@ -57,15 +78,26 @@ export function printMarkdown(profile: ProfileName): string {
 /** The tables of one profile in columns. */
 export function printColumns(profile: ProfileName): string {
   const map = registerMapOf(profile);
-  const rows = [HEADER, ...map.points.map(cells)];
-  const widths = columnWidths(rows);
-  const line = (row: readonly string[]): string => `  ${row.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join("  ")}`;
+  const [head = "", ...lines] = columns([HEADER, ...map.points.map(cells)]);
   const blocks = map.devices.flatMap((device) => {
     const note = reservedNote(device);
-    const table = [heading(device), line(HEADER), ...device.points.map((point) => line(cells(point)))];
-    return [...table, ...(note === undefined ? [] : [`  ${note}`]), ""];
+    const own = lines.splice(0, device.points.length);
+    return [heading(device), head, ...own, ...(note === undefined ? [] : [`  ${note}`]), ""];
   });
   return blocks.map((text) => text.trimEnd()).join("\n");
+}
+
+/** The OPC UA variables of one profile in columns. */
+export function printOpcuaColumns(profile: ProfileName): string {
+  const { namespaceUri, points } = opcuaMapOf(profile);
+  return [`nodes of the namespace ${namespaceUri}`, ...columns([OPCUA_HEADER, ...points.map(opcuaCells)])].join("\n");
+}
+
+/** The OPC UA variables in Markdown; all profiles have the same. */
+function printOpcuaMarkdown(): string {
+  const { namespaceUri, points } = opcuaMapOf(PROFILE_NAMES[0]);
+  const table = alignedTable(OPCUA_HEADER, points.map(opcuaCells));
+  return [`### OPC UA, all profiles: namespace ${namespaceUri}`, "", ...table, ""].join("\n");
 }
 
 const BEGIN = "<!-- register-map: begin; made by `npm run simulate -- --print-map readme` -->";
@@ -73,7 +105,7 @@ const END = "<!-- register-map: end -->";
 
 /** All profiles between the marks that the README has. */
 export function printReadmeSection(): string {
-  return `${BEGIN}\n\n${PROFILE_NAMES.map(printMarkdown).join("\n")}\n${END}`;
+  return `${BEGIN}\n\n${[...PROFILE_NAMES.map(printMarkdown), printOpcuaMarkdown()].join("\n")}\n${END}`;
 }
 
 /** Puts the tables into a README between its marks. Throws if the marks are not there. */

@@ -82,11 +82,17 @@ const REGISTERS_BY_TYPE: Readonly<Record<RegisterType, number>> = {
   float64: 4,
 };
 
-const DEFAULT_MODULUS: Partial<Record<RegisterType, bigint>> = { uint16: 1n << 16n, uint32: 1n << 32n };
+/** Where an unsigned counter restarts that has no modulus of its own: at the width of its type. */
+export const DEFAULT_MODULUS: Partial<Record<string, bigint>> = { uint16: 1n << 16n, uint32: 1n << 32n };
+
+/** What a counter of this role counts: the carrier of an energy meter, the product of a production counter. */
+export function countedBy(role: string, product: string): { readonly carrier?: string; readonly product?: string } {
+  if (role === "energy.import") return { carrier: "electricity" };
+  return role.startsWith("production.") || role.startsWith("inspection.") ? { product } : {};
+}
 
 function buildPoint(device: DeviceName, order: ByteOrder, product: string, layout: LayoutPoint): Point {
   const signal = SIGNALS[layout.signal];
-  const counted = signal.role.startsWith("production.") || signal.role.startsWith("inspection.");
   return {
     name: `${device}/${layout.name}`,
     device,
@@ -99,8 +105,7 @@ function buildPoint(device: DeviceName, order: ByteOrder, product: string, layou
     scale: { numerator: 1, denominator: layout.denominator ?? 1 },
     unit: signal.unit,
     role: signal.role,
-    ...(signal.role === "energy.import" ? { carrier: "electricity" } : {}),
-    ...(counted ? { product } : {}),
+    ...countedBy(signal.role, product),
     modulus: signal.counter ? (layout.modulus ?? DEFAULT_MODULUS[layout.type] ?? null) : null,
     counter: signal.counter,
     signal: layout.signal,

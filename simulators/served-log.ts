@@ -3,6 +3,7 @@ import type { RawValue } from "./codec.ts";
 import type { DeviceImage } from "./image.ts";
 import type { AnsweredRead } from "./pdu.ts";
 import type { Table } from "./register-layout.ts";
+import { createRing } from "./ring.ts";
 
 /** `late` and `wrongTransactionId` left the server too, but out of their time or under a false name. */
 export type Delivery = "normal" | "late" | "wrongTransactionId";
@@ -61,15 +62,11 @@ type Entry = Pick<ServedRead, "sequence" | "timeMs" | "realTimeMs" | "client" | 
 
 /** Creates a log of at most `maxReads` records. */
 export function createServedLog(maxReads: number): ServedLog {
-  // A ring: the record with sequence n stands at (n - 1) % maxReads.
-  const ring: Entry[] = [];
-  let lastSequence = 0;
+  const ring = createRing<Entry>(maxReads);
 
   function* select({ point, client, after = 0 }: ServedFilter): Generator<Entry> {
-    const oldest = lastSequence - ring.length + 1;
-    for (let sequence = Math.max(oldest, after + 1); sequence <= lastSequence; sequence++) {
-      const entry = ring[(sequence - 1) % maxReads];
-      if (entry === undefined || (client !== undefined && entry.client !== client)) continue;
+    for (const entry of ring.after(after)) {
+      if (client !== undefined && entry.client !== client) continue;
       if (point !== undefined && !covers(entry, point)) continue;
       yield entry;
     }
@@ -81,11 +78,10 @@ export function createServedLog(maxReads: number): ServedLog {
 
   return {
     get dropped() {
-      return lastSequence - ring.length;
+      return ring.dropped;
     },
     add(image, read, about) {
-      lastSequence += 1;
-      ring[(lastSequence - 1) % maxReads] = { sequence: lastSequence, image, read, ...about };
+      ring.add({ image, read, ...about });
     },
     reads(filter = {}) {
       const { limit = Number.POSITIVE_INFINITY } = filter;

@@ -1,8 +1,12 @@
 import { fork, spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { parseSimulateArguments } from "./arguments.ts";
+import { opcuaCertificatePath } from "./opcua-pki.ts";
 import { PROFILE_NAMES } from "./profiles.ts";
 import { connectRaw } from "./raw-client.ts";
 import { registerMapOf } from "./register-map.ts";
@@ -44,6 +48,46 @@ describe("simulate", () => {
     expect(output()).toContain("incoming-meter/energy-import");
     expect(output()).toContain(`-p ${ready.ports[0]} 127.0.0.1`);
     await client.ended;
+  });
+
+  it("serves plants over the protocols that are wanted, and loads OPC UA only then", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "jilian-simulate-"));
+    const passwordFile = join(folder, "password");
+    writeFileSync(passwordFile, "a secret\n");
+    const hook = `import{registerHooks}from"node:module";registerHooks({resolve(name,about,next){
+      if(name==="node-opcua-server")process.send({type:"loaded"});return next(name,about)}})`;
+    const watched = { execArgv: ["--import", `data:text/javascript,${encodeURIComponent(hook)}`] };
+    const messages = async (...args: string[]) => {
+      const child = fork(PROGRAM, args, { ...watched, stdio: ["ignore", "ignore", "inherit", "ipc"] });
+      const told: (Ready & { opcua?: ({ endpointUrl: string; certificatePath: string } | null)[] })[] = [];
+      const ready = new Promise<void>((resolve) => {
+        child.on("message", (message: Ready) => {
+          told.push(message);
+          if (message.type === "ready") resolve();
+        });
+      });
+      const exited = once(child, "exit");
+      await Promise.race([ready, exited]);
+      child.kill("SIGTERM");
+      expect(await exited).toEqual([0, null]);
+      return told;
+    };
+    expect((await messages("--port", "0")).map(({ type }) => type)).toEqual(["ready"]);
+    const opcua = ["--opcua-base-port", "0", "--opcua-pki", folder, "--opcua-user", "gateway"];
+    const several = ["--plants", "3", "--base-port", "0", "--protocols", "modbus,opcua,both"];
+    const told = await messages(...several, ...opcua, "--opcua-password-file", passwordFile);
+    expect(told.map(({ type }) => type)).toEqual(expect.arrayContaining(["loaded", "ready"]));
+    const ready = told.at(-1);
+    expect(ready?.ports).toEqual([expect.any(Number), null, expect.any(Number)]);
+    expect(ready?.opcua).toEqual([
+      null,
+      ...["aluminium-extrusion-2", "copper-rolling-3"].map((id) => ({
+        endpointUrl: expect.stringMatching(/^opc\.tcp:\/\/127\.0\.0\.1:\d+$/),
+        certificatePath: opcuaCertificatePath(join(folder, id)),
+      })),
+    ]);
+    expect(readFileSync(opcuaCertificatePath(join(folder, "copper-rolling-3")), "utf8")).toContain("BEGIN CERTIFICATE");
+    rmSync(folder, { recursive: true });
   });
 
   it("ends when its parent's channel does", async () => {
@@ -102,7 +146,13 @@ describe("simulate", () => {
   it.each(PROFILE_NAMES)("prints the map of %s as JSON", async (profile) => {
     const { code, out } = await runToEnd("--profile", profile, "--print-map", "json");
     expect(code).toBe(0);
-    const map = JSON.parse(out) as { points: { name: string; modulus: string | null }[] };
+    const map = JSON.parse(out) as { points: { name: string; modulus: string | null }[]; opcua: { points: unknown } };
+    expect(map.opcua.points).toContainEqual(
+      expect.objectContaining({
+        name: "machine-1/production-total",
+        nodeId: "nsu=urn:jilian:simulator;s=machine-1.total",
+      }),
+    );
     expect(map.points.map(({ name }) => name)).toEqual(registerMapOf(profile).points.map(({ name }) => name));
     expect(map.points.find(({ name }) => name === "feeder-3/energy-import")?.modulus).toBe("1000000");
   });
@@ -120,12 +170,27 @@ describe("parseSimulateArguments", () => {
     ]);
   });
 
+  it("deals out protocols in turn, each plant keeping its place among the ports", () => {
+    const args = ["--plants", "4", "--protocols", "modbus,opcua,both", "--opcua-base-port", "4841"];
+    const parsed = parseSimulateArguments(args, 1000);
+    if ("errors" in parsed) throw new Error(parsed.errors.join());
+    expect(parsed.value.plants.map(({ port, opcuaPort }) => [port, opcuaPort])).toEqual([
+      [15_020, null],
+      [null, 4842],
+      [15_022, 4843],
+      [15_023, null],
+    ]);
+  });
+
   it.each([
     [["--port", "1", "--plants", "2"], /--base-port/],
     [["--base-port", "65535", "--plants", "2"], /base-port/],
     [["--control-port", "-1"], /control-port/],
     [["--unknown-units", "shout"], /silent, gatewayException/],
     [["--help=yes", "--print-map", "x"], /columns, markdown/],
+    [["--protocols", "modbus,bacnet"], /modbus, opcua, both/],
+    [["--opcua-base-port", "65536"], /opcua-base-port/],
+    [["--opcua-user", "gateway"], /goes with --opcua-password-file/],
   ])("refuses %j", (args, reason) => {
     const parsed = parseSimulateArguments(args, 1000);
     expect("errors" in parsed ? parsed.errors.join("\n") : "accepted").toMatch(reason);

@@ -1,7 +1,10 @@
+import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type Control, startControl } from "./control.ts";
-import { connectRaw } from "./raw-client.ts";
+import { opcuaCertificatePath } from "./opcua-pki.ts";
+import { connectRaw, until } from "./raw-client.ts";
 import { type Simulator, scaledNow, startSimulator } from "./simulator.ts";
+import { testPkiDir } from "./test-opcua.ts";
 
 const START_MS = Date.UTC(2026, 0, 5);
 let nowMs = START_MS;
@@ -66,6 +69,79 @@ describe("scaledNow", () => {
     realMs += 3;
     expect(now()).toBe(START_MS + 22);
     expect(() => scaledNow({ rate: 0, originMs: 0, startedRealMs: 0 })).toThrow(RangeError);
+  });
+});
+
+describe("a plant over both protocols", () => {
+  const pkiDir = testPkiDir("simulator");
+
+  it("is one truth, and its faults and logs are each protocol's own", async () => {
+    await using both = await startSimulator({
+      plants: [{ profile: "copper-casting", seed: 1, opcuaPort: 0 }],
+      now: () => nowMs,
+      opcua: { pkiDir },
+    });
+    const bothControl = await startControl({ simulator: both });
+    const [plant] = both.plants;
+    const server = plant?.opcua;
+    if (plant === undefined || server === undefined) throw new Error("no OPC UA server");
+    expect(server.certificatePath).toBe(opcuaCertificatePath(join(pkiDir, plant.id)));
+    const askIt = async (path: string, init?: RequestInit) =>
+      (await (await fetch(`http://127.0.0.1:${bothControl.port}${path}`, init)).json()) as Record<string, unknown>;
+    const post = (body: object) => askIt("/faults", { method: "POST", body: JSON.stringify(body) });
+    nowMs += 60_000;
+    const { registers, variables } = plant.truth();
+    expect(variables["machine-1/production-total"]).toBe(registers["machine-1/production-total"]);
+    await until("a scan", () => server.held().at(-1)?.timeMs === nowMs);
+    expect((await askIt("/held?point=machine-1/production-total&after=1")).length).toBe(2);
+    expect(await askIt("/map?protocol=opcua")).toMatchObject({ namespaceUri: "urn:jilian:simulator" });
+    expect(await askIt("/served?protocol=opcua")).toEqual([]);
+    expect(await post({ kind: "silent", unitId: 1 })).toMatchObject({ id: 1 });
+    expect(await post({ protocol: "opcua", kind: "freeze", device: "feeder-1" })).toMatchObject({ id: 1 });
+    expect(await post({ protocol: "opcua", kind: "slow", unitId: 1 })).toEqual({
+      error: expect.stringMatching(/delayMs.*; unitId: no field/),
+    });
+    expect(await post({ protocol: "bacnet", kind: "cut" })).toEqual({ error: expect.stringMatching(/modbus, opcua/) });
+    const badCode = { protocol: "opcua", kind: "badStatus", code: "BadLuck" };
+    expect(await post(badCode)).toEqual({ error: "BadLuck is no StatusCode of OPC UA" });
+    expect(await askIt("/faults")).toMatchObject([{ faults: [{ spec: { kind: "silent" } }], opcua: [{ id: 1 }] }]);
+    expect(await askIt("/plants")).toMatchObject([
+      { opcua: { endpointUrl: server.endpointUrl, stats: { writesRefused: 0 }, faults: [{ id: 1 }] } },
+    ]);
+    expect(await askIt("/faults?id=1&protocol=opcua", { method: "DELETE" })).toEqual({ cleared: 1 });
+    expect(server.faults()).toEqual([]);
+    await post({ protocol: "opcua", kind: "freeze" });
+    expect(await askIt("/faults", { method: "DELETE" })).toEqual({ cleared: 2 });
+    await bothControl.close();
+  });
+
+  it("may be served over OPC UA alone", async () => {
+    await using alone = await startSimulator({
+      plants: [{ profile: "copper-casting", seed: 1, port: null, opcuaPort: 0 }],
+      now: () => nowMs,
+      opcua: { pkiDir },
+    });
+    const [plant] = alone.plants;
+    expect(alone.ports).toEqual([null]);
+    expect(plant?.opcua?.port).toBeGreaterThan(0);
+    expect([plant?.served(), plant?.stats().requests]).toEqual([[], 0]);
+    await expect(plant?.startFault({ kind: "cut" })).rejects.toThrow(/not served over Modbus/);
+    const aloneControl = await startControl({ simulator: alone });
+    const body = JSON.stringify({ kind: "forgetSession" });
+    const response = await fetch(`http://127.0.0.1:${aloneControl.port}/faults`, { method: "POST", body });
+    expect([response.status, await response.json()]).toEqual([201, { sessions: 0, timeMs: nowMs }]);
+    await aloneControl.close();
+  });
+
+  it("ends all servers where one cannot start, and refuses a plant that nobody could reach", async () => {
+    const plants = [
+      { profile: "copper-casting", seed: 1, port: null, opcuaPort: 0 },
+      { profile: "copper-casting", seed: 2, port: simulator.ports[0] ?? 0 },
+    ] as const;
+    const opcua = { pkiDir };
+    await expect(startSimulator({ plants, now: () => nowMs, opcua })).rejects.toMatchObject({ code: "EADDRINUSE" });
+    const nowhere = [{ profile: "copper-casting", seed: 1, port: null }] as const;
+    await expect(startSimulator({ plants: nowhere, now: () => nowMs })).rejects.toThrow(/no protocol/);
   });
 });
 

@@ -1,6 +1,7 @@
 /** What a plant truly did, in a form that tests and people compare figures with. */
 import type { RawValue } from "./codec.ts";
 import { MACHINE_STATES, type MachineState, type Production } from "./machine.ts";
+import { type VariableValue, variableValues } from "./opcua-map.ts";
 import type { CounterReset, Plant } from "./plant.ts";
 import type { ProfileName } from "./profiles.ts";
 import type { DeviceName } from "./register-layout.ts";
@@ -38,6 +39,8 @@ export type PlantTruth = {
   readonly machines: readonly MachineTruth[];
   /** Raw value of every point's register now, by point name. */
   readonly registers: Readonly<Record<string, RawValue>>;
+  /** Value of every OPC UA variable now, by point name; good ones, whatever fault stands before them. */
+  readonly variables: Readonly<Record<string, VariableValue>>;
   readonly resets: readonly CounterReset[];
 };
 
@@ -96,6 +99,7 @@ export function describeTruth(plant: Plant): PlantTruth {
       .map((_, index) => describeMachine(plant, index))
       .filter((machine) => machine !== undefined),
     registers: Object.fromEntries(plant.map.points.map((point) => [point.name, plant.raw(point)])),
+    variables: variableValues(plant),
     resets: [...plant.resets],
   };
 }

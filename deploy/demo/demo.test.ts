@@ -7,7 +7,7 @@ import { readRegistry } from "@jilian/store/registry.ts";
 import { pino } from "pino";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { readPlatformConfig } from "../config.ts";
-import { demoPlants, gatewayYaml } from "./make-gateways.ts";
+import { type DemoPlant, demoPlants, examplePorts, gatewayYaml } from "./make-gateways.ts";
 import { freePort, freshFolder, prepareDemo } from "./prepare.ts";
 
 let base = "";
@@ -16,13 +16,36 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(base, { recursive: true, force: true }));
 
-const ports = { modbus: [15020, 15021, 15022], broker: 1883, api: 8080 };
+const ports = { modbus: [15020, 15021, 15022], opcua: [15120, 15121, 15122], broker: 1883, api: 8080 };
 const text = (path: string) => readFileSync(path, "utf8");
 
 it("keeps the committed gateway configurations equal to the simulators' maps", () => {
   for (const [i, plant] of demoPlants.entries()) {
     const committed = text(new URL(`./gateways/${plant.gateway}.yaml`, import.meta.url).pathname);
-    expect(committed, `run: node deploy/demo/make-gateways.ts`).toBe(gatewayYaml(plant, 15020 + i));
+    expect(committed, `run: node deploy/demo/make-gateways.ts`).toBe(gatewayYaml(plant, examplePorts(i)));
+  }
+});
+
+it("means the same by a tag over either protocol", () => {
+  const tagsOf = (plant: DemoPlant) => {
+    const config = readGatewayConfig(gatewayYaml(plant, examplePorts(0)), plant.gateway);
+    if (!config.ok) throw new Error(`${plant.gateway} has faults`);
+    return config.value.devices.flatMap(({ id, tags }) =>
+      tags.map(({ name, unit, role, carrier, product, deadband }) => ({
+        id,
+        name,
+        unit,
+        role,
+        carrier,
+        product,
+        deadband,
+      })),
+    );
+  };
+  for (const plant of demoPlants) {
+    const over = (driver: "modbus-tcp" | "opcua") => tagsOf({ ...plant, reads: { meters: driver, machines: driver } });
+    expect(over("opcua")).toEqual(over("modbus-tcp"));
+    expect(tagsOf(plant)).toEqual(over("modbus-tcp"));
   }
 });
 

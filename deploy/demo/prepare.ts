@@ -1,22 +1,35 @@
 import { randomBytes } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { JilianError, messageOf } from "@jilian/domain/errors.ts";
 import { openLedger } from "@jilian/store/sqlite/ledger.ts";
 import type { Logger } from "pino";
-import { parseDocument } from "yaml";
-import { demoPlants } from "./make-gateways.ts";
+import { parseDocument, type YAMLMap } from "yaml";
+import { demoOpcuaUser, demoPlants, opcuaUrl } from "./make-gateways.ts";
 
 const markerFile = ".jilian-demo";
 
-export type DemoPorts = { modbus: readonly number[]; broker: number; api: number };
+export type DemoPorts = { modbus: readonly number[]; opcua: readonly number[]; broker: number; api: number };
+
+export type DemoSetting = {
+  dir: string;
+  ports: DemoPorts;
+  /** Ingest reaches the broker over MQTT, as on machines of their own. */
+  separateBroker?: boolean;
+  /** Keeps telemetry there instead of in DuckDB. */
+  influx?: { url: string; database: string } | undefined;
+  log: Logger;
+};
 
 export type Demo = {
   platformFile: string;
   gatewayFiles: { gateway: string; file: string }[];
   /** How many devices the gateways read. */
   devices: number;
+  /** Password of the plants' secured OPC UA servers; in the file that the simulators and the gateways are given. */
+  opcuaPassword: string;
+  opcuaPasswordFile: string;
   /** A key of the open data interface, made anew. */
   apiKey: string;
 };
@@ -33,14 +46,14 @@ export function freePort(preferred = 0): Promise<number> {
   });
 }
 
-/** Neighbouring ports that are free now, from 15020 upward: simulated plants take them in a row. */
-export async function freePorts(count: number): Promise<number[]> {
-  for (let first = 15020; first < 25000; first += 10) {
+/** Neighbouring ports that are free now, from one upward: simulated plants take them in a row. */
+export async function freePorts(count: number, from = 15020): Promise<number[]> {
+  for (let first = from; first < from + 10_000; first += 10) {
     const wanted = Array.from({ length: count }, (_, i) => first + i);
     const found = await Promise.all(wanted.map((port) => freePort(port)));
     if (found.every((port, i) => port === wanted[i])) return wanted;
   }
-  throw new JilianError("no free ports from 15020 to 25000", {
+  throw new JilianError(`no free ports from ${from} to ${from + 10_000}`, {
     code: "NO_FREE_PORTS",
     action: "find ports for the simulated plants",
     remedy: "end other programs that listen there",
@@ -110,9 +123,8 @@ function secretFile(path: string): string {
 /**
  * Writes the whole demonstration into a fresh folder: the committed examples with the given ports, passwords of its own, credentials in
  * the ledger.
- * @param separateBroker ingest reaches the broker over MQTT, as on machines of their own
  */
-export function prepareDemo(setting: { dir: string; ports: DemoPorts; separateBroker?: boolean; log: Logger }): Demo {
+export function prepareDemo(setting: DemoSetting): Demo {
   const { dir, ports, log } = setting;
   freshFolder(dir);
   const ledger = openLedger({ path: join(dir, "ledger.sqlite"), log });
@@ -120,6 +132,7 @@ export function prepareDemo(setting: { dir: string; ports: DemoPorts; separateBr
   const platform = template("platform.yaml");
   platform.setIn(["broker", "port"], ports.broker);
   platform.setIn(["api", "port"], ports.api);
+  if (setting.influx) platform.set("influx", platform.createNode(setting.influx));
   if (setting.separateBroker) {
     ledger.setCredential({ kind: "host", name: "jilian" }, secretFile(join(dir, "ingest.password")));
     const remote = { host: "127.0.0.1", port: ports.broker, username: "jilian", passwordFile: "ingest.password" };
@@ -127,15 +140,20 @@ export function prepareDemo(setting: { dir: string; ports: DemoPorts; separateBr
   }
   const platformFile = join(dir, "platform.yaml");
   writeFileSync(platformFile, String(platform));
+  const opcuaPasswordFile = join(dir, demoOpcuaUser.passwordFile);
+  const opcuaPassword = secretFile(opcuaPasswordFile);
   let deviceCount = 0;
   const gatewayFiles = demoPlants.map(({ factory, gateway }, i) => {
     const secret = secretFile(join(dir, `${gateway}.password`));
     ledger.setCredential({ kind: "gateway", name: `${factory}/${gateway}`, group: factory, node: gateway }, secret);
     const config = template(`gateways/${gateway}.yaml`);
     config.setIn(["broker", "port"], ports.broker);
-    const devices = config.get("devices") as { items: { set: (key: string, value: unknown) => void }[] };
-    for (const device of devices.items) device.set("port", ports.modbus[i]);
-    deviceCount += devices.items.length;
+    const { items } = config.get("devices") as { items: YAMLMap[] };
+    for (const device of items) {
+      if (device.get("driver") === "opcua") device.set("endpointUrl", opcuaUrl(ports.opcua[i] as number));
+      else device.set("port", ports.modbus[i]);
+    }
+    deviceCount += items.length;
     const file = join(dir, `${gateway}.yaml`);
     writeFileSync(file, String(config));
     return { gateway, file };
@@ -143,5 +161,21 @@ export function prepareDemo(setting: { dir: string; ports: DemoPorts; separateBr
   const apiSecret = randomBytes(24).toString("base64url");
   ledger.setCredential({ kind: "api", name: "dev" }, apiSecret);
   ledger.close();
-  return { platformFile, gatewayFiles, devices: deviceCount, apiKey: `dev.${apiSecret}` };
+  const apiKey = `dev.${apiSecret}`;
+  return { platformFile, gatewayFiles, devices: deviceCount, opcuaPassword, opcuaPasswordFile, apiKey };
+}
+
+/**
+ * Lets the gateways of a demonstration trust the OPC UA servers of its plants, as an electrician does on site: the server's certificate
+ * goes into the folder of the trusted ones.
+ * @param certificates by plant; null where it is not served over OPC UA
+ */
+export function trustServers(demo: Demo, certificates: readonly (string | null)[]): void {
+  for (const [i, { gateway, file }] of demo.gatewayFiles.entries()) {
+    const certificate = certificates[i] ?? null;
+    if (certificate === null) continue;
+    const folder = join(dirname(file), `${gateway}.pki`, "trusted", "certs");
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    copyFileSync(certificate, join(folder, "simulator.pem"));
+  }
 }
