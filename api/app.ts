@@ -7,6 +7,7 @@ import type { Registry } from "@jilian/store/registry.ts";
 import type { Telemetry } from "@jilian/store/telemetry.ts";
 import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from "fastify";
 import type { Logger } from "pino";
+import type { ProblemCode } from "./problem-codes.ts";
 
 /** What the API reads from; it writes to none of it. */
 export type ApiDeps = {
@@ -17,7 +18,16 @@ export type ApiDeps = {
   registry: Registry;
   clock: Clock;
   log: Logger;
+  /** Folder that relative paths of the configuration start at; that of the process if absent. */
+  baseDir?: string;
 };
+
+declare module "fastify" {
+  interface FastifyContextConfig {
+    /** Refusals of a route by their codes, beside those that every route has; for the OpenAPI document. */
+    problems?: readonly ProblemCode[];
+  }
+}
 
 /** The Fastify app, whose routes are typed by their TypeBox schemas. */
 export type App = FastifyInstance<

@@ -5,7 +5,10 @@ import { apiSchema } from "./config.ts";
 describe("apiSchema", () => {
   it("fills what is left out: loopback, port 8080, a wall that asks for a key", () => {
     const checked = checkConfig(apiSchema, "", "api.yaml");
-    expect(checked).toEqual({ ok: true, value: { host: "127.0.0.1", port: 8080, wall: { public: false } } });
+    expect(checked).toEqual({
+      ok: true,
+      value: { host: "127.0.0.1", port: 8080, maxStreams: 100, wall: { public: false } },
+    });
   });
 
   it("tells every fault with its line", () => {

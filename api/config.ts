@@ -1,6 +1,24 @@
+import { minVersions } from "@jilian/domain/tls.ts";
 import { type Static, Type } from "typebox";
 
 const strict = { additionalProperties: false } as const;
+
+const file = (description: string) => Type.String({ minLength: 1, description });
+
+/** TLS of the interface: then its port speaks nothing else. Files are PEM; relative paths start at the configuration's folder. */
+const tlsSchema = Type.Object(
+  {
+    certFile: file("certificate, followed by those of its chain; a renewed one is taken up without a restart"),
+    keyFile: file("private key, without a pass phrase, readable by this user alone"),
+    minVersion: Type.Unsafe<(typeof minVersions)[number]>(
+      Type.Union(
+        minVersions.map((version) => Type.Literal(version)),
+        { default: "TLSv1.2" },
+      ),
+    ),
+  },
+  strict,
+);
 
 /** The API's part of the platform's configuration. A whole file is checked by the program that reads it (domain/check-config.ts). */
 export const apiSchema = Type.Object(
@@ -9,9 +27,16 @@ export const apiSchema = Type.Object(
       default: "127.0.0.1",
       minLength: 1,
       maxLength: 255,
-      description: "address to listen on; 0.0.0.0 or :: for every network, behind a proxy that speaks TLS",
+      description: "address to listen on; 0.0.0.0 or :: for every network, with tls or behind a proxy that speaks it",
     }),
     port: Type.Integer({ default: 8080, minimum: 0, maximum: 65535, description: "TCP port; 0 takes a free one" }),
+    tls: Type.Optional(tlsSchema),
+    maxStreams: Type.Integer({
+      default: 100,
+      minimum: 1,
+      maximum: 10_000,
+      description: "most streams of changes, most displays of the wall, and most waiting questions open at once, each",
+    }),
     wall: Type.Object(
       {
         public: Type.Boolean({

@@ -1,6 +1,7 @@
 import { deviceFigureVersion } from "@jilian/domain/device-figures.ts";
 import { indicators } from "@jilian/domain/indicators/catalogue.ts";
-import type { Level } from "@jilian/domain/result.ts";
+import { type Period, periods } from "@jilian/domain/periods.ts";
+import type { Level, NullReason } from "@jilian/domain/result.ts";
 import { counterRoles, roles } from "@jilian/domain/roles.ts";
 import type { Registry } from "@jilian/store/registry.ts";
 
@@ -12,6 +13,9 @@ export type Offered = {
   readonly unit: string;
   readonly definitionVersion: number;
   readonly levels: readonly Level[];
+  readonly periods: readonly Period[];
+  /** Why its value can be null. */
+  readonly reasons: readonly NullReason[];
   readonly formula: string;
   readonly source: string;
 };
@@ -23,13 +27,16 @@ export type Directory = {
 };
 
 function offeredIndicators(): Offered[] {
-  const catalogue = indicators.map(({ id, zh, en, unit, version, levels, formula, source }) => ({
+  const catalogue = indicators.map(({ id, zh, en, unit, version, levels, periods, reasons, formula, source }) => ({
     id,
     zh,
     en,
     unit,
     definitionVersion: version,
     levels,
+    periods,
+    // No figure is there before its period has begun.
+    reasons: ["not_due", ...reasons] as const,
     formula,
     source,
   }));
@@ -40,6 +47,8 @@ function offeredIndicators(): Offered[] {
     unit: roles[id].unit,
     definitionVersion: deviceFigureVersion,
     levels: ["device"] as const,
+    periods,
+    reasons: ["not_due", "no_data"] as const,
     formula: "sum of the accepted increases of the device's counters of this role",
     source: "counter readings; ISO 22400-2 terms, GB/T 2589-2020",
   }));

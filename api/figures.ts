@@ -3,11 +3,21 @@ import { levels, type Result } from "@jilian/domain/result.ts";
 import { type Static, Type } from "typebox";
 import type { Directory } from "./directory.ts";
 
-export const levelSchema = Type.Enum([...levels], { description: "level of the tree (ISA-95)" });
-export const periodSchema = Type.Enum([...periods], { description: "half-open, Asia/Shanghai, labelled by its start" });
+export const levelSchema = Type.Enum([...levels], { description: "level of the tree (ISA-95) 层级" });
+/** Levels whose figures are kept; those of devices are made on asking. */
+export const groupLevels = levels.filter((level) => level !== "device");
+export const groupLevelSchema = Type.Enum([...groupLevels], {
+  description: "level of the tree; figures of devices are made on asking: use /open/v1/metrics for them 层级",
+});
+export const periodSchema = Type.Enum([...periods], {
+  description: "half-open, Asia/Shanghai, labelled by its start 周期",
+});
 export const timeSchema = Type.String({ description: "ISO 8601 with the offset of Asia/Shanghai" });
-export const nullable = <T extends ReturnType<typeof Type.String> | ReturnType<typeof Type.Number>>(schema: T) =>
-  Type.Union([schema, Type.Null()]);
+export const nullable = <
+  T extends ReturnType<typeof Type.String> | ReturnType<typeof Type.Number> | ReturnType<typeof Type.Integer>,
+>(
+  schema: T,
+) => Type.Union([schema, Type.Null()]);
 
 /** A figure as the interface gives it: the value, and everything needed to judge it and to follow it back. */
 export const figureSchema = Type.Object({
@@ -19,7 +29,7 @@ export const figureSchema = Type.Object({
   start: timeSchema,
   end: Type.String({ description: "exclusive" }),
   value: nullable(Type.String({ description: "decimal string in `unit`; null with a `reason`" })),
-  reason: nullable(Type.String({ description: "why the value is null: no_data, no_meter, not_due" })),
+  reason: nullable(Type.String({ description: "why the value is null; /open/v1/definitions tells what each means" })),
   unit: Type.String(),
   completeness: nullable(Type.Number({ description: "0-1: part of the elapsed period that readings cover" })),
   estimatedShare: nullable(Type.Number({ description: "0-1: part of the value that interpolation assigned" })),
@@ -35,6 +45,12 @@ export const figureSchema = Type.Object({
   change: Type.Optional(Type.Integer({ description: "number in the change log; absent while only in memory" })),
 });
 export type Figure = Static<typeof figureSchema>;
+
+/** A figure of the change log. */
+export const loggedFigureSchema = Type.Object({
+  ...figureSchema.properties,
+  change: Type.Integer({ description: "number in the change log" }),
+});
 
 /** What every answer with figures or readings of a demonstration says. */
 export const demoNotice = "模拟数据 / simulated data: a demonstration, not a plant";

@@ -5,7 +5,9 @@ import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
 import { type Static, Type } from "typebox";
 import type { App } from "./app.ts";
 import { maxKnownNamed } from "./limits.ts";
-import { securityHeaders } from "./security.ts";
+import { type ProblemCode, problemCodes } from "./problem-codes.ts";
+import { securityHeaders } from "./security-headers.ts";
+import type { Stats } from "./stats.ts";
 
 /** One thing wrong with a request. */
 const faultSchema = Type.Object({
@@ -33,17 +35,9 @@ export const problemSchema = Type.Object(
 );
 export type Problem = Static<typeof problemSchema>;
 
-const titles: Readonly<Record<string, string>> = {
-  UNAUTHORIZED: "An API key is needed",
-  PARAMETER_INVALID: "The request has faults",
-  INDICATOR_UNKNOWN: "No such indicator",
-  ENTITY_UNKNOWN: "No such entity",
-  METRIC_UNKNOWN: "No such metric",
-  ROUTE_UNKNOWN: "No such address",
-  METHOD_NOT_ALLOWED: "Only GET is served: this interface reads",
-  NOT_READY: "A store does not answer",
-  INTERNAL: "The platform failed",
-};
+function titleOf(code: string): string | undefined {
+  return Object.hasOwn(problemCodes, code) ? problemCodes[code as ProblemCode].title : undefined;
+}
 
 type Refusal = Omit<Problem, "type" | "title" | "instance"> & { title?: string };
 
@@ -54,7 +48,7 @@ export type ProblemError = Error & { readonly problem: Problem };
 export function problem({ title, known, ...rest }: Refusal): ProblemError {
   const body: Problem = {
     type: `urn:jilian:problem:${rest.code}`,
-    title: title ?? titles[rest.code] ?? STATUS_CODES[rest.status] ?? "Refused",
+    title: title ?? titleOf(rest.code) ?? STATUS_CODES[rest.status] ?? "Refused",
     ...rest,
     ...(known === undefined ? {} : { known: known.slice(0, maxKnownNamed) }),
   };
@@ -155,14 +149,16 @@ export function onBadAddress(error: FastifyError, request: FastifyRequest, reply
 
 function onNotFound(app: App, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const path = request.url.split("?")[0] ?? "";
-  if (request.method !== "GET" && request.method !== "HEAD" && app.findRoute({ method: "GET", url: path })) {
+  const served = (method: "GET" | "HEAD") =>
+    [path, path.replace(/[^/]+$/, ":id")].some((url) => app.hasRoute({ method, url }));
+  if (request.method !== "GET" && served("GET")) {
     const { problem: body } = problem({
       code: "METHOD_NOT_ALLOWED",
       status: 405,
       detail: `${request.method} is not served at ${path}`,
       remedy: "use GET",
     });
-    return sendProblem(reply.header("allow", "GET, HEAD"), body);
+    return sendProblem(reply.header("allow", served("HEAD") ? "GET, HEAD" : "GET"), body);
   }
   const { problem: body } = problem({
     code: "ROUTE_UNKNOWN",
@@ -183,7 +179,14 @@ export function answerWithProblems(app: App): void {
 }
 
 /** Answers bytes that are no HTTP request, before any route sees them; the connection ends. */
-export function onMalformedRequest(error: Error & { code?: string }, socket: Socket): void {
+export function malformedAnswerer(stats: Pick<Stats, "count">) {
+  return (error: Error & { code?: string }, socket: Socket): void => {
+    stats.count("malformedRequests");
+    onMalformedRequest(error, socket);
+  };
+}
+
+function onMalformedRequest(error: Error & { code?: string }, socket: Socket): void {
   if (error.code === "ECONNRESET" || !socket.writable) return void socket.destroy();
   const [status, code] =
     error.code === "HPE_HEADER_OVERFLOW"

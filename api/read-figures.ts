@@ -83,7 +83,7 @@ async function readStored(query: ResultQuery, { telemetry, ledger }: FigureSourc
 }
 
 /**
- * One page of figures of factory level and above: minutes from the telemetry store, hours and days from the ledger, the open periods
+ * Figures of factory level and above as they are now: minutes from the telemetry store, hours and days from the ledger, the open periods
  * from live memory, where the newest look at them is. A period belongs to a range by its start.
  */
 export async function readFigures(
@@ -101,6 +101,23 @@ export async function readFigures(
   const rows = [...found.values()]
     .filter((r) => !after || compareKeys(keyOf(r), after) > 0)
     .sort((a, b) => compareKeys(keyOf(a), keyOf(b)));
+  const results = rows.slice(0, limit);
+  const last = results.at(-1);
+  return { results, next: rows.length > limit && last ? keyOf(last) : undefined };
+}
+
+/**
+ * One page of hours or days of factory level and above as the change log had them at one of its numbers: pages of one question agree,
+ * whatever was revised between them. Live memory has no part in it: it has no past.
+ */
+export function readPinnedFigures(
+  query: FigureQuery,
+  after: FigureKey | undefined,
+  limit: number,
+  ledger: Ledger,
+  asOfChange: number,
+): FigurePage {
+  const rows = ledger.readResultsAsOf({ ...query, asOfChange, limit: limit + 1, ...(after && { after }) });
   const results = rows.slice(0, limit);
   const last = results.at(-1);
   return { results, next: rows.length > limit && last ? keyOf(last) : undefined };

@@ -11,7 +11,7 @@ export const stateSchema = Type.Enum([...states], {
     "online; stale: its gateway lives, nothing good is fresh; offline: no valid birth; never: not seen since it is registered",
 });
 
-const countsSchema = Type.Object({
+export const countsSchema = Type.Object({
   registered: Type.Integer(),
   everConnected: Type.Integer(),
   online: Type.Integer(),

@@ -1,29 +1,8 @@
 import { createHmac, randomBytes } from "node:crypto";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import type { FastifyReply, FastifyRequest, onRequestHookHandler } from "fastify";
-import type { App } from "./app.ts";
 import { problem } from "./problems.ts";
-
-/** On every answer, errors included. No CORS: a page of another origin reads nothing here. */
-export const securityHeaders = {
-  // Nothing inline, nothing from elsewhere: what a browser runs and shows here is what this folder holds.
-  "content-security-policy":
-    "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'",
-  "x-content-type-options": "nosniff",
-  "x-frame-options": "SAMEORIGIN",
-  "referrer-policy": "no-referrer",
-  "cross-origin-opener-policy": "same-origin",
-  "cross-origin-resource-policy": "same-origin",
-  "permissions-policy": "camera=(), geolocation=(), microphone=()",
-  // Figures change and belong to whom they were given to.
-  "cache-control": "no-store",
-} as const;
-
-export function addSecurityHeaders(app: App): void {
-  app.addHook("onRequest", async (_request, reply) => {
-    reply.headers(securityHeaders);
-  });
-}
+import type { Stats } from "./stats.ts";
 
 /** `name.secret`; anything else is refused without work. */
 const keyShape = /^[a-z0-9][a-z0-9._-]{0,63}\.[^\s.]{8,256}$/;
@@ -65,42 +44,65 @@ function refusalLog(): (request: FastifyRequest) => void {
   };
 }
 
+export type KeyCheck = {
+  /** Lets in who holds an API key, `Authorization: Bearer name.secret` or `X-API-Key`. */
+  readonly hook: onRequestHookHandler;
+  /** Whether the key that a request came with still counts: what stays open is asked again and again. */
+  readonly stillHolds: (request: FastifyRequest) => boolean;
+  /** @throws a 401 when it does not */
+  readonly recheck: (request: FastifyRequest, reply: FastifyReply) => void;
+};
+
 /**
- * A hook that lets in who holds an API key, `Authorization: Bearer name.secret` or `X-API-Key`. Guessing is slowed for the whole process,
- * while keys that were right before stay quick; the ledger still decides each time, so a withdrawn key ends at once. Keys are never logged.
+ * Checks API keys. Guessing is slowed for the whole process, while keys that were right before stay quick; the ledger still decides each
+ * time, so a withdrawn key ends at once. Keys are never logged.
  */
-export function createKeyCheck(ledger: Ledger): onRequestHookHandler {
+export function createKeyCheck(ledger: Ledger, stats: Pick<Stats, "count">): KeyCheck {
   const processKey = randomBytes(32);
   const rightOnce = new Set<string>();
   const logRefusal = refusalLog();
   let windowEndMs = 0;
   let left = checksPerSecond;
 
-  return async (request, reply) => {
+  /** Takes one of the checks of this second; false when none is left. */
+  function mayCheck(): boolean {
+    const nowMs = performance.now();
+    if (nowMs >= windowEndMs) [windowEndMs, left] = [nowMs + 1000, checksPerSecond];
+    if (left === 0) return false;
+    left -= 1;
+    return true;
+  }
+
+  const hook: onRequestHookHandler = async (request, reply) => {
     const key = keyOf(request);
     if (key === undefined) refuse(reply, challenge, "no API key was sent");
-    if (!keyShape.test(key)) refuse(reply, badKey, "the API key is not of the form name.secret");
+    if (!keyShape.test(key)) {
+      stats.count("refusedKeys");
+      refuse(reply, badKey, "the API key is not of the form name.secret");
+    }
     const digest = createHmac("sha256", processKey).update(key).digest("base64");
-    if (!rightOnce.has(digest)) {
-      const nowMs = performance.now();
-      if (nowMs >= windowEndMs) [windowEndMs, left] = [nowMs + 1000, checksPerSecond];
-      if (left === 0) {
-        reply.header("retry-after", "1");
-        throw problem({
-          code: "TOO_MANY_KEYS",
-          status: 429,
-          detail: "too many new keys in a second",
-          remedy: "try again later",
-        });
-      }
-      left -= 1;
+    if (!rightOnce.has(digest) && !mayCheck()) {
+      stats.count("uncheckedKeys");
+      reply.header("retry-after", "1");
+      const detail = "too many new keys in a second";
+      throw problem({ code: "TOO_MANY_KEYS", status: 429, detail, remedy: "try again later" });
     }
     if (ledger.authenticateKey(key)?.kind !== "api") {
       rightOnce.delete(digest);
+      stats.count("refusedKeys");
       logRefusal(request);
       refuse(reply, badKey, "the API key is wrong or withdrawn");
     }
     if (rightOnce.size >= maxRemembered) rightOnce.delete(rightOnce.values().next().value as string);
     rightOnce.add(digest);
+  };
+
+  const stillHolds = (request: FastifyRequest) => ledger.authenticateKey(keyOf(request) ?? "")?.kind === "api";
+  return {
+    hook,
+    stillHolds,
+    recheck: (request, reply) => {
+      if (!stillHolds(request)) refuse(reply, badKey, "the API key was withdrawn");
+    },
   };
 }

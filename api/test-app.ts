@@ -8,9 +8,11 @@ import type { LiveState } from "@jilian/store/live.ts";
 import type { Registry } from "@jilian/store/registry.ts";
 import type { LeafRow, SampleRow, SeriesId, Telemetry } from "@jilian/store/telemetry.ts";
 import { pino } from "pino";
+import { expect } from "vitest";
 import type { ApiDeps, App } from "./app.ts";
 import type { ApiConfig } from "./config.ts";
 import { buildApi } from "./server.ts";
+import { createAnswerCheck, type OpenApiDocument } from "./test-openapi.ts";
 import { apiKey, metrics, minuteResults, openWorldLedger, worldLive, worldNowMs, worldRegistry } from "./test-world.ts";
 
 /** The app over real stores, filled with the small cluster. */
@@ -26,7 +28,7 @@ export type World = {
   /** Lines that were logged. */
   lines: string[];
   series: SeriesId[];
-  /** GET with the API key; the body as JSON. */
+  /** GET with the API key; the body as JSON. Every answer is held to the OpenAPI document. */
   get: (url: string) => Promise<{ status: number; body: Record<string, unknown>; headers: Record<string, unknown> }>;
   close: () => Promise<void>;
 };
@@ -87,13 +89,24 @@ export async function openWorld(setting: { demo?: boolean; wallPublic?: boolean 
   const live = worldLive(registry);
   const lines: string[] = [];
   const log = pino({ level: "trace" }, { write: (line) => lines.push(line) });
-  const config: ApiConfig = { host: "127.0.0.1", port: 0, wall: { public: setting.wallPublic ?? false } };
+  const config: ApiConfig = {
+    host: "127.0.0.1",
+    port: 0,
+    maxStreams: 5,
+    wall: { public: setting.wallPublic ?? false },
+  };
   const deps = { telemetry, ledger, live, registry, clock: { now: () => worldNowMs, rate: 1 }, log };
   const app = buildApi(config, deps);
+  let checkAnswer: ReturnType<typeof createAnswerCheck> | undefined;
   return {
     ...{ app, config, deps, telemetry, ledger, live, registry, lines, series },
     get: async (url) => {
       const reply = await app.inject({ url, headers: { authorization: `Bearer ${apiKey}` } });
+      const contentType = String(reply.headers["content-type"]);
+      const path = url.split("?")[0] ?? "";
+      checkAnswer ??= createAnswerCheck(app.swagger() as unknown as OpenApiDocument);
+      const faults = checkAnswer({ path, status: reply.statusCode, contentType, body: reply.json() });
+      expect(faults, "answers that the OpenAPI document does not allow").toEqual([]);
       return { status: reply.statusCode, body: reply.json(), headers: reply.headers };
     },
     close: async () => {

@@ -194,7 +194,32 @@ function liveResults(registry: Registry): Result[] {
         completeness: [0.9998, 0.9412][i] ?? null,
       });
     }),
+    ...dayRatios(registry),
   ];
+}
+
+/** Ratios of today: the cluster's, and one factory's that lacks some. */
+function dayRatios(registry: Registry): Result[] {
+  const startMs = periodStart("day", worldNowMs);
+  const made: [Level, string, string, Partial<Result>][] = [
+    ["cluster", "nanhai-aluminium", "oee", { value: null, reason: "no_calendar", completeness: null }],
+    ["cluster", "nanhai-aluminium", "quality.fpy", { value: "0.981234", completeness: 0.8731 }],
+    ["cluster", "nanhai-aluminium", "quality.scrap_ratio", { value: "0.0125", lowerBound: true }],
+    [
+      ...(["cluster", "nanhai-aluminium", "energy.unit_product"] as const),
+      { value: "0.041234567", unit: "kgce/pcs", factorTable: "GB/T 2589-2020" },
+    ],
+    [
+      ...(["cluster", "nanhai-aluminium", "carbon.electricity"] as const),
+      { value: "2553.4461375", unit: "kgCO2", factorTable: "CN grid CO2 2023, national", completeness: 0.9846 },
+    ],
+    ["factory", "jinlv-1", "oee", { value: "0.7825" }],
+    ["factory", "jinlv-1", "quality.fpy", { value: "0.99", completeness: 0.5 }],
+    ["factory", "jinlv-1", "quality.scrap_ratio", { value: null, reason: "no_register", completeness: null }],
+  ];
+  return made.map(([level, entity, indicator, over]) =>
+    figure(registry, { level, entity, indicator, period: "day", startMs }, over),
+  );
 }
 
 /** Minute results of the last 40 minutes of cluster and factories; one factory fell silent eight minutes ago. */

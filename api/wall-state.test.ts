@@ -37,7 +37,7 @@ describe("wallState", () => {
     const { figures } = wallState(input());
     expect(figures.factoriesConnected).toMatchObject({
       ...{ zh: "工厂连接数", en: "Connected factories", unit: "1", value: "2", reason: null, simulated: true },
-      ...{ status: "live", dataMs: worldNowMs, completeness: null, startMs: null },
+      ...{ status: "live", dataMs: null, completeness: null, startMs: null },
     });
     expect(
       [figures.devicesOnline, figures.devicesEverConnected, figures.devicesRegistered].map((f) => f.value),
@@ -60,7 +60,7 @@ describe("wallState", () => {
     const counts = (nowMs = worldNowMs, from = live, of = registry) => {
       const { figures, factories } = wallState(input({ live: from, nowMs, registry: of }));
       const cards = factories.map((f) => f.devices.filter((d) => d.state === "online").length);
-      expect(figures.devicesOnline).toMatchObject({ value: String(cards.reduce((a, b) => a + b)), dataMs: nowMs });
+      expect(figures.devicesOnline).toMatchObject({ value: String(cards.reduce((a, b) => a + b)), status: "live" });
       expect(figures.factoriesConnected.value).toBe(String(cards.filter((n) => n > 0).length));
       return cards;
     };
@@ -87,6 +87,25 @@ describe("wallState", () => {
     const real = of(false);
     expect(real.figures.devicesOnline).toMatchObject({ value: "3", simulated: false });
     expect(real.factories[0]?.devices[0]).toMatchObject({ id: "jinlv-1/gw-1/meter-1", state: "never" });
+  });
+
+  it("has today's ratios of the cluster and of each factory, null with a reason in words, never 0", () => {
+    const { kpis, factories, reasons } = wallState(input());
+    expect(kpis.map((k) => [k.indicator, k.value, k.reason, k.unit])).toEqual([
+      ["oee", null, "no_calendar", "1"],
+      ["quality.fpy", "0.981234", null, "1"],
+      ["quality.scrap_ratio", "0.0125", null, "1"],
+      ["energy.unit_product", "0.041234567", null, "kgce/pcs"],
+      ["carbon.electricity", "2553.4461375", null, "kgCO2"],
+    ]);
+    expect(kpis[4]).toMatchObject({ factorTable: "CN grid CO2 2023, national", completeness: 0.9846 });
+    expect(factories[0]?.kpis.map((k) => k.value)).toEqual(["0.7825", "0.99", null, null, null]);
+    expect(factories[0]?.kpis[2]).toMatchObject({ reason: "no_register", zh: "报废率", startMs: kpis[0]?.startMs });
+    // What was not computed is not there, and says so.
+    expect(factories[3]?.kpis.map((k) => [k.value, k.reason])).toEqual(Array(5).fill([null, "no_data"]));
+    for (const k of [...kpis, ...factories.flatMap((f) => f.kpis)])
+      if (k.reason !== null)
+        expect(reasons[k.reason]).toMatchObject({ zh: expect.any(String), en: expect.any(String) });
   });
 
   it("derives mean power exactly", () => {

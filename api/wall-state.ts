@@ -1,6 +1,6 @@
 import { formatScaled, parseDecimal } from "@jilian/domain/decimal.ts";
 import { minuteMs, type Period, periodStart } from "@jilian/domain/periods.ts";
-import { type Level, type Result, resultId } from "@jilian/domain/result.ts";
+import { type Level, nullReasons, type Result, resultId } from "@jilian/domain/result.ts";
 import { nodeMetrics } from "@jilian/domain/sample.ts";
 import type { FirstBirth } from "@jilian/store/ledger.ts";
 import type { LiveState } from "@jilian/store/live.ts";
@@ -13,7 +13,7 @@ import { birthsByDevice, reasonOf, stateSchema, stateTeller } from "./registry-v
 
 const ms = nullable(Type.Number());
 
-/** A figure on the wall. `dataMs`: the time up to which it tells; its age counts from there. */
+/** A figure on the wall. `dataMs`: the time up to which it tells, its age counts from there; null also where it is counted live. */
 export const wallFigureSchema = Type.Object({
   zh: Type.String(),
   en: Type.String(),
@@ -34,6 +34,13 @@ export const wallFigureSchema = Type.Object({
   simulated: Type.Boolean(),
 });
 export type WallFigure = Static<typeof wallFigureSchema>;
+
+/** A ratio or a sum of the day that is shown beside the headline figures. */
+export const kpiSchema = Type.Object({ ...wallFigureSchema.properties, indicator: Type.String() });
+type WallKpi = Static<typeof kpiSchema>;
+
+/** Shown for the cluster and on each factory's card, today's, in this order. */
+export const wallKpis = ["oee", "quality.fpy", "quality.scrap_ratio", "energy.unit_product", "carbon.electricity"];
 
 const barSchema = Type.Object({
   startMs: Type.Number(),
@@ -67,6 +74,7 @@ const wallFactorySchema = Type.Object({
   energyMinute: wallFigureSchema,
   /** Oldest first; every minute is there, null where nothing is known. */
   energyMinutes: Type.Array(barSchema),
+  kpis: Type.Array(kpiSchema),
 });
 
 export const wallStateSchema = Type.Object({
@@ -90,6 +98,10 @@ export const wallStateSchema = Type.Object({
     /** Mean over the last full minute. */
     power: wallFigureSchema,
     comprehensiveDay: wallFigureSchema,
+  }),
+  kpis: Type.Array(kpiSchema),
+  reasons: Type.Record(Type.String(), Type.Object({ zh: Type.String(), en: Type.String() }), {
+    description: "why a value is null, by id",
   }),
   factories: Type.Array(wallFactorySchema),
 });
@@ -139,7 +151,18 @@ function wallFigure(indicator: string, result: Result | undefined, { directory, 
 /** A count of what is so now. The same states as on the cards, so that their sum is this number at every moment. */
 function liveCount(indicator: string, value: number, input: WallInput): WallFigure {
   const none = wallFigure(indicator, undefined, input);
-  return { ...none, value: String(value), reason: null, dataMs: input.nowMs, status: "live" };
+  return { ...none, value: String(value), reason: null, status: "live" };
+}
+
+/** Today's ratios of an entity; one without a figure yet says so, as every figure does. */
+function kpisOf(level: "factory" | "cluster", entity: string, find: Find, input: WallInput): WallKpi[] {
+  const startMs = periodStart("day", input.nowMs);
+  return wallKpis
+    .filter((indicator) => input.directory.indicators.get(indicator)?.levels.includes(level))
+    .map((indicator) => ({
+      ...wallFigure(indicator, find(indicator, level, entity, "day", startMs), input),
+      indicator,
+    }));
 }
 
 /** Mean power of a minute: kWh in a minute times 60, exactly. */
@@ -209,6 +232,7 @@ function wallFactory(
         status: found?.status ?? null,
       };
     }),
+    kpis: kpisOf("factory", factory.id, find, input),
   };
 }
 
@@ -271,6 +295,8 @@ export function wallState(input: WallInput): WallState {
       power: meanPower(energyMinute),
       comprehensiveDay: open("energy.comprehensive", "day"),
     },
+    kpis: kpisOf("cluster", file.cluster.id, find, input),
+    reasons: nullReasons,
     factories,
   };
 }

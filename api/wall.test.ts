@@ -4,6 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Api, startApi } from "./server.ts";
 import { openWorld, type World } from "./test-app.ts";
 import { colourOf, leastContrast, overflowing } from "./test-wall-probe.ts";
+import { openWay } from "./test-way.ts";
 import { apiKey, worldNowMs } from "./test-world.ts";
 
 const executablePath = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(existsSync);
@@ -49,7 +50,7 @@ async function picture(page: Page, name: string): Promise<void> {
 }
 
 const judged =
-  ".value, .value small, .judgement span, .judgement b, .judgement p, .mark, .state, .name, .age, .reason, h2, h3";
+  ".value, .value small, .judgement span, .judgement b, .judgement p, .mark, .state, .name, .age, .reason, .label, h2, h3";
 
 describe.skipIf(!executablePath)("the wall page (skipped where no Chromium is installed)", () => {
   it.each([
@@ -85,6 +86,14 @@ describe.skipIf(!executablePath)("the wall page (skipped where no Chromium is in
     ]) {
       expect(text).toContain(word);
     }
+    const kpis = await page.locator(".kpi").allTextContents();
+    for (const [i, word] of ["—未登记计划工时", "98.12%", "1.25%", "0.041kgce/pcs", "2,553.4kgCO2"].entries())
+      expect(kpis[i]).toContain(word);
+    expect(kpis[1]).toContain("完整率 87.3%");
+    expect(kpis[2]).toContain("下限值");
+    const ratios = await page.locator(".factory").first().locator(".ratio").allTextContents();
+    expect(ratios.slice(0, 3)).toEqual(["OEE78.25%", "一次合格率99.00%完整率 50%", "报废率—未接入所需计数"]);
+    expect(await page.locator(".factory").last().locator(".ratio .none").count()).toBe(5);
     expect(await page.locator(".status-live").allTextContents()).toEqual(["实时", "实时"]);
     expect(await page.locator(".figure").count()).toBe(await page.locator(".figure .mark").count());
     expect(new Set(await page.locator(".device .shape").evaluateAll((all) => all.map((s) => s.innerHTML))).size).toBe(
@@ -170,6 +179,82 @@ describe.skipIf(!executablePath)("the wall page (skipped where no Chromium is in
     expect(page.url()).not.toContain("correct-horse");
     await page.reload();
     await page.waitForSelector(".factory");
+    await page.close();
+  });
+
+  it("lives on the stream alone, and asks once a second where there is none", async () => {
+    await using api = await startApi({ ...world.config, maxStreams: 1 }, { ...world.deps, clock });
+    const { page, troubles } = await open(`${api.url}/`, 1920, 1080);
+    const asked = (which: Page) => {
+      let count = 0;
+      which.on("request", (request) => {
+        if (request.url().endsWith("/wall/state")) count += 1;
+      });
+      return () => count;
+    };
+    await page.waitForSelector(".factory");
+    await expect.poll(() => api.apiStats().open.walls).toBe(1);
+    const first = asked(page);
+    const heard = await page.evaluate(`new Promise((resolve) => {
+      const times = [];
+      document.addEventListener("jilian:state", ({ detail }) => {
+        times.push(detail.nowMs);
+        if (times.length === 4) resolve(times);
+      });
+    })`);
+    expect(new Set(heard as number[]).size).toBe(4);
+    expect(first()).toBe(0);
+    expect(troubles).toEqual([]);
+    // The second display has no place on the stream.
+    const second = await open(`${api.url}/`, 1920, 1080);
+    await second.page.waitForSelector(".factory");
+    const polled = asked(second.page);
+    await expect.poll(polled, { timeout: 10_000 }).toBeGreaterThan(2);
+    expect(await second.page.locator("#lost").isVisible()).toBe(false);
+    await page.close();
+    // When the place is free again it takes it, and stops asking.
+    await expect.poll(() => api.apiStats().open.walls, { timeout: 30_000 }).toBe(1);
+    await second.page.close();
+  });
+
+  it("says that it shows old data when the stream is silent and nothing answers", async () => {
+    await using api = await startApi(world.config, { ...world.deps, clock });
+    await using way = await openWay(api.port);
+    const { page } = await open(`http://127.0.0.1:${way.port}/`, 1920, 1080);
+    await page.waitForSelector(".factory");
+    await expect.poll(() => api.apiStats().open.walls).toBe(1);
+    // Every connection stays open, and nothing comes any more: what a pulled plug behind a switch looks like.
+    way.freeze();
+    await page.locator("#lost").waitFor({ timeout: 8000 });
+    expect(await page.textContent("#link")).toBe("连接中断");
+    way.thaw();
+    await page.locator("#lost").waitFor({ state: "hidden", timeout: 8000 });
+    await page.close();
+  });
+
+  it("keeps its memory flat", async () => {
+    await using api = await startApi(world.config, { ...world.deps, clock });
+    const { page } = await open(`${api.url}/`, 1920, 1080);
+    await page.waitForSelector(".factory");
+    const session = await page.context().newCDPSession(page);
+    await session.send("Performance.enable");
+    await session.send("HeapProfiler.enable");
+    const heap = async () => {
+      for (let i = 0; i < 2; i += 1) await session.send("HeapProfiler.collectGarbage");
+      const { metrics } = await session.send("Performance.getMetrics");
+      const of = (name: string) => metrics.find((m) => m.name === name)?.value ?? Number.NaN;
+      return { bytes: of("JSHeapUsedSize"), nodes: of("Nodes"), listeners: of("JSEventListeners") };
+    };
+    /** Renders many times what takes minutes otherwise: each resize shows all anew. */
+    const render = (times: number) =>
+      page.evaluate(`for (let i = 0; i < ${times}; i += 1) dispatchEvent(new Event("resize"))`);
+    await render(50);
+    const before = await heap();
+    await render(400);
+    const after = await heap();
+    expect(after.bytes - before.bytes).toBeLessThan(500_000);
+    expect(after.nodes - before.nodes).toBeLessThan(200);
+    expect(after.listeners).toBe(before.listeners);
     await page.close();
   });
 

@@ -2,6 +2,7 @@ import { hourMs } from "@jilian/domain/periods.ts";
 import type { Result } from "@jilian/domain/result.ts";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Ledger, Principal } from "./ledger.ts";
+import { logSuite } from "./ledger-suite-log.ts";
 
 /** One empty database; `open` opens it again and again, as several processes would. `dispose` closes what is open and removes it. */
 export type LedgerUnderTest = { open: () => Ledger; dispose: () => void };
@@ -269,10 +270,11 @@ export function ledgerSuite(name: string, make: () => LedgerUnderTest): void {
       first = under.open();
     });
     afterEach(() => under.dispose());
-    for (const tests of [credentialTests, resultTests, queryTests, transactionTests, noteTests])
+    for (const tests of [credentialTests, resultTests, queryTests, transactionTests, noteTests, ...logSuite])
       tests(
         () => first,
         () => under.open(),
+        figure,
       );
   });
 }

@@ -11,8 +11,30 @@ export type Principal =
   /** A user of the open data interface. */
   | { kind: "api"; name: string };
 
+/** A credential as it may be shown: who, and since when the present secret holds. Never the secret, nor its hash. */
+export type CredentialView = {
+  kind: Principal["kind"];
+  name: string;
+  /** When the present secret was set, UTC ms; null for one of a ledger older than version 2. */
+  createdMs: number | null;
+};
+
 /** A figure with its place in the change log. */
 export type LoggedResult = Result & { change: number };
+
+/** Where the change log stands. */
+export type ChangeLog = {
+  /** Names this log: another one, in a ledger made anew, numbers its changes from 1 again. */
+  id: string;
+  /** Number of the last change; 0 when there is none. */
+  last: number;
+};
+
+/** A question for figures as they stood once a change was made; `after`: start, entity and indicator of the last one that was read. */
+export type PinnedQuery = ResultQuery & {
+  asOfChange: number;
+  after?: readonly [startMs: number, entity: string, indicator: string];
+};
 
 /** A device that was seen but is not in the registry: listed, never counted. */
 export type UnregisteredDevice = {
@@ -40,6 +62,10 @@ export type Ledger = {
   readonly authenticate: (kind: Principal["kind"], name: string, secret: string) => Principal | undefined;
   /** The principal an API key belongs to: keys are `name.secret`. */
   readonly authenticateKey: (key: string) => Principal | undefined;
+  /** Withdraws a credential; it counts nowhere from the next check on. @returns false when there was none */
+  readonly revokeCredential: (kind: Principal["kind"], name: string) => boolean;
+  /** Who has a credential, by kind and name. */
+  readonly credentials: () => CredentialView[];
 
   /** Writes results that differ from what is there, moves the old ones to history, numbers each change without gaps. */
   readonly writeResults: (results: readonly Result[]) => number;
@@ -47,6 +73,21 @@ export type Ledger = {
   readonly readResult: (key: ResultKey) => LoggedResult | undefined;
   /** Older revisions of a figure, oldest first. */
   readonly history: (key: ResultKey) => LoggedResult[];
+  /** Every revision of a figure that was kept, oldest first, the present one last; of one moment. */
+  readonly revisions: (key: ResultKey) => LoggedResult[];
+  readonly changeLog: () => ChangeLog;
+  /**
+   * What the log says after a change, in its order, present figures and old revisions alike, at most `limit`. Numbers grow; one that is
+   * left out was a provisional look that a later change in the log has replaced. A number that is not there yet never comes before one
+   * that is: who goes on from the last number it was given misses nothing and sees nothing twice.
+   */
+  readonly changesAfter: (after: number, limit: number) => LoggedResult[];
+  /**
+   * Figures as they stood once a change was made, by start, entity, indicator: the same figures however the log has grown since. Each
+   * has the digits it had then, out of history; where it was provisional then and was looked at again since, which is not kept, it has
+   * its oldest kept digits after it, and a `change` beyond `asOfChange` that says so.
+   */
+  readonly readResultsAsOf: (query: PinnedQuery) => LoggedResult[];
   /** Results that are still provisional and whose period ended before a time. */
   readonly provisionalBefore: (period: Period, endMs: number) => LoggedResult[];
 

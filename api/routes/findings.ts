@@ -22,7 +22,14 @@ export function addFindingRoutes(app: App, { ledger, registry }: ApiDeps): void 
     200: Type.Object({ notice: noticeSchema, findings: Type.Array(findingSchema) }),
     "4xx": problemSchema,
   };
-  app.get("/findings", { schema: { querystring, response } }, async ({ query }) => ({
+  const schema = {
+    operationId: "listFindings",
+    tags: ["platform"],
+    summary: "待处理事项 · What needs a person's eye, newest first",
+    querystring,
+    response,
+  };
+  app.get("/findings", { schema, config: { problems: ["PARAMETER_INVALID"] } }, async ({ query }) => ({
     notice: registry.demo ? demoNotice : null,
     findings: ledger.findings(query.limit ?? defaultLimit).map(({ firstMs, lastMs, ...finding }) => ({
       ...finding,

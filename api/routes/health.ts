@@ -17,13 +17,26 @@ async function within<T>(work: Promise<T>, limitMs: number): Promise<T> {
 
 /** For supervisors and load balancers, without a key: live tells that the process answers, ready that its stores do. */
 export function addHealthRoutes(app: App, { telemetry, ledger, log }: ApiDeps): void {
-  app.get("/health/live", { schema: { response: { 200: statusSchema } } }, async () => ({ status: "ok" as const }));
+  const live = {
+    operationId: "isLive",
+    tags: ["platform"],
+    summary: "存活检查 · Whether the process answers",
+    security: [],
+    response: { 200: statusSchema },
+  };
+  app.get("/health/live", { schema: live }, async () => ({ status: "ok" as const }));
 
-  const schema = { response: { 200: statusSchema, 503: problemSchema } };
-  app.get("/health/ready", { schema }, async () => {
+  const schema = {
+    operationId: "isReady",
+    tags: ["platform"],
+    summary: "就绪检查 · Whether its stores answer within a second",
+    security: [],
+    response: { 200: statusSchema, 503: problemSchema },
+  };
+  app.get("/health/ready", { schema, config: { problems: ["NOT_READY"] } }, async () => {
     try {
       await within(telemetry.lastTx(), timeoutMs);
-      ledger.findings(1);
+      ledger.changeLog();
     } catch (error) {
       log.warn({ err: error }, "not ready");
       const remedy = "look at the platform's log; the store's own error is there";

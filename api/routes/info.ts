@@ -1,4 +1,4 @@
-import { isoTime, periods, timeZone } from "@jilian/domain/periods.ts";
+import { isoTime, timeZone } from "@jilian/domain/periods.ts";
 import { Type } from "typebox";
 import type { ApiDeps, App } from "../app.ts";
 import type { Directory } from "../directory.ts";
@@ -57,8 +57,14 @@ export const { version } = packageFile;
 
 export function addInfoRoutes(app: App, { registry, live, clock }: ApiDeps, directory: Directory): void {
   const noQuery = Type.Object({}, { additionalProperties: false });
-  const schema = { querystring: noQuery, response: { 200: infoSchema, "4xx": problemSchema } };
-  app.get("/info", { schema }, async () => {
+  const schema = {
+    operationId: "getInfo",
+    tags: ["platform"],
+    summary: "平台信息 · Who, when, which indicators, which limits",
+    querystring: noQuery,
+    response: { 200: infoSchema, "4xx": problemSchema },
+  };
+  app.get("/info", { schema, config: { problems: ["PARAMETER_INVALID"] } }, async () => {
     const { cluster, pilot } = registry.file;
     return {
       product,
@@ -73,10 +79,10 @@ export function addInfoRoutes(app: App, { registry, live, clock }: ApiDeps, dire
       clockRate: clock.rate,
       registryVersion: registry.version,
       counters: Object.fromEntries(live.counters),
-      indicators: [...directory.indicators.values()].map((i) => ({
+      indicators: [...directory.indicators.values()].map(({ reasons: _, ...i }) => ({
         ...i,
         levels: [...i.levels],
-        periods: [...periods],
+        periods: [...i.periods],
       })),
       limits: { defaultLimit, maxLimit, maxSpanMs: { ...maxSpanMs, readings: maxReadingsSpanMs } },
     };

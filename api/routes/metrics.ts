@@ -1,5 +1,4 @@
 import { isoTime, periods } from "@jilian/domain/periods.ts";
-import { levels } from "@jilian/domain/result.ts";
 import { type Static, Type } from "typebox";
 import type { ApiDeps, App } from "../app.ts";
 import { badCursor, conflicts, decodeCursor, encodeCursor } from "../cursor.ts";
@@ -9,6 +8,8 @@ import {
   demoNotice,
   figureOf,
   figureSchema,
+  groupLevelSchema,
+  groupLevels,
   levelSchema,
   noticeSchema,
   nullable,
@@ -16,6 +17,7 @@ import {
   timeSchema,
 } from "../figures.ts";
 import { defaultLimit, defaultSpanMs, maxSpanMs } from "../limits.ts";
+import { checkPosition } from "../log-position.ts";
 import { checkEntity, checkIndicator } from "../lookup.ts";
 import { cursorParameter, idParameter, limitParameter, strict, timeParameter } from "../parameters.ts";
 import { invalid, type ParameterFault, problemSchema } from "../problems.ts";
@@ -26,8 +28,10 @@ import {
   figureQuerySchema,
   latestFigures,
   readFigures,
+  readPinnedFigures,
 } from "../read-figures.ts";
 import { parseTime, readRange } from "../time-range.ts";
+import { addHistory } from "./history.ts";
 
 const metricsQuery = Type.Object(
   {
@@ -42,16 +46,34 @@ const metricsQuery = Type.Object(
   },
   strict,
 );
-const cursorSchema = Type.Object({ q: figureQuerySchema, a: figureKeySchema }, strict);
+/** Where the change log stood at the first page: its name and number. */
+const pinSchema = Type.Object({ l: Type.String(), c: Type.Integer({ minimum: 0 }) }, strict);
+type Pin = Static<typeof pinSchema>;
+const cursorSchema = Type.Object({ q: figureQuerySchema, a: figureKeySchema, p: Type.Optional(pinSchema) }, strict);
 const pageSchema = Type.Object({
   notice: noticeSchema,
+  pinned: Type.Boolean({
+    description:
+      "true: this page and those its cursor leads to show the figures as they were at `asOfChange`. false for minutes and devices, which are as they are when each page is read",
+  }),
+  asOfChange: nullable(
+    Type.Integer({
+      description:
+        "place in the change log; null where `pinned` is false. A figure that was provisional there and was looked at again since has a `change` beyond it",
+    }),
+  ),
   from: timeSchema,
   to: Type.String({ description: "exclusive; a figure belongs to the range by its start" }),
   figures: Type.Array(figureSchema),
   next: nullable(Type.String({ description: "cursor of the next page; null: nothing more in this range now" })),
 });
 
-type Question = { query: FigureQuery; after: FigureKey | undefined };
+type Question = { query: FigureQuery; after: FigureKey | undefined; pin: Pin | undefined };
+
+/** Hours and days from factory level up are in the change log; nothing else has a past that could be read again. */
+function isLogged({ level, period }: FigureQuery): boolean {
+  return level !== "device" && period !== "minute";
+}
 
 /** The whole question: from the parameters and their defaults, or from a cursor that agrees with them. */
 function readQuestion(given: Static<typeof metricsQuery>, nowMs: number): Question {
@@ -64,9 +86,10 @@ function readQuestion(given: Static<typeof metricsQuery>, nowMs: number): Questi
     const toMs = to === undefined ? undefined : parseTime(to);
     faults.push(...conflicts({ indicator, level, entity, period, fromMs, toMs }, held.q));
     const { fromMs: heldFrom, toMs: heldTo } = held.q;
-    if (heldFrom >= heldTo || heldTo - heldFrom > maxSpanMs[held.q.period]) faults.push(badCursor);
+    const whole = heldFrom < heldTo && heldTo - heldFrom <= maxSpanMs[held.q.period];
+    if (!whole || (held.p !== undefined) !== isLogged(held.q)) faults.push(badCursor);
     if (faults.length > 0) throw invalid(faults);
-    return { query: held.q, after: held.a };
+    return { query: held.q, after: held.a, pin: held.p };
   }
   const asked = { level: level ?? "cluster", period: period ?? "hour" } as const;
   const setting = { nowMs, defaultMs: defaultSpanMs[asked.period], maxMs: maxSpanMs[asked.period] };
@@ -78,41 +101,60 @@ function readQuestion(given: Static<typeof metricsQuery>, nowMs: number): Questi
     ...(indicator !== undefined && { indicator }),
     ...(entity !== undefined && { entity }),
   };
-  return { query, after: undefined };
+  return { query, after: undefined, pin: undefined };
+}
+
+/** Where the pages of a question stand in the log: where its first page stood. @throws when that is not in this log */
+function pinOf(query: FigureQuery, held: Pin | undefined, { ledger }: ApiDeps): Pin | undefined {
+  if (!isLogged(query)) return undefined;
+  const log = ledger.changeLog();
+  if (!held) return { l: log.id, c: log.last };
+  checkPosition(log, held.c, held.l);
+  return held;
 }
 
 function addMetrics(app: App, deps: ApiDeps, directory: Directory): void {
   const { registry, clock } = deps;
-  const schema = { querystring: metricsQuery, response: { 200: pageSchema, "4xx": problemSchema } };
-  app.get("/metrics", { schema }, async ({ query: given }) => {
+  const schema = {
+    operationId: "listFigures",
+    tags: ["figures"],
+    summary: "数据分页查询 · Figures of one level and period, in pages",
+    description:
+      "Figures ordered by start, entity, indicator. Hours and days from factory level up are pinned: all pages of a question show them as they were when its first page was read. Minutes and figures of devices are as they are when each page is read; the answer says which.\n\n按开始时间、对象、指标排序。工厂及以上层级的小时、日数据在翻页期间保持一致。",
+    querystring: metricsQuery,
+    response: { 200: pageSchema, "4xx": problemSchema },
+  };
+  const config = {
+    problems: ["PARAMETER_INVALID", "INDICATOR_UNKNOWN", "ENTITY_UNKNOWN", "CHANGE_AHEAD", "LOG_REPLACED"] as const,
+  };
+  app.get("/metrics", { schema, config }, async ({ query: given }) => {
     const nowMs = clock.now();
-    const { query, after } = readQuestion(given, nowMs);
+    const { query, after, pin: held } = readQuestion(given, nowMs);
     checkIndicator(directory, query.level, query.indicator);
     checkEntity(directory, query.level, query.entity);
     const limit = given.limit ?? defaultLimit;
-    const page =
-      query.level === "device"
+    const pin = pinOf(query, held, deps);
+    const page = pin
+      ? readPinnedFigures(query, after, limit, deps.ledger, pin.c)
+      : query.level === "device"
         ? await readDeviceFigures(query, after, limit, nowMs, deps)
         : await readFigures(query, after, limit, deps, directory);
     return {
       notice: registry.demo ? demoNotice : null,
+      pinned: pin !== undefined,
+      asOfChange: pin?.c ?? null,
       from: isoTime(query.fromMs),
       to: isoTime(query.toMs),
       figures: page.results.map((result) => figureOf(result, directory)),
-      next: page.next ? encodeCursor({ q: query, a: page.next }) : null,
+      next: page.next ? encodeCursor({ q: query, a: page.next, ...(pin && { p: pin }) }) : null,
     };
   });
 }
 
-const groupLevels = levels.filter((level) => level !== "device");
 const latestQuery = Type.Object(
   {
     indicator: Type.Optional(idParameter),
-    level: Type.Optional(
-      Type.Enum([...groupLevels], {
-        description: "figures of devices are made on asking: use /open/v1/metrics for them",
-      }),
-    ),
+    level: Type.Optional(groupLevelSchema),
     entity: Type.Optional(idParameter),
     period: Type.Optional(periodSchema),
   },
@@ -122,8 +164,17 @@ const latestQuery = Type.Object(
 function addLatest(app: App, deps: ApiDeps, directory: Directory): void {
   const { registry, clock } = deps;
   const latestSchema = Type.Object({ notice: noticeSchema, now: timeSchema, figures: Type.Array(figureSchema) });
-  const schema = { querystring: latestQuery, response: { 200: latestSchema, "4xx": problemSchema } };
-  app.get("/metrics/latest", { schema }, async ({ query: { indicator, level, entity, period } }) => {
+  const schema = {
+    operationId: "latestFigures",
+    tags: ["figures"],
+    summary: "最新数据 · The newest figure of each indicator, entity and period",
+    description:
+      "From factory level up, the newest look of live memory included. It looks back 15 minutes, 24 hours or 8 days.\n\n工厂及以上层级每个指标、对象、周期的最新数据。",
+    querystring: latestQuery,
+    response: { 200: latestSchema, "4xx": problemSchema },
+  };
+  const config = { problems: ["PARAMETER_INVALID", "INDICATOR_UNKNOWN", "ENTITY_UNKNOWN"] as const };
+  app.get("/metrics/latest", { schema, config }, async ({ query: { indicator, level, entity, period } }) => {
     const nowMs = clock.now();
     checkIndicator(directory, level, indicator);
     if (entity !== undefined && level === undefined) {
@@ -147,8 +198,9 @@ function addLatest(app: App, deps: ApiDeps, directory: Directory): void {
   });
 }
 
-/** Figures: pages over a range, and the newest of each. */
+/** Figures: pages over a range, the newest of each, and the revisions of one. */
 export function addMetricRoutes(app: App, deps: ApiDeps, directory: Directory): void {
   addMetrics(app, deps, directory);
   addLatest(app, deps, directory);
+  addHistory(app, deps, directory);
 }

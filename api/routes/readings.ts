@@ -129,8 +129,17 @@ function readingOf(row: StoredRow, datatype: DataTypeNumber): Static<typeof read
 
 /** The stored readings a figure came from, each with its three times, its quality, and the transaction that wrote it. */
 export function addReadingRoutes(app: App, { telemetry, registry, clock }: ApiDeps): void {
-  const schema = { querystring: readingsQuery, response: { 200: pageSchema, "4xx": problemSchema } };
-  app.get("/readings", { schema }, async ({ query: given }) => {
+  const schema = {
+    operationId: "listReadings",
+    tags: ["readings"],
+    summary: "原始读数 · Stored readings of one metric of one device",
+    description:
+      "Each with its three times, its quality and the store transaction that wrote it. Pages go on by source time: a reading that arrives late before a page's end does not come any more in that walk.\n\n每条读数含源时间、网关时间、入库时间、质量与写入事务号。",
+    querystring: readingsQuery,
+    response: { 200: pageSchema, "4xx": problemSchema },
+  };
+  const config = { problems: ["PARAMETER_INVALID", "ENTITY_UNKNOWN", "METRIC_UNKNOWN"] as const };
+  app.get("/readings", { schema, config }, async ({ query: given }) => {
     const { question, startMs } = readQuestion(given, clock.now());
     const series = findSeries(await telemetry.series(), question);
     const { datatype, role, unit, simulated } = series.definition;

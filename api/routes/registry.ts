@@ -27,7 +27,16 @@ export function addRegistryRoutes(app: App, { registry, live, ledger, clock }: A
   const noQuery = Type.Object({}, strict);
   app.get(
     "/enterprises",
-    { schema: { querystring: noQuery, response: { 200: enterprises, "4xx": problemSchema } } },
+    {
+      schema: {
+        operationId: "listEnterprises",
+        tags: ["registry"],
+        summary: "企业 · Enterprises with credit codes and counts of factories and devices",
+        querystring: noQuery,
+        response: { 200: enterprises, "4xx": problemSchema },
+      },
+      config: { problems: ["PARAMETER_INVALID"] },
+    },
     async () => ({ notice, enterprises: viewEnterprises(input()) }),
   );
 
@@ -35,7 +44,16 @@ export function addRegistryRoutes(app: App, { registry, live, ledger, clock }: A
   const factoryQuery = Type.Object({ enterprise: Type.Optional(idParameter) }, strict);
   app.get(
     "/factories",
-    { schema: { querystring: factoryQuery, response: { 200: factories, "4xx": problemSchema } } },
+    {
+      schema: {
+        operationId: "listFactories",
+        tags: ["registry"],
+        summary: "工厂 · Factories, whether connected, their gateways and counts of devices",
+        querystring: factoryQuery,
+        response: { 200: factories, "4xx": problemSchema },
+      },
+      config: { problems: ["PARAMETER_INVALID", "ENTITY_UNKNOWN"] },
+    },
     async ({ query: { enterprise } }) => {
       checkEntity(directory, "enterprise", enterprise);
       const found = viewFactories(input()).filter((f) => enterprise === undefined || f.enterprise === enterprise);
@@ -51,7 +69,16 @@ export function addRegistryRoutes(app: App, { registry, live, ledger, clock }: A
   const deviceQuery = Type.Object({ factory: Type.Optional(idParameter), state: Type.Optional(stateSchema) }, strict);
   app.get(
     "/devices",
-    { schema: { querystring: deviceQuery, response: { 200: devices, "4xx": problemSchema } } },
+    {
+      schema: {
+        operationId: "listDevices",
+        tags: ["registry"],
+        summary: "设备 · Registered devices with state and reason; devices seen and not registered apart",
+        querystring: deviceQuery,
+        response: { 200: devices, "4xx": problemSchema },
+      },
+      config: { problems: ["PARAMETER_INVALID", "ENTITY_UNKNOWN"] },
+    },
     async ({ query: { factory, state } }) => {
       checkEntity(directory, "factory", factory);
       const found = viewDevices(input()).filter(

@@ -3,20 +3,26 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { hourMs, minuteMs, periodStart } from "@jilian/domain/periods.ts";
 import type { FirstBirth } from "@jilian/store/ledger.ts";
-import type { FastifyReply, onRequestHookHandler } from "fastify";
+import type { FastifyReply } from "fastify";
+import { Type } from "typebox";
 import type { ApiDeps, App } from "../app.ts";
 import type { ApiConfig } from "../config.ts";
 import type { Directory } from "../directory.ts";
+import { claimPlace, openEventStream } from "../event-stream.ts";
 import { problemSchema } from "../problems.ts";
 import type { FoundResult } from "../read-figures.ts";
+import type { KeyCheck } from "../security.ts";
 import { shareFor } from "../share.ts";
-import { wallMinutes, wallState, wallStateSchema } from "../wall-state.ts";
+import type { Stats } from "../stats.ts";
+import { createWallFeed, type WallDocument } from "../wall-feed.ts";
+import { wallKpis, wallMinutes, wallState, wallStateSchema } from "../wall-state.ts";
 
 const folder = join(import.meta.dirname, "..", "wall");
 const files: readonly (readonly [url: string, file: string, type: string])[] = [
   ["/", "index.html", "text/html; charset=utf-8"],
   ["/wall/wall.css", "wall.css", "text/css; charset=utf-8"],
   ["/wall/wall.js", "wall.js", "text/javascript; charset=utf-8"],
+  ["/wall/stream.js", "stream.js", "text/javascript; charset=utf-8"],
   ["/wall/view.js", "view.js", "text/javascript; charset=utf-8"],
   ["/wall/text.js", "text.js", "text/javascript; charset=utf-8"],
   ["/wall/icon.svg", "icon.svg", "image/svg+xml; charset=utf-8"],
@@ -64,31 +70,83 @@ async function readStored({ telemetry, ledger, registry, clock }: ApiDeps, direc
   const ofLedger = [
     ledger.readResults({ ...hour, level: "cluster", limit: rows }),
     ledger.readResults({ ...day, level: "cluster", limit: rows }),
-    ledger.readResults({ ...day, level: "factory", indicator: electricity, limit: registry.factories.size * 2 }),
+    ...[electricity, ...wallKpis].map((indicator) =>
+      ledger.readResults({ ...day, level: "factory", indicator, limit: registry.factories.size * 2 }),
+    ),
   ];
   return { results: [...found.flat(), ...ofLedger.flat()], firstBirths: ledger.firstBirths() };
 }
 
-/** The wall page and the one document it shows. The document needs a key unless the wall is public. */
-export function addWallRoutes(
-  app: App,
-  config: ApiConfig,
+/** Makes the document at most twice a second, for all who ask. */
+function shareWallDocument(
+  { wall: { title, operator } }: ApiConfig,
   deps: ApiDeps,
   directory: Directory,
-  checkKey: onRequestHookHandler,
-): void {
-  addFiles(app);
+): () => Promise<WallDocument> {
   const { registry, live, clock } = deps;
-  const { title, operator } = config.wall;
   const shareStored = shareFor(Math.max(leastStoredMs, storedMs / clock.rate), () => readStored(deps, directory));
-  const shareDocument = shareFor(documentMs, async () => {
+  return shareFor(documentMs, async () => {
     const { results: stored, firstBirths } = await shareStored();
     const setting = { nowMs: clock.now(), clockRate: clock.rate, title, operator };
-    return JSON.stringify(wallState({ registry, directory, live, stored, firstBirths, ...setting }));
+    const { nowMs, ...rest } = wallState({ registry, directory, live, stored, firstBirths, ...setting });
+    return { nowMs, rest: JSON.stringify(rest) };
   });
-  const schema = { response: { 200: wallStateSchema, "4xx": problemSchema } };
-  const onRequest = config.wall.public ? [] : [checkKey];
-  app.get("/wall/state", { schema, onRequest }, async (_request, reply: FastifyReply) => {
-    return reply.type("application/json; charset=utf-8").send(await shareDocument());
+}
+
+function textOf({ nowMs, rest }: WallDocument): string {
+  return `{"nowMs":${nowMs},${rest.slice(1)}`;
+}
+
+type WallParts = {
+  config: ApiConfig;
+  deps: ApiDeps;
+  directory: Directory;
+  keys: KeyCheck;
+  stats: Stats;
+  ended: AbortSignal;
+};
+
+/** The wall page, the one document it shows, and the stream of it. Both need a key unless the wall is public. */
+export function addWallRoutes(app: App, { config, deps, directory, keys, stats, ended }: WallParts): void {
+  addFiles(app);
+  const document = shareWallDocument(config, deps, directory);
+  const onRequest = config.wall.public ? [] : [keys.hook];
+  const either = [{ bearer: [] }, { apiKey: [] }, {}];
+  const state = {
+    operationId: "getWallState",
+    tags: ["wall"],
+    summary: "大屏数据 · The one document that the wall page shows; without a key where api.wall.public is true",
+    security: either,
+    response: { 200: wallStateSchema, "4xx": problemSchema },
+  };
+  app.get("/wall/state", { schema: state, onRequest }, async (_request, reply: FastifyReply) => {
+    return reply.type("application/json; charset=utf-8").send(textOf(await document()));
   });
+
+  const feed = createWallFeed(document, textOf, deps.log);
+  const stream = {
+    operationId: "streamWallState",
+    tags: ["wall"],
+    summary: "大屏数据推送（SSE）· The wall's document as it changes, as server-sent events",
+    description:
+      "An event `state` with the whole document when something in it has changed, at most once a second; else an event `now` with `nowMs` each second. What a display has no time for is left out: the next one is newer.\n\n内容变化时推送 `state`（每秒至多一次），否则每秒推送 `now`。",
+    security: either,
+    produces: ["text/event-stream"],
+    response: { 200: Type.String({ description: "text/event-stream" }), "4xx": problemSchema, "5xx": problemSchema },
+  };
+  const routeConfig = { problems: ["TOO_MANY_STREAMS"] as const };
+  app.get(
+    "/wall/stream",
+    { schema: stream, config: routeConfig, onRequest, exposeHeadRoute: false },
+    async (request, reply) => {
+      claimPlace("walls", config.maxStreams, stats, reply);
+      const display = openEventStream(request, reply, { stats, ended });
+      const mayLook = () => config.wall.public || keys.stillHolds(request);
+      feed.show(display, mayLook).finally(() => {
+        display.end();
+        stats.closed("walls");
+      });
+      return reply;
+    },
+  );
 }

@@ -25,6 +25,7 @@ export const words = {
     everConnected: "曾接入",
     registered: "登记",
     today: "今日用电量",
+    cardToday: "今日用电量",
     hour: "本小时用电量",
     minute: "最近一分钟",
     power: "平均功率",
@@ -41,8 +42,22 @@ export const words = {
     estimated: (share) => `含估算 ${share}`,
     lowerBound: "下限值",
     no_data: "无数据",
-    no_meter: "无进线电表",
-    not_due: "未到期",
+    todays: "今日",
+    todaysRatios: "今日指标",
+    kpis: {
+      oee: "设备综合效率 OEE",
+      "quality.fpy": "一次合格率",
+      "quality.scrap_ratio": "报废率",
+      "energy.unit_product": "单位产品能耗",
+      "carbon.electricity": "用电碳排放",
+    },
+    kpisShort: {
+      oee: "OEE",
+      "quality.fpy": "一次合格率",
+      "quality.scrap_ratio": "报废率",
+      "energy.unit_product": "单耗",
+      "carbon.electricity": "碳排放",
+    },
     gateway: "网关",
     gatewayAlive: "在线",
     gatewayDead: "离线",
@@ -93,6 +108,7 @@ export const words = {
     everConnected: "ever seen",
     registered: "registered",
     today: "Electricity today",
+    cardToday: "Today",
     hour: "This hour",
     minute: "Last minute",
     power: "Mean power",
@@ -109,8 +125,22 @@ export const words = {
     estimated: (share) => `${share} estimated`,
     lowerBound: "lower bound",
     no_data: "no data",
-    no_meter: "no incoming meter",
-    not_due: "not due",
+    todays: "Today: ",
+    todaysRatios: "today's ratios",
+    kpis: {
+      oee: "OEE",
+      "quality.fpy": "first pass yield",
+      "quality.scrap_ratio": "scrap ratio",
+      "energy.unit_product": "energy per piece",
+      "carbon.electricity": "carbon (grid)",
+    },
+    kpisShort: {
+      oee: "OEE",
+      "quality.fpy": "FPY",
+      "quality.scrap_ratio": "scrap",
+      "energy.unit_product": "per piece",
+      "carbon.electricity": "CO2",
+    },
     gateway: "Gateway",
     gatewayAlive: "online",
     gatewayDead: "offline",
@@ -179,6 +209,11 @@ export function valueText(value, unit) {
   return new Intl.NumberFormat("en-US", { minimumFractionDigits: places, maximumFractionDigits: places }).format(
     number,
   );
+}
+
+/** A ratio in percent with two places, without its sign. An OEE above 1 is shown as it is. */
+export function percentText(value) {
+  return (Number(value) * 100).toFixed(2);
 }
 
 /** A share in percent, rounded down: 99.99 % is not complete. */

@@ -1,9 +1,9 @@
-import { ageText, minuteText, momentText, shareText, timeText, valueText } from "./text.js";
+import { ageText, minuteText, momentText, percentText, shareText, timeText, valueText } from "./text.js";
 
 /**
  * Builds elements of the page from the state. Everything is set as text, never as markup: names come from configuration.
- * `context` is { t, nowMs, clockRate, demo, lost, rows, brief }: words, the platform's present time, whether it answers, rows of devices
- * that a card has room for, whether its rows are too narrow for more than the state.
+ * `context` is { t, lang, reasons, nowMs, stateMs, clockRate, demo, lost, rows }: words, why values are null, the platform's present time
+ * and that of the state, whether it answers, rows of devices that a card has room for.
  */
 
 const svgSpace = "http://www.w3.org/2000/svg";
@@ -22,11 +22,17 @@ function svg(tag, attributes, ...children) {
   return made;
 }
 
+/** The time a figure tells of: what is counted live tells of the moment at which the state was made. */
+function dataTime(figure, context) {
+  return figure.status === "live" ? context.stateMs : figure.dataMs;
+}
+
 /** A figure that tells nothing newer than this, on the platform's clock, is shown as old. */
 const oldAfterMs = 100_000;
 
 function isOld(figure, context) {
-  return figure.dataMs !== null && context.nowMs - figure.dataMs > oldAfterMs * context.clockRate;
+  const dataMs = dataTime(figure, context);
+  return dataMs !== null && context.nowMs - dataMs > oldAfterMs * context.clockRate;
 }
 
 function statusText(figure, { t, lost }) {
@@ -51,22 +57,27 @@ function judgement(figure, context) {
   if (status) items.push(el("span", { class: `status-${figure.status}` }, status));
   if (figure.lowerBound) items.push(el("span", { class: "low" }, t.lowerBound));
   if (figure.estimatedShare) items.push(el("span", { class: "low" }, t.estimated(shareText(figure.estimatedShare))));
+  const dataMs = dataTime(figure, context);
   const age =
-    figure.dataMs === null
+    dataMs === null
       ? undefined
       : el(
           "p",
           { class: "age" },
-          `${t.dataTime} ${momentText(figure.dataMs, nowMs)}`,
-          el("b", {}, ageText(nowMs - figure.dataMs, t)),
+          `${t.dataTime} ${momentText(dataMs, nowMs)}`,
+          el("b", {}, ageText(nowMs - dataMs, t)),
         );
   return el("div", { class: "judgement" }, el("p", {}, ...items), age);
 }
 
+/** Why a figure has no value, in the words that came with the data. */
+function reasonText(figure, { lang, reasons }) {
+  return reasons[figure.reason]?.[lang] ?? figure.reason ?? "";
+}
+
 function value(figure, context) {
-  const { t } = context;
   if (figure.value === null)
-    return el("span", { class: "value none" }, "—", el("small", {}, t[figure.reason] ?? figure.reason ?? ""));
+    return el("span", { class: "value none" }, "—", el("small", {}, reasonText(figure, context)));
   const unit = figure.unit === "1" ? undefined : el("small", {}, figure.unit);
   return el(
     "span",
@@ -135,6 +146,60 @@ export function figureTiles(state, context) {
   ];
 }
 
+/** A ratio in percent; a sum or a quotient with its unit. */
+function kpiValue(kpi, context) {
+  if (kpi.value === null) return value(kpi, context);
+  const [number, unit] = kpi.unit === "1" ? [percentText(kpi.value), "%"] : [valueText(kpi.value, kpi.unit), kpi.unit];
+  return el("span", { class: "value", title: `${kpi.value} ${kpi.unit}` }, number, el("small", {}, unit));
+}
+
+/** A name that fits its place; that of the definition stands in the tooltip. */
+function kpiName(kpi, names, { lang }) {
+  return names[kpi.indicator] ?? kpi[lang];
+}
+
+/** Today's ratios of the cluster, each with what every figure says of itself. */
+export function kpiStrip(kpis, context) {
+  const { t } = context;
+  return kpis.map((kpi) =>
+    el(
+      "article",
+      { class: `tile kpi ${isOld(kpi, context) ? "old" : "plain"}`, title: kpi[context.lang] },
+      el(
+        "div",
+        { class: "figure" },
+        el("h3", {}, `${t.todays}${kpiName(kpi, t.kpis, context)}`, simulatedMark(kpi, context)),
+        el("p", { class: "line" }, kpiValue(kpi, context)),
+        judgement(kpi, context),
+      ),
+    ),
+  );
+}
+
+/** The same of a factory, in one line: a dash where there is no value, its reason beside it. */
+function kpiLine(kpis, context) {
+  const items = kpis.map((kpi) =>
+    el(
+      "li",
+      {
+        class: `ratio${isOld(kpi, context) ? " old" : ""}`,
+        title: kpi.value === null ? `${kpi[context.lang]}: ${reasonText(kpi, context)}` : kpi[context.lang],
+      },
+      el("span", { class: "label" }, kpiName(kpi, context.t.kpisShort, context)),
+      kpiValue(kpi, context),
+      statusMark(kpi, context),
+    ),
+  );
+  return el("ul", { class: "ratios", "aria-label": context.t.todaysRatios }, ...items);
+}
+
+/** What a reader must know of a small figure besides its value. */
+function statusMark(kpi, { t }) {
+  const low = kpi.completeness !== null && kpi.completeness < 0.9;
+  if (kpi.value === null || (!low && !kpi.lowerBound)) return undefined;
+  return el("span", { class: "low" }, low ? `${t.completeness} ${shareText(kpi.completeness)}` : t.lowerBound);
+}
+
 /** Shape and colour of a state, always beside its word: full disc, half disc, cross, hollow dashed ring. */
 export function stateShape(state) {
   const shapes = {
@@ -191,7 +256,7 @@ function deviceList(devices, context, rows) {
 function gatewayRow(gateway, context) {
   const { t, nowMs } = context;
   const parts = [stateText(gateway.alive ? t.gatewayAlive : t.gatewayDead, context)];
-  if (gateway.sinceMs !== null && !context.brief) parts.push(t.since(momentText(gateway.sinceMs, nowMs).slice(0, -3)));
+  if (gateway.sinceMs !== null) parts.push(t.since(momentText(gateway.sinceMs, nowMs).slice(0, -3)));
   const queue =
     gateway.pendingRecords === null ? [] : [[t.backlog(gateway.pendingRecords), gateway.pendingRecords > 1000]];
   if (gateway.droppedSamples !== null) queue.push([t.dropped(gateway.droppedSamples), gateway.droppedSamples > 0]);
@@ -275,6 +340,7 @@ export function factoryCard(factory, context) {
       el("p", {}, factory.enterprise),
       el("p", { class: "sum" }, t.onlineOf(online, factory.devices.length)),
     ),
+    kpiLine(factory.kpis, context),
     el(
       "div",
       { class: "machines" },
@@ -289,7 +355,7 @@ export function factoryCard(factory, context) {
         "div",
         { class: "pair" },
         figureBlock("energy", t.minute, factory.energyMinute, context),
-        figureBlock("energy", t.today, factory.energyDay, context),
+        figureBlock("energy", t.cardToday, factory.energyDay, context),
       ),
     ),
   );

@@ -1,11 +1,15 @@
+import { followState } from "./stream.js";
 import { ageText, dateText, momentText, timeText, words } from "./text.js";
-import { el, factoryCard, figureTiles, legend } from "./view.js";
+import { el, factoryCard, figureTiles, kpiStrip, legend } from "./view.js";
 
-/** Asks for the state once a second and shows it, always with its age. What cannot be refreshed is shown as old, at once. */
+/**
+ * Shows the state as the stream brings it, always with its age; while there is no stream it asks once a second. What cannot be refreshed
+ * is shown as old, at once.
+ */
 
 const pollMs = 1000;
 const answerWithinMs = 2000;
-/** Without an answer for this long the page says that it is not connected, whatever the last request is doing. */
+/** Without news for this long the page says that it is not connected, whatever the stream or the last request is doing. */
 const lostAfterMs = 3000;
 const pageMs = 12_000;
 const keyName = "jilian.api-key";
@@ -23,29 +27,53 @@ function sinceArrivalMs() {
   return Math.max(performance.now() - arrived.steadyMs, Date.now() - arrived.wallMs, 0);
 }
 
-async function poll() {
+function authorization() {
   const key = sessionStorage.getItem(keyName);
+  return key ? { authorization: `Bearer ${key}` } : {};
+}
+
+function take(next) {
+  state = next;
+  arrived = { steadyMs: performance.now(), wallMs: Date.now() };
+  [needsKey, failed] = [false, false];
+  // For a page or a test around this one: the document as it is shown.
+  document.dispatchEvent(new CustomEvent("jilian:state", { detail: state }));
+}
+
+/** The server wants a key, or another one. */
+function askForKey() {
+  needsKey = true;
+  keyRefused = sessionStorage.getItem(keyName) !== null;
+  sessionStorage.removeItem(keyName);
+  [state, failed] = [undefined, false];
+}
+
+async function poll() {
   try {
     const response = await fetch("/wall/state", {
       cache: "no-store",
-      headers: key ? { authorization: `Bearer ${key}` } : {},
+      headers: authorization(),
       signal: AbortSignal.timeout(answerWithinMs),
     });
-    if (response.status === 401) {
-      needsKey = true;
-      keyRefused = key !== null;
-      sessionStorage.removeItem(keyName);
-      state = undefined;
-    } else if (response.ok) {
-      state = await response.json();
-      arrived = { steadyMs: performance.now(), wallMs: Date.now() };
-      needsKey = false;
-    }
-    failed = !response.ok && response.status !== 401;
+    if (response.ok) take(await response.json());
+    else if (response.status === 401) askForKey();
+    else failed = true;
   } catch {
     failed = true;
   }
 }
+
+const stream = followState("/wall/stream", {
+  headers: authorization,
+  silentAfterMs: lostAfterMs,
+  onState: (next) => {
+    take(next);
+    show();
+  },
+  onNow: (nowMs) => {
+    if (state) take({ ...state, nowMs });
+  },
+});
 
 function setText(id, text) {
   const element = byId(id);
@@ -84,12 +112,16 @@ function showKeyForm(t) {
   setText("key-fault", keyRefused ? t.keyWrong : "");
 }
 
-/** How many factories one page of a wide screen holds, in columns and rows; a narrow one scrolls through all. */
+/**
+ * How many factories one page of a wide screen holds, in columns and rows of devices; a narrow one scrolls through all. English words are
+ * longer: its headlines take a line more, its cards have a row less.
+ */
 function layoutOf(count) {
-  if (!matchMedia("(min-width: 900px)").matches) return { columns: 1, perPage: count, rows: Number.POSITIVE_INFINITY };
-  if (count <= 3) return { columns: Math.max(1, count), perPage: 3, rows: 9 };
-  if (count === 4) return { columns: 2, perPage: 4, rows: 7 };
-  return { columns: 3, perPage: 6, rows: 7 };
+  if (!matchMedia("(min-width: 900px)").matches)
+    return { columns: 1, perPage: count, rows: Number.POSITIVE_INFINITY, tall: true };
+  const less = lang === "en" ? 1 : 0;
+  if (count <= 3) return { columns: Math.max(1, count), perPage: 3, rows: 7 - less, tall: true };
+  return { columns: 2, perPage: 4, rows: 6 - less, tall: false };
 }
 
 function showState(t, lost, nowMs) {
@@ -100,15 +132,18 @@ function showState(t, lost, nowMs) {
   const context = {
     t,
     nowMs,
+    stateMs: state.nowMs,
     clockRate: state.clockRate,
     demo: state.demo,
+    reasons: state.reasons,
+    lang,
     lost,
     rows: layout.rows,
-    brief: layout.columns === 3 && layout.perPage > 3,
   };
   byId("figures").replaceChildren(...figureTiles(state, context));
+  byId("kpis").replaceChildren(...kpiStrip(state.kpis, context));
   const factories = byId("factories");
-  factories.className = `columns-${layout.columns} ${layout.rows > 7 ? "tall" : "short"}`;
+  factories.className = `columns-${layout.columns} ${layout.tall ? "tall" : "short"}`;
   factories.replaceChildren(...shown.map((factory) => factoryCard(factory, context)));
   byId("foot").replaceChildren(...legend(state, context, pages > 1 ? t.page(page + 1, pages) : undefined));
 }
@@ -122,12 +157,15 @@ function show() {
   showHead(t, lost, nowMs);
   showKeyForm(t);
   if (state) showState(t, lost, nowMs);
-  else for (const id of ["figures", "factories", "foot"]) byId(id).replaceChildren();
+  else for (const id of ["figures", "kpis", "factories", "foot"]) byId(id).replaceChildren();
 }
 
+/** Asks while the stream is not there: at the start, between two of its attempts, and where something on the way keeps it back. */
 async function turn() {
-  if (!needsKey) await poll();
-  show();
+  if (!needsKey) {
+    stream.keepOpen();
+    if (!stream.isLive()) await poll().then(show);
+  }
   setTimeout(turn, pollMs);
 }
 
@@ -144,6 +182,7 @@ byId("key").addEventListener("submit", (event) => {
   sessionStorage.setItem(keyName, byId("secret").value.trim());
   byId("secret").value = "";
   needsKey = false;
+  stream.openNow();
   poll().then(show);
 });
 

@@ -2,7 +2,7 @@ import { createHmac, randomBytes, scryptSync, timingSafeEqual } from "node:crypt
 import type { DatabaseSync } from "node:sqlite";
 import { JilianError } from "@jilian/domain/errors.ts";
 import { isId } from "@jilian/domain/identity.ts";
-import type { Ledger, Principal } from "../ledger.ts";
+import type { CredentialView, Ledger, Principal } from "../ledger.ts";
 
 /** About 7 ms and 4 MiB a check on one desktop core: a storm of 100 reconnecting gateways costs a small server a second or two. */
 const cost = { N: 2 ** 12, r: 8, p: 1 };
@@ -49,12 +49,17 @@ function checkNew(principal: Principal, secret: string): void {
  * Credentials of a ledger. Hashes are scrypt with a salt for each credential. Verdicts, good and bad, are remembered under a keyed digest
  * that covers the stored hash too: repeated connects and requests are cheap, and a credential changed by another process counts at once.
  */
-export function credentials(db: DatabaseSync): Pick<Ledger, "setCredential" | "authenticate" | "authenticateKey"> {
+export function credentials(
+  db: DatabaseSync,
+): Pick<Ledger, "setCredential" | "authenticate" | "authenticateKey" | "revokeCredential" | "credentials"> {
   const select = db.prepare("SELECT salt, hash FROM credential WHERE kind = ? AND name = ?");
   const upsert = db.prepare(
-    `INSERT INTO credential (kind, name, salt, hash) VALUES (?, ?, ?, ?)
-     ON CONFLICT DO UPDATE SET salt = excluded.salt, hash = excluded.hash`,
+    `INSERT INTO credential (kind, name, salt, hash, created_ms)
+     VALUES (?, ?, ?, ?, CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER))
+     ON CONFLICT DO UPDATE SET salt = excluded.salt, hash = excluded.hash, created_ms = excluded.created_ms`,
   );
+  const remove = db.prepare("DELETE FROM credential WHERE kind = ? AND name = ?");
+  const listed = db.prepare("SELECT kind, name, created_ms AS createdMs FROM credential ORDER BY kind, name");
   const processKey = randomBytes(32);
   const nobody: Row = { salt: randomBytes(16), hash: randomBytes(hashBytes) };
   const verdicts = new Map<string, boolean>();
@@ -85,6 +90,8 @@ export function credentials(db: DatabaseSync): Pick<Ledger, "setCredential" | "a
       upsert.run(principal.kind, principal.name, salt, scryptSync(secret, salt, hashBytes, cost));
     },
     authenticate,
+    revokeCredential: (kind, name) => remove.run(kind, name).changes === 1,
+    credentials: () => listed.all().map((row) => ({ ...row }) as CredentialView),
     authenticateKey: (key) => {
       const dot = key.lastIndexOf(".");
       return authenticate("api", key.slice(0, Math.max(dot, 0)), key.slice(dot + 1));

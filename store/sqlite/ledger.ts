@@ -4,7 +4,7 @@ import { JilianError } from "@jilian/domain/errors.ts";
 import type { Logger } from "pino";
 import type { Finding, FirstBirth, Ledger, UnregisteredDevice } from "../ledger.ts";
 import { credentials } from "./credentials.ts";
-import { results } from "./results.ts";
+import { changeLog, results } from "./results.ts";
 import { migrate, migrations } from "./schema.ts";
 
 const busyTimeoutMs = 5000;
@@ -131,6 +131,7 @@ export function openLedger({ path, log }: { path: string; log: Logger }): Ledger
     return {
       ...credentials(db),
       ...results(db, transaction),
+      ...changeLog(db),
       ...births(db),
       ...findings(db),
       ...numbers(db),

@@ -39,6 +39,15 @@ export const migrations: readonly string[] = [
      count INTEGER NOT NULL, PRIMARY KEY (code, subject)
    ) STRICT, WITHOUT ROWID;
    CREATE TABLE number (name TEXT PRIMARY KEY, value REAL NOT NULL) STRICT, WITHOUT ROWID;`,
+
+  // The log in its order, when a figure first was in it, and who has a credential since when. A figure or a credential of version 1
+  // does not say: 0 is before every position that a reader can hold, and null is shown as unknown.
+  `CREATE INDEX result_change ON result (change);
+   CREATE INDEX result_history_change ON result_history (change);
+   ALTER TABLE result ADD COLUMN first_change INTEGER NOT NULL DEFAULT 0;
+   ALTER TABLE change_counter ADD COLUMN log TEXT NOT NULL DEFAULT '';
+   UPDATE change_counter SET log = lower(hex(randomblob(8)));
+   ALTER TABLE credential ADD COLUMN created_ms INTEGER;`,
 ];
 
 function pragma(db: DatabaseSync, name: string): number {

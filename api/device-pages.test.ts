@@ -1,0 +1,131 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { DataType } from "@jilian/domain/datatypes.ts";
+import { emptyLeaf } from "@jilian/domain/leaf.ts";
+import { hourMs, minuteMs } from "@jilian/domain/periods.ts";
+import { openTelemetry } from "@jilian/store/duckdb/telemetry.ts";
+import { createLiveState } from "@jilian/store/live.ts";
+import { readRegistry } from "@jilian/store/registry.ts";
+import type { SeriesId, Telemetry } from "@jilian/store/telemetry.ts";
+import { pino } from "pino";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { readDeviceFigures } from "./device-pages.ts";
+import type { FigureKey, FigureQuery } from "./read-figures.ts";
+
+/** 10:00 in Shanghai, a Sunday. */
+const startMs = Date.UTC(2026, 10, 22, 2);
+const folder = mkdtempSync(join(tmpdir(), "jilian-device-pages-"));
+const checked = readRegistry(
+  `cluster: { id: c, name: 集群 }
+pilot: { id: p, name: 试点, demo: true }
+enterprises:
+  - id: e
+    name: 甲
+    creditCode: 91350100M000100Y43
+    factories:
+      - id: f
+        name: 厂
+        calendar: { shifts: [{ days: [sun], from: "10:00", to: "10:30" }] }
+        gateways:
+          - id: g
+            devices:
+              - { id: press, name: 冲床, kind: machine, states: { running: [1] }, plannedRunTimePerItemMs: 1000 }
+              - { id: oven, name: 炉, kind: machine }
+`,
+  "cluster.yaml",
+);
+if (!checked.ok) throw new Error(JSON.stringify(checked.faults));
+const registry = checked.value;
+const live = createLiveState();
+let telemetry: Telemetry;
+let ids: SeriesId[];
+
+beforeAll(async () => {
+  const setting = { memoryLimitMb: 128, threads: 1, log: pino({ level: "silent" }) };
+  telemetry = await openTelemetry({ path: join(folder, "t.duckdb"), ...setting });
+  const series = (device: string, metric: string, role: string) => {
+    const definition = { name: metric, datatype: DataType.Int64, role, simulated: device === "press" };
+    return { group: "f", node: "g", device, metric, definition };
+  };
+  ids = await telemetry.ensureSeries([
+    series("press", "total", "production.total"),
+    series("press", "good", "production.good"),
+    series("press", "state", "machine.state"),
+    series("oven", "heat", "temperature"),
+  ]);
+  const [total = 0, good = 0, state = 0] = ids;
+  const minutes = Array.from({ length: 60 }, (_, m) => startMs + m * minuteMs);
+  const leaf = (series: SeriesId, at: number, pieces: bigint) => ({
+    series,
+    minuteMs: at,
+    leaf: { ...emptyLeaf, amount: pieces * 1_000_000n, coveredMs: minuteMs, samples: 6 },
+  });
+  await telemetry.writeLeaves(
+    minutes.flatMap((at) => [leaf(total, at, 30n), leaf(good, at, 24n)]),
+    [],
+    minutes.map((at) => ({
+      series: state,
+      minuteMs: at,
+      leaf: { ms: { "1": 45_000, "2": 15_000 }, unknownMs: 0, samples: 6 },
+    })),
+  );
+});
+afterAll(async () => {
+  await telemetry.close();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+async function figures(more: Partial<FigureQuery>, limit = 1000, nowMs = startMs + 2 * hourMs) {
+  const query = { level: "device", period: "hour", fromMs: startMs, toMs: startMs + hourMs, ...more } as const;
+  const found = [];
+  let after: FigureKey | undefined;
+  do {
+    const page = await readDeviceFigures(query, after, limit, nowMs, { telemetry, live, registry });
+    found.push(...page.results);
+    after = page.next;
+  } while (after);
+  return found;
+}
+
+it("serves the ratios of machines beside their counters, in the order of all figures", async () => {
+  const found = await figures({});
+  expect(found.map((r) => [r.indicator, r.value ?? r.reason])).toEqual([
+    ["oee", "0.4"],
+    ["oee.availability", "0.75"],
+    ["oee.effectiveness", "0.666667"],
+    ["oee.quality", "0.8"],
+    ["production.good", "1440"],
+    ["production.total", "1800"],
+    ["quality.fpy", "no_register"],
+    ["quality.ratio", "0.8"],
+    ["quality.rework_ratio", "no_register"],
+    ["quality.scrap_ratio", "no_register"],
+  ]);
+  expect(new Set(found.map((r) => r.entity))).toEqual(new Set(["f/g/press"]));
+  expect(found[0]).toMatchObject({
+    status: "final",
+    completeness: 1,
+    simulated: true,
+    definitionVersion: 1,
+    unit: "1",
+  });
+});
+
+it("pages them like all others, and finds one by its name", async () => {
+  const whole = await figures({ toMs: startMs + 3 * hourMs });
+  for (const limit of [1, 7]) expect(await figures({ toMs: startMs + 3 * hourMs }, limit)).toEqual(whole);
+  expect(await figures({ indicator: "oee" })).toEqual(
+    whole.filter((r) => r.indicator === "oee" && r.startMs === startMs),
+  );
+  expect(await figures({ entity: "f/g/oven" })).toEqual([]);
+});
+
+it("has none for minutes, and one for the day", async () => {
+  const minutes = await figures({ period: "minute" });
+  expect(new Set(minutes.map((r) => r.indicator))).toEqual(new Set(["production.good", "production.total"]));
+  const dayMs = startMs - 10 * hourMs;
+  const [day] = await figures({ period: "day", indicator: "oee", fromMs: dayMs, toMs: dayMs + 1 });
+  // The same half hour is planned; it was all there is.
+  expect(day).toMatchObject({ value: "0.4", status: "provisional" });
+});

@@ -1,0 +1,111 @@
+import { formatScaled } from "@jilian/domain/decimal.ts";
+import { factorTable, gridFactorName, gridFactors, gridRegions } from "@jilian/domain/indicators/factors.ts";
+import { timeZone, watermarkMs } from "@jilian/domain/periods.ts";
+import { nullReasons } from "@jilian/domain/result.ts";
+import { roleNames, roles } from "@jilian/domain/roles.ts";
+import { type Static, Type } from "typebox";
+import type { ApiDeps, App } from "../app.ts";
+import type { Directory, Offered } from "../directory.ts";
+import { levelSchema, periodSchema } from "../figures.ts";
+import { strict } from "../parameters.ts";
+import { problem, problemSchema } from "../problems.ts";
+
+const worded = { zh: Type.String(), en: Type.String() };
+const reasonSchema = Type.Object({ id: Type.String(), ...worded });
+const definitionSchema = Type.Object({
+  id: Type.String(),
+  ...worded,
+  version: Type.Integer({ description: "a change of meaning is a new one; figures name it as `definitionVersion`" }),
+  unit: Type.String({ description: "1 for counts and ratios" }),
+  levels: Type.Array(levelSchema),
+  periods: Type.Array(periodSchema),
+  formula: Type.String({ description: "in words, with what makes it null" }),
+  source: Type.String({ description: "standard or notice and clause" }),
+  reasons: Type.Array(reasonSchema, { description: "why its value can be null" }),
+});
+const factorSchema = Type.Object({
+  name: Type.String({ description: "as figures name it in `factorTable`" }),
+  what: Type.String(),
+  unit: Type.String(),
+  value: Type.String({ description: "exact decimal" }),
+  inForce: Type.Boolean({ description: "true: figures made now use it" }),
+});
+const definitionsSchema = Type.Object({
+  timeZone: Type.String(),
+  watermarkMs: Type.Integer({ description: "a figure becomes final this long after its period's end" }),
+  registryVersion: Type.String({ description: "the registry that figures made now are of" }),
+  definitions: Type.Array(definitionSchema),
+  factors: Type.Array(factorSchema),
+  roles: Type.Array(
+    Type.Object({ id: Type.String(), ...worded, kind: Type.Enum(["counter", "gauge", "state"]), unit: Type.String() }),
+    { description: "what a metric means; figures are made from roles, never from names" },
+  ),
+});
+
+function definitionOf(offered: Offered): Static<typeof definitionSchema> {
+  const { id, zh, en, definitionVersion, unit, levels, periods, formula, source, reasons } = offered;
+  const told = reasons.map((reason) => ({ id: reason, ...nullReasons[reason] }));
+  const listed = { levels: [...levels], periods: [...periods] };
+  return { id, zh, en, version: definitionVersion, unit, ...listed, formula, source, reasons: told };
+}
+
+/** The factors of this release: standard coal, and the grids' carbon, of which the registry names one. */
+function factors(region: ApiDeps["registry"]["gridRegion"]): Static<typeof factorSchema>[] {
+  const coal = {
+    name: factorTable.name,
+    what: "electricity to standard coal, equivalent value 电力折标准煤（当量值）",
+    unit: "kgce/kWh",
+    value: formatScaled(factorTable.electricityPer10000, 4),
+    inForce: true,
+  };
+  const carbon = gridRegions.map((name) => ({
+    name: gridFactorName(name),
+    what: `average carbon dioxide factor of electricity, ${name}, ${gridFactors.year} 电力二氧化碳排放因子`,
+    unit: "kgCO2/kWh",
+    value: formatScaled(gridFactors.per10000[name], 4),
+    inForce: name === region,
+  }));
+  return [coal, ...carbon];
+}
+
+/** What one needs to compute a figure again: definitions, factors, roles, reasons. */
+export function addDefinitionRoutes(app: App, { registry }: ApiDeps, directory: Directory): void {
+  const schema = {
+    operationId: "listDefinitions",
+    tags: ["definitions"],
+    summary: "指标定义与因子 · Definitions, factors and roles: what a figure is made of",
+    description:
+      "Every indicator with version, formula, source, unit, levels, periods and the reasons for which it can be null; the factors in force; the roles of metrics. With the readings that `/readings` gives, a figure can be computed again.\n\n每个指标的版本、公式、出处、单位与空值原因，以及所用因子；配合原始读数可复算任一数据。",
+    querystring: Type.Object({}, strict),
+    response: { 200: definitionsSchema, "4xx": problemSchema },
+  };
+  app.get("/definitions", { schema, config: { problems: ["PARAMETER_INVALID"] } }, async () => ({
+    timeZone,
+    watermarkMs,
+    registryVersion: registry.version,
+    definitions: [...directory.indicators.values()].map(definitionOf),
+    factors: factors(registry.gridRegion),
+    roles: roleNames.map((id) => ({ id, ...roles[id] })),
+  }));
+
+  const one = {
+    operationId: "getDefinition",
+    tags: ["definitions"],
+    summary: "单个指标定义 · The definition of one indicator",
+    params: Type.Object({ id: Type.String({ maxLength: 200, description: "id of the indicator 指标标识" }) }),
+    querystring: Type.Object({}, strict),
+    response: { 200: definitionSchema, "4xx": problemSchema },
+  };
+  const config = { problems: ["PARAMETER_INVALID", "DEFINITION_UNKNOWN"] as const };
+  app.get("/definitions/:id", { schema: one, config }, async ({ params: { id } }) => {
+    const found = directory.indicators.get(id);
+    if (found) return definitionOf(found);
+    throw problem({
+      code: "DEFINITION_UNKNOWN",
+      status: 404,
+      detail: `no indicator has the id "${id}"`,
+      remedy: "use one of those known; /open/v1/definitions lists them",
+      known: [...directory.indicators.keys()],
+    });
+  });
+}
