@@ -138,6 +138,58 @@ devices:
   });
 });
 
+describe("sections of several kinds, told apart by one key", () => {
+  const port = Type.Integer({ default: 502, minimum: 1 });
+  const tag = (key: string) => Type.Object({ [key]: Type.Integer(), deadband: Type.Number({ default: 0 }) }, strict);
+  const modbus = Type.Object({ driver: Type.Literal("modbus"), port, tags: Type.Array(tag("address")) }, strict);
+  const size = Type.Union([Type.Integer(), Type.Literal("auto")], { default: "auto" });
+  const opcua = Type.Object(
+    { driver: Type.Literal("opcua"), url: Type.String(), size, tags: Type.Array(tag("node")) },
+    strict,
+  );
+  const kinds = Type.Object({ devices: Type.Array(Type.Union([modbus, opcua])) }, strict);
+  const check = (text: string) => checkConfig(kinds, text, "g.yaml");
+
+  it("get the defaults of their kind", () => {
+    const text = "devices:\n- { driver: opcua, url: u, tags: [{ node: 1 }] }\n- { driver: modbus, tags: [] }\n";
+    expect(check(text)).toEqual({
+      ok: true,
+      value: {
+        devices: [
+          { driver: "opcua", url: "u", size: "auto", tags: [{ node: 1, deadband: 0 }] },
+          { driver: "modbus", port: 502, tags: [] },
+        ],
+      },
+    });
+  });
+
+  it("have the faults of their kind told, and no default missed because of another fault", () => {
+    const text = `devices:
+- { driver: opcua, ur: u, tags: [{ node: x }, { address: 1 }] }
+- { driver: modbus, port: 0, tags: [{ address: 1.5 }] }
+- { driver: opcua, url: 7, size: big, tags: [] }
+- { driver: profinet, url: 7 }
+- { url: u }
+- opcua
+`;
+    const checked = check(text);
+    expect(checked.ok ? [] : checked.faults.map((f) => `${f.line} ${f.path} | ${f.expected} | ${f.remedy}`)).toEqual([
+      '2 /devices/0/url | string | add "url"',
+      '2 /devices/0/ur | one of the keys driver, url, size, tags | write "url" instead of "ur"',
+      "2 /devices/0/tags/0/node | integer | change the value to what is allowed",
+      '2 /devices/0/tags/1/node | integer | add "node"',
+      '2 /devices/0/tags/1/address | one of the keys node, deadband | remove "address"',
+      "3 /devices/1/port | integer >= 1 | change the value to what is allowed",
+      "3 /devices/1/tags/0/address | integer | change the value to what is allowed",
+      "4 /devices/2/url | string | change the value to what is allowed",
+      '4 /devices/2/size | integer or "auto" | change the value to what is allowed',
+      '5 /devices/3/driver | one of "modbus", "opcua" | change the value to what is allowed',
+      '6 /devices/4/driver | one of "modbus", "opcua" | add "driver"',
+      "7 /devices/5 | object or object | change the value to what is allowed",
+    ]);
+  });
+});
+
 it("faults become one readable error", () => {
   const faults = faultsOf(`${good}pollMs: 1\n`);
   expect(formatFaults(faults)).toBe(

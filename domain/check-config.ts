@@ -1,8 +1,9 @@
 import type { Static, TSchema } from "typebox";
 import { Settings } from "typebox/system";
-import { Value } from "typebox/value";
 import { isMap, isScalar, LineCounter, type Node, parseDocument } from "yaml";
+import { applyEnv, type Env, isSecretPath, type Override, segmentsOf } from "./config-env.ts";
 import { JilianError, messageOf } from "./errors.ts";
+import { fillDefaults, relevantErrors, type SchemaError } from "./tagged-union.ts";
 
 /** One thing wrong with a configuration: where, what was found, what is allowed, what to do. */
 export type Fault = {
@@ -11,6 +12,8 @@ export type Fault = {
   line: number;
   /** JSON pointer of the value: `/devices/0/port`. */
   path: string;
+  /** The variable of the environment that the value came from, if it is not the file's. */
+  variable?: string;
   found: string;
   expected: string;
   remedy: string;
@@ -22,21 +25,16 @@ export type SemanticFault = { path: string; expected: string; remedy: string };
 /** The checks that a schema cannot express: references, duplicates, combinations. Pure. */
 export type SemanticCheck<T> = (value: T) => SemanticFault[];
 
-/** What came of a check. `partial` is what the file holds as it stands: programs look in it for files it names, to tell their faults too. */
-export type Checked<T> = { ok: true; value: T } | { ok: false; faults: Fault[]; partial: unknown };
+/**
+ * What came of a check. `partial` is what the file holds as it stands: programs look in it for files it names, to tell their faults too.
+ * `overrides` are the values that the environment has put in the file's place, if any.
+ */
+export type Checked<T> =
+  | { ok: true; value: T; overrides?: readonly Override[] }
+  | { ok: false; faults: Fault[]; partial: unknown };
 
 // All faults at once: the library stops at 8 by default.
 Settings.Set({ maxErrors: 1000 });
-
-type SchemaError = ReturnType<typeof Value.Errors>[number];
-
-function segmentsOf(pointer: string): string[] {
-  if (pointer === "") return [];
-  return pointer
-    .slice(1)
-    .split("/")
-    .map((s) => s.replaceAll("~1", "/").replaceAll("~0", "~"));
-}
 
 function show(value: unknown): string {
   if (value === undefined) return "nothing";
@@ -44,10 +42,6 @@ function show(value: unknown): string {
   // A fault may lie above a secret: a list where a section belongs.
   const text = JSON.stringify(value, (key, inner) => (isSecretPath(key) ? "(not shown)" : inner)) ?? String(value);
   return text.length > 80 ? `${text.slice(0, 77)}...` : text;
-}
-
-function isSecretPath(path: string): boolean {
-  return /pass|pasw|pwd|secret|token|api[_-]?key/i.test(path);
 }
 
 /** The schema that an error speaks of, from its own schemaPath (`#/properties/c/items`). */
@@ -126,11 +120,13 @@ function explain(schema: TSchema, error: SchemaError): SemanticFault[] {
 }
 
 function schemaFaults(schema: TSchema, value: unknown): SemanticFault[] {
-  const errors = [...Value.Errors(schema, value)];
-  const unions = errors.filter((e) => e.keyword === "anyOf").map((e) => e.schemaPath);
-  return errors
-    .filter((e) => e.keyword !== "boolean" && !unions.some((u) => e.schemaPath.startsWith(`${u}/anyOf/`)))
-    .flatMap((e) => explain(schema, e));
+  const { errors, untagged } = relevantErrors(schema, value);
+  const faults = untagged.map(({ path, tags, present }) => ({
+    path,
+    expected: `one of ${tags.map(show).join(", ")}`,
+    remedy: present ? "change the value to what is allowed" : `add "${path.split("/").at(-1)}"`,
+  }));
+  return [...faults, ...errors.flatMap((e) => explain(schema, e))];
 }
 
 /**
@@ -178,52 +174,83 @@ function lineOf(document: ReturnType<typeof parseDocument>, counter: LineCounter
 
 function valueAt(value: unknown, path: string): unknown {
   let at = value;
-  for (const segment of segmentsOf(path)) at = (at as Record<string, unknown> | undefined | null)?.[segment];
+  for (const segment of segmentsOf(path)) {
+    at =
+      typeof at === "object" && at !== null && Object.hasOwn(at, segment)
+        ? (at as Record<string, unknown>)[segment]
+        : undefined;
+  }
   return at;
 }
 
+/** The faults of the text as YAML; none when it can be read. */
+function syntaxFaults(document: ReturnType<typeof parseDocument>, counter: LineCounter, file: string): Fault[] {
+  return document.errors.map((e) => ({
+    file,
+    line: counter.linePos(e.pos[0]).line,
+    path: "",
+    found: e.message,
+    expected: "YAML 1.2",
+    remedy:
+      e.code === "DUPLICATE_KEY"
+        ? "keep one of the two keys"
+        : "correct the syntax at this line: indentation, quotes, brackets",
+  }));
+}
+
+/** The variable that a fault is about: its value's, or that of a part which only a variable put there. */
+function variableAt(path: string, overrides: readonly Override[], inFile: unknown): string | undefined {
+  const own = overrides.filter((o) => path === o.path || path.startsWith(`${o.path}/`)).at(-1);
+  if (own || valueAt(inFile, path) !== undefined) return own?.variable;
+  return overrides.find((o) => o.path.startsWith(`${path}/`))?.variable;
+}
+
 /**
- * Checks a configuration text as a whole: YAML syntax, then schema and semantic checks together. Pure: no I/O.
- * Defaults of the schema are filled in. Every fault is reported, each with file, line, path, found, expected and remedy.
+ * Checks a configuration text as a whole: YAML syntax, then what the environment puts in its place, then schema and semantic checks
+ * together. Pure: no I/O. Defaults of the schema are filled in. Every fault is reported, each with file and line or variable, path,
+ * found, expected and remedy.
  * @param file name to report, usually the path as the user gave it
+ * @param env variables of the environment (config-env.ts); none of them counts when it is left out
  */
 export function checkConfig<S extends TSchema>(
   schema: S,
   text: string,
   file: string,
   semantic: SemanticCheck<Static<S>> = () => [],
+  env: Env = {},
 ): Checked<Static<S>> {
   const counter = new LineCounter();
   const document = parseDocument(text, { lineCounter: counter, uniqueKeys: true, prettyErrors: false });
-  if (document.errors.length > 0) {
-    const faults = document.errors.map((e) => ({
-      file,
-      line: counter.linePos(e.pos[0]).line,
-      path: "",
-      found: e.message,
-      expected: "YAML 1.2",
-      remedy:
-        e.code === "DUPLICATE_KEY"
-          ? "keep one of the two keys"
-          : "correct the syntax at this line: indentation, quotes, brackets",
-    }));
-    return { ok: false, faults, partial: undefined };
-  }
+  const syntax = syntaxFaults(document, counter, file);
+  if (syntax.length > 0) return { ok: false, faults: syntax, partial: undefined };
   const plain = plainValue(document, file);
   if (!plain.ok) return plain;
-  const value = Value.Default(schema, plain.value);
+  const put = applyEnv(plain.value, env);
+  const value = fillDefaults(schema, put.value);
   const found = allFaults(schema, value, semantic);
-  if (found.length === 0) return { ok: true, value: value as Static<S> };
-  const faults = found.map(({ path, expected, remedy }) => ({
-    file,
-    line: lineOf(document, counter, path),
-    path: path === "" ? "/" : path,
-    // A mistyped key is known by the remedy that names the right one.
-    found: isSecretPath(path + remedy) ? "(not shown)" : show(valueAt(value, path)),
-    expected,
-    remedy,
-  }));
-  return { ok: false, faults: faults.sort((a, b) => a.line - b.line), partial: value };
+  const { overrides } = put;
+  if (found.length === 0 && put.faults.length === 0) {
+    return { ok: true, value: value as Static<S>, ...(overrides.length > 0 ? { overrides } : {}) };
+  }
+  const faults = found.map(({ path, expected, remedy }) => {
+    const variable = variableAt(path, overrides, plain.value);
+    return {
+      file,
+      line: variable === undefined ? lineOf(document, counter, path) : 0,
+      path: path === "" ? "/" : path,
+      ...(variable === undefined ? {} : { variable }),
+      // A mistyped key is known by the remedy that names the right one.
+      found: isSecretPath(path + remedy) ? "(not shown)" : show(valueAt(value, path)),
+      expected,
+      remedy,
+    };
+  });
+  const ofFile = faults.filter(({ variable }) => variable === undefined).sort((a, b) => a.line - b.line);
+  const ofEnv = [
+    ...faults.filter(({ variable }) => variable !== undefined),
+    ...put.faults.map((fault) => ({ file, line: 0, ...fault })),
+  ].sort((a, b) => ((a.variable ?? "") < (b.variable ?? "") ? -1 : 1));
+  return { ok: false, faults: [...ofFile, ...ofEnv], partial: value };
 }
 
 /** Faults that a program found beyond the text (a file it names is not there), at their lines. */
@@ -241,9 +268,10 @@ export function textAt(value: unknown, path: string): string | undefined {
 
 /** The faults as text, one block each, ready for a terminal. */
 export function formatFaults(faults: readonly Fault[]): string {
-  const lines = faults.map(
-    (f) => `${f.file}:${f.line} ${f.path}\n  found:    ${f.found}\n  expected: ${f.expected}\n  remedy:   ${f.remedy}`,
-  );
+  const lines = faults.map((f) => {
+    const where = f.variable === undefined ? `${f.file}:${f.line}` : `environment ${f.variable}`;
+    return `${where} ${f.path}\n  found:    ${f.found}\n  expected: ${f.expected}\n  remedy:   ${f.remedy}`;
+  });
   return `${lines.join("\n")}\n${faults.length} fault${faults.length === 1 ? "" : "s"}; nothing was started.`;
 }
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { type DeviceFigureInput, deviceFigure, type MinuteLeaf } from "./device-figures.ts";
-import { type CounterLeaf, emptyLeaf } from "./leaf.ts";
+import { type DeviceFigureInput, deviceFigure } from "./device-figures.ts";
+import { type CounterLeaf, emptyLeaf, type MinuteLeaf } from "./leaf.ts";
 import { hourMs, minuteMs, periodStart } from "./periods.ts";
 
 const startMs = periodStart("hour", Date.UTC(2026, 10, 22, 4));

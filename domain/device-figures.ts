@@ -1,14 +1,14 @@
 import { formatScaled } from "./decimal.ts";
-import { type CounterLeaf, emptyLeaf, estimatedOf, mergeLeaves, tellsIncrease } from "./leaf.ts";
-import { minuteMs, type Period, periodLengthMs, watermarkMs } from "./periods.ts";
+import { type RatioDefinition, ratioFigure } from "./indicators/ratio.ts";
+import { estimatedOf, type MinuteLeaf, mergeMinutes, tellsIncrease } from "./leaf.ts";
+import { type CounterMinutes, type MachinePlan, sumMachine } from "./machine-sums.ts";
+import { type Period, periodLengthMs, watermarkMs } from "./periods.ts";
 import { type Result, share } from "./result.ts";
 import { defaultScale, type Role, roles, scaleOfUnit } from "./roles.ts";
+import type { MinuteState } from "./state-leaf.ts";
 
 /** Version of the definition below, named by every figure of a device. */
 export const deviceFigureVersion = 1;
-
-/** A leaf with the minute it belongs to. */
-export type MinuteLeaf = { readonly minuteMs: number; readonly leaf: CounterLeaf };
 
 /** What a figure of a device is computed from. */
 export type DeviceFigureInput = {
@@ -26,18 +26,6 @@ export type DeviceFigureInput = {
   registryVersion: string;
   simulated: boolean;
 };
-
-/** Merges leaves of one series, earliest first. A minute without a leaf breaks a gap's continuity and adds nothing. */
-function mergeMinutes(leaves: readonly MinuteLeaf[]): CounterLeaf {
-  let merged: CounterLeaf | undefined;
-  let nextMs = 0;
-  for (const { minuteMs: at, leaf } of leaves) {
-    if (merged && at !== nextMs) merged = mergeLeaves(merged, emptyLeaf);
-    merged = merged ? mergeLeaves(merged, leaf) : leaf;
-    nextMs = at + minuteMs;
-  }
-  return merged ?? emptyLeaf;
-}
 
 /**
  * The figure of one device, counter role and period, from its leaves. Pure: equal leaves give equal digits. It is made on reading and
@@ -75,6 +63,46 @@ export function deviceFigure(input: DeviceFigureInput): Result {
     status: asOfMs >= endMs + watermarkMs ? "final" : "provisional",
     revision: 0,
     definitionVersion: deviceFigureVersion,
+    factorTable: null,
+    registryVersion: input.registryVersion,
+    inputWatermark: input.inputWatermark,
+    asOfMs,
+    simulated: input.simulated,
+  };
+}
+
+/** What a ratio of a device is computed from. */
+export type DeviceRatioInput = Omit<DeviceFigureInput, "role" | "series"> & {
+  /** One of `ratioIndicators` (indicators/catalogue.ts). */
+  definition: RatioDefinition;
+  /** What the registry says of the device (store/registry.ts, `machinePlan`). */
+  plan: MachinePlan;
+  /** The device's counters, those of other roles may be among them, each with its leaves by minute; empty where it gives none. */
+  counters: readonly CounterMinutes[];
+  /** Per `machine.state` series of the device its leaves, by minute. */
+  states: readonly (readonly MinuteState[])[];
+};
+
+/**
+ * A ratio of one device and period (FPY, OEE, ...), from its leaves. Pure, made on reading and not kept, as `deviceFigure`. The figures of
+ * sites are made of the same terms, summed (indicators/ratio.ts).
+ */
+export function deviceRatio(input: DeviceRatioInput): Result {
+  const { definition, entity, period, startMs, asOfMs } = input;
+  const endMs = startMs + periodLengthMs(period);
+  const machine = sumMachine(input.plan, input.counters, input.states, { startMs, endMs, asOfMs });
+  return {
+    indicator: definition.id,
+    level: "device",
+    entity,
+    period,
+    startMs,
+    endMs,
+    ...ratioFigure(definition, [machine]),
+    unit: definition.unit,
+    status: asOfMs >= endMs + watermarkMs ? "final" : "provisional",
+    revision: 0,
+    definitionVersion: definition.version,
     factorTable: null,
     registryVersion: input.registryVersion,
     inputWatermark: input.inputWatermark,

@@ -21,6 +21,8 @@ export const Status = {
   BadWaitingForInitialData: 0x80320000,
   BadNodeIdUnknown: 0x80340000,
   BadOutOfRange: 0x803c0000,
+  /** The source sends another type than the tag is configured with. */
+  BadTypeMismatch: 0x80740000,
   BadConfigurationError: 0x80890000,
   BadNotConnected: 0x808a0000,
   BadDeviceFailure: 0x808b0000,

@@ -6,8 +6,31 @@ export type Level = (typeof levels)[number];
 
 export type ResultStatus = "provisional" | "final" | "revised";
 
-/** Why a figure is null. Never filled with 0 or 100 %. */
-export type NullReason = "no_data" | "no_meter" | "not_due";
+/**
+ * Why a figure is null, for people. Never filled with 0 or 100 %. In order of how near to a value it is: where several machines or
+ * factories lack different things, the last in this order is told.
+ */
+export const nullReasons = {
+  not_due: { zh: "未到期", en: "nothing of the period has passed yet" },
+  no_meter: { zh: "无进线电表", en: "no incoming meter is registered" },
+  no_output: { zh: "未指定产出设备", en: "no registered machine counts the factory's output" },
+  no_register: { zh: "未接入所需计数", en: "no machine gives the counters that it needs" },
+  no_state: { zh: "未接入设备状态", en: "no machine state, or the registry does not say which state is running" },
+  no_planned_rate: { zh: "未登记计划节拍", en: "the registry has no planned run time per item" },
+  no_calendar: { zh: "未登记计划工时", en: "the registry has no calendar of planned busy time" },
+  not_planned: { zh: "非计划时间", en: "no planned busy time in what has passed of the period" },
+  no_data: { zh: "无数据", en: "no readings that tell it" },
+  not_running: { zh: "未运行", en: "no production time: nothing to divide by" },
+  no_production: { zh: "无产量", en: "nothing was produced or inspected: nothing to divide by" },
+  mixed_products: { zh: "产品不同", en: "different products cannot be added up" },
+} as const satisfies Record<string, { zh: string; en: string }>;
+export type NullReason = keyof typeof nullReasons;
+
+/** The reason nearest to a value; undefined of none. */
+export function nearestReason(reasons: Iterable<NullReason>): NullReason | undefined {
+  const given = new Set(reasons);
+  return (Object.keys(nullReasons) as NullReason[]).findLast((reason) => given.has(reason));
+}
 
 /** Which figure: an indicator of an entity over a period. */
 export type ResultKey = {
@@ -33,7 +56,9 @@ export type Result = ResultKey & {
   completeness: number | null;
   /** 0-1, four places: the part of the value that interpolation over a gap at the period's edge assigned to it; null likewise. */
   estimatedShare: number | null;
-  /** True when an increase could not be told (unexplained counter reset): the value is a lower bound. */
+  /**
+   * True when an increase could not be told (unexplained counter reset): the value is a lower bound. Of a ratio: one of its terms is (docs/indicators.md).
+   */
   lowerBound: boolean;
   status: ResultStatus;
   /** 0 until final; n for the n-th revision by late data. */
@@ -48,6 +73,14 @@ export type Result = ResultKey & {
   asOfMs: number;
   simulated: boolean;
 };
+
+/** What a formula gives: the part of a result that its input decides. */
+export type Figure = Pick<Result, "value" | "reason" | "completeness" | "estimatedShare" | "lowerBound">;
+
+/** A figure that is null. */
+export function absentFigure(reason: NullReason, completeness: number | null = null): Figure {
+  return { value: null, reason, completeness, estimatedShare: null, lowerBound: false };
+}
 
 /** One string for the key, for maps. */
 export function resultId(key: ResultKey): string {

@@ -37,7 +37,7 @@ export const counterRoles = roleNames.filter((name) => roles[name].kind === "cou
 export const carriers = ["electricity", "gas", "water", "steam", "heat", "compressed_air"] as const;
 
 /** Decimal places at which leaves and results of a unit are added up as integers (CONTRACTS 5). */
-export const scaleOfUnit: Readonly<Record<string, number>> = { kWh: 6, kgce: 10, pcs: 6, "1": 0 };
+export const scaleOfUnit: Readonly<Record<string, number>> = { kWh: 6, kgce: 10, kgCO2: 10, pcs: 6, "1": 0 };
 
 /** Places for a unit without an entry of its own. */
 export const defaultScale = 6;

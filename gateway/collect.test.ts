@@ -6,6 +6,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { startScriptedServer, until } from "./cases/scripted-server.ts";
 import { type Collector, reasonOf, startCollector } from "./collect.ts";
 import { type DeviceConfig, readGatewayConfig } from "./config.ts";
+import type { ModbusDevice } from "./drivers/modbus-config.ts";
 import { createModbusDriver } from "./drivers/modbus-tcp.ts";
 import type { CollectorEvents, Connection, Driver, ShapedSample } from "./model.ts";
 
@@ -204,7 +205,7 @@ describe("connection", () => {
     const server = await startScriptedServer({ rules: [{ when: "03", send: ["TTTT 0000 0003 UU 83 0B"] }] });
     closers.push(server.close);
     const devices = devicesOf(["a"], "pollIntervalMs: 20", server.port);
-    const { seen, stats } = collect(devices, (device) => createModbusDriver(device, { log }));
+    const { seen, stats } = collect(devices, (device) => createModbusDriver(device as ModbusDevice, { log }));
     await until("three attempts", () => stats("a").failures >= 3);
     expect(seen.some((one) => one.connection?.connected || one.samples)).toBe(false);
   });

@@ -82,7 +82,8 @@ function supervise(device: DeviceConfig, options: CollectorOptions): Supervised 
   const stopping = new AbortController();
   const { signal } = stopping;
   const driver = options.createDriver(device);
-  const shaper: Shaper = createShaper(device, { lastSourceTimeMs: options.lastSourceTimeMs(device.id) });
+  const lastSourceTimeMs = options.lastSourceTimeMs(device.id);
+  const shaper: Shaper = createShaper(device, { lastSourceTimeMs, rate: clock.rate });
   const phaseMs = phaseOf(device.id, device.pollIntervalMs);
   const stats: DeviceStats = {
     device: device.id,

@@ -1,6 +1,7 @@
 import { roles } from "@jilian/domain/roles.ts";
 import { describe, expect, it } from "vitest";
 import { type GatewayConfig, readGatewayConfig } from "./config.ts";
+import { brokerAddress } from "./edge-link.ts";
 
 const minimal = `group: hengda
 node: line-1
@@ -37,7 +38,9 @@ const withDevice = (lines: string) => minimal.replace("    unitId: 1\n", `    un
 describe("a valid configuration", () => {
   it("gets every default", () => {
     const { broker, outbox, devices, primaryHost } = valid(minimal);
-    expect(broker).toMatchObject({ port: 1883, keepaliveMs: 15_000 });
+    expect(broker).toEqual({ host: "broker.local", keepaliveMs: 15_000, reconnectMinMs: 500, reconnectMaxMs: 30_000 });
+    expect(brokerAddress(broker)).toBe("broker.local:1883");
+    expect(brokerAddress({ ...broker, tls: {} })).toBe("broker.local:8883");
     expect(outbox).toEqual({
       path: "outbox.db",
       maxBytes: 1_073_741_824,
@@ -120,7 +123,7 @@ describe("faults of a tag", () => {
     ["type: uint32, modulusCounts: 1000", "/modulusCounts", "only with a counter role"],
     ["type: uint16, role: production.total, unit: pcs, modulusCounts: 65537", "/modulusCounts", "at most 65536"],
     ["type: int16, role: production.total, unit: pcs, modulusCounts: 65536", "/modulusCounts", "at most 32768"],
-    ["type: float32, role: production.total, unit: pcs, modulusCounts: 100", "/modulusCounts", "integer register"],
+    ["type: float32, role: production.total, unit: pcs, modulusCounts: 100", "/modulusCounts", "only on an integer"],
     ["type: uint32, role: production.total, unit: pcs, modulusCounts: '1e6'", "/modulusCounts", "integer"],
   ])("%s", (tag, path, expected) => {
     const found = faults(withTag(tag));

@@ -1,16 +1,41 @@
 import { type Checked, checkConfig, duplicates, type SemanticFault } from "@jilian/domain/check-config.ts";
+import type { Env } from "@jilian/domain/config-env.ts";
 import { idPattern } from "@jilian/domain/identity.ts";
+import { logLevels } from "@jilian/domain/log-levels.ts";
+import { opsSchema } from "@jilian/domain/ops.ts";
 import { type Static, Type } from "typebox";
-import { modbusDeviceFaults, modbusDeviceSchema, oneOf } from "./drivers/modbus-config.ts";
+import { modbusDeviceFaults, modbusDeviceSchema } from "./drivers/modbus-config.ts";
+import { opcuaDeviceFaults, opcuaDeviceSchema, opcuaSchema, opcuaSharingFaults } from "./drivers/opcua-config.ts";
+import { oneOf } from "./drivers/tag-config.ts";
 
 const strict = { additionalProperties: false } as const;
 const mebibyte = 1024 * 1024;
 const id = (description: string) => Type.String({ pattern: idPattern, description });
 
+const tlsFile = (description: string) => Type.Optional(Type.String({ minLength: 1, description }));
+
+/** TLS on the way to the broker. The broker's certificate is always verified: there is no key that turns that off. */
+const brokerTlsSchema = Type.Object(
+  {
+    caFile: tlsFile("authority of the broker's certificate, PEM; those that Node.js knows if absent"),
+    serverName: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 253,
+        description: "name in the broker's certificate, if not that of host",
+      }),
+    ),
+    certFile: tlsFile("certificate of this gateway, where the broker asks for one"),
+    keyFile: tlsFile("its private key, without a pass phrase, readable by this user alone"),
+  },
+  strict,
+);
+
 const brokerSchema = Type.Object(
   {
     host: Type.String({ minLength: 1, maxLength: 253 }),
-    port: Type.Integer({ default: 1883, minimum: 1, maximum: 65_535 }),
+    port: Type.Optional(Type.Integer({ minimum: 1, maximum: 65_535, description: "1883 if absent, with tls 8883" })),
+    tls: Type.Optional(brokerTlsSchema),
     username: Type.Optional(Type.String({ minLength: 1 })),
     password: Type.Optional(Type.String({ minLength: 1, description: "better: passwordFile" })),
     passwordFile: Type.Optional(Type.String({ minLength: 1, description: "file whose first line is the password" })),
@@ -43,24 +68,36 @@ export const gatewaySchema = Type.Object(
     primaryHost: Type.Optional(
       Type.String({ minLength: 1, maxLength: 60, description: "Sparkplug host id to wait for before publishing" }),
     ),
-    logLevel: Type.Optional(oneOf(["fatal", "error", "warn", "info", "debug", "trace", "silent"])),
-    devices: Type.Array(modbusDeviceSchema, { minItems: 1 }),
+    logLevel: Type.Optional(oneOf(logLevels)),
+    ops: Type.Optional(opsSchema(9465)),
+    opcua: opcuaSchema,
+    devices: Type.Array(Type.Union([modbusDeviceSchema, opcuaDeviceSchema]), { minItems: 1 }),
   },
   strict,
 );
 
 export type GatewayConfig = Static<typeof gatewaySchema>;
 export type DeviceConfig = GatewayConfig["devices"][number];
-export type TagConfig = DeviceConfig["tags"][number];
+
+function deviceFaults(device: DeviceConfig, base: string): SemanticFault[] {
+  if (device.driver === "modbus-tcp") return modbusDeviceFaults(device, base);
+  // A driver that does not exist is a fault of the schema, and comes here all the same.
+  return device.driver === "opcua" ? opcuaDeviceFaults(device, base) : [];
+}
 
 function semanticFaults(config: GatewayConfig): SemanticFault[] {
   const { broker, devices } = config;
-  const faults = devices.flatMap((device, i) => modbusDeviceFaults(device, `/devices/${i}`));
+  const faults = devices.flatMap((device, i) => deviceFaults(device, `/devices/${i}`));
   const ids = devices.map((device) => device.id);
   faults.push(...duplicates("/devices", ids, "device id"));
   // Two devices on one unit would read the same registers twice and count every figure twice.
-  const units = devices.map(({ host, port, unitId }) => `${host.toLowerCase()}:${port}:${unitId}`);
+  const units = devices.map((device, i) =>
+    device.driver === "modbus-tcp" ? `${device.host.toLowerCase()}:${device.port}:${device.unitId}` : `device ${i}`,
+  );
   faults.push(...duplicates("/devices", units, "unit of one host and port", "unitId"));
+  faults.push(
+    ...opcuaSharingFaults([...devices.entries()].flatMap(([i, d]) => (d.driver === "opcua" ? [[i, d] as const] : []))),
+  );
   if (broker.password !== undefined && broker.passwordFile !== undefined) {
     const remedy = 'remove "password": the file keeps the secret out of this one';
     faults.push({ path: "/broker/passwordFile", expected: "password or passwordFile, not both", remedy });
@@ -68,6 +105,11 @@ function semanticFaults(config: GatewayConfig): SemanticFault[] {
   const secret = broker.password !== undefined ? "password" : "passwordFile";
   if (broker[secret] !== undefined && broker.username === undefined) {
     faults.push({ path: "/broker/username", expected: `a user name beside "${secret}"`, remedy: 'add "username"' });
+  }
+  if ((broker.tls?.certFile === undefined) !== (broker.tls?.keyFile === undefined)) {
+    const missing = broker.tls?.certFile === undefined ? "certFile" : "keyFile";
+    const expected = "certFile and keyFile, both or neither";
+    faults.push({ path: `/broker/tls/${missing}`, expected, remedy: `add "${missing}"` });
   }
   if (broker.reconnectMinMs > broker.reconnectMaxMs) {
     const expected = `<= reconnectMaxMs (${broker.reconnectMaxMs})`;
@@ -79,8 +121,9 @@ function semanticFaults(config: GatewayConfig): SemanticFault[] {
 /**
  * Reads a gateway's configuration (YAML). Pure: files it names (`passwordFile`, `outbox.path`) are not opened here.
  * @param fileName name to report in faults
+ * @param env variables that come in place of the file's values (domain/config-env.ts)
  * @returns the configuration with every default filled in, or all faults at once
  */
-export function readGatewayConfig(text: string, fileName: string): Checked<GatewayConfig> {
-  return checkConfig(gatewaySchema, text, fileName, semanticFaults);
+export function readGatewayConfig(text: string, fileName: string, env: Env = {}): Checked<GatewayConfig> {
+  return checkConfig(gatewaySchema, text, fileName, semanticFaults, env);
 }

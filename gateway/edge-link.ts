@@ -1,9 +1,14 @@
+import { readFileSync } from "node:fs";
 import { JilianError, messageOf } from "@jilian/domain/errors.ts";
+import { type TlsPaths, tlsFault, tlsMaterial } from "@jilian/domain/tls.ts";
 import { connect, type IClientOptions, type MqttClient } from "mqtt";
 
 export type BrokerSettings = {
   host: string;
-  port: number;
+  /** 1883 when absent, 8883 with TLS. */
+  port?: number | undefined;
+  /** Paths absolute or relative to the working directory. */
+  tls?: (TlsPaths & { serverName?: string | undefined }) | undefined;
   username?: string;
   password?: string;
   keepaliveMs: number;
@@ -37,14 +42,26 @@ export type Link = {
 
 const connectTimeoutMs = 10_000;
 
-function linkError(broker: BrokerSettings, message: string, remedy: string, cause?: unknown): JilianError {
-  return new JilianError(message, {
-    code: "BROKER_UNREACHABLE",
-    action: "connect to the MQTT broker",
-    address: `${broker.host}:${broker.port}`,
-    remedy,
-    cause,
-  });
+/** `host:port` of a broker, the usual port where none is given. */
+export function brokerAddress({ host, port, tls }: BrokerSettings): string {
+  return `${host}:${port ?? (tls ? 8883 : 1883)}`;
+}
+
+function linkError(
+  broker: BrokerSettings,
+  message: string,
+  remedy: string,
+  cause?: unknown,
+  code = "BROKER_UNREACHABLE",
+): JilianError {
+  const address = brokerAddress(broker);
+  return new JilianError(message, { code, action: "connect to the MQTT broker", address, remedy, cause });
+}
+
+/** The error of a connection that did not come about: TLS has names of its own for what goes wrong (domain/tls.ts). */
+function unreachable(broker: BrokerSettings, thrown: unknown): JilianError {
+  const found = broker.tls && tlsFault(thrown, Date.now());
+  return linkError(broker, messageOf(thrown), found?.remedy ?? remedyOf(thrown), thrown, found?.code);
 }
 
 /** CONNACK return codes 4 and 5 (MQTT 3.1.1, 3.2.2.3) are about who we are, everything else about the way there. */
@@ -55,11 +72,23 @@ function remedyOf(thrown: unknown): string {
     : "check broker.host and broker.port, the network, and that the broker runs; the gateway keeps trying";
 }
 
+/** The files are read at each connection: a renewed certificate is taken up with the next one. */
+function tlsOptions({ tls }: BrokerSettings): IClientOptions {
+  if (!tls) return { protocol: "mqtt" };
+  const { serverName } = tls;
+  return {
+    protocol: "mqtts",
+    ...tlsMaterial(tls, (path) => readFileSync(path, "utf8")),
+    ...(serverName === undefined ? {} : { servername: serverName }),
+    rejectUnauthorized: true,
+  };
+}
+
 function clientOptions({ broker, clientId, will }: LinkOptions): IClientOptions {
   return {
     host: broker.host,
-    port: broker.port,
-    protocol: "mqtt",
+    port: broker.port ?? (broker.tls ? 8883 : 1883),
+    ...tlsOptions(broker),
     protocolVersion: 4,
     clientId,
     clean: true,
@@ -114,7 +143,7 @@ function linkOf(client: MqttClient, closed: Promise<string>): Link {
 
 /**
  * Connects, subscribes and gives the link; every handler is in place before the first packet.
- * @throws JilianError BROKER_UNREACHABLE when that fails or takes longer than 10 s, or when aborted
+ * @throws JilianError BROKER_UNREACHABLE when that fails or takes longer than 10 s, or when aborted; TLS_* when TLS is what failed
  */
 export async function openLink(options: LinkOptions): Promise<Link> {
   const { broker, filters, onMessage, onDrain, signal } = options;
@@ -147,7 +176,7 @@ export async function openLink(options: LinkOptions): Promise<Link> {
   } catch (thrown) {
     client.end(true);
     await ended.promise;
-    throw thrown instanceof JilianError ? thrown : linkError(broker, messageOf(thrown), remedyOf(thrown), thrown);
+    throw thrown instanceof JilianError ? thrown : unreachable(broker, thrown);
   } finally {
     clearTimeout(timer);
     signal.removeEventListener("abort", onAbort);

@@ -8,14 +8,14 @@ import { stateTopic, topicOf } from "@jilian/domain/topics.ts";
 import type { Logger } from "pino";
 import { deathPayload } from "./births.ts";
 import { commandReader, readHostState } from "./edge-commands.ts";
-import { type BrokerSettings, type Link, openLink } from "./edge-link.ts";
+import { type BrokerSettings, brokerAddress, type Link, openLink } from "./edge-link.ts";
 import { type EdgeSession, edgeSession } from "./edge-session.ts";
 import { edgeState } from "./edge-state.ts";
 import { atMostEvery } from "./log-limit.ts";
 import type { Connection, OutboxRecord } from "./model.ts";
 import type { OpenedOutbox } from "./outbox.ts";
 import { backOffMs, wait } from "./schedule.ts";
-import { createSender, type SenderSettings } from "./sender.ts";
+import { createSender, type SenderSettings, type SenderStats } from "./sender.ts";
 
 export type EdgeNodeOptions = {
   group: string;
@@ -37,7 +37,7 @@ export type EdgeNode = {
   readonly deviceConnection: (device: string, connection: Connection) => void;
   /** A record is on disk: it goes out at once if it can, and otherwise later as backlog. */
   readonly recordWritten: (record: OutboxRecord) => void;
-  readonly stats: () => { born: boolean; connects: number; inFlightRecords: number; suspectRecords: number };
+  readonly stats: () => { born: boolean; connected: boolean; connects: number } & SenderStats;
   /** NDEATH, DISCONNECT; ends within a second whatever the broker does. */
   readonly close: () => Promise<void>;
 };
@@ -164,7 +164,7 @@ export function startEdgeNode(options: EdgeNodeOptions): EdgeNode {
   }
 
   function tellWhy(thrown: unknown, attempt: number): void {
-    const address = `${broker.host}:${broker.port}`;
+    const address = brokerAddress(broker);
     const remedy = thrown instanceof JilianError ? thrown.remedy : "this is a defect of the gateway, please report it";
     tellFailure((heldBack) =>
       log.warn({ code: codeOf(thrown), address, attempt, remedy, heldBack }, `no broker: ${messageOf(thrown)}`),
@@ -198,7 +198,12 @@ export function startEdgeNode(options: EdgeNodeOptions): EdgeNode {
       state.observe(record);
       sender.live(record);
     },
-    stats: () => ({ born: session?.isBorn() ?? false, connects, ...sender.stats() }),
+    stats: () => ({
+      born: session?.isBorn() ?? false,
+      connected: link !== undefined,
+      connects,
+      ...sender.stats(),
+    }),
     close: async () => {
       closing.abort();
       await leave("closed");

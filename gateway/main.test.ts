@@ -1,47 +1,24 @@
-import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { type Host, startHost } from "./test-host.ts";
+import { programs } from "./test-program.ts";
 
-/** The program itself, as a process of its own. */
+let bench: ReturnType<typeof programs>;
 let folder: string;
 let host: Host;
-let children: ChildProcess[];
+const program = (args: string[], env: Record<string, string> = {}) => bench.start(args, env);
 
 beforeEach(async () => {
-  folder = mkdtempSync(join(tmpdir(), "jilian-gateway-"));
-  children = [];
+  bench = programs();
+  folder = bench.folder;
   host = await startHost();
 });
 afterEach(async () => {
-  for (const child of children) {
-    if (child.exitCode !== null || child.signalCode !== null) continue;
-    child.kill("SIGKILL");
-    await once(child, "exit");
-  }
+  await bench.end();
   await host.close();
-  rmSync(folder, { recursive: true });
 });
-
-function program(args: string[], env: Record<string, string> = {}) {
-  const child = spawn(process.execPath, [join(import.meta.dirname, "main.ts"), ...args], {
-    env: { ...process.env, ...env },
-    stdio: ["ignore", "pipe", "pipe", "ipc"],
-  });
-  children.push(child);
-  const output = { out: "", err: "" };
-  child.stdout?.on("data", (chunk: Buffer) => {
-    output.out += chunk;
-  });
-  child.stderr?.on("data", (chunk: Buffer) => {
-    output.err += chunk;
-  });
-  const ended = once(child, "close").then(([code]) => code as number | null);
-  return { child, output, ended };
-}
 
 /** A port on which nothing listens: the PLC that is not there. */
 const deadPort = 9;

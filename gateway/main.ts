@@ -3,20 +3,29 @@ import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import type { Clock } from "@jilian/domain/clock.ts";
+import type { Logger } from "pino";
 import type { GatewayConfig } from "./config.ts";
 
 const help = `jilian-gateway: reads PLCs, keeps every reading on disk, publishes Sparkplug B
 
   jilian-gateway run --config gateway.yaml     runs the gateway until SIGTERM or Ctrl-C
-  jilian-gateway check --config gateway.yaml   checks the configuration, opens and connects nothing
+  jilian-gateway check --config gateway.yaml   checks the configuration, opens and connects nothing;
+                                               with --print shows it as it takes effect, without secrets
+  jilian-gateway browse --endpoint opc.tcp://host:4840
+                                               prints the variables of an OPC UA server as tags; see browse --help
+  jilian-gateway version                       versions of the program, of Node.js and of the outbox file
 
 Relative paths in the configuration start at its own folder.
 Exit codes: 0 done, 1 failed while running, 2 wrong configuration or arguments (nothing was started).
+Signals: SIGTERM and SIGINT end it within 2 s, a second one at once; SIGUSR2 switches debug logging on and off.
 Environment: JILIAN_LOG_LEVEL (trace, debug, info, warn, error; before logLevel of the configuration),
+  JILIAN__path__of__value (in place of a value of the configuration: JILIAN__broker__host=10.0.0.5),
   JILIAN_CLOCK (rate,originMs,startedMs: a faster clock, only where every device is simulated).
 `;
 const oldestNode = 24;
 const closeBoundMs = 2000;
+/** npm passes a Ctrl-C on that the terminal has sent to this process too: that is one signal and not two. */
+const sameSignalMs = 200;
 
 /** Ends with exit code 2: nothing was started. */
 function refuse(text: string): never {
@@ -35,46 +44,51 @@ function readText(path: string): string {
   }
 }
 
-/** The password in a file, or why there is none. */
-function readPassword(path: string): { password: string } | { found: string } {
-  try {
-    const password = readFileSync(path, "utf8").split(/\r?\n/)[0]?.trim();
-    return password ? { password } : { found: "an empty first line" };
-  } catch (thrown) {
-    return { found: thrown instanceof Error ? thrown.message : String(thrown) };
-  }
-}
-
-type Setting = { config: GatewayConfig; notes: string[] };
+type Setting = {
+  config: GatewayConfig;
+  /** What has to be done before a run. */
+  notes: string[];
+  /** What is not safe. */
+  warnings: string[];
+  /** The configuration as it takes effect, as YAML without secrets. */
+  printed: string;
+};
 
 /**
- * Reads and checks all that can be wrong before anything is opened, the broker's password in its file included; every fault at once.
+ * Reads and checks all that can be wrong before anything is opened, passwords in their files included; every fault at once.
  * @param checkOnly a password file that is not there yet is a note then: examples can be checked before their secrets are made
  */
 async function readSetting(file: string, checkOnly: boolean): Promise<Setting> {
-  const [{ readGatewayConfig }, { faultsAt, formatFaults, textAt }] = await Promise.all([
+  const [{ readGatewayConfig }, { faultsAt, formatFaults }, { printConfig }, ops, secrets] = await Promise.all([
     import("./config.ts"),
     import("@jilian/domain/check-config.ts"),
+    import("@jilian/domain/config-env.ts"),
+    import("./ops-setting.ts"),
+    import("./secrets.ts"),
   ]);
   const text = readText(file);
-  const checked = readGatewayConfig(text, file);
-  const at = "/broker/passwordFile";
-  const named = textAt(checked.ok ? checked.value : checked.partial, at);
-  const path = named === undefined ? undefined : resolve(dirname(file), named);
-  const secret = path === undefined ? undefined : readPassword(path);
+  const checked = readGatewayConfig(text, file, process.env);
+  const dir = dirname(file);
+  const { passwords, faults: missing } = secrets.readPasswords(checked.ok ? checked.value : checked.partial, dir);
   const faults = checked.ok ? [] : checked.faults;
-  const notes: string[] = [];
-  if (secret !== undefined && "found" in secret) {
-    const expected = "a readable file whose first line is the password";
-    const remedy = `write the password to ${path}, readable by this user alone`;
-    if (checkOnly) notes.push(`${at}: ${secret.found}\n  remedy before run: ${remedy}`);
-    else faults.push(...faultsAt(text, file, [{ path: at, found: secret.found, expected, remedy }]));
-  }
+  const found = [...missing, ...(checked.ok ? ops.tlsFaults(checked.value.broker, dir) : [])];
+  const notes = found.map((fault) => `${fault.path}: ${fault.found}\n  remedy before run: ${fault.remedy}`);
+  if (!checkOnly) faults.push(...faultsAt(text, file, found));
   if (!checked.ok || faults.length > 0) return refuse(formatFaults(faults));
-  const { broker, outbox, ...rest } = checked.value;
-  const password = secret !== undefined && "password" in secret ? { password: secret.password } : {};
-  const placed = { ...outbox, path: resolve(dirname(file), outbox.path) };
-  return { config: { ...rest, broker: { ...broker, ...password }, outbox: placed }, notes };
+  const { broker, outbox, opcua, ...rest } = checked.value;
+  const { pkiDir } = opcua;
+  const placed = {
+    ...rest,
+    broker: ops.placedTls(broker, dir),
+    outbox: { ...outbox, path: resolve(dir, outbox.path) },
+    opcua: pkiDir === undefined ? opcua : { ...opcua, pkiDir: resolve(dir, pkiDir) },
+  };
+  return {
+    config: secrets.withPasswords(placed, passwords),
+    notes: checkOnly ? notes : [],
+    warnings: ops.settingWarnings(checked.value, dir),
+    printed: printConfig(checked.value, checked.overrides ?? []),
+  };
 }
 
 /** The clock; another than the system's only where no real plant could be stamped with it. */
@@ -93,45 +107,105 @@ async function readClock(config: GatewayConfig): Promise<Clock> {
   }
 }
 
-async function run(file: string): Promise<void> {
-  const { config } = await readSetting(file, false);
-  const clock = await readClock(config);
-  const [{ pino }, { startGateway }] = await Promise.all([import("pino"), import("./run.ts")]);
-  const level = process.env.JILIAN_LOG_LEVEL ?? config.logLevel ?? "info";
-  if (level !== "silent" && !(level in pino.levels.values)) {
-    refuse(`JILIAN_LOG_LEVEL is "${level}"; expected one of ${Object.keys(pino.levels.values).join(", ")}, silent`);
+/** The program's log; SIGUSR2 switches debug on everywhere and off again (SIGUSR1 is the debugger's). */
+async function openLog(config: GatewayConfig): Promise<Logger> {
+  const [{ pino }, { levelSwitch, logLevels }] = await Promise.all([
+    import("pino"),
+    import("@jilian/domain/log-levels.ts"),
+  ]);
+  const level = process.env.JILIAN_LOG_LEVEL || (config.logLevel ?? "info");
+  if (!(logLevels as readonly string[]).includes(level)) {
+    refuse(`JILIAN_LOG_LEVEL is "${level}"; expected one of ${logLevels.join(", ")}`);
   }
-  const log = pino({ level, base: { group: config.group, node: config.node } });
+  const levels = levelSwitch(level);
+  const log = pino({
+    level,
+    base: { group: config.group, node: config.node },
+    onChild: (child) => levels.onChild(child),
+  });
+  levels.onChild(log);
+  if (process.platform !== "win32") {
+    process.on("SIGUSR2", () => {
+      levels.force(levels.forced() === undefined ? "debug" : undefined);
+      log.info({ logLevel: log.level }, "log level switched");
+    });
+  }
+  return log;
+}
+
+/** Ends on SIGTERM, SIGINT and when the parent is gone: what is pending stays on disk. A second signal ends at once. */
+function endOnSignals(close: () => Promise<unknown>, log: Logger, fail: (err: unknown) => never): void {
+  let endingSinceMs: number | undefined;
+  const end = (why: string, isSignal: boolean): void => {
+    const nowMs = performance.now();
+    if (endingSinceMs !== undefined) {
+      if (isSignal && nowMs - endingSinceMs > sameSignalMs) process.exit(1);
+      return;
+    }
+    endingSinceMs = nowMs;
+    log.info({ why }, "the gateway ends");
+    setTimeout(() => fail(new Error(`not closed within ${closeBoundMs} ms`)), closeBoundMs).unref();
+    close().then(() => process.exit(0), fail);
+  };
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => end(signal, true));
+  if (process.connected) process.on("disconnect", () => end("its parent process is gone", false));
+}
+
+async function run(file: string): Promise<void> {
+  const { config, warnings } = await readSetting(file, false);
+  const clock = await readClock(config);
+  const [log, { startGateway }, { outboxFault, startWatchdog, statusLine }, { codeOf, messageOf }] = await Promise.all([
+    openLog(config),
+    import("./run.ts"),
+    import("./watchdog.ts"),
+    import("@jilian/domain/errors.ts"),
+  ]);
   const fail = (err: unknown): never => {
-    log.fatal({ err }, "the gateway failed and ends; what is pending stays in its outbox");
+    log.fatal({ code: codeOf(err), err }, "the gateway failed and ends; what is pending stays in its outbox");
     process.exit(1);
   };
   process.on("uncaughtException", fail);
   process.on("unhandledRejection", fail);
+  for (const warning of warnings) log.warn({ code: "CONFIG_UNSAFE" }, warning);
 
   // The outbox is this user's alone.
   process.umask(0o077);
   const gateway = startGateway(config, { log, clock });
-  let ending = false;
-  const end = (why: string): void => {
-    if (ending) return;
-    ending = true;
-    log.info({ why }, "the gateway ends");
-    setTimeout(() => fail(new Error(`not closed within ${closeBoundMs} ms`)), closeBoundMs).unref();
-    void gateway.close().then(() => process.exit(0));
+  const fault = outboxFault(() => gateway.stats().outbox.isWritable);
+  const watchdog = startWatchdog({ env: process.env, status: () => statusLine(gateway.stats()), fault, log });
+  const close = (): Promise<void> => {
+    // Not waited for: a service manager that does not listen must not hold up the end.
+    void watchdog.stopping();
+    return gateway.close();
   };
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => end(signal));
-  if (process.connected) process.on("disconnect", () => end("its parent process is gone"));
-  log.info(
-    { devices: config.devices.length, broker: `${config.broker.host}:${config.broker.port}` },
-    "the gateway runs",
-  );
+  endOnSignals(close, log, fail);
+  const { ops } = config;
+  if (ops) {
+    const { openOps } = await import("./ops-start.ts");
+    // A port that is taken costs the view of the gateway, and must not cost readings.
+    await openOps({ ...config, ops }, { gateway, clock, log }).catch((err: unknown) =>
+      log.error({ code: codeOf(err), err }, `no health and metrics: ${messageOf(err)}`),
+    );
+  }
+  log.info({ devices: config.devices.length, broker: config.broker.host }, "the gateway runs");
   process.send?.({ type: "ready" });
+}
+
+async function printVersion(): Promise<void> {
+  const [{ software }, { outboxSchemaVersion }] = await Promise.all([
+    import("./births.ts"),
+    import("./outbox-file.ts"),
+  ]);
+  process.stdout.write(`${software}\nNode.js ${process.version}\noutbox schema ${outboxSchemaVersion}\n`);
 }
 
 function readArguments() {
   try {
-    const options = { config: { type: "string" }, help: { type: "boolean", short: "h" } } as const;
+    const options = {
+      config: { type: "string" },
+      help: { type: "boolean", short: "h" },
+      print: { type: "boolean" },
+    } as const;
     return parseArgs({ args: process.argv.slice(2), options, allowPositionals: true });
   } catch (thrown) {
     return refuse(`${thrown instanceof Error ? thrown.message : String(thrown)}\n\n${help}`);
@@ -142,20 +216,32 @@ async function main(): Promise<void> {
   const [major] = process.versions.node.split(".");
   if (Number(major) < oldestNode)
     refuse(`jilian-gateway needs Node.js ${oldestNode} or newer; this is ${process.version}`);
+  if (process.argv[2] === "browse") {
+    const { browseCommand } = await import("./opcua-browse.ts");
+    const code = await browseCommand(process.argv.slice(3), (line) => process.stdout.write(`${line}\n`));
+    // The library's timers for repairs that nobody waits for would hold the process for seconds.
+    process.stdout.write("", () => process.exit(code));
+    return;
+  }
   const { values, positionals } = readArguments();
   if (values.help) {
     process.stdout.write(help);
     return;
   }
   const [command = "", ...rest] = positionals;
-  if (!["run", "check"].includes(command) || rest.length > 0) {
+  if (!["run", "check", "version"].includes(command) || rest.length > 0) {
     refuse(`${command === "" ? "a command is missing" : `unknown: ${positionals.join(" ")}`}\n\n${help}`);
   }
+  if (command === "version") return printVersion();
   if (values.config === undefined) refuse(`--config is missing\n\n${help}`);
   if (command === "run") return run(values.config);
-  const { config, notes } = await readSetting(values.config, true);
+  const { config, notes, warnings, printed } = await readSetting(values.config, true);
   await readClock(config);
-  process.stdout.write(`${values.config}: no fault. ${config.devices.length} devices.\n`);
+  if (values.print) process.stdout.write(printed);
+  else process.stdout.write(`${values.config}: no fault. ${config.devices.length} devices.\n`);
+  // Not among what --print gives to other programs.
+  for (const warning of warnings) process.stderr.write(`warning: ${warning}\n`);
+  if (values.print) return;
   for (const note of notes) process.stdout.write(`note: ${note}\n`);
 }
 

@@ -15,7 +15,7 @@ export type RawReading = {
   value: Value;
   /** OPC UA StatusCode: a tag that could not be read turns bad alone, with its reason. */
   status: number;
-  /** Source time where the protocol has one, UTC ms; Modbus has none. */
+  /** When the value was true, UTC ms, where the protocol tells; without it the reading is as old as the read. Modbus has none. */
   sourceTimeMs?: number;
 };
 
@@ -26,7 +26,10 @@ export type RawReading = {
 export type Driver = {
   /** Opens the connection; tells whether a simulator answers (CONTRACTS 6). Callable again after a failure. */
   readonly connect: (signal: AbortSignal) => Promise<{ simulated: boolean }>;
-  /** Reads every tag once. @throws JilianError when the device as a whole cannot be read */
+  /**
+   * Reads every tag; where the device tells changes by itself, all of them since the last read, of one tag in the order of their times.
+   * @throws JilianError when the device as a whole cannot be read
+   */
   readonly read: (signal: AbortSignal) => Promise<RawReading[]>;
   readonly close: () => Promise<void>;
 };

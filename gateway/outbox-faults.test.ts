@@ -62,12 +62,14 @@ describe("a failing medium", () => {
     let refused = 0;
     for (let i = 0; i < 400; i += 1) if (!outbox.write("press", [sample(a, "x".repeat(900))])) refused += 1;
     expect(refused).toBeGreaterThan(100);
+    expect(outbox.isWritable()).toBe(false);
     expect(outbox.stats()).toMatchObject({ pendingRecords: 400 - refused, droppedSamples: refused });
     expect(outbox.pending(0, 1000)).toHaveLength(400 - refused);
     expect(bench.codes().filter((code) => code === "OUTBOX_FAILED")).toHaveLength(1);
     // A commit works on the full disk and is enough to write again.
     expect(outbox.commit(outbox.epoch, [[0, 49]])).toBe(50);
     expect(outbox.write("press", [sample(a, "y")])?.offset).toBe(400 - refused);
+    expect(outbox.isWritable()).toBe(true);
     disk.lift();
     await bench.stop(outbox);
     expect(bench.start().stats()).toMatchObject({ pendingRecords: 400 - refused - 50 + 1, droppedSamples: refused });

@@ -20,6 +20,9 @@ const migrations = [
      written_ms INTEGER NOT NULL, reason TEXT NOT NULL, bytes BLOB NOT NULL) STRICT;`,
 ];
 
+/** Schema version that this program writes; older files are brought up to it, newer ones refused. */
+export const outboxSchemaVersion = migrations.length;
+
 /** The primary result code of a SQLite error (sqlite.org/rescode.html), or undefined for any other error. */
 export function sqliteCode(thrown: unknown): number | undefined {
   if (codeOf(thrown) !== "ERR_SQLITE_ERROR") return undefined;

@@ -49,6 +49,7 @@ export function outboxStore(options: OutboxFileOptions & { fsyncMs: number }) {
   const tell = atMostEvery(minuteMs);
   let tables = outboxTables(openOutboxFile(options));
   let housekeeping: Housekeeping | undefined;
+  let writable = true;
   const sync = groupSync({ path: `${path}-wal`, everyMs: fsyncMs, log, onTick: shrinker(() => tables, log) });
 
   function replace(why: unknown): void {
@@ -78,12 +79,14 @@ export function outboxStore(options: OutboxFileOptions & { fsyncMs: number }) {
 
   /** One transaction, housekeeping included. That comes last: on a full disk the room it needs is what `work` has freed. */
   function change<T>(action: string, work: (to: OutboxTables) => T): T | undefined {
+    writable = false;
     return survive(action, () => {
       const result = tables.transaction(() => {
         const done = work(tables);
         housekeeping?.flush(tables);
         return done;
       });
+      writable = true;
       housekeeping?.flushed();
       sync.touch();
       return result;
@@ -92,6 +95,8 @@ export function outboxStore(options: OutboxFileOptions & { fsyncMs: number }) {
 
   return {
     change,
+    /** Whether the last transaction reached the file. */
+    isWritable: (): boolean => writable,
     read: <T>(query: (from: OutboxTables) => T): T | undefined => survive("read records", () => query(tables)),
     load: () => ({ ...tables.load(), oldest: tables.oldest() }),
     keep: (with_: Housekeeping): void => {

@@ -27,6 +27,8 @@ export type OutboxOptions = {
 export type OpenedOutbox = Outbox & {
   /** The newest pending sample of every metric that has one: with it a restarted gateway knows what it has. */
   readonly newest: () => StoredSample[];
+  /** False from a write that failed to the next that succeeds. */
+  readonly isWritable: () => boolean;
 };
 
 /** Rows handled in one go, so that a commit of many records holds little in memory. */
@@ -227,6 +229,7 @@ export function openOutbox(options: OutboxOptions): OpenedOutbox {
     },
     setAside: (id, reason) => setAside(box, id, reason),
     newest: () => newest(box),
+    isWritable: store.isWritable,
     stats: state.stats,
     close: store.close,
   };

@@ -2,13 +2,17 @@ import type { Clock } from "@jilian/domain/clock.ts";
 import type { Logger } from "pino";
 import { type DeviceStats, startCollector } from "./collect.ts";
 import type { GatewayConfig } from "./config.ts";
-import { createModbusDriver } from "./drivers/modbus-tcp.ts";
+import { gatewayDrivers } from "./drivers/drivers.ts";
 import { type EdgeNode, startEdgeNode } from "./edge-node.ts";
 import type { CollectorEvents, OutboxStats } from "./model.ts";
 import { type OpenedOutbox, openOutbox } from "./outbox.ts";
 
 export type Gateway = {
-  readonly stats: () => { outbox: OutboxStats; edge: ReturnType<EdgeNode["stats"]>; devices: DeviceStats[] };
+  readonly stats: () => {
+    outbox: OutboxStats & { isWritable: boolean };
+    edge: ReturnType<EdgeNode["stats"]>;
+    devices: DeviceStats[];
+  };
   /** Stops collecting, takes leave of the broker, closes the outbox; within two seconds. What is pending stays on disk. */
   readonly close: () => Promise<void>;
   readonly [Symbol.asyncDispose]: () => Promise<void>;
@@ -53,9 +57,10 @@ export function startGateway(config: GatewayConfig, { log, clock }: { log: Logge
     clock,
     log,
   });
+  const drivers = gatewayDrivers(config, { clock, log });
   const collector = startCollector({
     devices: config.devices,
-    createDriver: (device) => createModbusDriver(device, { log: log.child({ device: device.id }) }),
+    createDriver: drivers.create,
     clock,
     events: collectInto(outbox, edge),
     log,
@@ -64,6 +69,7 @@ export function startGateway(config: GatewayConfig, { log, clock }: { log: Logge
   let closing: Promise<void> | undefined;
   async function closeAll(): Promise<void> {
     await collector.close();
+    await drivers.close();
     await edge.close();
     await outbox.close();
   }
@@ -72,7 +78,11 @@ export function startGateway(config: GatewayConfig, { log, clock }: { log: Logge
     return closing;
   };
   return {
-    stats: () => ({ outbox: outbox.stats(), edge: edge.stats(), devices: collector.stats() }),
+    stats: () => ({
+      outbox: { ...outbox.stats(), isWritable: outbox.isWritable() },
+      edge: edge.stats(),
+      devices: collector.stats(),
+    }),
     close,
     [Symbol.asyncDispose]: close,
   };

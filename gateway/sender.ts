@@ -18,6 +18,19 @@ export type Transport = {
   readonly send: (record: OutboxRecord) => void;
 };
 
+export type SenderStats = {
+  /** Records sent since the start, by the way they took; one that is sent again counts again. */
+  sentLive: number;
+  sentBacklog: number;
+  /** Records freed because the platform has them. */
+  committedRecords: number;
+  /** Commit notices that freed something. */
+  commits: number;
+  inFlightRecords: number;
+  /** Records that were sent often while others were committed: the platform may not be able to store them. */
+  suspectRecords: number;
+};
+
 export type SenderOptions = { outbox: Outbox; settings: SenderSettings; log: Logger };
 
 /** Sends after which an uncommitted record counts as one that the platform cannot store, and how rarely it then goes. */
@@ -48,6 +61,7 @@ export function createSender({ outbox, settings, log }: SenderOptions) {
   let transport: Transport | undefined;
   let backlogInFlight = 0;
   let commits = 0;
+  const counts = { sentLive: 0, sentBacklog: 0, committedRecords: 0 };
   let tokens = burst;
   let filledMs = performance.now();
   /** The pass over the backlog: where it is, when it began, and whether something before it is due again. */
@@ -66,6 +80,7 @@ export function createSender({ outbox, settings, log }: SenderOptions) {
     const { epoch, offset } = record;
     inFlight.set(key, { epoch, offset, sentMs: performance.now(), backlog, commitsBefore: commits });
     if (backlog) backlogInFlight += 1;
+    counts[backlog ? "sentBacklog" : "sentLive"] += 1;
     transport?.send(record);
   }
 
@@ -145,6 +160,7 @@ export function createSender({ outbox, settings, log }: SenderOptions) {
 
   function committed(epoch: string, ranges: readonly Range[], freed: number): void {
     if (freed > 0) commits += 1;
+    counts.committedRecords += freed;
     const offsets = rangeSet(ranges);
     for (const [key, sent] of inFlight) {
       if (sent.epoch === epoch && offsets.has(sent.offset)) forget(key);
@@ -172,7 +188,9 @@ export function createSender({ outbox, settings, log }: SenderOptions) {
     end: (): void => {
       transport = undefined;
     },
-    stats: () => ({
+    stats: (): SenderStats => ({
+      ...counts,
+      commits,
       inFlightRecords: inFlight.size,
       suspectRecords: suspects
         .values()

@@ -177,4 +177,62 @@ describe("source times", () => {
     expect(shaper.shape([good(7)], t0 - 100_000)).toHaveLength(1);
     expect(shaper.shape([good(7)], t0 - 99_000)).toHaveLength(0);
   });
+
+  describe("that came with the readings", () => {
+    const at = (sourceTimeMs: number, value: number, tag = 0, status: number = Status.Good) => ({
+      tag,
+      value,
+      status,
+      sourceTimeMs,
+    });
+    const shown = (samples: { value: unknown; sourceTimeMs: number; status: number }[]) =>
+      samples.map((s) => [s.value, s.sourceTimeMs - t0, s.status]);
+
+    it("are kept, several of one tag in one poll, in time order over all tags", () => {
+      const shaper = createShaper(deviceOf("type: uint16", "type: uint16"), { lastSourceTimeMs: 0 });
+      const readings = [at(t0 + 10, 1), at(t0 + 30, 2), at(t0 + 30, 3), at(t0 + 31, 4), at(t0 + 20, 9, 1)];
+      const samples = shaper.shape(readings, t0 + 1000);
+      // Equal ticks are a millisecond apart, and so is whatever they push.
+      expect(shown(samples)).toEqual([
+        [1, 10, Status.Good],
+        [9, 20, Status.Good],
+        [2, 30, Status.Good],
+        [3, 31, Status.Good],
+        [4, 32, Status.Good],
+      ]);
+      expect(samples.every((s) => s.gatewayTimeMs === t0 + 1000)).toBe(true);
+    });
+
+    it("do not disturb one another: a tag whose source is ahead pushes no other", () => {
+      const shaper = createShaper(deviceOf("type: uint16", "type: uint16"), { lastSourceTimeMs: 0 });
+      shaper.shape([at(t0 + 4000, 1), at(t0 - 4000, 1, 1)], t0);
+      expect(shown(shaper.shape([at(t0 + 4500, 2), at(t0 - 3500, 2, 1)], t0 + 500))).toEqual([
+        [2, -3500, Status.Good],
+        [2, 4500, Status.Good],
+      ]);
+      expect(shown(shaper.lost(Status.BadTimeout, t0 + 1000))).toEqual([
+        [null, 1000, Status.BadTimeout],
+        [null, 4501, Status.BadTimeout],
+      ]);
+    });
+
+    it("of a source that is a little behind come after the heartbeat before; far behind they are gateway time, uncertain", () => {
+      const shaper = createShaper(deviceOf("type: uint16"), { lastSourceTimeMs: 0 });
+      shaper.shape([at(t0 + 9000, 1)], t0 + 9000);
+      expect(shown(shaper.shape([at(t0, 2)], t0 + 9500))).toEqual([[2, 9001, Status.Good]]);
+      expect(shown(shaper.shape([at(t0 - 2000, 3)], t0 + 10_000))).toEqual([[3, 10_000, Status.Uncertain]]);
+      const fast = createShaper(deviceOf("type: uint16"), { lastSourceTimeMs: 0, rate: 60 });
+      fast.shape([at(t0 + 60_000, 1)], t0 + 60_000);
+      expect(shown(fast.shape([at(t0, 2)], t0 + 61_000))).toEqual([[2, 60_001, Status.Good]]);
+    });
+
+    it("keep the bits of a good or uncertain status, and scaling adds its own only to a good one", () => {
+      const shaper = createShaper(deviceOf("type: int64, scale: { denominator: 1000 }"), { lastSourceTimeMs: 0 });
+      const of = (status: number, value: bigint) =>
+        shaper.shape([{ tag: 0, value, status }], t0 + Number(value % 100n))[0]?.status;
+      expect(of(0x0480, 5n)).toBe(0x0480);
+      expect(of(Status.UncertainLastUsableValue, 2n ** 63n - 1n)).toBe(Status.UncertainLastUsableValue);
+      expect(of(0x0480, 2n ** 63n - 2n)).toBe(Status.UncertainDataSubNormal);
+    });
+  });
 });

@@ -1,4 +1,4 @@
-import { type IndicatorDefinition, siteLevels } from "./definition.ts";
+import { allPeriods, type IndicatorDefinition, siteLevels } from "./definition.ts";
 
 export const devicesEverConnected: IndicatorDefinition = {
   id: "devices.ever_connected",
@@ -7,6 +7,8 @@ export const devicesEverConnected: IndicatorDefinition = {
   en: "Devices ever connected",
   unit: "1",
   levels: siteLevels,
+  periods: allPeriods,
+  reasons: [],
   formula: "Registered devices that birthed at least once through their own gateway before the end of the period",
   source: "粤工信工业互联网函〔2020〕492号 设备联网数, term: ever connected",
 };

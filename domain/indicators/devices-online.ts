@@ -1,4 +1,4 @@
-import { type IndicatorDefinition, siteLevels } from "./definition.ts";
+import { allPeriods, type IndicatorDefinition, siteLevels } from "./definition.ts";
 
 export const devicesOnline: IndicatorDefinition = {
   id: "devices.online",
@@ -7,6 +7,8 @@ export const devicesOnline: IndicatorDefinition = {
   en: "Devices online",
   unit: "1",
   levels: siteLevels,
+  periods: allPeriods,
+  reasons: [],
   formula:
     "Registered devices that were online at some moment of the period: a process metric of good quality was stored whose source time lies less than three heartbeats back",
   source:

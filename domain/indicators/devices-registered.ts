@@ -1,4 +1,4 @@
-import { type IndicatorDefinition, siteLevels } from "./definition.ts";
+import { allPeriods, type IndicatorDefinition, siteLevels } from "./definition.ts";
 
 export const devicesRegistered: IndicatorDefinition = {
   id: "devices.registered",
@@ -7,6 +7,8 @@ export const devicesRegistered: IndicatorDefinition = {
   en: "Registered devices",
   unit: "1",
   levels: siteLevels,
+  periods: allPeriods,
+  reasons: [],
   formula: "Devices in the registry version that the figure names",
   source: "粤工信工业互联网函〔2020〕492号 设备联网数, term: registered",
 };

@@ -1,4 +1,4 @@
-import { type IndicatorDefinition, siteLevels } from "./definition.ts";
+import { allPeriods, type IndicatorDefinition, siteLevels } from "./definition.ts";
 import { factorTable } from "./factors.ts";
 
 /** Comprehensive energy of the carriers that are metered: electricity so far. */
@@ -9,6 +9,8 @@ export const energyComprehensive: IndicatorDefinition = {
   en: "Comprehensive energy",
   unit: "kgce",
   levels: siteLevels,
+  periods: allPeriods,
+  reasons: ["no_meter", "no_data"],
   formula: "E = sum(e_i * k_i) over the metered carriers, equivalent value; null where energy.electricity is null",
   source: "GB/T 2589-2020, 6.1 and annex A",
 };

@@ -1,4 +1,4 @@
-import { groupLevels, type IndicatorDefinition } from "./definition.ts";
+import { allPeriods, groupLevels, type IndicatorDefinition } from "./definition.ts";
 
 export const factoriesConnected: IndicatorDefinition = {
   id: "factories.connected",
@@ -7,6 +7,8 @@ export const factoriesConnected: IndicatorDefinition = {
   en: "Connected factories",
   unit: "1",
   levels: groupLevels,
+  periods: allPeriods,
+  reasons: [],
   formula: "Distinct registered factories with at least one registered device that was online in the period",
   source: "粤工信工业互联网函〔2020〕492号 工厂连接数; counted from stored readings",
 };

@@ -7,3 +7,21 @@ export const factorTable = {
   /** 0.1229 kgce/kWh */
   electricityPer10000: 1229n,
 } as const;
+
+/**
+ * Average carbon dioxide factors of electricity of the grids, kgCO2/kWh x 10^-4, as the ministry of ecology and environment and the
+ * bureau of statistics publish them for a year (生态环境部、国家统计局: 电力二氧化碳排放因子, 2023, announced January 2026). Years that
+ * follow get a table of their own, never a new number in this one.
+ */
+export const gridFactors = {
+  year: 2023,
+  per10000: { national: 5306n, east: 5500n, central: 5271n, south: 4042n },
+} as const;
+
+export type GridRegion = keyof typeof gridFactors.per10000;
+export const gridRegions = Object.keys(gridFactors.per10000) as GridRegion[];
+
+/** Name of the factor in figures: "CN grid CO2 2023, national". */
+export function gridFactorName(region: GridRegion): string {
+  return `CN grid CO2 ${gridFactors.year}, ${region}`;
+}

@@ -1,7 +1,6 @@
-import { Status } from "@jilian/domain/quality.ts";
 import { describe, expect, it } from "vitest";
 import type { ByteOrder, RegisterType } from "./modbus-config.ts";
-import { decodeBit, decodeRegisters, statusOfRaw, usable } from "./modbus-decode.ts";
+import { decodeBit, decodeRegisters } from "./modbus-decode.ts";
 
 /**
  * Worked out by hand: each value's big-endian bytes, then the four ways in which they lie in registers.
@@ -60,24 +59,4 @@ it("takes coils from the least significant bit, over byte bounds (V1.1b3, 6.1: t
   const bytes = Buffer.from("cd6b05", "hex");
   const coils = Array.from({ length: 19 }, (_, i) => Number(decodeBit(bytes, i)));
   expect(coils.join("")).toBe("1011001111010110101");
-});
-
-describe("statusOfRaw", () => {
-  it.each([
-    ["float32", Number.NaN, Status.BadSensorFailure],
-    ["float32", Number.POSITIVE_INFINITY, Status.BadSensorFailure],
-    ["float32", Number.NEGATIVE_INFINITY, Status.BadSensorFailure],
-    ["float32", Buffer.from("ff7fffff", "hex").readFloatBE(0), Status.BadSensorFailure],
-    ["float32", Buffer.from("7f7ffffe", "hex").readFloatBE(0), Status.Good],
-    ["float64", Number.NaN, Status.BadSensorFailure],
-    ["float64", -Number.MAX_VALUE, Status.BadSensorFailure],
-    ["float64", 3.5e38, Status.Good],
-    ["uint64", 2n ** 63n - 1n, Status.Good],
-    ["uint64", 2n ** 63n, Status.BadOutOfRange],
-    ["int64", -(2n ** 63n), Status.Good],
-    ["bool", false, Status.Good],
-  ] as const)("%s %s", (type, value, status) => {
-    expect(statusOfRaw(value, type)).toBe(status);
-    expect(usable(value, status)).toBe(status === Status.Good ? value : null);
-  });
 });

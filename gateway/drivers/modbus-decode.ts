@@ -1,5 +1,3 @@
-import type { Value } from "@jilian/domain/datatypes.ts";
-import { Status } from "@jilian/domain/quality.ts";
 import { type ByteOrder, type RegisterType, registerTypes } from "./modbus-config.ts";
 
 /**
@@ -9,9 +7,6 @@ import { type ByteOrder, type RegisterType, registerTypes } from "./modbus-confi
  * two exchanges hold for four registers: CDAB is GHEFCDAB, BADC is BADCFEHG, DCBA is HGFEDCBA.
  */
 const scratch = Buffer.alloc(8);
-
-const maxFloat32 = 2 ** 127 * (2 - 2 ** -23);
-const maxInt64 = 2n ** 63n - 1n;
 
 /** Puts the value's bytes in big-endian order; gives where they are. */
 function arranged(bytes: Buffer, at: number, length: number, order: ByteOrder): { from: Buffer; at: number } {
@@ -65,20 +60,4 @@ export function decodeRegisters(
 /** A coil or discrete input: bit `index` of the answer, first in the least significant bit (V1.1b3, 6.1). */
 export function decodeBit(bytes: Buffer, index: number): boolean {
   return (((bytes[index >>> 3] as number) >>> (index & 7)) & 1) === 1;
-}
-
-/**
- * The status of a raw value. Instruments say "no value" with NaN, an infinity or the greatest float (3.4e38): all become
- * BadSensorFailure. An unsigned 64-bit integer beyond 2^63-1 cannot be stored (CONTRACTS 5): BadOutOfRange.
- */
-export function statusOfRaw(value: number | bigint | boolean, type: RegisterType): number {
-  if (type === "float32") return Math.abs(value as number) < maxFloat32 ? Status.Good : Status.BadSensorFailure;
-  if (type === "float64") return Math.abs(value as number) < Number.MAX_VALUE ? Status.Good : Status.BadSensorFailure;
-  if (type === "uint64") return (value as bigint) <= maxInt64 ? Status.Good : Status.BadOutOfRange;
-  return Status.Good;
-}
-
-/** The value that goes with a status: none where it is bad. */
-export function usable(value: number | bigint | boolean, status: number): Value {
-  return status === Status.Good ? value : null;
 }

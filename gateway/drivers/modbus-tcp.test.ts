@@ -5,9 +5,9 @@ import { Status } from "@jilian/domain/quality.ts";
 import pino from "pino";
 import { afterEach, describe, expect, it } from "vitest";
 import { type Rule, type ScriptedServer, startScriptedServer, until } from "../cases/scripted-server.ts";
-import type { DeviceConfig } from "../config.ts";
 import { readGatewayConfig } from "../config.ts";
 import type { Driver } from "../model.ts";
+import type { ModbusDevice } from "./modbus-config.ts";
 import { createModbusDriver } from "./modbus-tcp.ts";
 
 const log = pino({ level: "silent" });
@@ -17,14 +17,14 @@ afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();
 });
 
-function deviceOf(port: number, extra = ""): DeviceConfig {
+function deviceOf(port: number, extra = ""): ModbusDevice {
   const head = "group: f\nnode: g\nbroker: { host: h }\noutbox: { path: p }\ndevices:\n";
   const device = `  - { id: plc, driver: modbus-tcp, host: 127.0.0.1, port: ${port}, unitId: 1, timeoutMs: 150, ${extra} tags: [`;
   const tags =
     "{ name: a, table: holding, address: 0, type: uint16 }, { name: b, table: holding, address: 1, type: uint16 }";
   const read = readGatewayConfig(`${head}${device}${tags}] }\n`, "test.yaml");
   if (!read.ok) throw new Error(JSON.stringify(read.faults));
-  return read.value.devices[0] as DeviceConfig;
+  return read.value.devices[0] as ModbusDevice;
 }
 
 async function start(...rules: Rule[]): Promise<{ server: ScriptedServer; driver: Driver }> {

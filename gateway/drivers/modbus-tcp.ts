@@ -3,9 +3,10 @@ import type { Logger } from "pino";
 import type { Driver, RawReading } from "../model.ts";
 import { isBitTable, type ModbusDevice, type ModbusTag } from "./modbus-config.ts";
 import { type ModbusConnection, openConnection } from "./modbus-connection.ts";
-import { decodeBit, decodeRegisters, statusOfRaw, usable } from "./modbus-decode.ts";
+import { decodeBit, decodeRegisters } from "./modbus-decode.ts";
 import { exceptionStatus, exceptionText, nothingReadable, rangeText, stopped, type Target } from "./modbus-errors.ts";
 import { type Block, planReads, splitBlock } from "./modbus-plan.ts";
+import { statusOfRaw } from "./raw-value.ts";
 
 /** How long a tag that the device does not have is left out before it is tried again, in machine time. */
 const refusedRetryMs = 600_000;
@@ -30,7 +31,7 @@ function decodeTag(position: number, tag: ModbusTag, device: ModbusDevice, block
   if (isBitTable(tag)) return { tag: position, value: decodeBit(bytes, offset), status: Status.Good };
   const value = decodeRegisters(bytes, 2 * offset, tag.type, tag.order ?? device.order, tag.bit);
   const status = statusOfRaw(value, tag.type);
-  return { tag: position, value: usable(value, status), status };
+  return { tag: position, value: status === Status.Good ? value : null, status };
 }
 
 /** Ties work on a connection to a signal: an abort breaks the connection, which ends the work at once. */

@@ -1,0 +1,18 @@
+import { expect, test } from "vitest";
+import { formatScaled } from "../decimal.ts";
+import { carbonOfElectricity } from "./carbon-electricity.ts";
+import { gridFactorName, gridRegions } from "./factors.ts";
+
+test("by hand: 1,000.5 kWh at the grids' factors of 2023, exactly", () => {
+  const values = gridRegions.map((region) => [region, formatScaled(carbonOfElectricity(1_000_500_000n, region), 10)]);
+  expect(Object.fromEntries(values)).toEqual({
+    national: "530.8653",
+    east: "550.275",
+    central: "527.36355",
+    south: "404.4021",
+  });
+});
+
+test("a figure names year and grid of its factor", () => {
+  expect(gridFactorName("south")).toBe("CN grid CO2 2023, south");
+});

@@ -1,0 +1,115 @@
+import { Type } from "typebox";
+
+/** State of one part of a program as its health answer shows it. Text and numbers only, and never a secret. */
+export type Part = {
+  /** False when the part cannot do its work now: then `reason` says why. */
+  ready: boolean;
+  /** One word: `listening`, `connected`, `waiting`. */
+  state: string;
+  reason?: string;
+  detail?: Readonly<Record<string, string | number | boolean | null>>;
+};
+
+export type Parts = Readonly<Record<string, Part>>;
+
+/** What a program tells about itself over its ops address. Both may be asked often; `answerOps` never asks twice at once. */
+export type OpsSource = {
+  readonly health: () => Promise<Parts>;
+  /** Prometheus text exposition format 0.0.4. */
+  readonly metrics: () => Promise<string>;
+};
+
+export type OpsAnswer = { status: number; headers: Readonly<Record<string, string>>; body: string };
+
+/** How long a part may take to answer before it counts as one that does not. */
+export const answerBoundMs = 2000;
+
+/** The section `ops` of both programs: an address for supervisors and Prometheus, none when it is left out. */
+export const opsSchema = (port: number) =>
+  Type.Object(
+    {
+      host: Type.String({
+        default: "127.0.0.1",
+        minLength: 1,
+        maxLength: 255,
+        description: "address to listen on; whoever reaches it can read health and metrics",
+      }),
+      port: Type.Integer({ default: port, minimum: 0, maximum: 65_535, description: "TCP port; 0 takes a free one" }),
+    },
+    { additionalProperties: false },
+  );
+
+const common = { "cache-control": "no-store", "x-content-type-options": "nosniff" };
+
+function text(status: number, body: string, headers: Readonly<Record<string, string>> = {}): OpsAnswer {
+  return { status, headers: { ...common, "content-type": "text/plain; charset=utf-8", ...headers }, body: `${body}\n` };
+}
+
+function json(status: number, body: unknown): OpsAnswer {
+  return {
+    status,
+    headers: { ...common, "content-type": "application/json; charset=utf-8" },
+    body: JSON.stringify(body),
+  };
+}
+
+/** The answer of `/health/ready`: 200 when every part is ready, else 503 with the reasons. */
+export function readiness(parts: Parts): OpsAnswer {
+  const reasons = Object.entries(parts)
+    .filter(([, part]) => !part.ready)
+    .map(([name, part]) => `${name}: ${part.reason ?? part.state}`);
+  return json(reasons.length === 0 ? 200 : 503, {
+    status: reasons.length === 0 ? "ready" : "not ready",
+    reasons,
+    parts,
+  });
+}
+
+/** One run for all who ask while it runs: many requests cost no more than one. */
+function shared<T>(work: () => Promise<T>): () => Promise<T> {
+  let running: Promise<T> | undefined;
+  return () => {
+    running ??= work().finally(() => {
+      running = undefined;
+    });
+    return running;
+  };
+}
+
+/** The promise, or a rejection after `ms`. */
+export async function within<T>(work: Promise<T>, ms: number, what: string): Promise<T> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(new Error(`${what}: no answer within ${ms} ms`)), ms);
+  try {
+    return await Promise.race([work, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/**
+ * Answers a request to the ops address; the servers of both programs only carry it. `/health/live`: this process answers; `/health/ready`:
+ * 503 with reasons when a part is not; `/metrics`. Everything is read-only: other methods are refused.
+ */
+export function opsAnswers(source: OpsSource): (method: string, url: string) => Promise<OpsAnswer> {
+  const health = shared(async () => readiness(await within(source.health(), answerBoundMs, "health")));
+  const metrics = shared(async () => {
+    const body = await within(source.metrics(), answerBoundMs, "metrics");
+    return { status: 200, headers: { ...common, "content-type": "text/plain; version=0.0.4; charset=utf-8" }, body };
+  });
+  const routes = new Map<string, () => Promise<OpsAnswer>>([
+    ["/health/live", async () => json(200, { status: "live" })],
+    ["/health/ready", health],
+    ["/metrics", metrics],
+  ]);
+  return async (method, url) => {
+    const route = routes.get(url.split("?", 1)[0] as string);
+    if (!route) return text(404, `not found; there are ${[...routes.keys()].join(", ")}`);
+    if (method !== "GET" && method !== "HEAD") return text(405, "only GET and HEAD", { allow: "GET, HEAD" });
+    try {
+      return await route();
+    } catch (thrown) {
+      return text(503, thrown instanceof Error ? thrown.message : String(thrown));
+    }
+  };
+}

@@ -1,0 +1,92 @@
+import type { Value } from "@jilian/domain/datatypes.ts";
+import { qualityOf, Status } from "@jilian/domain/quality.ts";
+import { statusOfRaw } from "./raw-value.ts";
+import type { ValueType } from "./tag-config.ts";
+
+/**
+ * From OPC UA values to ours. A value fits its tag only if the server's built-in type is the declared one: a wider or narrower one would
+ * count over at another number than the tag says.
+ */
+
+/** Numbers of the built-in types (OPC 10000-6, 5.1.2, Table 1) and their names, as far as servers send them in values. */
+const builtInTypes: readonly string[] = [
+  ...["Null", "Boolean", "SByte", "Byte", "Int16", "UInt16", "Int32", "UInt32", "Int64", "UInt64", "Float", "Double"],
+  ...["String", "DateTime", "Guid", "ByteString", "XmlElement", "NodeId", "ExpandedNodeId", "StatusCode"],
+  ...["QualifiedName", "LocalizedText", "ExtensionObject", "DataValue", "Variant", "DiagnosticInfo"],
+];
+const fitting: Readonly<Record<ValueType, string>> = {
+  bool: "Boolean",
+  int8: "SByte",
+  uint8: "Byte",
+  int16: "Int16",
+  uint16: "UInt16",
+  int32: "Int32",
+  uint32: "UInt32",
+  int64: "Int64",
+  uint64: "UInt64",
+  float32: "Float",
+  float64: "Double",
+  string: "String",
+  datetime: "DateTime",
+};
+
+/** What a read or a notification brings, as node-opcua has it: 64-bit integers as [high, low], times as Date. */
+export type OpcuaValue = {
+  readonly value?: { readonly dataType: number; readonly arrayType: number; readonly value: unknown } | null;
+  readonly statusCode: { readonly value: number };
+  readonly sourceTimestamp?: Date | null;
+  readonly serverTimestamp?: Date | null;
+};
+
+/** A decoded value; `misfit` says in words why there is none where the configuration is to blame. */
+export type Decoded = { value: Value; status: number; misfit?: string };
+
+/** The type under which a tag of this built-in type is configured; undefined where there is none. */
+export function typeOfBuiltIn(dataType: number): ValueType | undefined {
+  return (Object.keys(fitting) as ValueType[]).find((type) => fitting[type] === builtInTypes[dataType]);
+}
+
+function int64Of(pair: unknown): bigint {
+  const [high, low] = pair as readonly [number, number];
+  return (BigInt(high >>> 0) << 32n) | BigInt(low >>> 0);
+}
+
+function plainValue(type: ValueType, raw: unknown): Exclude<Value, null> {
+  if (type === "uint64") return int64Of(raw);
+  if (type === "int64") return BigInt.asIntN(64, int64Of(raw));
+  return type === "datetime" ? BigInt((raw as Date).getTime()) : (raw as boolean | number | string);
+}
+
+/**
+ * Decodes what came for a tag. A bad status has no value; an uncertain one keeps it. Every bit of a StatusCode is kept (limits and overflow
+ * are in its lower half); a good one turns bad only where the value is none (null, NaN), misfits, or cannot be held.
+ */
+export function decodeValue(type: ValueType, { value, statusCode }: OpcuaValue): Decoded {
+  const status = statusCode.value >>> 0;
+  if (qualityOf(status) === "bad") return { value: null, status };
+  const raw = value?.value;
+  if (value === undefined || value === null || raw === null || raw === undefined) {
+    return { value: null, status: Status.BadWaitingForInitialData };
+  }
+  const sent = builtInTypes[value.dataType] ?? `type ${value.dataType}`;
+  const isArray = value.arrayType !== 0;
+  if (isArray || sent !== fitting[type]) {
+    const kind = isArray ? `an array of ${sent}` : sent;
+    const misfit = `the server sends ${kind}, the tag is a ${type} (${fitting[type]})`;
+    return { value: null, status: Status.BadTypeMismatch, misfit };
+  }
+  const plain = plainValue(type, raw);
+  const usable = statusOfRaw(plain, type);
+  return usable === Status.Good ? { value: plain, status } : { value: null, status: usable };
+}
+
+/** Times before 1970 stand for none: servers send the first moment of 1601. */
+function timeOf(date: Date | null | undefined): number | undefined {
+  const timeMs = date?.getTime() ?? 0;
+  return timeMs > 0 ? timeMs : undefined;
+}
+
+/** The time at the source, or failing that at the server, UTC ms; undefined where the server tells neither. */
+export function sourceTimeOf({ sourceTimestamp, serverTimestamp }: OpcuaValue): number | undefined {
+  return timeOf(sourceTimestamp) ?? timeOf(serverTimestamp);
+}

@@ -1,0 +1,81 @@
+import { existsSync } from "node:fs";
+import { readdir } from "node:fs/promises";
+import { hostname } from "node:os";
+import { join } from "node:path";
+import type { OPCUACertificateManager } from "node-opcua-certificate-manager";
+import type { Logger } from "pino";
+import { type OpcuaTarget, serverCertificateInvalid, serverUntrusted } from "./opcua-errors.ts";
+import { loadLibrary } from "./opcua-library.ts";
+
+/** Who a gateway is toward OPC UA servers, and whom it trusts. */
+export type PkiOptions = {
+  /** Stands in the gateway's certificate. */
+  readonly applicationUri: string;
+  /** Folder: own/certs and own/private, trusted/certs, rejected. Made when missing. */
+  readonly pkiDir: string;
+  /** Trusts every server that is met: for commissioning only. */
+  readonly acceptUnknownCertificates: boolean;
+};
+
+/** The certificates of a gateway on disk, opened; one for all of its sessions. */
+export type Pki = PkiOptions & {
+  readonly manager: OPCUACertificateManager;
+  readonly certificateFile: string;
+  /** @throws JilianError OPCUA_SERVER_UNTRUSTED, OPCUA_SERVER_CERTIFICATE, OPCUA_CLOCK_SKEW */
+  readonly verify: (target: OpcuaTarget, certificate: Buffer) => Promise<void>;
+  readonly close: () => Promise<void>;
+};
+
+const validityDays = 3650;
+
+/** The file of a rejected certificate: its name ends with the fingerprint, that of the leaf comes first in a chain. */
+async function rejectedFileOf(folder: string, fingerprint: string): Promise<string> {
+  const names = await readdir(folder);
+  return join(folder, names.find((name) => name.toLowerCase().includes(fingerprint)) ?? "");
+}
+
+/**
+ * Opens the folder, makes key (RSA 2048) and self-signed certificate at the first start. Nothing watches the folder: it is read again
+ * before each verdict, so that a certificate that a person moved counts at the next attempt.
+ */
+export async function openPki(options: PkiOptions, log: Logger): Promise<Pki> {
+  const { pkiDir, applicationUri, acceptUnknownCertificates } = options;
+  const { opcua, certificates } = await loadLibrary(log);
+  const manager = new certificates.OPCUACertificateManager({
+    rootFolder: pkiDir,
+    automaticallyAcceptUnknownCertificate: acceptUnknownCertificates,
+    disableFileWatchers: true,
+  });
+  await manager.initialize();
+  // Clients count themselves in and out, and the last one out closes the manager: it is ours to close.
+  manager.referenceCounter += 1;
+  const certificateFile = join(pkiDir, "own", "certs", "gateway.pem");
+  if (!existsSync(certificateFile)) {
+    await manager.createSelfSignedCertificate({
+      applicationUri,
+      dns: [hostname()],
+      outputFile: certificateFile,
+      subject: `/CN=Jilian gateway@${hostname()}`,
+      startDate: new Date(),
+      validity: validityDays,
+    });
+  }
+  return {
+    ...options,
+    manager,
+    certificateFile,
+    async verify(target, certificate) {
+      await manager.reloadCertificates();
+      const verdict = (await manager.checkCertificate(certificate)).name;
+      if (verdict === "Good") return;
+      if (verdict !== "BadCertificateUntrusted") throw serverCertificateInvalid(target, verdict);
+      const fingerprint = opcua.crypto_utils.makeSHA1Thumbprint(certificate).toString("hex");
+      const file = await rejectedFileOf(manager.rejectedFolder, fingerprint);
+      throw serverUntrusted(target, `SHA-1 ${fingerprint}`, file, manager.trustedFolder);
+    },
+    async close() {
+      manager.referenceCounter = 0;
+      await manager.dispose();
+    },
+  };
+}

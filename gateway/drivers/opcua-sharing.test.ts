@@ -1,0 +1,91 @@
+import { statusName } from "@jilian/domain/quality.ts";
+import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
+import { until } from "../cases/scripted-server.ts";
+import { startTestServer, type TestServer, temporaryFolder } from "../test-opcua.ts";
+import { type Collected, collectOpcua, type DeviceText, opcuaConfig, show } from "../test-opcua-devices.ts";
+
+/** Several devices behind one server, and what a server says of itself. */
+const folder = temporaryFolder();
+const closers: (() => Promise<unknown>)[] = [];
+let namespacesBefore = 0;
+let server: TestServer;
+
+beforeAll(async () => {
+  server = await startTestServer({
+    pkiDir: `${folder.path}/server`,
+    productUri: "urn:jilian:simulator:opcua",
+    namespacesBefore: () => namespacesBefore,
+  });
+  for (const name of ["a", "b", "c"]) server.set(name, { dataType: "Double", value: 1 });
+});
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+afterAll(async () => {
+  await server.stop();
+  folder.remove();
+});
+
+const device = (id: string, node: string): DeviceText => ({
+  id,
+  endpointUrl: server.endpointUrl,
+  tags: [`name: ${node}, nodeId: NODE(${node}), type: float64`],
+});
+
+function collect(...devices: DeviceText[]): Collected {
+  const collected = collectOpcua(opcuaConfig(folder.path, devices));
+  closers.push(collected.close);
+  return collected;
+}
+
+it("devices with the same endpoint, security and user share one session, each with its own subscription", async () => {
+  const collected = collect(device("one", "a"), device("two", "b"), device("three", "c"));
+  const { of } = collected;
+  await until("all", () =>
+    ["a/one", "b/two", "c/three"].every((at) => of(...(at.split("/") as [string, string])).length > 0),
+  );
+  expect(server.sessions()).toHaveLength(1);
+  expect(server.subscriptions()).toHaveLength(3);
+
+  // One subscription ends: its device alone starts again, on the session that the others use.
+  const [session] = server.sessions();
+  const ended = server.subscriptions().find((s) => s.monitoredItemCount > 0);
+  ended?.terminate();
+  await until("one loss", () => ["one", "two", "three"].some((id) => collected.reasons(id).length > 0));
+  await until("all connected", () => collected.collector.stats().every(({ connected }) => connected));
+  await until("three again", () => server.subscriptions().length === 3);
+  expect(server.sessions()).toEqual([session]);
+  const losses = ["one", "two", "three"].map((id) => collected.reasons(id).length);
+  expect(losses.toSorted()).toEqual([0, 0, 1]);
+
+  // The session ends: all lose it, and share the next.
+  server.forget();
+  await until("every loss", () => collected.collector.stats().every(({ failures }) => failures > 0));
+  await until("all connected", () => collected.collector.stats().every(({ connected }) => connected));
+  expect(server.sessions()).toHaveLength(1);
+  await collected.close();
+  await until("no session", () => server.sessions().length === 0);
+});
+
+it("a server that calls itself a simulator marks its devices", async () => {
+  const { seen } = collect(device("machine", "a"));
+  await until("the mark", () => seen.some((one) => "simulated" in one && one.simulated));
+  expect(seen.flatMap((one) => ("simulated" in one ? [one.simulated] : []))).toEqual([false, true]);
+});
+
+it("namespaces are resolved by URI at each connect: another index after a restart is no other node", async () => {
+  const byIndex = {
+    ...device("machine", "a"),
+    tags: [...device("machine", "a").tags, 'name: x, nodeId: "ns=2;s=a", type: float64'],
+  };
+  const collected = collect(byIndex);
+  await until("both", () => collected.of("a").length > 0 && collected.of("x").length > 0);
+  expect(show(collected.of("x"))[0]).toBe(1);
+  await server.stop();
+  namespacesBefore = 3;
+  server.set("a", { dataType: "Double", value: 2 });
+  await server.start();
+  await until("again", () => collected.of("a").at(-1)?.value === 2, 8000);
+  // The index is now that of another namespace, where there is no such node.
+  await until("the index", () => statusName(collected.of("x").at(-1)?.status ?? 0) === "BadNodeIdUnknown");
+});

@@ -1,0 +1,224 @@
+import type { Clock } from "@jilian/domain/clock.ts";
+import { qualityOf, Status } from "@jilian/domain/quality.ts";
+import type { RawReading } from "../model.ts";
+import { toleratedSkewMs } from "../shape.ts";
+import type { OpcuaTag } from "./opcua-config.ts";
+import { type Decoded, decodeValue, type OpcuaValue, sourceTimeOf } from "./opcua-decode.ts";
+
+/** Readings that wait for the collector; beyond it the oldest go, and the next of their tags says so. */
+const maxPending = 100_000;
+const droppedAtOnce = 1000;
+/** InfoType DataValue and its Overflow bit (OPC 10000-4, 7.39.1): values before this one were lost. */
+const overflowBits = 0x0480;
+/** For so long after a silence, values from within it may still come. */
+const catchUpMs = 5000;
+
+type TagState = {
+  readonly tag: OpcuaTag;
+  /** What came last, as the server sent it, and with which status it was passed on. */
+  last: (Decoded & { passedAs: number }) | undefined;
+  /** StatusCode of the server's refusal to monitor it. */
+  refused: number | undefined;
+  samplingMs: number;
+  /** Machine time of the last notification or of the last check that found the same. */
+  seenMs: number;
+  /** Machine time since which a check finds another value than was notified; until that is cleared up it has no heartbeat. */
+  differsMs: number | undefined;
+  overflowed: boolean;
+  drain: number;
+};
+
+/** Values on their way from the notifications of a subscription to the polls of the collector. */
+export type OpcuaStream = {
+  readonly arrived: (tag: number, value: OpcuaValue) => void;
+  /** The server has answered for the subscription: whatever it did not send has not changed. */
+  readonly proved: () => void;
+  readonly refuse: (tag: number, status: number) => void;
+  /** The server monitors the tag, and looks at it so often. */
+  readonly accept: (tag: number, samplingMs: number) => void;
+  readonly refused: () => { tag: number; status: number }[];
+  /** Machine time since the server last answered for the subscription, or since the start where it never has. */
+  readonly silentMs: () => number;
+  readonly hasSpoken: () => boolean;
+  /** Resolves when every accepted tag has a value, or after the bound. */
+  readonly firstValues: (boundMs: number) => Promise<void>;
+  /** Tags that were quiet for the period, the longest first: to be checked by a read. */
+  readonly quiet: (periodMs: number, limit: number) => number[];
+  /** A value that was read because the server does not tell it: an observation. */
+  readonly observed: (tag: number, value: OpcuaValue) => void;
+  /** Compares what a read found. @returns true when the server must have notified another value and has not */
+  readonly check: (tag: number, value: OpcuaValue) => boolean;
+  /** All changes since the last drain in order, and every tag without one as it is known to be still. */
+  readonly drain: () => RawReading[];
+};
+
+export type StreamEvents = {
+  /** A tag's value cannot be used as configured: told once until it can. */
+  readonly onMisfit: (tag: OpcuaTag, misfit: string) => void;
+  /** A source time that far from the gateway's clock, ms, positive when ahead. */
+  readonly onSkew: (tag: OpcuaTag, skewMs: number) => void;
+  readonly onDropped: (count: number) => void;
+};
+
+type Options = {
+  readonly tags: readonly OpcuaTag[];
+  readonly publishingMs: number;
+  readonly samplingMs: number;
+  readonly keepAliveMs: number;
+  readonly clock: Clock;
+};
+
+function stateOf(tag: OpcuaTag, samplingMs: number): TagState {
+  const seenMs = performance.now();
+  const none = { last: undefined, refused: undefined, differsMs: undefined };
+  return { tag, ...none, samplingMs, seenMs, overflowed: false, drain: 0 };
+}
+
+/**
+ * Keeps what notifications bring, each with its own source time and status.
+ *
+ * Source times count by the clock of the source, which may be wrong. One that lies ahead of the gateway's clock, or behind what sampling,
+ * publishing and a silence that has just ended can explain, is not taken: gateway time, uncertain. The first value of a tag is an
+ * observation: it may have been so for days.
+ */
+export function createStream(options: Options, events: StreamEvents): OpcuaStream {
+  const { clock, publishingMs, keepAliveMs } = options;
+  const states = options.tags.map((tag) => stateOf(tag, options.samplingMs));
+  const at = (tag: number) => states[tag] as TagState;
+  let pending: RawReading[] = [];
+  let proven = { machineMs: performance.now(), clockMs: clock.now() };
+  let drainedProofMs = Number.NEGATIVE_INFINITY;
+  let backlog = { fromMs: 0, untilMs: Number.NEGATIVE_INFINITY };
+  let spoken = false;
+  let drains = 0;
+  let wake: (() => void) | undefined;
+
+  function proved(): void {
+    const machineMs = performance.now();
+    // A silence that was more than the keep-alive's ends: its values come now, as old as they are.
+    if (machineMs - proven.machineMs > 1.5 * keepAliveMs) {
+      backlog = { fromMs: proven.machineMs, untilMs: machineMs + catchUpMs };
+    }
+    proven = { machineMs, clockMs: clock.now() };
+    spoken = true;
+  }
+
+  /** When a value was true, and whether its source's clock can be believed. */
+  function timeOf(state: TagState, value: OpcuaValue): { timeMs: number; certain: boolean } {
+    const { machineMs, clockMs } = proven;
+    const sourceMs = sourceTimeOf(value);
+    if (sourceMs === undefined) return { timeMs: clockMs, certain: true };
+    const delayMs = publishingMs + state.samplingMs + (machineMs < backlog.untilMs ? machineMs - backlog.fromMs : 0);
+    const isFirst = state.last === undefined;
+    const skewMs = sourceMs - clockMs;
+    const ahead = skewMs > toleratedSkewMs * clock.rate;
+    const behind = !isFirst && -skewMs > (toleratedSkewMs + delayMs) * clock.rate;
+    if (ahead || behind) events.onSkew(state.tag, skewMs);
+    return { timeMs: isFirst || ahead || behind ? clockMs : sourceMs, certain: !ahead && !behind };
+  }
+
+  function makeRoom(): void {
+    if (pending.length < maxPending) return;
+    const gone = pending.splice(0, droppedAtOnce);
+    for (const { tag } of gone) at(tag).overflowed = true;
+    events.onDropped(gone.length);
+  }
+
+  function pass(tag: number, value: OpcuaValue): void {
+    const state = at(tag);
+    const decoded = decodeValue(state.tag.type, value);
+    const { timeMs, certain } = timeOf(state, value);
+    const passedAs = !certain && qualityOf(decoded.status) === "good" ? Status.Uncertain : decoded.status;
+    if (decoded.misfit !== undefined && decoded.misfit !== state.last?.misfit)
+      events.onMisfit(state.tag, decoded.misfit);
+    state.last = { ...decoded, passedAs };
+    state.seenMs = performance.now();
+    state.differsMs = undefined;
+    makeRoom();
+    pending.push({ tag, value: decoded.value, status: passedAs, sourceTimeMs: timeMs });
+  }
+
+  /** What is known of a tag that brought nothing: the value it had, at the time at which the server last answered for it. */
+  function still(tag: number): RawReading | undefined {
+    const { last, refused, differsMs } = at(tag);
+    if (refused !== undefined) return { tag, value: null, status: refused };
+    if (last === undefined) return { tag, value: null, status: Status.BadWaitingForInitialData };
+    if (differsMs !== undefined || proven.machineMs === drainedProofMs) return undefined;
+    const status = (last.passedAs & overflowBits) === overflowBits ? last.passedAs & ~overflowBits : last.passedAs;
+    return { tag, value: last.value, status: status >>> 0, sourceTimeMs: proven.clockMs };
+  }
+
+  const waiting = () => states.some(({ last, refused }) => last === undefined && refused === undefined);
+
+  return {
+    arrived(tag, value) {
+      proved();
+      at(tag).refused = undefined;
+      pass(tag, value);
+      if (wake !== undefined && !waiting()) wake();
+    },
+    proved,
+    refuse(tag, status) {
+      at(tag).refused = status;
+    },
+    accept(tag, samplingMs) {
+      Object.assign(at(tag), { refused: undefined, samplingMs, seenMs: performance.now() });
+    },
+    refused: () => states.flatMap(({ refused: status }, tag) => (status === undefined ? [] : [{ tag, status }])),
+    hasSpoken: () => spoken,
+    observed(tag, value) {
+      at(tag).last = undefined;
+      pass(tag, value);
+    },
+    silentMs: () => performance.now() - proven.machineMs,
+    async firstValues(boundMs) {
+      if (!waiting()) return;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const timer = setTimeout(resolve, boundMs);
+      wake = resolve;
+      await promise;
+      wake = undefined;
+      clearTimeout(timer);
+    },
+    quiet(periodMs, limit) {
+      const dueMs = performance.now() - periodMs;
+      const due = [...states.keys()].filter((tag) => {
+        const { last, refused, seenMs, differsMs } = at(tag);
+        return last !== undefined && refused === undefined && (differsMs !== undefined || seenMs <= dueMs);
+      });
+      return due.sort((a, b) => at(a).seenMs - at(b).seenMs).slice(0, limit);
+    },
+    check(tag, value) {
+      const state = at(tag);
+      const { last } = state;
+      if (last === undefined) return false;
+      const found = decodeValue(state.tag.type, value);
+      const nowMs = performance.now();
+      if (found.value === last.value && qualityOf(found.status) === qualityOf(last.status)) {
+        Object.assign(state, { seenMs: nowMs, differsMs: undefined });
+        return false;
+      }
+      state.differsMs ??= nowMs;
+      // The notification of what was read may still be on its way.
+      return nowMs - state.differsMs > 2 * (publishingMs + state.samplingMs) + 1000;
+    },
+    drain() {
+      drains += 1;
+      const readings = pending;
+      pending = [];
+      for (const reading of readings) {
+        const state = at(reading.tag);
+        state.drain = drains;
+        if (!state.overflowed || qualityOf(reading.status) === "bad") continue;
+        state.overflowed = false;
+        reading.status = (reading.status | overflowBits) >>> 0;
+      }
+      for (const tag of states.keys()) {
+        const reading = at(tag).drain === drains ? undefined : still(tag);
+        if (reading !== undefined) readings.push(reading);
+      }
+      drainedProofMs = proven.machineMs;
+      return readings;
+    },
+  };
+}

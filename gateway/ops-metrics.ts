@@ -1,0 +1,133 @@
+import type { Clock } from "@jilian/domain/clock.ts";
+import { counter, flag, gauge, type MetricRow } from "@jilian/domain/metric-rows.ts";
+import type { Parts } from "@jilian/domain/ops.ts";
+import type { DeviceStats } from "./collect.ts";
+import type { Gateway } from "./run.ts";
+
+const seconds = (ms: number): number => ms / 1000;
+
+function deviceRows(devices: () => DeviceStats[]): MetricRow[] {
+  const each = (value: (device: DeviceStats) => number) => () =>
+    devices().map((device) => ({ labels: { device: device.device }, value: value(device) }));
+  const name = (what: string) => `jilian_gateway_device_${what}`;
+  return [
+    gauge(
+      name("connected"),
+      "1 while the device answers.",
+      each(({ connected }) => flag(connected)),
+    ),
+    counter(
+      name("polls_total"),
+      "Polls that were answered.",
+      each(({ polls }) => polls),
+    ),
+    counter(
+      name("skipped_polls_total"),
+      "Polls left out because the one before took longer than the interval.",
+      each(({ skippedPolls }) => skippedPolls),
+    ),
+    counter(
+      name("failures_total"),
+      "Connects and reads that failed.",
+      each(({ failures }) => failures),
+    ),
+    counter(
+      name("connects_total"),
+      "Connections made.",
+      each(({ connects }) => connects),
+    ),
+    counter(
+      name("event_errors_total"),
+      "Samples that may be lost to a defect of the gateway.",
+      each(({ eventErrors }) => eventErrors),
+    ),
+    gauge(
+      name("last_poll_duration_seconds"),
+      "How long the last answered poll took.",
+      each(({ lastPollMs }) => seconds(lastPollMs)),
+    ),
+  ];
+}
+
+function outboxRows(stats: Gateway["stats"], maxBytes: number, clock: Clock): MetricRow[] {
+  const outbox = () => stats().outbox;
+  const age = () => {
+    const sinceMs = outbox().oldestWrittenAtMs;
+    return sinceMs === undefined ? 0 : Math.max(0, seconds(clock.now() - sinceMs));
+  };
+  const name = (what: string) => `jilian_gateway_outbox_${what}`;
+  return [
+    gauge(name("writable"), "1 while the last write reached the file.", () => flag(outbox().isWritable)),
+    gauge(name("pending_records"), "Records that the platform has not confirmed.", () => outbox().pendingRecords),
+    gauge(name("pending_bytes"), "Their size.", () => outbox().pendingBytes),
+    gauge(name("max_bytes"), "Size at which the oldest are dropped (outbox.maxBytes).", () => maxBytes),
+    gauge(name("oldest_age_seconds"), "Age of the oldest record not confirmed; 0 when there is none.", age),
+    counter(
+      name("dropped_samples_total"),
+      "Samples dropped because the outbox was full or could not be written, since the file was made.",
+      () => outbox().droppedSamples,
+    ),
+    counter(
+      name("set_aside_records_total"),
+      "Records that could not be read back, since the file was made.",
+      () => outbox().setAsideRecords,
+    ),
+  ];
+}
+
+function mqttRows(stats: Gateway["stats"]): MetricRow[] {
+  const edge = () => stats().edge;
+  const sent = () => [
+    { labels: { kind: "live" }, value: edge().sentLive },
+    { labels: { kind: "backlog" }, value: edge().sentBacklog },
+  ];
+  const name = (what: string) => `jilian_gateway_${what}`;
+  return [
+    gauge(name("mqtt_connected"), "1 while there is a connection to the broker.", () => flag(edge().connected)),
+    gauge(name("mqtt_born"), "1 while the births of this connection are out.", () => flag(edge().born)),
+    counter(name("mqtt_connects_total"), "Connections made to the broker.", () => edge().connects),
+    counter(name("records_sent_total"), "Records sent; one that goes again counts again, as backlog.", sent),
+    counter(name("records_committed_total"), "Records confirmed by the platform.", () => edge().committedRecords),
+    counter(name("commit_notices_total"), "Commit notices that freed records.", () => edge().commits),
+    gauge(name("records_in_flight"), "Records sent and not yet confirmed.", () => edge().inFlightRecords),
+    gauge(
+      name("records_suspect"),
+      "Records sent often and never confirmed while others were.",
+      () => edge().suspectRecords,
+    ),
+  ];
+}
+
+/** All metrics of a gateway, read from the stats it keeps. */
+export function gatewayMetrics(gateway: Pick<Gateway, "stats">, maxBytes: number, clock: Clock): MetricRow[] {
+  return [
+    ...deviceRows(() => gateway.stats().devices),
+    ...outboxRows(gateway.stats, maxBytes, clock),
+    ...mqttRows(gateway.stats),
+  ];
+}
+
+/**
+ * Health of a gateway. It is ready while it keeps what it reads: a broker or a PLC that is away is shown and is no reason for anybody to
+ * start the gateway again, since that would help neither.
+ */
+export function gatewayHealth({ outbox, edge, devices }: ReturnType<Gateway["stats"]>): Parts {
+  const away = devices.filter(({ connected }) => !connected).length;
+  const { pendingRecords, droppedSamples, isWritable } = outbox;
+  return {
+    outbox: isWritable
+      ? { ready: true, state: "writable", detail: { pendingRecords, droppedSamples } }
+      : {
+          ready: false,
+          state: "not writable",
+          reason: "the last write did not reach the file: is the disk full, worn out or read-only?",
+          detail: { pendingRecords, droppedSamples },
+        },
+    broker: { ready: true, state: edge.connected ? "connected" : "not connected", detail: { connects: edge.connects } },
+    devices: {
+      ready: true,
+      state: away === 0 ? "connected" : `${away} not connected`,
+      detail: Object.fromEntries(devices.map(({ device, connected }) => [device, connected])),
+    },
+  };
+}
