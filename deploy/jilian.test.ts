@@ -10,7 +10,7 @@ let base = "";
 let platform = "";
 beforeEach(() => {
   base = mkdtempSync(join(tmpdir(), "jilian-cli-"));
-  const ports = { modbus: [15020, 15021, 15022], broker: 18830, api: 18080 };
+  const ports = { modbus: [15020, 15021, 15022], opcua: [15120, 15121, 15122], broker: 18830, api: 18080 };
   platform = prepareDemo({ dir: join(base, "demo"), ports, log: pino({ level: "silent" }) }).platformFile;
 });
 afterEach(() => rmSync(base, { recursive: true, force: true }));

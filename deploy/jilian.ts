@@ -4,25 +4,31 @@ import { mkdirSync, readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { type Checked, type Fault, faultsAt, formatFaults, textAt } from "@jilian/domain/check-config.ts";
-import { type Clock, clockFromSetting, systemClock } from "@jilian/domain/clock.ts";
-import { codeOf, JilianError, messageOf } from "@jilian/domain/errors.ts";
+import { printConfig } from "@jilian/domain/config-env.ts";
+import { JilianError, messageOf } from "@jilian/domain/errors.ts";
 import type { Principal } from "@jilian/store/ledger.ts";
 import { type Registry, readRegistry } from "@jilian/store/registry.ts";
 import { openLedger } from "@jilian/store/sqlite/ledger.ts";
-import { type Logger, pino } from "pino";
-import { type PlatformConfig, readPlatformConfig, type ServiceName, serviceNames } from "./config.ts";
-import { startPlatform, storePaths } from "./platform.ts";
+import { pino } from "pino";
+import { readPlatformConfig, type ServiceName, serviceNames } from "./config.ts";
+import { runPlatform, type Setting, versions } from "./ops-run.ts";
+import { settingWarnings, tlsFaults } from "./ops-setting.ts";
+import { storePaths } from "./stores.ts";
 
 const help = `jilian: the platform of Jilian (集联)
 
   jilian run [broker] [ingest] [api] --config platform.yaml   runs the named services in one process (default: all)
-  jilian check --config platform.yaml                         checks the configuration and the registry, starts nothing
+  jilian check --config platform.yaml                         checks the configuration and the registry, starts nothing;
+                                                              with --print shows it as it takes effect, without secrets
   jilian credential gateway FACTORY GATEWAY --config ...       makes a new password for a gateway and prints it once
   jilian credential host NAME --config ...                    the same for a host application (ingest on another machine)
   jilian credential api NAME --config ...                     makes a new key for the open data interface and prints it once
+  jilian version                                              versions of the program, of Node.js and of its files
 
 Exit codes: 0 done, 1 failed while running, 2 wrong configuration or arguments (nothing was started).
-Environment: JILIAN_LOG_LEVEL (trace, debug, info, warn, error).
+Signals: SIGTERM and SIGINT end it within 10 s, a second one at once; SIGUSR2 switches debug logging on and off.
+Environment: JILIAN_LOG_LEVEL (trace, debug, info, warn, error; before logLevel of the configuration),
+  JILIAN__path__of__value (in place of a value of the configuration: JILIAN__api__port=9090).
 `;
 
 /** Ends with exit code 2: nothing was started. */
@@ -41,18 +47,16 @@ function readText(path: string): string {
   }
 }
 
-type Setting = { config: PlatformConfig; registry: Registry; baseDir: string };
-
 /** Faults of a file that the configuration names at a path: that it cannot be read. */
 function unreadable(text: string, file: string, path: string, thrown: unknown, remedy: string): Fault[] {
   return faultsAt(text, file, [{ path, found: messageOf(thrown), expected: "the path of a readable file", remedy }]);
 }
 
 /** Reads and checks `platform.yaml` and the files it names before anything starts; all their faults are listed together. */
-function readSetting(file: string, services: readonly ServiceName[]): Setting {
+function readSetting(file: string, services: readonly ServiceName[]): Setting & { printed: string } {
   const baseDir = dirname(resolve(file));
   const text = readText(file);
-  const config = readPlatformConfig(text, file, services);
+  const config = readPlatformConfig(text, file, services, process.env);
   const faults = config.ok ? [] : config.faults;
   const named = config.ok ? config.value : config.partial;
   const secretFile = textAt(named, "/remoteBroker/passwordFile");
@@ -64,6 +68,7 @@ function readSetting(file: string, services: readonly ServiceName[]): Setting {
       faults.push(...unreadable(text, file, "/remoteBroker/passwordFile", error, remedy));
     }
   }
+  if (config.ok) faults.push(...faultsAt(text, file, tlsFaults(config.value, services, baseDir)));
   const registryPath = textAt(named, "/registry");
   let registry: Checked<Registry> | undefined;
   if (registryPath !== undefined) {
@@ -76,7 +81,9 @@ function readSetting(file: string, services: readonly ServiceName[]): Setting {
     }
   }
   if (!config.ok || !registry?.ok || faults.length > 0) return refuse(formatFaults(faults));
-  return { config: config.value, registry: registry.value, baseDir };
+  const warnings = settingWarnings(config.value, baseDir);
+  const printed = printConfig(config.value, config.overrides ?? []);
+  return { config: config.value, registry: registry.value, baseDir, warnings, printed };
 }
 
 /** Credentials are kept as salted hashes: the secret is printed once and nowhere else. */
@@ -103,69 +110,6 @@ function makeCredential(kind: string | undefined, names: string[], { config, reg
   );
 }
 
-/** A clock that runs faster is for simulated plants: a real pilot's figures are made on real time only. */
-function readClock(setting: string | undefined, registry: Registry): Clock {
-  try {
-    const clock = clockFromSetting(setting);
-    if (clock === systemClock || registry.demo) return clock;
-  } catch (error) {
-    refuse(`${messageOf(error)}\n  remedy: unset JILIAN_CLOCK`);
-  }
-  return refuse(
-    "JILIAN_CLOCK is set, but the pilot is not marked demo: a pilot's figures are made on real time only\n  remedy: unset JILIAN_CLOCK",
-  );
-}
-
-/** Closes on SIGINT, SIGTERM and when the parent is gone; a second signal ends at once. */
-function closeOnSignals(close: () => Promise<void>, log: Logger): void {
-  let closing = false;
-  const end = (why: string) => {
-    if (closing) process.exit(1);
-    closing = true;
-    log.info({ why }, "ending");
-    const guard = setTimeout(() => process.exit(1), 5000);
-    guard.unref();
-    close().then(
-      () => process.exit(0),
-      (error: unknown) => {
-        log.error({ code: codeOf(error), err: messageOf(error) }, "could not end cleanly");
-        process.exit(1);
-      },
-    );
-  };
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => end(signal));
-  process.on("disconnect", () => end("the parent process is gone"));
-}
-
-async function run(services: readonly ServiceName[], setting: Setting): Promise<void> {
-  const { config, registry, baseDir } = setting;
-  const level = process.env.JILIAN_LOG_LEVEL ?? config.logLevel ?? "info";
-  if (!(level in pino.levels.values)) {
-    refuse(`JILIAN_LOG_LEVEL is "${level}"; expected one of ${Object.keys(pino.levels.values).join(", ")}`);
-  }
-  const log = pino({ name: "jilian", level });
-  const clockSetting = process.env.JILIAN_CLOCK;
-  const clock = readClock(clockSetting, registry);
-  try {
-    const platform = await startPlatform(services, config, { registry, clock, clockSetting, log, baseDir });
-    closeOnSignals(platform.close, log);
-    const { brokerPort, apiUrl } = platform;
-    log.info({ services, brokerPort, apiUrl, demo: registry.demo, registry: registry.version }, "started");
-    process.send?.({ type: "ready", brokerPort, apiUrl });
-    const cause = await platform.failed;
-    log.fatal({ code: codeOf(cause), err: messageOf(cause) }, "a part that the others need has ended");
-    process.exit(1);
-  } catch (error) {
-    if (error instanceof JilianError && error.code === "API_NEEDS_INGEST") {
-      refuse(`${error.message}\n  remedy: ${error.remedy}`);
-    }
-    const detail =
-      error instanceof JilianError ? { action: error.action, remedy: error.remedy, address: error.address } : {};
-    log.fatal({ code: codeOf(error), ...detail, err: messageOf(error) }, "could not start");
-    process.exit(1);
-  }
-}
-
 function isService(name: string): name is ServiceName {
   return (serviceNames as readonly string[]).includes(name);
 }
@@ -180,7 +124,11 @@ const parsed = (() => {
   try {
     return parseArgs({
       allowPositionals: true,
-      options: { config: { type: "string", short: "c" }, help: { type: "boolean", short: "h" } },
+      options: {
+        config: { type: "string", short: "c" },
+        help: { type: "boolean", short: "h" },
+        print: { type: "boolean" },
+      },
     });
   } catch (error) {
     return refuse(`${messageOf(error)}\n\n${help}`);
@@ -189,15 +137,21 @@ const parsed = (() => {
 const [command, ...names] = parsed.positionals;
 const file = parsed.values.config;
 if (parsed.values.help) process.stdout.write(help);
+else if (command === "version") process.stdout.write(await versions());
 else if (file === undefined || !["run", "check", "credential"].includes(command ?? "")) refuse(help);
 else if (command === "run") {
   const unknown = names.filter((name) => !isService(name));
   if (unknown.length > 0) refuse(`unknown service: ${unknown.join(", ")}\n\n${help}`);
   const services = names.length > 0 ? names.filter(isService) : serviceNames;
-  await run(services, readSetting(file, services));
+  await runPlatform(services, readSetting(file, services)).catch((error: unknown) => {
+    if (!(error instanceof JilianError)) throw error;
+    refuse(`${error.message}\n  remedy: ${error.remedy}`);
+  });
 } else if (command === "check") {
-  const { registry } = readSetting(file, serviceNames);
-  process.stdout.write(
-    `${file}: no fault. ${registry.factories.size} factories, ${registry.gateways.size} gateways, ${registry.devices.size} devices.\n`,
-  );
+  const { registry, warnings, printed } = readSetting(file, serviceNames);
+  const { factories, gateways, devices } = registry;
+  const found = `${factories.size} factories, ${gateways.size} gateways, ${devices.size} devices`;
+  process.stdout.write(parsed.values.print ? printed : `${file}: no fault. ${found}.\n`);
+  // Not among what --print gives to other programs.
+  for (const warning of warnings) process.stderr.write(`warning: ${warning}\n`);
 } else makeCredential(names[0], names.slice(1), readSetting(file, serviceNames));

@@ -1,18 +1,20 @@
-import { accessSync, constants, mkdirSync, readFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { readFileSync } from "node:fs";
+import { resolve } from "node:path";
 import { startApi } from "@jilian/api/server.ts";
 import { startBroker } from "@jilian/broker/start.ts";
 import type { Clock } from "@jilian/domain/clock.ts";
-import { JilianError, messageOf } from "@jilian/domain/errors.ts";
+import { JilianError } from "@jilian/domain/errors.ts";
 import { stateTopic } from "@jilian/domain/topics.ts";
 import { connectBus, type SparkplugBus, statePayload } from "@jilian/ingest/bus.ts";
-import { startIngest } from "@jilian/ingest/start.ts";
-import { openTelemetry } from "@jilian/store/duckdb/telemetry.ts";
+import { type IngestParts, startIngest } from "@jilian/ingest/start.ts";
 import { createLiveState } from "@jilian/store/live.ts";
 import type { Registry } from "@jilian/store/registry.ts";
 import { openLedger } from "@jilian/store/sqlite/ledger.ts";
 import type { Logger } from "pino";
-import type { PlatformConfig, ServiceName } from "./config.ts";
+import type { loggedServices, PlatformConfig, ServiceName } from "./config.ts";
+import type { Running } from "./ops-platform.ts";
+import { placedTls } from "./ops-setting.ts";
+import { makeDataDir, openStore, storePaths } from "./stores.ts";
 
 export type PlatformParts = {
   registry: Registry;
@@ -21,39 +23,19 @@ export type PlatformParts = {
   log: Logger;
   /** Folder that relative paths of the configuration start at. */
   baseDir: string;
+  /** Told of each batch that the store has confirmed, for metrics. */
+  onStored?: IngestParts["onStored"];
 };
 
 export type Platform = {
   brokerPort: number | undefined;
   apiUrl: string | undefined;
+  /** The parts that run in this process, for health and metrics. */
+  readonly running: Running;
   /** Resolves with the cause when a part ends that the others need. */
   readonly failed: Promise<Error>;
   readonly close: () => Promise<void>;
 };
-
-/** Where the embedded stores of a configuration lie. */
-export function storePaths(
-  config: PlatformConfig,
-  baseDir: string,
-): { dataDir: string; telemetry: string; ledger: string } {
-  const dataDir = resolve(baseDir, config.dataDir);
-  return { dataDir, telemetry: join(dataDir, "telemetry.duckdb"), ledger: join(dataDir, "ledger.sqlite") };
-}
-
-function makeDataDir(dataDir: string): void {
-  try {
-    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
-    accessSync(dataDir, constants.W_OK);
-  } catch (cause) {
-    throw new JilianError(`the data folder ${dataDir} cannot be used: ${messageOf(cause)}`, {
-      code: "DATA_DIR",
-      action: "open the stores",
-      remedy: "correct dataDir in platform.yaml, or give this user the right to write there",
-      address: dataDir,
-      cause,
-    });
-  }
-}
 
 /** A broker of this process as a bus: the host's STATE is told on it like on any other (Sparkplug 3.0, 5.6). */
 async function localBus(
@@ -86,16 +68,14 @@ function remoteBus(
       cause,
     });
   }
-  return connectBus(
-    { host: remote.host, port: remote.port, username: remote.username, password, hostId: config.ingest.hostId },
-    clock.now,
-    log,
-  );
+  const { host, port, username } = remote;
+  const tls = remote.tls && placedTls(remote.tls, baseDir);
+  return connectBus({ host, port, tls, username, password, hostId: config.ingest.hostId }, clock.now, log);
 }
 
 /**
  * Starts the named services in this process, in the order in which they need each other; closes them in the opposite one.
- * @throws JilianError API_NEEDS_INGEST when api shall run without ingest on the embedded store; what a service throws when it cannot start,
+ * @throws JilianError API_NEEDS_INGEST when api shall run without ingest; what a service throws when it cannot start,
  *   after closing those that had started
  */
 export async function startPlatform(
@@ -103,12 +83,17 @@ export async function startPlatform(
   config: PlatformConfig,
   parts: PlatformParts,
 ): Promise<Platform> {
-  const { registry, clock, clockSetting, log } = parts;
+  const { registry, clock, clockSetting, log, baseDir, onStored } = parts;
+  const logOf = (service: (typeof loggedServices)[number]) => {
+    const level = config.logLevels?.[service];
+    return log.child({ service }, level === undefined ? {} : { level });
+  };
   if (services.includes("api") && !services.includes("ingest")) {
-    throw new JilianError("api cannot run without ingest on the embedded store", {
+    throw new JilianError("api cannot run without ingest", {
       code: "API_NEEDS_INGEST",
       action: "start the services",
-      remedy: 'run "jilian run ingest api": DuckDB has one owner process, so the two share it',
+      remedy:
+        'run "jilian run ingest api": the telemetry store has one owner process and live values are in its memory',
     });
   }
   const paths = storePaths(config, parts.baseDir);
@@ -118,34 +103,38 @@ export async function startPlatform(
     for (const closer of closers.splice(0).reverse()) await closer();
   };
   let fail: (cause: Error) => void = () => undefined;
+  const running: Running = {};
   const platform: Platform = {
     brokerPort: undefined,
     apiUrl: undefined,
+    running,
     failed: new Promise((r) => (fail = r)),
     close,
   };
   try {
     const ledger = openLedger({ path: paths.ledger, log });
+    running.ledger = ledger;
     closers.push(async () => ledger.close());
     let bus: (SparkplugBus & { close: () => Promise<void> }) | undefined;
     if (services.includes("broker")) {
       const onFault = (fault: Parameters<typeof ledger.noteFinding>[0]) => ledger.noteFinding(fault, clock.now());
-      const broker = await startBroker(config.broker, { ledger, log: log.child({ service: "broker" }), onFault });
+      const { tls, ...plain } = config.broker;
+      const placed = tls ? { ...plain, tls: placedTls(tls, baseDir) } : plain;
+      const broker = await startBroker(placed, { ledger, log: logOf("broker"), onFault });
+      running.broker = broker;
       closers.push(broker.close);
       platform.brokerPort = broker.port;
       if (services.includes("ingest")) bus = await localBus(broker.bus, config.ingest.hostId, clock);
     }
     if (!services.includes("ingest")) return platform;
-    bus ??= remoteBus(config, { ...parts, log: log.child({ service: "ingest" }) });
+    bus ??= remoteBus(config, { ...parts, log: logOf("ingest") });
     closers.push(bus.close);
-    const telemetry = await openTelemetry({
-      path: paths.telemetry,
-      ...config.store,
-      log: log.child({ service: "store" }),
-    });
+    const telemetry = await openStore(config, parts.baseDir, logOf("store"));
+    running.telemetry = telemetry;
     closers.push(telemetry.close);
     telemetry.failed.then(fail);
     const live = createLiveState();
+    running.live = live;
     const ingest = await startIngest(config.ingest, {
       bus,
       telemetry,
@@ -155,8 +144,10 @@ export async function startPlatform(
       registry,
       clock,
       clockSetting,
-      log: log.child({ service: "ingest" }),
+      log: logOf("ingest"),
+      ...(onStored ? { onStored } : {}),
     });
+    running.ingest = ingest;
     closers.push(ingest.close);
     ingest.failed.then(fail);
     if (services.includes("api")) {
@@ -166,8 +157,10 @@ export async function startPlatform(
         live,
         registry,
         clock,
-        log: log.child({ service: "api" }),
+        log: logOf("api"),
+        baseDir,
       });
+      running.api = api;
       closers.push(api.close);
       platform.apiUrl = api.url;
     }

@@ -6,7 +6,7 @@ export type Program = {
   name: string;
   /** File and arguments for this Node. */
   args: readonly string[];
-  env?: Readonly<Record<string, string>>;
+  env?: Readonly<Record<string, string | undefined>>;
 };
 
 export type Running = {

@@ -1,14 +1,15 @@
 #!/usr/bin/env node
 /**
  * `npm start`: the whole product on one machine. Three simulated plants, three gateways as processes of their own, one platform process
- * on the embedded stores; no server, no root.
+ * on the embedded stores; no server, no root. `npm start -- --influx URL [--database NAME]` keeps telemetry in an InfluxDB instead.
  */
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { codeOf, JilianError, messageOf } from "@jilian/domain/errors.ts";
 import { pino } from "pino";
-import { demoPlants } from "./demo/make-gateways.ts";
-import { type Demo, freePort, freePorts, prepareDemo } from "./demo/prepare.ts";
+import { demoInflux } from "./demo/influx.ts";
+import { demoOpcuaUser, demoPlants } from "./demo/make-gateways.ts";
+import { type Demo, freePort, freePorts, prepareDemo, trustServers } from "./demo/prepare.ts";
 import { type Program, type Running, startProgram } from "./processes.ts";
 import { readableLine } from "./readable-log.ts";
 
@@ -20,6 +21,12 @@ const steadyMs = 20_000;
 const connectMs = 10_000;
 const root = resolve(fileURLToPath(import.meta.url), "../..");
 const dataDir = resolve(process.env.JILIAN_DATA ?? resolve(root, "data/demo"));
+/** Variables that stand for values of platform.yaml (`JILIAN__influx__username`) are none of a gateway's business. */
+const ownEnv = Object.fromEntries(
+  Object.keys(process.env)
+    .filter((name) => name.startsWith("JILIAN__"))
+    .map((name) => [name, undefined]),
+);
 const say = (text: string) => process.stdout.write(`${text}\n`);
 
 const running = new Map<string, Running>();
@@ -57,24 +64,41 @@ async function endAll(): Promise<void> {
   await platform?.stop(1500);
 }
 
+/** What the simulators are told. The same origin at every start: plants that are started again go on where they would be. */
+function plantArgs(demo: Demo, modbus: readonly number[], opcua: readonly number[], originMs: number): string[] {
+  return [
+    ...["--plants", String(demoPlants.length), "--protocols", demoPlants.map((p) => p.protocols).join(",")],
+    ...["--base-port", String(modbus[0]), "--opcua-base-port", String(opcua[0])],
+    ...["--opcua-pki", resolve(dataDir, "simulators.pki"), "--opcua-user", demoOpcuaUser.name],
+    ...["--opcua-password-file", demo.opcuaPasswordFile],
+    ...["--origin-ms", String(originMs), "--started-real-ms", String(originMs)],
+  ];
+}
+
 async function main(): Promise<void> {
   const startedMs = Date.now();
-  const modbus = await freePorts(demoPlants.length);
+  const influx = await demoInflux(process.argv.slice(2), process.env);
+  const [modbus, opcua] = [await freePorts(demoPlants.length), await freePorts(demoPlants.length, 15120)];
   const [broker, api] = await Promise.all([freePort(1883), freePort(8080)]);
-  // The same origin at every start: plants that are started again go on where they would be, their counters do not jump.
-  const time = ["--origin-ms", String(startedMs), "--started-real-ms", String(startedMs)];
-  const plants = ["--plants", String(demoPlants.length), "--base-port", String(modbus[0]), ...time];
   const log = pino({ level: "warn" }, pino.destination(2));
-  const demo = prepareDemo({ dir: dataDir, ports: { modbus, broker, api }, log });
+  const demo = prepareDemo({ dir: dataDir, ports: { modbus, opcua, broker, api }, influx, log });
   const simulators = keepRunning(
-    { name: "simulators", args: [resolve(root, "simulators/simulate.ts"), ...plants] },
+    {
+      name: "simulators",
+      args: [resolve(root, "simulators/simulate.ts"), ...plantArgs(demo, modbus, opcua, startedMs)],
+    },
     { quiet: true },
   );
   const platform = keepRunning({
     name: "platform",
     args: [resolve(root, "deploy/jilian.ts"), "run", "--config", demo.platformFile],
   });
-  await Promise.all([simulators.ready, platform.ready]);
+  const [plants] = await Promise.all([simulators.ready, platform.ready]);
+  const servers = plants.opcua as readonly ({ certificatePath: string } | null)[];
+  trustServers(
+    demo,
+    servers.map((server) => server?.certificatePath ?? null),
+  );
   await connectGateways(demo);
   const url = `http://localhost:${api}`;
   say(`
@@ -82,7 +106,7 @@ async function main(): Promise<void> {
 
     Wall page         ${url}
     Open interface    curl -H 'Authorization: Bearer ${demo.apiKey}' '${url}/open/v1/metrics/latest'
-    Data folder       ${dataDir} (made anew at each start)
+    Data folder       ${dataDir} (made anew at each start)${influx ? `\n    InfluxDB          ${influx.url}, database ${influx.database} (made anew at each start)` : ""}
 
   Ctrl-C ends everything. Try: kill -9 ${running.get("gw-casting")?.pid() ?? ""} (a gateway) and watch it come back.
 `);
@@ -97,7 +121,10 @@ async function connectGateways({ gatewayFiles, devices }: Demo): Promise<void> {
     if (connected === devices) all.resolve();
   };
   const gateways = gatewayFiles.map(({ gateway, file }) =>
-    keepRunning({ name: gateway, args: [resolve(root, "gateway/main.ts"), "run", "--config", file] }, { onLine }),
+    keepRunning(
+      { name: gateway, args: [resolve(root, "gateway/main.ts"), "run", "--config", file], env: ownEnv },
+      { onLine },
+    ),
   );
   await Promise.all(gateways.map((gateway) => gateway.ready));
   const guard = setTimeout(all.resolve, connectMs);

@@ -1,0 +1,109 @@
+import { readFileSync } from "node:fs";
+import { findPackageJSON } from "node:module";
+import { join, relative } from "node:path";
+import { pathToFileURL } from "node:url";
+import { build, type Plugin } from "esbuild";
+
+export type Bundle = {
+  /** Files of the gateway, by path: `main.mjs`, `read-log.mjs`, `chunks/...`. */
+  files: { path: string; content: Uint8Array }[];
+  /** Folders of the npm packages that went in, relative to the repository, sorted. */
+  packageDirs: string[];
+};
+
+/** Libraries that a library asks for eagerly and the gateway never uses: what stands in their place throws when it is used after all. */
+const absent: Readonly<Record<string, string>> = {
+  // modbus-serial loads every transport with its first line; serial lines are not supported yet, and the native binding costs 18 MB.
+  serialport: "exports.SerialPort = class { constructor() { throw new Error('serial lines are not in this build') } };",
+};
+
+const withoutUnused: Plugin = {
+  name: "without-unused",
+  setup: ({ onResolve, onLoad }) => {
+    onResolve({ filter: new RegExp(`^(${Object.keys(absent).join("|")})$`) }, ({ path }) => ({
+      path,
+      namespace: "absent",
+    }));
+    onLoad({ filter: /.*/, namespace: "absent" }, ({ path }) => ({ contents: absent[path] ?? "", loader: "js" }));
+  },
+};
+
+/** True for a file that Node would load as CommonJS. */
+function isCommonJs(file: string): boolean {
+  if (/\.[mc]js$/.test(file)) return file.endsWith(".cjs");
+  const manifest = findPackageJSON(pathToFileURL(file));
+  return manifest === undefined || (JSON.parse(readFileSync(manifest, "utf8")) as { type?: string }).type !== "module";
+}
+
+/**
+ * `const { pino } = await import("pino")` of a CommonJS package gives names in Node, which looks for them in its source, and only a default
+ * export in an esbuild chunk. Here the chunk exports the names that Node finds.
+ */
+const lazyCommonJs = (root: string): Plugin => ({
+  name: "lazy-commonjs",
+  setup: ({ onResolve, onLoad, resolve: resolvePackage }) => {
+    onResolve({ filter: /^[^.]/ }, async ({ path, kind, resolveDir, importer }) => {
+      if (kind !== "dynamic-import" || path.startsWith("node:")) return undefined;
+      const found = await resolvePackage(path, { kind: "import-statement", resolveDir, importer });
+      if (found.external || found.errors.length > 0 || !found.path.includes("node_modules")) return undefined;
+      return isCommonJs(found.path) ? { path: relative(root, found.path), namespace: "lazy-commonjs" } : undefined;
+    });
+    onLoad({ filter: /.*/, namespace: "lazy-commonjs" }, async ({ path }) => {
+      const names = Object.keys(await import(pathToFileURL(join(root, path)).href));
+      const exported = names.filter((name) => /^[A-Za-z_$][\w$]*$/.test(name) && name !== "default");
+      const lines = exported.map((name) => `const $${name} = all.${name};\nexport { $${name} as ${name} };`);
+      const all = `const all = require(${JSON.stringify(`./${path}`)});\nexport default all;`;
+      return { contents: [all, ...lines].join("\n"), resolveDir: root, loader: "js" };
+    });
+  },
+});
+
+/** The folder of the npm package that a bundled file belongs to. */
+function packageDirOf(input: string): string | undefined {
+  const at = input.lastIndexOf("node_modules/");
+  // What a plugin made has its namespace before the path; the package itself is in the list as well.
+  if (at < 0 || input.includes(":")) return undefined;
+  const [scopeOrName = "", name = ""] = input.slice(at + "node_modules/".length).split("/");
+  return `${input.slice(0, at)}node_modules/${scopeOrName.startsWith("@") ? `${scopeOrName}/${name}` : scopeOrName}`;
+}
+
+/**
+ * Bundles the gateway from its TypeScript sources. What is imported lazily (a driver that no device uses, above all OPC UA) stays a file
+ * of its own and is not loaded. Names are kept: node-opcua compares class names at run time, and stack traces stay readable.
+ * The same sources and packages give the same bytes.
+ * @param root the repository
+ */
+export async function bundleGateway(root: string): Promise<Bundle> {
+  const outdir = join(root, "bundle");
+  const result = await build({
+    absWorkingDir: root,
+    entryPoints: { main: "gateway/main.ts", "read-log": "deploy/gateway/read-log.ts" },
+    outdir,
+    write: false,
+    bundle: true,
+    splitting: true,
+    platform: "node",
+    target: "node24",
+    format: "esm",
+    outExtension: { ".js": ".mjs" },
+    chunkNames: "chunks/[name]-[hash]",
+    minifyWhitespace: true,
+    minifySyntax: true,
+    keepNames: true,
+    legalComments: "none",
+    // Not installed: an optional part of node-opcua's lock that it does not need here.
+    external: ["proper-lockfile"],
+    plugins: [withoutUnused, lazyCommonJs(root)],
+    // CommonJS packages ask for Node's own modules by require, which ES modules do not have.
+    banner: { js: 'import{createRequire as $require}from"node:module";const require=$require(import.meta.url);' },
+    metafile: true,
+    logLevel: "warning",
+  });
+  const dirs = Object.keys(result.metafile.inputs).map(packageDirOf);
+  return {
+    files: result.outputFiles
+      .map(({ path, contents }) => ({ path: relative(outdir, path), content: contents }))
+      .sort((a, b) => (a.path < b.path ? -1 : 1)),
+    packageDirs: [...new Set(dirs.filter((dir) => dir !== undefined))].sort(),
+  };
+}

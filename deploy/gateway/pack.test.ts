@@ -1,0 +1,199 @@
+import { spawnSync } from "node:child_process";
+import { createHash } from "node:crypto";
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { bundleGateway } from "./bundle.ts";
+import { elfArch, nodeBinaryOf } from "./node-binary.ts";
+import { gatewayPack } from "./pack.ts";
+import { tarGz } from "./tar.ts";
+import { noNode, repository, testBox } from "./test-box.ts";
+
+let box: ReturnType<typeof testBox>;
+beforeEach(() => {
+  box = testBox();
+});
+afterEach(() => box.close());
+// Bundling takes a second of a core that others use too.
+vi.setConfig({ testTimeout: 120_000 });
+
+const isThere = (program: string, ...args: string[]) => spawnSync(program, args, { stdio: "ignore" }).status === 0;
+
+test("holds what a box needs, with true checksums, and nothing of this machine", async () => {
+  const { folder, pack } = await box.unpack(noNode);
+  const paths = pack.entries.map(({ path }) => path);
+  for (const needed of [
+    "VERSION",
+    "LICENSE",
+    "THIRD-PARTY-LICENCES.txt",
+    "SHA256SUMS",
+    "install.sh",
+    "uninstall.sh",
+    "bin/jilian-gateway",
+    "systemd/jilian-gateway.service",
+    "examples/gateway.yaml",
+    "docs/installation.zh-CN.md",
+    "docs/installation.md",
+    "lib/main.mjs",
+    "lib/read-log.mjs",
+    "runtime/node",
+  ]) {
+    expect(paths).toContain(needed);
+  }
+  expect(statSync(join(folder, "runtime/node")).mode & 0o777).toBe(0o755);
+  expect(statSync(join(folder, "systemd/jilian-gateway.service")).mode & 0o777).toBe(0o644);
+  const sums = readFileSync(join(folder, "SHA256SUMS"), "utf8").trimEnd().split("\n");
+  expect(sums).toHaveLength(paths.length - 1);
+  for (const line of sums) {
+    const [sum, path = ""] = line.split("  ");
+    expect(
+      createHash("sha256")
+        .update(readFileSync(join(folder, path)))
+        .digest("hex"),
+      path,
+    ).toBe(sum);
+  }
+  for (const { path, content } of pack.entries) {
+    expect(Buffer.from(content).includes(repository), `${path} names a folder of this machine`).toBe(false);
+  }
+  const licences = readFileSync(join(folder, "THIRD-PARTY-LICENCES.txt"), "utf8");
+  for (const name of [
+    "modbus-serial",
+    "mqtt",
+    "pino",
+    "typebox",
+    "yaml",
+    "@bufbuild/protobuf",
+    "node-opcua-client",
+    "Node.js",
+  ]) {
+    expect(licences).toMatch(new RegExp(`^${name}( |$)`, "m"));
+  }
+  // A package without a licence file whose README names one.
+  expect(licences).toMatch(
+    /^precond [\d.]+\n.*\n.*\n+This code is free to use under the terms of the \[MIT license\]/m,
+  );
+});
+
+test("gives the same bytes for the same input", async () => {
+  const [first, second] = [await gatewayPack("x64", noNode), await gatewayPack("x64", noNode)];
+  const archive = tarGz(first.entries);
+  expect(tarGz([...second.entries].reverse()).equals(archive)).toBe(true);
+  const other = await gatewayPack("x64", { ...noNode, content: Buffer.from("another program") });
+  expect(tarGz(other.entries).equals(archive)).toBe(false);
+});
+
+test("a gateway loads OPC UA only when a device asks for it, and nothing holds the serial port's library", async () => {
+  const { files, packageDirs } = await bundleGateway(repository);
+  const text = (path: string) => Buffer.from(files.find((file) => file.path === path)?.content ?? "").toString();
+  const named = (path: string, statement: RegExp) =>
+    [...text(path).matchAll(statement)].map(([, name]) => `chunks/${name}`);
+  /** Files that come with a file by its static imports. */
+  const loaded = new Set<string>();
+  const load = (path: string) => {
+    if (loaded.has(path)) return;
+    loaded.add(path);
+    for (const next of named(path, /(?:from|import)"\.\/(?:chunks\/)?([^"]+)"/g)) load(next);
+  };
+  load("main.mjs");
+  // Whatever the program itself loads when it is told to run.
+  for (const path of named("main.mjs", /import\("\.\/chunks\/([^"]+)"\)/g)) load(path);
+  const withOpcua = files.filter(({ content }) => Buffer.from(content).includes("OPCUAClientImpl"));
+  expect(withOpcua).toHaveLength(1);
+  expect([...loaded].filter((path) => text(path).includes("OPCUAClientImpl"))).toEqual([]);
+  expect([...loaded].some((path) => text(path).includes("MODBUS_TIMEOUT"))).toBe(true);
+  expect(packageDirs.filter((dir) => dir.includes("serialport"))).toEqual([]);
+});
+
+test("tells programs of different machines apart", () => {
+  const elf = (machine: number) => Buffer.from([0x7f, 0x45, 0x4c, 0x46, 2, 1, ...Array(12).fill(0), machine, 0, 0, 0]);
+  expect([elf(62), elf(183), elf(3), Buffer.from("#!/bin/sh"), Buffer.alloc(0)].map(elfArch)).toEqual([
+    "x64",
+    "arm64",
+    undefined,
+    undefined,
+    undefined,
+  ]);
+  expect(elfArch(readFileSync(process.execPath))).toBe(process.arch);
+});
+
+test("takes the other architecture's Node.js from the package that package-lock.json pins", {
+  timeout: 120_000,
+}, () => {
+  const other = process.arch === "arm64" ? "x64" : "arm64";
+  const node = nodeBinaryOf(repository, other);
+  expect(elfArch(node.content)).toBe(other);
+  const { packages } = JSON.parse(readFileSync(join(repository, "package-lock.json"), "utf8"));
+  expect(node.version).toBe(packages[`node_modules/node-linux-${other}`].version);
+  expect(node.licence).toContain("Node.js is licensed for use as follows");
+});
+
+test("refuses a package of Node.js that is another than the pinned one", () => {
+  const other = process.arch === "arm64" ? "x64" : "arm64";
+  const name = `node-linux-${other}`;
+  const false_ = mkdtempSync(join(tmpdir(), "jilian-lock-"));
+  try {
+    const lock = JSON.parse(readFileSync(join(repository, "package-lock.json"), "utf8"));
+    const { version } = lock.packages[`node_modules/${name}`];
+    const integrity = `sha512-${Buffer.alloc(64).toString("base64")}`;
+    writeFileSync(
+      join(false_, "package-lock.json"),
+      JSON.stringify({ packages: { [`node_modules/${name}`]: { version, integrity } } }),
+    );
+    expect(() => nodeBinaryOf(false_, other)).toThrow(expect.objectContaining({ code: "NODE_UNVERIFIED" }));
+  } finally {
+    rmSync(false_, { recursive: true });
+  }
+});
+
+describe("scripts and unit", () => {
+  const files = join(repository, "deploy/gateway/files");
+
+  test("are POSIX shell", () => {
+    for (const name of readdirSync(files).filter((file) => file.endsWith(".sh"))) {
+      const { status, stderr } = spawnSync("sh", ["-n", join(files, name)], { encoding: "utf8" });
+      expect({ name, status, stderr }).toEqual({ name, status: 0, stderr: "" });
+      expect(readFileSync(join(files, name), "utf8")).not.toMatch(/\[\[ |\bfunction |\blocal |<<<|&>/);
+    }
+  });
+
+  test.skipIf(!isThere("systemd-analyze", "--version"))("the unit is valid and hardened", async () => {
+    const { folder } = await box.unpack(noNode);
+    const root = box.inRoot("");
+    expect(box.install(folder, ["--foreign"]).code).toBe(0);
+    for (const path of ["usr/bin", "lib"]) spawnSync("mkdir", ["-p", join(root, path)]);
+    const unit = join(root, "etc/systemd/system/jilian-gateway.service");
+    const verify = spawnSync("systemd-analyze", ["verify", `--root=${root}`, "jilian-gateway.service"], {
+      encoding: "utf8",
+    });
+    // Targets of the base system are not in this root; everything said about the unit itself counts.
+    const complaints = verify.stderr.split("\n").filter((line) => /jilian-gateway\.service:(\d+)?:? /.test(line));
+    expect(complaints.filter((line) => !/target|not found|slice/i.test(line))).toEqual([]);
+    const security = spawnSync("systemd-analyze", ["security", "--offline=yes", "--threshold=20", unit], {
+      encoding: "utf8",
+    });
+    expect({ status: security.status, tail: security.stdout.split("\n").slice(-3) }).toMatchObject({ status: 0 });
+  });
+
+  test.skipIf(!isThere("busybox", "true"))("installs with nothing but busybox", async () => {
+    const { folder } = await box.unpack(noNode);
+    const bin = join(box.dir, "busybox");
+    spawnSync("mkdir", [bin]);
+    const applets = spawnSync("busybox", ["--list"], { encoding: "utf8" }).stdout.trim().split("\n");
+    const program = spawnSync("sh", ["-c", "command -v busybox"], { encoding: "utf8" }).stdout.trim();
+    for (const applet of applets) symlinkSync(program, join(bin, applet));
+    const done = box.install(folder, ["--foreign"], ["env", "-i", `PATH=${bin}`, join(bin, "sh")]);
+    expect({ code: done.code, err: done.err }).toEqual({ code: 0, err: "" });
+    expect(existsSync(box.inRoot("opt/jilian-gateway/current/lib/main.mjs"))).toBe(true);
+  });
+});
