@@ -2,8 +2,8 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { demoPlants } from "@jilian/deploy/demo/make-gateways.ts";
-import { type Demo, freePort, freePorts, prepareDemo } from "@jilian/deploy/demo/prepare.ts";
+import { demoOpcuaUser, demoPlants } from "@jilian/deploy/demo/make-gateways.ts";
+import { type Demo, freePort, freePorts, prepareDemo, trustServers } from "@jilian/deploy/demo/prepare.ts";
 import { type Running, startProgram } from "@jilian/deploy/processes.ts";
 import { type Simulator, scaledNow, startSimulator } from "@jilian/simulators/simulator.ts";
 import { pino } from "pino";
@@ -20,12 +20,14 @@ export type ClusterSetting = {
   heartbeatMs: number;
   /** Broker, and ingest with api, as processes of their own. */
   separateBroker: boolean;
+  /** Keeps telemetry in this InfluxDB instead of in DuckDB. */
+  influxUrl?: string;
   /** Device ids of the first gateway whose PLC is not there: nothing listens at their address. */
   absent?: readonly string[];
 };
 
-/** Which process was killed, and when, in plant time. */
-export type Kill = { name: string; killedAtMs: number };
+/** Which process was killed, when, and when it was ready again, in plant time. */
+export type Kill = { readonly name: string; readonly killedAtMs: number; backAtMs?: number };
 
 /** The real product as processes, with the simulated plants, the oracle, in this one. */
 export type Cluster = {
@@ -36,7 +38,7 @@ export type Cluster = {
   get: <T>(path: string) => Promise<T>;
   /** Process ids by name: platform, or broker and ingest; the gateways. */
   pids: () => Map<string, number>;
-  /** SIGKILL; resolves when the process is gone. */
+  /** SIGKILL; resolves when the process is gone. What it tells gets its time of being back at `start`. */
   kill: (name: string) => Promise<Kill>;
   /** Starts a killed process again; resolves when it is ready. */
   start: (name: string) => Promise<void>;
@@ -51,6 +53,12 @@ function adaptGateway(file: string, setting: ClusterSetting, absent: readonly st
   const devices = config.get("devices") as { items: YAMLMap[] };
   for (const device of devices.items) {
     if (absent.includes(String(device.get("id")))) device.set("port", closedPort);
+    if (device.get("driver") === "opcua") {
+      // Every change is told, as often as the server looks.
+      device.set("samplingIntervalMs", 0);
+      device.set("publishingIntervalMs", 50);
+      device.set("queueSize", 1000);
+    }
     device.set("pollIntervalMs", setting.pollIntervalMs);
     device.set("heartbeatMs", setting.heartbeatMs);
     device.set("retryMinMs", 50);
@@ -89,12 +97,14 @@ export async function startCluster(setting: ClusterSetting): Promise<Cluster> {
   const dir = join(mkdtempSync(join(tmpdir(), "jilian-e2e-")), "demo");
   const startedMs = Date.now();
   const now = scaledNow({ rate: setting.rate, originMs: setting.originMs, startedRealMs: startedMs });
-  const [broker, api, modbus] = [await freePort(), await freePort(), await freePorts(demoPlants.length)];
+  const [broker, api] = [await freePort(), await freePort()];
+  const [modbus, opcua] = [await freePorts(demoPlants.length), await freePorts(demoPlants.length, 25_020)];
   const log = pino({ level: "silent" });
   const demo = prepareDemo({
     dir,
-    ports: { modbus, broker, api },
+    ports: { modbus, opcua, broker, api },
     separateBroker: setting.separateBroker,
+    influx: setting.influxUrl === undefined ? undefined : { url: setting.influxUrl, database: "jilian" },
     log,
   });
   adaptPlatform(demo, dir);
@@ -107,6 +117,7 @@ export async function startCluster(setting: ClusterSetting): Promise<Cluster> {
   const complaints: string[] = [];
   const running = new Map<string, Running>();
   const args = new Map<string, string[]>();
+  const kills = new Map<string, Kill>();
   const run = (name: string) => {
     const started = startProgram({ name, args: args.get(name) as string[], env }, (line) => {
       if (isComplaint(line)) complaints.push(`${name}: ${line}`);
@@ -124,8 +135,26 @@ export async function startCluster(setting: ClusterSetting): Promise<Cluster> {
   const gateways = demo.gatewayFiles.map(({ gateway }) => gateway);
   for (const name of args.keys()) if (!gateways.includes(name)) await run(name);
   // The plants begin last: some of their counters roll over within their first minutes, which must not pass unread.
-  const plants = demoPlants.map(({ profile }, i) => ({ profile, seed: i + 1, port: modbus[i] as number }));
-  const simulator = await startSimulator({ plants, now, maxServedReads: 1_000_000 });
+  const plants = demoPlants.map(({ profile, protocols }, i) => ({
+    profile,
+    seed: i + 1,
+    port: protocols === "opcua" ? null : (modbus[i] as number),
+    opcuaPort: protocols === "modbus" ? null : (opcua[i] as number),
+  }));
+  const simulator = await startSimulator({
+    plants,
+    now,
+    maxServedReads: 1_000_000,
+    opcua: {
+      pkiDir: join(dir, "simulators.pki"),
+      user: { name: demoOpcuaUser.name, password: demo.opcuaPassword },
+      maxLoggedValues: 1_000_000,
+    },
+  });
+  trustServers(
+    demo,
+    simulator.plants.map((plant) => plant.opcua?.certificatePath ?? null),
+  );
   await Promise.all(gateways.map(run));
 
   const apiUrl = `http://127.0.0.1:${api}`;
@@ -144,10 +173,14 @@ export async function startCluster(setting: ClusterSetting): Promise<Cluster> {
       const killing = running.get(name)?.kill();
       const killedAtMs = now();
       await killing;
-      return { name, killedAtMs };
+      const killed: Kill = { name, killedAtMs };
+      kills.set(name, killed);
+      return killed;
     },
     start: async (name) => {
       await run(name);
+      const killed = kills.get(name);
+      if (killed) killed.backAtMs = now();
     },
     complaints: () => [...complaints],
     close: async () => {

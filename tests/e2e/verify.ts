@@ -1,28 +1,11 @@
 import { demoPlants } from "@jilian/deploy/demo/make-gateways.ts";
-import type { Point } from "@jilian/simulators/register-map.ts";
-import type { PlantHandle } from "@jilian/simulators/simulator.ts";
 import type { Cluster } from "./cluster.ts";
-import {
-  engineering,
-  increases,
-  type Matching,
-  match,
-  type Served,
-  type Stored,
-  sums,
-  totals,
-  written,
-  writtenCoal,
-} from "./oracle.ts";
+import { type Followed, followedPoints } from "./followed.ts";
+import { increases, type Matching, type Stored, sums, totals, written, writtenCoal } from "./oracle.ts";
 
 const minuteMs = 60_000;
 const hourMs = 3_600_000;
 const page = 5000;
-/** A machine that stalls for two seconds stamps an answer two minutes of plant time late. */
-const slackMs = 120_000;
-/** One tick of the machine's clock, twice, in plant time: two processes read it independently. */
-const stepMs = 120;
-
 type FigureJson = {
   start: string;
   entity: string;
@@ -37,7 +20,7 @@ export type Verdict = {
   served: number;
   stored: number;
   unexplained: string[];
-  missing: { point: string; gateway: string; timeMs: number }[];
+  missing: { point: string; gateway: string; protocol: Followed["protocol"]; timeMs: number }[];
   /** Figures that differ from the oracle's, as text; empty when all are equal. */
   wrong: string[];
   minutes: number;
@@ -61,38 +44,23 @@ async function all<T>(cluster: Cluster, path: string, key: string): Promise<T[]>
   }
 }
 
-/** Points that are reported with every change: counters, states, factors. Their every answer must be accounted for. */
-function exactPoints(plant: PlantHandle): Point[] {
-  return plant.registerMap.points.filter(
-    (p) => typeof plant.truth().registers[p.name] === "bigint" && (p.counter || p.unit === "1"),
-  );
-}
-
-function metricOf(point: Point): string {
-  return point.name.slice(point.name.indexOf("/") + 1);
-}
-
 type Range = { fromMs: number; toMs: number };
 
 /** One point's path: served by the plant, stored by the platform, reading by reading. */
 async function follow(
   cluster: Cluster,
-  plant: PlantHandle,
   device: string,
-  point: Point,
+  point: Followed,
   { fromMs, toMs }: Range,
   verdict: Verdict,
 ): Promise<Matching> {
-  const served: Served[] = plant
-    .served({ point: point.name })
-    .filter((s) => s.delivery === "normal" && s.timeMs < toMs)
-    .map((s) => ({ timeMs: s.timeMs, raw: s.raw as bigint }));
-  const path = `/open/v1/readings?device=${device}&metric=${metricOf(point)}&from=${fromMs}&to=${toMs}`;
+  const served = point.served(toMs);
+  const path = `/open/v1/readings?device=${device}&metric=${point.metric}&from=${fromMs}&to=${toMs}`;
   const rows = await all<{ time: string; value: string | null; quality: string }>(cluster, path, "readings");
   const stored: Stored[] = rows
     .filter((r) => r.quality !== "bad")
     .map((r) => ({ atMs: Date.parse(r.time), value: r.value ?? "" }));
-  const found = match(served, stored, point.scale, slackMs, stepMs);
+  const found = point.match(served, stored);
   verdict.series += 1;
   verdict.served += served.length;
   verdict.stored += stored.length;
@@ -104,7 +72,7 @@ async function follow(
   verdict.missing.push(
     ...found.missing
       .filter((m) => m.timeMs < toMs - minuteMs)
-      .map((m) => ({ point: `${device} ${point.name}`, gateway, timeMs: m.timeMs })),
+      .map(({ timeMs }) => ({ point: `${device} ${point.name}`, gateway, protocol: point.protocol, timeMs })),
   );
   return found;
 }
@@ -143,22 +111,13 @@ async function compare(
 }
 
 /** The plant's own counter from its first to its last reading: the truth's registers at these moments. */
-function checkTruth(
-  plant: PlantHandle,
-  point: Point,
-  found: Matching,
-  total: bigint,
-  modulus: bigint | undefined,
-  verdict: Verdict,
-): void {
+function checkTruth({ name, modulus, truthAt }: Followed, found: Matching, total: bigint, verdict: Verdict): void {
   const first = found.readings[0];
   const last = found.readings.at(-1);
   if (!first || !last) return;
-  const own = (timeMs: number) => engineering(plant.truthAt(timeMs).registers[point.name] as bigint, point.scale);
-  let truth = own(last.servedMs) - own(first.servedMs);
+  let truth = truthAt(last.servedMs) - truthAt(first.servedMs);
   while (modulus !== undefined && truth < 0n) truth += modulus;
-  if (truth !== total)
-    verdict.wrong.push(`${point.name}: first to last ${written(total)}, the plant says ${written(truth)}`);
+  if (truth !== total) verdict.wrong.push(`${name}: first to last ${written(total)}, the plant says ${written(truth)}`);
 }
 
 /**
@@ -185,13 +144,13 @@ export async function verify(cluster: Cluster, range: Range): Promise<Verdict> {
   const whole = { fromMs: range.fromMs, toMs: range.toMs + 2 * minuteMs };
   const meters: Meter[] = [];
   for (const [i, plant] of cluster.simulator.plants.entries()) {
-    const { factory, gateway } = demoPlants[i] as (typeof demoPlants)[number];
-    for (const point of exactPoints(plant)) {
+    const demo = demoPlants[i] as (typeof demoPlants)[number];
+    const { factory, gateway } = demo;
+    for (const point of followedPoints(plant, demo)) {
       const device = `${factory}/${gateway}/${point.device}`;
-      const found = await follow(cluster, plant, device, point, whole, verdict);
+      const found = await follow(cluster, device, point, whole, verdict);
       if (!point.counter || !/^(energy|production|inspection)\./.test(point.role)) continue;
-      const modulus = point.modulus === null ? undefined : engineering(point.modulus, point.scale);
-      const line = totals(found.readings, modulus);
+      const line = totals(found.readings, point.modulus);
       verdict.turns += found.readings.filter((r, n) => r.units < (found.readings[n - 1]?.units ?? r.units)).length;
       const query = `indicator=${point.role}&level=device&entity=${device}`;
       const perMinute = increases(line, minutes);
@@ -200,7 +159,7 @@ export async function verify(cluster: Cluster, range: Range): Promise<Verdict> {
       verdict.hours += await compare(cluster, `${query}&period=hour`, perHour, hours, verdict);
       verdict.days += await compare(cluster, `${query}&period=day`, increases(line, days), days, verdict);
       const last = line.at(-1)?.total ?? 0n;
-      checkTruth(plant, point, found, last - (line[0]?.total ?? 0n), modulus, verdict);
+      checkTruth(point, found, last - (line[0]?.total ?? 0n), verdict);
       if (point.name === "incoming-meter/energy-import") meters.push({ factory, line });
     }
   }
