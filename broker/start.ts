@@ -1,6 +1,6 @@
-import { type EventEmitter, once } from "node:events";
-import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
-import { codeOf, JilianError, messageOf } from "@jilian/domain/errors.ts";
+import type { EventEmitter } from "node:events";
+import type { Socket } from "node:net";
+import { codeOf, messageOf } from "@jilian/domain/errors.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import { Aedes, type Client } from "aedes";
 import type { Logger } from "pino";
@@ -8,30 +8,35 @@ import { attachBus, type Bus } from "./bus.ts";
 import type { BrokerConfig } from "./config.ts";
 import { addressOf, type BrokerFault, createGate, type Gate, type Note } from "./gate.ts";
 import { deferBackPressure, limitPackets } from "./limits.ts";
+import { type ListenerStats, openListeners } from "./listeners.ts";
 
-export type BrokerStats = {
+export type BrokerStats = ListenerStats & {
   /** Clients connected and accepted. */
   clients: number;
   /** Messages taken from clients and from the bus. */
   messages: number;
+  /** Messages handed to clients, each for each of its subscribers. */
+  delivered: number;
   refusedConnects: number;
   refusedPublishes: number;
   refusedSubscribes: number;
+  /** All of these by the code of the reason (access.ts, gate.ts). */
+  refusedByCode: ReadonlyMap<string, number>;
   /** Connections ended because a packet was too large. */
   oversize: number;
   /** Connections ended because the client did not read what was sent to it. */
   slowClients: number;
-  /** Connections beyond `maxConnections`, closed at once. */
-  dropped: number;
   /** Faults that `onFault` was not told because too many came at once; they are in the log. */
   faultsNotReported: number;
 };
 
 export type Broker = {
+  /** The port without TLS, or the one with it where there is no other. */
   readonly port: number;
+  readonly tlsPort: number | undefined;
   readonly bus: Bus;
   readonly stats: () => BrokerStats;
-  /** Ends every connection and frees the port. The wills of the clients go out to the bus before it ends. */
+  /** Ends every connection and frees the ports. The wills of the clients go out to the bus before it ends. */
   readonly close: () => Promise<void>;
   readonly [Symbol.asyncDispose]: () => Promise<void>;
 };
@@ -41,22 +46,24 @@ export type BrokerDeps = {
   log: Logger;
   /** Called at most 5 times a second. */
   onFault?: (fault: BrokerFault) => void;
+  /** How often the files of TLS are looked at for renewed ones. */
+  tlsPollMs?: number;
 };
 
 const drainTimeoutMs = 2000;
 const maxFaultsPerSecond = 5;
 
-type Counters = Omit<BrokerStats, "clients">;
+type Counters = Omit<BrokerStats, "clients" | "refusedByCode" | keyof ListenerStats>;
 
 function newCounters(): Counters {
   return {
     messages: 0,
+    delivered: 0,
     refusedConnects: 0,
     refusedPublishes: 0,
     refusedSubscribes: 0,
     oversize: 0,
     slowClients: 0,
-    dropped: 0,
     faultsNotReported: 0,
   };
 }
@@ -115,31 +122,6 @@ function logEvents(aedes: Aedes, gate: Gate, log: Logger, counters: Counters, re
   (aedes as EventEmitter).on("error", (err) => log.error({ err, code: "BROKER_FAILED" }, messageOf(err)));
 }
 
-async function listen(server: Server, { host, port }: BrokerConfig): Promise<number> {
-  server.listen(port, host);
-  try {
-    await once(server, "listening");
-  } catch (cause) {
-    throw new JilianError(`the broker cannot listen on ${host}:${port}: ${messageOf(cause)}`, {
-      code: "BROKER_LISTEN_FAILED",
-      action: "start the broker",
-      remedy: "stop what uses this port, or change broker.host or broker.port",
-      address: `${host}:${port}`,
-      cause,
-    });
-  }
-  return (server.address() as AddressInfo).port;
-}
-
-async function end(server: Server, aedes: Aedes, sockets: ReadonlySet<Socket>): Promise<void> {
-  const freed = server.listening ? once(server, "close") : undefined;
-  server.close();
-  await new Promise<void>((resolve) => aedes.close(resolve));
-  // Those that had not been accepted are unknown to Aedes.
-  for (const socket of sockets) socket.destroy();
-  await freed;
-}
-
 /** Guards a new connection and hands it to Aedes. */
 function receive(
   aedes: Aedes,
@@ -162,22 +144,28 @@ function receive(
 }
 
 /**
- * Starts the broker: Aedes on TCP with identities from the ledger, access rules (access.ts) and limits (limits.ts). Sessions, retained
+ * Starts the broker: Aedes on TCP, TLS or both, with identities from the ledger, access rules (access.ts) and limits (limits.ts). Sessions, retained
  * messages and queues are in memory only: durability comes from the commit notices end to end (CONTRACTS 2).
- * @throws JilianError BROKER_LISTEN_FAILED
+ * @throws JilianError BROKER_LISTEN_FAILED, TLS_FILE_UNREADABLE, TLS_FILE_INVALID, TLS_KEY_MISMATCH
  */
 export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promise<Broker> {
   const { log } = deps;
   const counters = newCounters();
   const report = reporter(deps, counters);
+  const refusedByCode = new Map<string, number>();
   const note: Note = (counter, { code, reason }, { subject, address, detail }) => {
     counters[counter] += 1;
+    refusedByCode.set(code, (refusedByCode.get(code) ?? 0) + 1);
     log.warn({ code, subject, address, detail }, `refused: ${reason}`);
     report({ code, subject, detail: detail ? `${reason} (${detail})` : reason });
   };
   const gate = createGate(config, { ledger: deps.ledger, log, note });
   const aedes = await Aedes.createBroker({
     ...gate.hooks,
+    authorizeForward: (_client, packet) => {
+      counters.delivered += 1;
+      return packet;
+    },
     connectTimeout: config.connectTimeoutMs,
     drainTimeout: drainTimeoutMs,
     concurrency: 100,
@@ -185,36 +173,38 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
   });
   const bus = attachBus(aedes, log);
   logEvents(aedes, gate, log, counters, report);
-
-  const sockets = new Set<Socket>();
   const cut = (counter: "oversize" | "slowClients", fault: BrokerFault) => {
     counters[counter] += 1;
     log.warn(fault, "client disconnected");
     report(fault);
   };
-  const server = createServer({ noDelay: true, keepAlive: true }, (socket) => {
-    sockets.add(socket);
-    socket.once("close", () => sockets.delete(socket));
-    receive(aedes, gate, socket, config.maxPayloadBytes, cut);
+  const closeAedes = () => new Promise<void>((resolve) => aedes.close(resolve));
+  const { tlsPollMs } = deps;
+  const listeners = await openListeners(config, {
+    log,
+    onClient: (socket) => receive(aedes, gate, socket, config.maxPayloadBytes, cut),
+    ...(tlsPollMs === undefined ? {} : { tlsPollMs }),
+  }).catch(async (thrown: unknown) => {
+    await closeAedes();
+    throw thrown;
   });
-  server.maxConnections = config.maxConnections;
-  server.on("drop", () => {
-    counters.dropped += 1;
-  });
-
   let closing: Promise<void> | undefined;
+  async function end(): Promise<void> {
+    listeners.stop();
+    await closeAedes();
+    // Those that had not been accepted are unknown to Aedes.
+    await listeners.cut();
+  }
   const close = () => {
-    closing ??= end(server, aedes, sockets);
+    closing ??= end();
     return closing;
   };
-  try {
-    const port = await listen(server, config);
-    server.on("error", (err) => log.error({ err, code: "BROKER_FAILED" }, messageOf(err)));
-    log.info({ host: config.host, port }, "broker listens");
-    const stats = () => ({ clients: aedes.connectedClients, ...counters });
-    return { port, bus, stats, close, [Symbol.asyncDispose]: close };
-  } catch (thrown) {
-    await close();
-    throw thrown;
-  }
+  return {
+    port: (listeners.port ?? listeners.tlsPort) as number,
+    tlsPort: listeners.tlsPort,
+    bus,
+    stats: () => ({ clients: aedes.connectedClients, ...counters, refusedByCode, ...listeners.stats() }),
+    close,
+    [Symbol.asyncDispose]: close,
+  };
 }

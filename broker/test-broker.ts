@@ -9,7 +9,7 @@ import { pino } from "pino";
 import { Value } from "typebox/value";
 import { type BrokerConfig, brokerSchema } from "./config.ts";
 import type { BrokerFault } from "./gate.ts";
-import { type Broker, startBroker } from "./start.ts";
+import { type Broker, type BrokerDeps, startBroker } from "./start.ts";
 
 export const secrets = {
   "f1/gw-1": "secret of gw-1",
@@ -45,7 +45,10 @@ function principals(): [Principal, string][] {
   ];
 }
 
-export async function testBroker(over: Partial<BrokerConfig> = {}): Promise<TestBroker> {
+export async function testBroker(
+  over: Partial<BrokerConfig> = {},
+  deps: Pick<BrokerDeps, "tlsPollMs"> = {},
+): Promise<TestBroker> {
   const folder = mkdtempSync(join(tmpdir(), "broker-"));
   const logLines: string[] = [];
   const log = pino({ level: "debug" }, { write: (line) => logLines.push(line) });
@@ -57,7 +60,7 @@ export async function testBroker(over: Partial<BrokerConfig> = {}): Promise<Test
     ledger.close();
     rmSync(folder, { recursive: true });
   };
-  const starting = startBroker(config, { ledger, log, onFault: (fault) => faults.push(fault) });
+  const starting = startBroker(config, { ...deps, ledger, log, onFault: (fault) => faults.push(fault) });
   starting.catch(tidy);
   const broker = await starting;
   const clients: MqttClient[] = [];
@@ -75,7 +78,8 @@ export async function testBroker(over: Partial<BrokerConfig> = {}): Promise<Test
         ...(name === "ingest" ? {} : { will: willOf(name) }),
         ...overOptions,
       };
-      const client = await connectAsync(`mqtt://127.0.0.1:${broker.port}`, options, false);
+      const { protocol = "mqtt", host = "127.0.0.1", port = broker.port } = options;
+      const client = await connectAsync(`${protocol}://${host}:${port}`, options, false);
       client.on("error", () => {});
       clients.push(client);
       return client;

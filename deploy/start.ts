@@ -22,7 +22,7 @@ const connectMs = 10_000;
 const root = resolve(fileURLToPath(import.meta.url), "../..");
 const dataDir = resolve(process.env.JILIAN_DATA ?? resolve(root, "data/demo"));
 /** Variables that stand for values of platform.yaml (`JILIAN__influx__username`) are none of a gateway's business. */
-const ownEnv = Object.fromEntries(
+const gatewayEnv = Object.fromEntries(
   Object.keys(process.env)
     .filter((name) => name.startsWith("JILIAN__"))
     .map((name) => [name, undefined]),
@@ -80,6 +80,7 @@ async function main(): Promise<void> {
   const influx = await demoInflux(process.argv.slice(2), process.env);
   const [modbus, opcua] = [await freePorts(demoPlants.length), await freePorts(demoPlants.length, 15120)];
   const [broker, api] = await Promise.all([freePort(1883), freePort(8080)]);
+  const ops = await freePorts(1 + demoPlants.length, 9464);
   const log = pino({ level: "warn" }, pino.destination(2));
   const demo = prepareDemo({ dir: dataDir, ports: { modbus, opcua, broker, api }, influx, log });
   const simulators = keepRunning(
@@ -92,6 +93,7 @@ async function main(): Promise<void> {
   const platform = keepRunning({
     name: "platform",
     args: [resolve(root, "deploy/jilian.ts"), "run", "--config", demo.platformFile],
+    env: { JILIAN__ops__port: String(ops[0]) },
   });
   const [plants] = await Promise.all([simulators.ready, platform.ready]);
   const servers = plants.opcua as readonly ({ certificatePath: string } | null)[];
@@ -99,12 +101,13 @@ async function main(): Promise<void> {
     demo,
     servers.map((server) => server?.certificatePath ?? null),
   );
-  await connectGateways(demo);
+  await connectGateways(demo, ops.slice(1));
   const url = `http://localhost:${api}`;
   say(`
   Jilian (集联) is running: 3 simulated plants, 3 gateways, 1 platform.   模拟数据 / simulated data
 
     Wall page         ${url}
+    Health, metrics   http://localhost:${ops[0]}/metrics, gateways on ${ops.slice(1).join(", ")}
     Open interface    curl -H 'Authorization: Bearer ${demo.apiKey}' '${url}/open/v1/metrics/latest'
     Data folder       ${dataDir} (made anew at each start)${influx ? `\n    InfluxDB          ${influx.url}, database ${influx.database} (made anew at each start)` : ""}
 
@@ -113,19 +116,20 @@ async function main(): Promise<void> {
 }
 
 /** Starts the gateways and waits, within bounds, until their devices are connected: the address shall be the last thing on the screen. */
-async function connectGateways({ gatewayFiles, devices }: Demo): Promise<void> {
+async function connectGateways({ gatewayFiles, devices }: Demo, ops: readonly number[]): Promise<void> {
   const all = Promise.withResolvers<void>();
   let connected = 0;
   const onLine = (line: string) => {
     if (line.includes('"msg":"device connected"')) connected += 1;
     if (connected === devices) all.resolve();
   };
-  const gateways = gatewayFiles.map(({ gateway, file }) =>
-    keepRunning(
-      { name: gateway, args: [resolve(root, "gateway/main.ts"), "run", "--config", file], env: ownEnv },
+  const gateways = gatewayFiles.map(({ gateway, file }, i) => {
+    const env = { ...gatewayEnv, JILIAN__ops__port: String(ops[i]) };
+    return keepRunning(
+      { name: gateway, args: [resolve(root, "gateway/main.ts"), "run", "--config", file], env },
       { onLine },
-    ),
-  );
+    );
+  });
   await Promise.all(gateways.map((gateway) => gateway.ready));
   const guard = setTimeout(all.resolve, connectMs);
   await all.promise;

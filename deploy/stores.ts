@@ -1,8 +1,9 @@
 import { accessSync, constants, mkdirSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { JilianError, messageOf } from "@jilian/domain/errors.ts";
-import { type OwnedTelemetry, openTelemetry } from "@jilian/store/duckdb/telemetry.ts";
+import { openTelemetry } from "@jilian/store/duckdb/telemetry.ts";
 import { influxSetting } from "@jilian/store/influx/config.ts";
+import type { OwnedTelemetry } from "@jilian/store/thread/owner.ts";
 import type { Logger } from "pino";
 import type { PlatformConfig } from "./config.ts";
 

@@ -35,6 +35,8 @@ export type OpcuaConnection = {
   readonly broken: () => JilianError | undefined;
   /** True during a cut of the network that the session may survive. */
   readonly isCut: () => boolean;
+  /** True during a cut and shortly after it: what the server had sent into it is asked for again and still comes. */
+  readonly catchesUp: () => boolean;
   /** Ends it; everyone who uses it gets the error. */
   readonly fail: (error: JilianError) => void;
   /** One request: bounded by the time-out, its faults in our words. A request that is not answered breaks the connection. */
@@ -57,6 +59,8 @@ const largestBatch = 100;
 const simulatorUri = "urn:jilian:simulator";
 /** Longer than any cut that is waited for; no longer, since a session that was lost in a black hole keeps its place until then. */
 const leastSessionMs = 30_000;
+/** What was sent into a cut has come by then. */
+const catchUpMs = 2000;
 /** A session is given up when its server does not take leave: the collector closes within a second. */
 const leaveMs = 500;
 
@@ -255,6 +259,8 @@ export async function openConnection(
   const client = await openClient(opening);
   let broken: JilianError | undefined;
   let cut = false;
+  let cutMs = Number.NEGATIVE_INFINITY;
+  const catchesUp = () => cut || performance.now() - cutMs < catchUpMs;
   let left: Promise<void> | undefined;
 
   const close = (): Promise<void> => {
@@ -291,6 +297,7 @@ export async function openConnection(
       onRecreated: () => fail(sessionLost(target, "the server has forgotten the session")),
       onCut: (isCut) => {
         cut = isCut;
+        cutMs = performance.now();
       },
       onClosed: () => fail(connectionLost(target, "the connection was closed and could not be repaired")),
     });
@@ -299,7 +306,18 @@ export async function openConnection(
       const nodesToRead = nodeIds.map((nodeId) => ({ nodeId, attributeId: valueAttribute }));
       return bounded(target, "check tags", undefined, session.read(nodesToRead)).catch(() => undefined);
     };
-    return { library, session, look, ...known, broken: () => broken, isCut: () => cut, fail, request, close };
+    return {
+      library,
+      session,
+      look,
+      ...known,
+      broken: () => broken,
+      isCut: () => cut,
+      catchesUp,
+      fail,
+      request,
+      close,
+    };
   } catch (thrown) {
     await close();
     throw opcuaError(target, "connect", thrown);

@@ -12,9 +12,16 @@ function streamOf(count = 1) {
   const tags = Array.from({ length: count }, (_, i) => `name: t${i}, nodeId: NODE(t${i}), type: float64`);
   const device = opcuaConfig("/x", [{ endpointUrl: "opc.tcp://h:1", tags }]).devices[0] as OpcuaDevice;
   const clock = { nowMs: t0, now: () => clock.nowMs, rate: 1 } as Clock & { nowMs: number };
-  const told = { misfits: [] as string[], skews: [] as number[], dropped: 0 };
+  const told = { misfits: [] as string[], skews: [] as number[], dropped: 0, catchesUp: false };
   const stream = createStream(
-    { tags: device.tags, publishingMs: 500, samplingMs: 500, keepAliveMs: 1000, clock },
+    {
+      tags: device.tags,
+      publishingMs: 500,
+      samplingMs: 500,
+      keepAliveMs: 1000,
+      clock,
+      catchesUp: () => told.catchesUp,
+    },
     {
       onMisfit: (_tag, misfit) => told.misfits.push(misfit),
       onSkew: (_tag, skewMs) => told.skews.push(skewMs),
@@ -39,8 +46,8 @@ it("hands on every change in order, and each quiet tag as it was, at the time at
   stream.arrived(0, double(1, t0 - 5));
   stream.arrived(1, double(10, t0 - 5));
   expect(stream.drain().map(({ tag, value, sourceTimeMs }) => [tag, value, sourceTimeMs])).toEqual([
-    [0, 1, t0],
-    [1, 10, t0],
+    [0, 1, t0 - 5],
+    [1, 10, t0 - 5],
   ]);
   clock.nowMs = t0 + 1000;
   stream.arrived(0, double(2, t0 + 300));
@@ -73,6 +80,33 @@ it("the server's own overflow and limit bits are kept, and do not stick to what 
   expect(stream.drain()[0]?.status).toBe(0x0480);
   stream.proved();
   expect(stream.drain()[0]?.status).toBe(Status.Good);
+});
+
+it("keeps heartbeats back while changes that were sent into a cut may still come: they would be put later than they were", () => {
+  const { stream, clock, told } = streamOf();
+  stream.arrived(0, double(1, t0));
+  stream.drain();
+  told.catchesUp = true;
+  clock.nowMs = t0 + 1000;
+  stream.proved();
+  expect(stream.drain()).toEqual([]);
+  stream.arrived(0, double(2, t0 + 400));
+  expect(stream.drain().map(({ value, sourceTimeMs }) => [value, sourceTimeMs])).toEqual([[2, t0 + 400]]);
+  told.catchesUp = false;
+  clock.nowMs = t0 + 2000;
+  stream.proved();
+  expect(stream.drain().map(({ value, sourceTimeMs }) => [value, sourceTimeMs])).toEqual([[2, t0 + 2000]]);
+});
+
+it("takes the first value's own time where it is of now, and the moment where it has been so for longer", () => {
+  const { stream, told } = streamOf(2);
+  stream.arrived(0, double(1, t0 - 400));
+  stream.arrived(1, double(1, t0 - 86_400_000));
+  expect(stream.drain().map(({ sourceTimeMs, status }) => [sourceTimeMs, status])).toEqual([
+    [t0 - 400, 0],
+    [t0, 0],
+  ]);
+  expect(told.skews).toEqual([]);
 });
 
 describe("a check by reading", () => {

@@ -66,6 +66,8 @@ type Options = {
   readonly samplingMs: number;
   readonly keepAliveMs: number;
   readonly clock: Clock;
+  /** True while changes that the server has sent already may still be on their way. */
+  readonly catchesUp: () => boolean;
 };
 
 function stateOf(tag: OpcuaTag, samplingMs: number): TagState {
@@ -78,8 +80,8 @@ function stateOf(tag: OpcuaTag, samplingMs: number): TagState {
  * Keeps what notifications bring, each with its own source time and status.
  *
  * Source times count by the clock of the source, which may be wrong. One that lies ahead of the gateway's clock, or behind what sampling,
- * publishing and a silence that has just ended can explain, is not taken: gateway time, uncertain. The first value of a tag is an
- * observation: it may have been so for days.
+ * publishing and a silence that has just ended can explain, is not taken: gateway time, uncertain. The first value of a tag may have been
+ * so for days: then it is an observation of now.
  */
 export function createStream(options: Options, events: StreamEvents): OpcuaStream {
   const { clock, publishingMs, keepAliveMs } = options;
@@ -112,9 +114,10 @@ export function createStream(options: Options, events: StreamEvents): OpcuaStrea
     const isFirst = state.last === undefined;
     const skewMs = sourceMs - clockMs;
     const ahead = skewMs > toleratedSkewMs * clock.rate;
-    const behind = !isFirst && -skewMs > (toleratedSkewMs + delayMs) * clock.rate;
-    if (ahead || behind) events.onSkew(state.tag, skewMs);
-    return { timeMs: isFirst || ahead || behind ? clockMs : sourceMs, certain: !ahead && !behind };
+    const behind = -skewMs > (toleratedSkewMs + delayMs) * clock.rate;
+    const certain = !ahead && (!behind || isFirst);
+    if (!certain) events.onSkew(state.tag, skewMs);
+    return { timeMs: ahead || behind ? clockMs : sourceMs, certain };
   }
 
   function makeRoom(): void {
@@ -144,6 +147,8 @@ export function createStream(options: Options, events: StreamEvents): OpcuaStrea
     if (refused !== undefined) return { tag, value: null, status: refused };
     if (last === undefined) return { tag, value: null, status: Status.BadWaitingForInitialData };
     if (differsMs !== undefined || proven.machineMs === drainedProofMs) return undefined;
+    // To say that it is as it was would put the changes that still come later than they were.
+    if (options.catchesUp() || performance.now() < backlog.untilMs) return undefined;
     const status = (last.passedAs & overflowBits) === overflowBits ? last.passedAs & ~overflowBits : last.passedAs;
     return { tag, value: last.value, status: status >>> 0, sourceTimeMs: proven.clockMs };
   }

@@ -124,12 +124,16 @@ function namesOf({ device }: Pick<Parts, "device">, refused: readonly { tag: num
   return more > 0 ? [...named, `and ${more} more`] : named;
 }
 
-function createDeviceStream(device: OpcuaDevice, { clock, log }: SubscribeOptions): OpcuaStream {
+function createDeviceStream(
+  device: OpcuaDevice,
+  { catchesUp }: OpcuaConnection,
+  { clock, log }: SubscribeOptions,
+): OpcuaStream {
   const skewed = atMostEvery(3_600_000);
   const dropped = atMostEvery(60_000);
   const intervals = intervalsOf(device, clock);
   return createStream(
-    { tags: device.tags, ...intervals, samplingMs: device.samplingIntervalMs, clock },
+    { tags: device.tags, ...intervals, samplingMs: device.samplingIntervalMs, clock, catchesUp },
     {
       onMisfit: ({ name, nodeId }, misfit) => log.warn({ tag: name, nodeId }, `the tag is bad: ${misfit}`),
       onSkew: ({ name }, skewMs) =>
@@ -197,7 +201,7 @@ export async function subscribe(
   const { log, clock, withheld, retryRefusedMs } = options;
   const { session } = connection;
   const { publishingMs, keepAlives, holdMs, checkMs } = intervalsOf(device, clock);
-  const stream = createDeviceStream(device, options);
+  const stream = createDeviceStream(device, connection, options);
   const subscription = await connection.request("create a subscription", () =>
     session.createSubscription2({
       requestedPublishingInterval: publishingMs,

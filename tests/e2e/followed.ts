@@ -24,7 +24,7 @@ export type Followed = {
   readonly protocol: "modbus" | "opcua";
   /** What left the plant before a time. */
   readonly served: (beforeMs: number) => Served[];
-  readonly match: (served: readonly Served[], stored: readonly Stored[]) => Matching;
+  readonly match: (served: readonly Served[], stored: readonly Stored[]) => Matching & { moved?: number };
   /** The plant's own value at a time, in the unit. */
   readonly truthAt: (timeMs: number) => bigint;
 };

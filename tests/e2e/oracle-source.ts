@@ -1,9 +1,10 @@
 import { engineering, type Matching, type Reading, type Scale, type Served, type Stored, written } from "./oracle.ts";
 
 /**
- * Pairs what is stored with what an OPC UA server sent, by source time: a protocol that carries times leaves no room. Every value that
- * was sent must be stored at its time, unless it repeats what was reported before. A stored reading at another time says that the value
- * was still there (a heartbeat): then the server's variable must have held it at that moment.
+ * Pairs what is stored with what an OPC UA server sent: every value that was sent must be stored, in order, unless it repeats the one
+ * before. It is stored at its source time, but for one that was still on its way when a reading of the value before it was taken for
+ * news of the moment (a heartbeat, the first of a session): then a little later. A stored reading at any other time is a heartbeat: the
+ * server's variable must have held its value at that moment.
  * @param served what left the server, by source time
  * @param held every value that the variable took, by source time
  * @param slackMs how long a change may have been on its way when a heartbeat told of the value before
@@ -14,10 +15,11 @@ export function matchBySource(
   stored: readonly Stored[],
   scale: Scale,
   slackMs: number,
-): Matching {
+): Matching & { /** Values that were stored later than at their source time. */ moved: number } {
   const readings: Reading[] = [];
   const unexplained: Stored[] = [];
   const missing: Served[] = [];
+  let moved = 0;
   const sent = [...new Map(served.map((value) => [value.timeMs, value])).values()].sort((a, b) => a.timeMs - b.timeMs);
   const text = (value: Served) => written(engineering(value.raw, scale));
   const at = new Map(sent.map((value) => [value.timeMs, value]));
@@ -39,12 +41,16 @@ export function matchBySource(
   let next = 0;
   let reported: bigint | undefined;
   for (const value of sent) {
-    while (next < readings.length && (readings[next] as Reading).atMs < value.timeMs) {
-      reported = (readings[next] as Reading).raw;
-      next += 1;
+    while (next < readings.length && readings[next]?.raw === reported) next += 1;
+    if (value.raw === reported) continue;
+    const own = readings[next];
+    if (own?.raw !== value.raw || own.atMs < value.timeMs || own.atMs - value.timeMs > slackMs) {
+      missing.push(value);
+      continue;
     }
-    const isStored = readings[next]?.atMs === value.timeMs && readings[next]?.raw === value.raw;
-    if (!isStored && value.raw !== reported) missing.push(value);
+    next += 1;
+    reported = value.raw;
+    if (own.atMs !== value.timeMs) moved += 1;
   }
-  return { readings, unexplained, missing };
+  return { readings, unexplained, missing, moved };
 }

@@ -19,6 +19,8 @@ export type Verdict = {
   series: number;
   served: number;
   stored: number;
+  /** Values of OPC UA servers that were stored later than at their source time. */
+  moved: number;
   unexplained: string[];
   missing: { point: string; gateway: string; protocol: Followed["protocol"]; timeMs: number }[];
   /** Figures that differ from the oracle's, as text; empty when all are equal. */
@@ -64,6 +66,7 @@ async function follow(
   verdict.series += 1;
   verdict.served += served.length;
   verdict.stored += stored.length;
+  verdict.moved += found.moved ?? 0;
   verdict.unexplained.push(
     ...found.unexplained.map((s) => `${device} ${point.name} ${new Date(s.atMs).toISOString()} ${s.value}`),
   );
@@ -129,6 +132,7 @@ export async function verify(cluster: Cluster, range: Range): Promise<Verdict> {
     series: 0,
     served: 0,
     stored: 0,
+    moved: 0,
     unexplained: [],
     missing: [],
     wrong: [],
