@@ -1,7 +1,9 @@
+import { readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
-import { messageOf } from "@jilian/domain/errors.ts";
+import { JilianError, messageOf } from "@jilian/domain/errors.ts";
+import { type TlsPaths, tlsFault, tlsMaterial } from "@jilian/domain/tls.ts";
 import { allNodesFilter, stateTopic } from "@jilian/domain/topics.ts";
-import { connect } from "mqtt";
+import { connect, type IClientOptions } from "mqtt";
 import type { Logger } from "pino";
 
 /** The way to and from the nodes: the broker of this process, or an MQTT connection to one elsewhere. */
@@ -11,6 +13,8 @@ export type SparkplugBus = {
   readonly publish: (topic: string, payload: Uint8Array, options: { qos: 0 | 1; retain: boolean }) => Promise<void>;
   /** Calls the handler when the connection to the broker was lost; absent where none can be. */
   readonly onLost?: (handler: () => void) => void;
+  /** Whether nodes are heard now; absent where that cannot change. */
+  readonly isConnected?: () => boolean;
 };
 
 /** What STATE says (Sparkplug 3.0, 6.4.27). */
@@ -26,15 +30,43 @@ function isOffline(payload: Uint8Array): boolean {
   }
 }
 
-export type MqttBusConfig = { host: string; port: number; username: string; password: string; hostId: string };
+export type MqttBusConfig = {
+  host: string;
+  /** 1883 when absent, 8883 with TLS. */
+  port?: number | undefined;
+  /** Paths absolute or relative to the working directory. The broker's certificate is always verified. */
+  tls?: (TlsPaths & { serverName?: string | undefined }) | undefined;
+  username: string;
+  password: string;
+  hostId: string;
+};
 
 const reconnectMs = 500;
 /** How long the farewell may take: a broker that does not answer must not keep the process from ending. */
 const closeBoundMs = 1000;
 
+/** Certificate options as the files are now. */
+function tlsOptions(tls: NonNullable<MqttBusConfig["tls"]>): IClientOptions {
+  const { serverName } = tls;
+  return {
+    ...tlsMaterial(tls, (path) => readFileSync(path, "utf8")),
+    ...(serverName === undefined ? {} : { servername: serverName }),
+    rejectUnauthorized: true,
+  };
+}
+
+const wayRemedy = "start the broker; check host, port, user name and password of the host application";
+
+/** Code and remedy of a connection that does not come about. */
+function faultOf(error: unknown, tls: MqttBusConfig["tls"]): { code: string; remedy: string } {
+  if (error instanceof JilianError) return { code: error.code, remedy: error.remedy };
+  return (tls && tlsFault(error, Date.now())) ?? { code: "HOST_CONNECT", remedy: wayRemedy };
+}
+
 /**
  * Attaches to a broker as a Sparkplug host application: clean session, will on the STATE topic, QoS 1 (Sparkplug 3.0, 5.6). It connects
  * and reconnects by itself for ever; what nodes publish meanwhile is not lost, because it is not committed and comes again.
+ * @throws JilianError TLS_FILE_UNREADABLE, TLS_FILE_INVALID, TLS_KEY_MISMATCH when the files of TLS are wrong at the start
  */
 export function connectBus(
   config: MqttBusConfig,
@@ -49,8 +81,10 @@ export function connectBus(
   const bornMs = nowMs();
   const offline = Buffer.from(statePayload(false, bornMs));
   const online = Buffer.from(statePayload(true, bornMs));
-  const address = `mqtt://${config.host}:${config.port}`;
+  const { tls } = config;
+  const address = `${tls ? "mqtts" : "mqtt"}://${config.host}:${config.port ?? (tls ? 8883 : 1883)}`;
   const client = connect(address, {
+    ...(tls ? tlsOptions(tls) : {}),
     username: config.username,
     password: config.password,
     clientId: `${config.username}-${config.hostId}`,
@@ -69,15 +103,23 @@ export function connectBus(
     for (const handler of handlers) handler(topic, payload);
   });
   let toldError = "";
-  client.on("error", (error) => {
-    // Every attempt fails alike until the broker is there: once is enough to read.
-    if (messageOf(error) === toldError) return;
-    toldError = messageOf(error);
-    const remedy = "start the broker; check host, port, user name and password of the host application";
-    log.warn(
-      { code: "HOST_CONNECT", address, err: messageOf(error), remedy },
-      "ingest has no connection to the broker",
-    );
+  function tellError(error: unknown): void {
+    const { code, remedy } = faultOf(error, tls);
+    // Every attempt fails alike until the broker is there: once is enough to read. OpenSSL's messages differ by an address in memory.
+    const text = code === "HOST_CONNECT" ? messageOf(error) : code;
+    if (text === toldError) return;
+    toldError = text;
+    log.warn({ code, address, err: messageOf(error), remedy }, "ingest has no connection to the broker");
+  }
+  client.on("error", tellError);
+  client.on("reconnect", () => {
+    if (!tls) return;
+    try {
+      // A renewed certificate is taken up with the next connection.
+      Object.assign(client.options, tlsOptions(tls));
+    } catch (thrown) {
+      tellError(thrown);
+    }
   });
   client.on("connect", async () => {
     try {
@@ -101,6 +143,7 @@ export function connectBus(
     announced = false;
   });
   return {
+    isConnected: () => client.connected && announced,
     onLost: (handler) => lostHandlers.add(handler),
     onMessage: (handler) => {
       handlers.add(handler);

@@ -17,6 +17,8 @@ export type QueuedRecord = {
   record: { epoch: string; offset: number } | undefined;
   samples: QueuedSample[];
   receivedAtMs: number;
+  /** Newest source time among its samples that are not historical; absent when all are. */
+  newestLiveMs?: number | undefined;
 };
 
 /** The bounded queue before the store. It never blocks its source: a full queue refuses, and what it refuses was not committed. */

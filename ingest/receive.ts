@@ -195,6 +195,7 @@ export function createReceiver(parts: ReceiverParts): Receiver {
     }
     const atMs = header?.writtenAtMs ?? payload.timestampMs ?? clock.now();
     const samples: QueuedSample[] = [];
+    let newestLiveMs: number | undefined;
     for (const metric of payload.metrics) {
       const born = find(session, device, metric);
       if (born === null) continue;
@@ -205,17 +206,23 @@ export function createReceiver(parts: ReceiverParts): Receiver {
       }
       const sample = sampleOf(metric, born, atMs, header !== undefined);
       live.sample(sample, metric.historical);
-      if (!metric.transient) samples.push(sample);
+      if (metric.transient) continue;
+      samples.push(sample);
+      if (!metric.historical) newestLiveMs = Math.max(newestLiveMs ?? 0, sample.sourceTimeMs);
     }
+    count(live.state, "receivedSamples", samples.length);
     const record = header && { epoch: header.epoch, offset: header.offset };
     if (record && !book.claim(topic.group, topic.node, record)) count(live.state, "repeatedRecords");
-    else if (samples.length > 0 || record)
-      enqueue({ group: topic.group, node: topic.node, record, samples, receivedAtMs: clock.now() });
+    else if (samples.length > 0 || record) {
+      const { group, node } = topic;
+      enqueue({ group, node, record, samples, receivedAtMs: clock.now(), newestLiveMs });
+    }
   }
 
   function handle(topicText: string, bytes: Uint8Array): void {
     const topic = parseTopic(topicText);
     if (!topic || topic.type.endsWith("CMD")) return;
+    count(live.state, "receivedMessages");
     try {
       const payload = decodePayload(bytes);
       const session = sessionOf(topic);

@@ -11,9 +11,9 @@ import type { Logger } from "pino";
 import type { SparkplugBus } from "./bus.ts";
 import { commitBook } from "./commit-book.ts";
 import type { IngestConfig } from "./config.ts";
-import { startKpi } from "./kpi/start.ts";
+import { type KpiStats, startKpi } from "./kpi/start.ts";
 import { liveWriter } from "./live-writer.ts";
-import { recordQueue } from "./queue.ts";
+import { type QueuedRecord, recordQueue } from "./queue.ts";
 import { createReceiver } from "./receive.ts";
 import { startWriter } from "./write.ts";
 
@@ -29,11 +29,16 @@ export type IngestParts = {
   /** The setting the clock was made from, for the KPI worker. */
   clockSetting: string | undefined;
   log: Logger;
+  /** Told of each batch that the store has confirmed, and how long that took. */
+  onStored?: (records: readonly QueuedRecord[], durationMs: number) => void;
 };
+
+export type IngestStats = { connected: boolean; queuedSamples: number; maxQueuedSamples: number; kpi: KpiStats };
 
 export type Ingest = {
   /** Samples waiting for the store. */
   readonly queuedSamples: () => number;
+  readonly stats: () => IngestStats;
   /** Brings leaves and results up to date with everything stored; resolves when they are. */
   readonly settle: () => Promise<void>;
   /** Resolves when a part of it ended that the figures need; readings are stored until then. */
@@ -97,11 +102,18 @@ export async function startIngest(config: IngestConfig, parts: IngestParts): Pro
     log,
     batchSamples,
     lingerMs,
+    ...(parts.onStored ? { onStored: parts.onStored } : {}),
   });
   const detach = bus.onMessage(receiver.handle);
   bus.onLost?.(receiver.lost);
   return {
     queuedSamples: queue.samples,
+    stats: () => ({
+      connected: bus.isConnected?.() ?? true,
+      queuedSamples: queue.samples(),
+      maxQueuedSamples: config.queueSamples,
+      kpi: kpi.stats(),
+    }),
     settle: kpi.settle,
     failed: kpi.failed,
     close: async () => {

@@ -2,10 +2,11 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { type OwnedTelemetry, openTelemetry } from "@jilian/store/duckdb/telemetry.ts";
+import { openTelemetry } from "@jilian/store/duckdb/telemetry.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import { indexRegistry, type Registry, type RegistryDevice } from "@jilian/store/registry.ts";
 import { openLedger } from "@jilian/store/sqlite/ledger.ts";
+import type { OwnedTelemetry } from "@jilian/store/thread/owner.ts";
 import { type Logger, pino } from "pino";
 
 export const silent = pino({ level: "silent" });

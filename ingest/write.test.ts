@@ -1,9 +1,9 @@
 import { decodeNotice } from "@jilian/domain/commit.ts";
 import { DataType } from "@jilian/domain/datatypes.ts";
 import { decodePayload } from "@jilian/domain/sparkplug/payload.ts";
-import { connectTelemetry } from "@jilian/store/duckdb/telemetry.ts";
 import { createLiveState, type LiveState } from "@jilian/store/live.ts";
 import type { Telemetry } from "@jilian/store/telemetry.ts";
+import { connectTelemetry } from "@jilian/store/thread/owner.ts";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { SparkplugBus } from "./bus.ts";
 import { type CommitBook, commitBook } from "./commit-book.ts";

@@ -24,6 +24,8 @@ export type WriterParts = {
   log: Logger;
   batchSamples: number;
   lingerMs: number;
+  /** Told of each batch that the store has confirmed, and how long that took. */
+  onStored?: (records: readonly QueuedRecord[], durationMs: number) => void;
 };
 
 const retryMinMs = 200;
@@ -107,8 +109,10 @@ function recordWriter(parts: WriterParts): (records: readonly QueuedRecord[]) =>
   async function write(records: readonly QueuedRecord[]): Promise<void> {
     const fresh = await numberSeries(telemetry, records);
     const batch: WriteBatch = { samples: rowsOf(records), commits: commitsOf(records) };
+    const startedMs = performance.now();
     const outcome = await telemetry.write(batch);
     book.stored(batch.commits);
+    parts.onStored?.(records, performance.now() - startedMs);
     count(live.state, "transactions");
     count(live.state, "storedSamples", outcome.written);
     count(live.state, "duplicateSamples", outcome.duplicates);
@@ -157,6 +161,7 @@ export function startWriter(parts: WriterParts): { close: () => Promise<void> } 
   /** Sends the notices that are due. A lost one does no harm: the record comes again and is answered again. */
   function notify(): Promise<unknown> {
     const notices = book.notices(clock.now());
+    if (notices.length > 0) count(live.state, "commitNotices", notices.length);
     return Promise.allSettled(
       notices.map(({ topic, payload }) => bus.publish(topic, payload, { qos: 0, retain: false })),
     );

@@ -1,5 +1,6 @@
+import type { MachinePlan } from "@jilian/domain/machine-sums.ts";
 import { describe, expect, it } from "vitest";
-import { readRegistry } from "./registry.ts";
+import { machinePlan, type PlacedDevice, readRegistry } from "./registry.ts";
 
 // The first code is the example of GB 32100-2015, the second is in the public register: their check characters are not of our making.
 const text = `cluster: { id: zhuji-socks, name: 诸暨袜业, industry: hosiery }
@@ -153,5 +154,115 @@ describe("a bad registry", () => {
       expect.stringMatching(/^21 \/enterprises\/1\/creditCode 914402000000010\d+: string/),
     ]);
     expect(faultsOf(withLines({ 21: '    creditCode: "914402000000010050"' }))).toEqual([]);
+  });
+});
+
+describe("machines in the registry", () => {
+  const machines = `cluster: { id: c, name: 集群, gridRegion: south }
+pilot: { id: p, name: 试点, demo: true }
+enterprises:
+  - id: e1
+    name: 甲
+    creditCode: 91350100M000100Y43
+    factories:
+      - id: f1
+        name: 甲一厂
+        calendar:
+          shifts:
+            - { days: [mon, tue, wed, thu, fri], from: "08:00", to: "20:00" }
+            - { days: [fri], from: "20:00", to: "08:00" }
+          exceptions:
+            - { date: 2026-10-01, untilDate: 2026-10-08, shifts: [] }
+            - { date: 2026-10-10, shifts: [{ from: "08:00", to: "24:00" }] }
+        gateways:
+          - id: gw-1
+            devices:
+              - { id: m1, name: 一, kind: machine, states: { running: [1, RUN] }, plannedRunTimePerItemMs: 1500.25, output: true }
+              - { id: m2, name: 二, kind: machine, plannedRunTimePerItemMs: { a: 900, b: 0.5 }, calendar: { shifts: [] } }
+              - { id: m3, name: 三, kind: machine }
+              - { id: meter, name: 表, kind: meter, meteringPoint: incoming }
+`;
+
+  function replaced(changes: Record<number, string>): string {
+    const lines = machines.split("\n");
+    for (const [line, content] of Object.entries(changes)) lines[Number(line) - 1] = content;
+    return lines.join("\n");
+  }
+
+  it("tell what figures of equipment need; what they do not tell stays unknown", () => {
+    const checked = readRegistry(machines, "cluster.yaml");
+    if (!checked.ok) throw new Error(JSON.stringify(checked.faults));
+    const { devices, gridRegion } = checked.value;
+    expect(gridRegion).toBe("south");
+    const plans = ["m1", "m2", "m3"].map((id) => machinePlan(devices.get(`f1/gw-1/${id}`) as PlacedDevice));
+    const [m1, m2, m3] = plans as [MachinePlan, MachinePlan, MachinePlan];
+    expect(m1.runningCodes).toEqual(new Set(["1", "RUN"]));
+    expect(["a", undefined].map((product) => m1.plannedRunTime?.(product))).toEqual([1_500_250_000n, 1_500_250_000n]);
+    expect(m1.calendar?.shifts).toHaveLength(2);
+    expect(m1.calendar).toBe(m3.calendar);
+    expect(["a", "b", "c", undefined].map((product) => m2.plannedRunTime?.(product))).toEqual([
+      900_000_000n,
+      500_000n,
+      undefined,
+      undefined,
+    ]);
+    expect(m2.calendar).toEqual({ shifts: [] });
+    expect(m3.runningCodes).toBeUndefined();
+    expect(m3.plannedRunTime).toBeUndefined();
+    const bare = readRegistry(text, "cluster.yaml");
+    if (!bare.ok) throw new Error("faults");
+    expect(bare.value.gridRegion).toBe("national");
+    expect(machinePlan(bare.value.devices.get("f1/gw-1/loom-1") as PlacedDevice).calendar).toBeUndefined();
+  });
+
+  it("have every fault told at once with its line", () => {
+    const changed = replaced({
+      1: "cluster: { id: c, name: 集群, gridRegion: mars }",
+      12: '            - { days: [mon, sunday], from: "8:00", to: "24:01" }',
+      13: "            - { days: [], to: 20 }",
+      15: "            - { date: 1. Oktober, shifts: [] }",
+      20: "              - { id: m1, name: 一, kind: machine, states: { running: [] }, plannedRunTimePerItemMs: 0, output: 1 }",
+      21: "              - { id: m2, name: 二, kind: machine, plannedRunTimePerItemMs: { a: fast }, states: { runing: [1] } }",
+    });
+    const at = "/enterprises/0/factories/0";
+    expect(faultsOf(changed).map((f) => f.split(": ")[0])).toEqual([
+      '1 /cluster/gridRegion "mars"',
+      `12 ${at}/calendar/shifts/0/days/1 "sunday"`,
+      `12 ${at}/calendar/shifts/0/from "8:00"`,
+      `12 ${at}/calendar/shifts/0/to "24:01"`,
+      `13 ${at}/calendar/shifts/1/from nothing`,
+      `13 ${at}/calendar/shifts/1/days []`,
+      `13 ${at}/calendar/shifts/1/to 20`,
+      `15 ${at}/calendar/exceptions/0/date "1. Oktober"`,
+      `20 ${at}/gateways/0/devices/0/states/running []`,
+      `20 ${at}/gateways/0/devices/0/plannedRunTimePerItemMs 0`,
+      `20 ${at}/gateways/0/devices/0/output 1`,
+      `21 ${at}/gateways/0/devices/1/states/running nothing`,
+      `21 ${at}/gateways/0/devices/1/states/runing [1]`,
+      `21 ${at}/gateways/0/devices/1/plannedRunTimePerItemMs {"a":"fast"}`,
+    ]);
+  });
+
+  it("have what a schema cannot express told too", () => {
+    const changed = replaced({
+      12: '            - { days: [mon, mon], from: "24:00", to: "20:00" }',
+      15: "            - { date: 2026-02-29, untilDate: 2026-10-08, shifts: [] }",
+      16: '            - { date: 2026-10-10, untilDate: 2026-10-09, shifts: [{ from: "24:00", to: "24:00" }] }',
+      17: "            - { date: 2026-12-24, untilDate: 2026-12-31, shifts: [] }\n            - { date: 2026-12-31, shifts: [] }\n        gateways:",
+      20: "              - { id: m1, name: 一, kind: machine, states: { running: [1, 2, 1] } }",
+      23: "              - { id: meter, name: 表, kind: meter, meteringPoint: incoming, output: true, states: { running: [1] } }",
+    });
+    const at = "/enterprises/0/factories/0";
+    expect(faultsOf(changed).map((f) => f.split(": ")[0])).toEqual([
+      `12 ${at}/calendar/shifts/0/from "24:00"`,
+      `12 ${at}/calendar/shifts/0/days/1 "mon"`,
+      `15 ${at}/calendar/exceptions/0/date "2026-02-29"`,
+      `16 ${at}/calendar/exceptions/1/shifts/0/from "24:00"`,
+      `16 ${at}/calendar/exceptions/1/untilDate "2026-10-09"`,
+      `18 ${at}/calendar/exceptions/3/date "2026-12-31"`,
+      `22 ${at}/gateways/0/devices/0/states/running/2 1`,
+      `25 ${at}/gateways/0/devices/3/states {"running":[1]}`,
+      `25 ${at}/gateways/0/devices/3/output true`,
+    ]);
   });
 });

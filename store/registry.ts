@@ -1,8 +1,12 @@
 import { createHash } from "node:crypto";
+import type { Calendar } from "@jilian/domain/calendar.ts";
 import { type Checked, checkConfig, duplicates, type SemanticFault } from "@jilian/domain/check-config.ts";
 import { creditCodeCheck, idPattern, isCreditCode } from "@jilian/domain/identity.ts";
+import { type GridRegion, gridRegions } from "@jilian/domain/indicators/factors.ts";
+import type { MachinePlan } from "@jilian/domain/machine-sums.ts";
 import { carriers } from "@jilian/domain/roles.ts";
 import { type Static, Type } from "typebox";
+import { calendarSchema, checkCalendar, checkMachineFields, machineFields, planOf } from "./registry-machines.ts";
 
 const strict = { additionalProperties: false } as const;
 const id = Type.String({
@@ -25,6 +29,7 @@ const deviceSchema = Type.Object(
         description: "largest power through a meter; bounds what a counter may rise",
       }),
     ),
+    ...machineFields,
   },
   strict,
 );
@@ -42,6 +47,8 @@ const factorySchema = Type.Object(
     id,
     name,
     address: Type.Optional(Type.String({ maxLength: 200 })),
+    /** Planned busy time of its machines, unless they have their own. */
+    calendar: Type.Optional(calendarSchema),
     gateways: Type.Array(gatewaySchema, { minItems: 1 }),
   },
   strict,
@@ -62,7 +69,18 @@ const enterpriseSchema = Type.Object(
 /** `cluster.yaml`: who takes part in a pilot, and with which machines. Declared, checked as a whole, versioned by its content. */
 export const registrySchema = Type.Object(
   {
-    cluster: Type.Object({ id, name, industry: Type.Optional(Type.String({ maxLength: 60 })) }, strict),
+    cluster: Type.Object(
+      {
+        id,
+        name,
+        industry: Type.Optional(Type.String({ maxLength: 60 })),
+        /** Whose average carbon factor its electricity has; the national one without. */
+        gridRegion: Type.Optional(
+          Type.Unsafe<GridRegion>(Type.Union(gridRegions.map((region) => Type.Literal(region)))),
+        ),
+      },
+      strict,
+    ),
     pilot: Type.Object(
       {
         id,
@@ -89,6 +107,8 @@ export type PlacedDevice = {
   readonly factoryId: string;
   /** Also the Sparkplug edge node. */
   readonly gatewayId: string;
+  /** Planned busy time: its own or its factory's; absent where neither has one. */
+  readonly calendar?: Calendar;
 };
 
 export type PlacedFactory = { readonly id: string; readonly name: string; readonly enterpriseId: string };
@@ -99,6 +119,8 @@ export type Registry = {
   /** First 12 hexadecimal digits of the SHA-256 of the checked content: named by every figure. */
   readonly version: string;
   readonly demo: boolean;
+  /** Whose carbon factor the cluster's electricity has. */
+  readonly gridRegion: GridRegion;
   /** By `factory/gateway/device`. */
   readonly devices: ReadonlyMap<string, PlacedDevice>;
   readonly factories: ReadonlyMap<string, PlacedFactory>;
@@ -118,6 +140,7 @@ function checkEnterprise(enterprise: RegistryFile["enterprises"][number], path: 
   }
   for (const [f, factory] of enterprise.factories.entries()) {
     const at = `${path}/factories/${f}/gateways`;
+    if (factory.calendar) faults.push(...checkCalendar(factory.calendar, `${path}/factories/${f}/calendar`));
     faults.push(
       ...duplicates(
         at,
@@ -141,19 +164,16 @@ function checkEnterprise(enterprise: RegistryFile["enterprises"][number], path: 
 }
 
 function checkDevice(device: RegistryDevice, path: string): SemanticFault[] {
+  const faults = checkMachineFields(device, device.kind, path);
   if (device.kind === "meter" && !device.meteringPoint) {
-    return [{ path: `${path}/meteringPoint`, expected: '"incoming" or "feeder"', remedy: "say where this meter sits" }];
+    const expected = '"incoming" or "feeder"';
+    faults.push({ path: `${path}/meteringPoint`, expected, remedy: "say where this meter sits" });
   }
   if (device.kind !== "meter" && device.meteringPoint) {
-    return [
-      {
-        path: `${path}/meteringPoint`,
-        expected: "nothing: only meters have one",
-        remedy: 'remove it or set "kind: meter"',
-      },
-    ];
+    const expected = "nothing: only meters have one";
+    faults.push({ path: `${path}/meteringPoint`, expected, remedy: 'remove it or set "kind: meter"' });
   }
-  return [];
+  return faults;
 }
 
 function checkRegistry(file: RegistryFile): SemanticFault[] {
@@ -201,13 +221,20 @@ export function indexRegistry(file: RegistryFile): Registry {
         gateways.add(`${factory.id}/${gateway.id}`);
         for (const device of gateway.devices) {
           const place = { device, enterpriseId: enterprise.id, factoryId: factory.id, gatewayId: gateway.id };
-          devices.set(`${factory.id}/${gateway.id}/${device.id}`, place);
+          const calendar = device.calendar ?? factory.calendar;
+          devices.set(`${factory.id}/${gateway.id}/${device.id}`, calendar ? { ...place, calendar } : place);
         }
       }
     }
   }
   const version = createHash("sha256").update(JSON.stringify(file)).digest("hex").slice(0, 12);
-  return { file, version, demo: file.pilot.demo, devices, factories, gateways };
+  const gridRegion = file.cluster.gridRegion ?? "national";
+  return { file, version, demo: file.pilot.demo, gridRegion, devices, factories, gateways };
+}
+
+/** What the ratio figures of a machine need of the registry. */
+export function machinePlan({ device, calendar }: PlacedDevice): MachinePlan {
+  return planOf(device, calendar);
 }
 
 /** Checks the text of `cluster.yaml` as a whole and indexes it. Pure; all faults at once. */

@@ -39,6 +39,42 @@ export function derivedTests({ store, reopen }: Harness): void {
       expect(await read([], 0, 3)).toEqual([]);
     });
 
+    it("likewise for states, each code with its milliseconds", async () => {
+      const [a, b] = (await makeSeries(store(), ["a", "b"])) as [number, number];
+      const row = (series: number, n: number, ms: Record<string, number>, more: object = {}) => ({
+        series,
+        minuteMs: startMs + n * minute,
+        leaf: { ms, unknownMs: minute - Object.values(ms).reduce((sum, own) => sum + own, 0), samples: 3, ...more },
+      });
+      await store().writeLeaves([], [], [row(a, 0, { "1": 1 }), row(a, 0, { "1": 59_999, "3": 1 }), row(b, 0, {})]);
+      const odd = { "-4": 1, 'RUN "fast", \\ 运行': 2, __proto__x: 3, "9007199254740993": 4 };
+      await store().writeLeaves([], [], [row(a, 2, { "2": 5 }), row(a, 1, odd, { samples: 0 })]);
+      await reopen();
+      await store().writeLeaves([], [], [row(a, 2, { "0": minute })]);
+      const read = (series: number[], from: number, to: number) =>
+        store().readStates(series, startMs + from * minute, startMs + to * minute);
+      const expected = [row(a, 0, { "1": 59_999, "3": 1 }), row(a, 1, odd, { samples: 0 }), row(a, 2, { "0": minute })];
+      expect(await read([a], 0, 3)).toEqual(expected);
+      expect(await read([b, a, a], 0, 2)).toEqual([...expected.slice(0, 2), row(b, 0, {})]);
+      expect(await read([a], 1, 2)).toEqual(expected.slice(1, 2));
+      expect(await read([], 0, 3)).toEqual([]);
+      // A state and a counter of one series and minute are two things.
+      expect(await store().readLeaves([a, b], startMs, startMs + 3 * minute)).toEqual([]);
+    });
+
+    it("leaves, states and connections are written together, and showing figures changes none", async () => {
+      const [a] = (await makeSeries(store(), ["a"])) as [number];
+      const state = { series: a, minuteMs: startMs, leaf: { ms: { "1": minute }, unknownMs: 0, samples: 6 } };
+      const leaf = { series: a, minuteMs: startMs, leaf: { ...emptyLeaf, amount: 7n } };
+      const online = { device: "f/g/d", minuteMs: startMs, onlineMs: 9 };
+      await store().writeLeaves([leaf], [online], [state]);
+      await store().showResults([]);
+      await reopen();
+      expect(await store().readStates([a], startMs, startMs + 1)).toEqual([state]);
+      expect(await store().readLeaves([a], startMs, startMs + 1)).toEqual([leaf]);
+      expect(await store().readConnections([], startMs, startMs + 1)).toEqual([online]);
+    });
+
     it("likewise for connections; no devices means all", async () => {
       const row = (device: string, n: number, onlineMs: number) => ({
         device,

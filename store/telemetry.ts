@@ -5,6 +5,7 @@ import type { Period } from "@jilian/domain/periods.ts";
 import type { Range } from "@jilian/domain/range-set.ts";
 import type { Level, Result } from "@jilian/domain/result.ts";
 import type { MetricDefinition, SeriesKey } from "@jilian/domain/sample.ts";
+import type { StateLeaf } from "@jilian/domain/state-leaf.ts";
 
 /** Number of a series in this store; small and dense. */
 export type SeriesId = number;
@@ -54,6 +55,9 @@ export type LeafRow = {
   minuteMs: number;
   leaf: CounterLeaf;
 };
+
+/** A stored state leaf: one `machine.state` series, minute. */
+export type StateRow = { series: SeriesId; minuteMs: number; leaf: StateLeaf };
 
 /** A device's connection in a minute. `device` is `factory/gateway/device`. */
 export type ConnectionRow = { device: string; minuteMs: number; onlineMs: number };
@@ -107,15 +111,26 @@ export type Telemetry = {
    */
   readonly onlineMs: (devices: readonly OnlineQuery[], fromMs: number, toMs: number) => Promise<ConnectionRow[]>;
   /** Writes leaves; the newest of a (series, minute) counts. */
-  readonly writeLeaves: (leaves: readonly LeafRow[], connections: readonly ConnectionRow[]) => Promise<void>;
+  readonly writeLeaves: (
+    leaves: readonly LeafRow[],
+    connections: readonly ConnectionRow[],
+    states?: readonly StateRow[],
+  ) => Promise<void>;
   /** Leaves of the series in [fromMs, toMs), by series and minute, each once; minutes without a leaf are absent. */
   readonly readLeaves: (series: readonly SeriesId[], fromMs: number, toMs: number) => Promise<LeafRow[]>;
+  /** Likewise for states. */
+  readonly readStates: (series: readonly SeriesId[], fromMs: number, toMs: number) => Promise<StateRow[]>;
   /** Likewise for connections; an empty list of devices means all. */
   readonly readConnections: (devices: readonly string[], fromMs: number, toMs: number) => Promise<ConnectionRow[]>;
   /** Appends minute results; the newest of a key counts in reads, older ones stay. */
   readonly writeMinuteResults: (results: readonly Result[]) => Promise<void>;
   /** Minute results, by start, entity, indicator. */
   readonly readMinuteResults: (query: ResultQuery) => Promise<Result[]>;
+  /**
+   * Shows figures of hours and days where displays read them: InfluxDB's measurement `kpi`, which also holds the minute results. A store
+   * that displays do not read does nothing. Never the truth: that is the ledger.
+   */
+  readonly showResults: (results: readonly Result[]) => Promise<void>;
   /** A port for another worker thread of this process, to be transferred and given to `connectTelemetry`. */
   readonly port: () => Promise<MessagePort>;
   /** Ends the store; calls that have not begun are rejected (STORE_CLOSED) and did nothing. Over a port: ends this use of it only. */

@@ -148,7 +148,7 @@ export function createStream(options: Options, events: StreamEvents): OpcuaStrea
     if (last === undefined) return { tag, value: null, status: Status.BadWaitingForInitialData };
     if (differsMs !== undefined || proven.machineMs === drainedProofMs) return undefined;
     // To say that it is as it was would put the changes that still come later than they were.
-    if (options.catchesUp() || performance.now() < backlog.untilMs) return undefined;
+    if (options.catchesUp()) return undefined;
     const status = (last.passedAs & overflowBits) === overflowBits ? last.passedAs & ~overflowBits : last.passedAs;
     return { tag, value: last.value, status: status >>> 0, sourceTimeMs: proven.clockMs };
   }

@@ -313,7 +313,7 @@ describe("what may come in", () => {
   });
 
   test("a tick that fails is made good by the next", async () => {
-    const { connectTelemetry } = await import("@jilian/store/duckdb/telemetry.ts");
+    const { connectTelemetry } = await import("@jilian/store/thread/owner.ts");
     const flaky = connectTelemetry(await world.telemetry.port());
     const parts = {
       ledger: world.ledger,

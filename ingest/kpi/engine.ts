@@ -1,15 +1,29 @@
 import type { Clock } from "@jilian/domain/clock.ts";
 import { deviceKey } from "@jilian/domain/identity.ts";
-import { minuteMs, type Period, periodLengthMs, periodStart, periods, watermarkMs } from "@jilian/domain/periods.ts";
+import {
+  dayMs,
+  isoTime,
+  minuteMs,
+  type Period,
+  periodLengthMs,
+  periodStart,
+  periods,
+  watermarkMs,
+} from "@jilian/domain/periods.ts";
 import type { Result } from "@jilian/domain/result.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import type { Registry } from "@jilian/store/registry.ts";
 import type { Telemetry } from "@jilian/store/telemetry.ts";
-import { figures, type PeriodInput, sitesOf } from "./figures.ts";
+import type { Meters } from "./energy.ts";
+import { fasterThanPlanned, figures, type PeriodInput } from "./figures.ts";
+import type { Wanted } from "./leaf-reader.ts";
 import { leafKeeper } from "./leaves.ts";
+import { type Machine, machinesOf, wantedOf } from "./machines.ts";
 import { publishMinutes, publishToLedger } from "./publish.ts";
 import { runsOf, steps } from "./runs.ts";
 import { seriesIndex } from "./series-index.ts";
+import { latelyPublished, showcase } from "./show.ts";
+import { sitesOf } from "./sites.ts";
 
 export type EngineParts = {
   telemetry: Telemetry;
@@ -19,17 +33,37 @@ export type EngineParts = {
   provisionalIntervalMs: number;
   /** Transactions folded in one tick at most: a long backlog is taken in steps, so that today's figures go on. */
   txPerTick: number;
+  /** Told when figures cannot be brought to displays (Telemetry.showResults); it is tried again with every tick. */
+  onShowFailed?: (error: unknown) => void;
 };
 
 export type Engine = {
-  /** Brings leaves and results up to date with the store, or one bounded step nearer. @returns the figures it computed, as they stand */
+  /**
+   * Brings leaves and results up to date with the store, or one bounded step nearer. A thorough tick computes provisional hours and days
+   * too, whenever they were last, and has shown them when it ends. @returns the figures it computed, as they stand
+   */
   readonly tick: (options?: { thorough?: boolean }) => Promise<{ results: Result[]; caughtUp: boolean }>;
+  /** Transactions of the store that are not folded, as of the last tick. */
+  readonly lagTx: () => number;
+  /** Resolves when nothing of it is under way any more; no tick may follow. */
+  readonly close: () => Promise<void>;
 };
 
 /** Periods read and computed together; late data touches scattered ones. */
 const together = { most: 60, holes: 15 };
 /** Periods finalised in one tick at most. */
 const finalsPerTick = 240;
+
+/** What figures are made of. */
+type Sources = {
+  meters: Meters;
+  machines: Machine[];
+  /** What to read for minutes, and for hours and days. */
+  minutes: Wanted;
+  hours: Wanted;
+  /** Tells two of them apart. */
+  signature: string;
+};
 
 const progressName = "kpi.foldedTx";
 const finalName = (period: Period) => `kpi.final.${period}`;
@@ -50,6 +84,8 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   // A store that was replaced by a newer, shorter one is folded from its beginning.
   if ((ledger.getNumber(progressName) ?? 0) > (await telemetry.lastTx())) ledger.setNumber(progressName, 0);
   let foldedTx = ledger.getNumber(progressName) ?? 0;
+  /** Last transaction of the store when it was last asked. */
+  let seenTx = foldedTx;
   const keeper = leafKeeper(telemetry, index, foldedTx, (series) => {
     const subject = deviceKey(series.group, series.node, series.device);
     const detail = `${series.metric} fell, or rose faster than its meter can: the increase is unknown, figures are lower bounds`;
@@ -65,6 +101,9 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   let seenMinute = Math.max(finalMs("minute"), periodStart("minute", startedMs - watermarkMs));
   let learntMinute = periodStart("minute", startedMs);
   let provisionalAt = Number.NEGATIVE_INFINITY;
+  let known = sources();
+  const shown = showcase(telemetry, parts.onShowFailed ?? (() => undefined));
+  shown.add(latelyPublished(ledger, startedMs));
 
   function finalMs(period: Period): number {
     return ledger.getNumber(finalName(period)) as number;
@@ -74,35 +113,70 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     for (const minute of minutes) for (const period of periods) dirty[period].add(periodStart(period, minute));
   }
 
-  /** The register series of each incoming meter. */
-  function meters(): PeriodInput["meters"] {
-    return new Map(
+  /** What figures are made of, as the index knows it now. */
+  function sources(): Sources {
+    const meters: Meters = new Map(
       meterDevices.map(([key]) => {
-        const own = index.counters("energy.import", key).find((s) => s.definition.unit === "kWh");
+        const own = index.ofRole("energy.import", key).find((s) => s.definition.unit === "kWh");
         return [key, own?.id] as const;
       }),
     );
+    const metered = [...meters.values()].filter((id) => id !== undefined);
+    const machines = machinesOf(registry, index);
+    return {
+      meters,
+      machines,
+      minutes: { counters: metered, machines: [] },
+      hours: wantedOf(machines, metered),
+      signature: JSON.stringify([metered, machines.map(({ counters, states }) => [counters, states])]),
+    };
+  }
+
+  async function learn(nowMs: number): Promise<void> {
+    await index.learn();
+    const found = sources();
+    // The same sources keep their identity, and with it what is cached of them.
+    if (found.signature === known.signature) return;
+    known = found;
+    // A counter that is new says why earlier figures of its machine were null; what is final stays.
+    for (const period of ["hour", "day"] as const)
+      for (const at of steps(
+        Math.max(finalMs(period), periodStart(period, nowMs - dayMs)),
+        nowMs,
+        periodLengthMs(period),
+      ))
+        dirty[period].add(at);
+  }
+
+  function noteFaster(input: PeriodInput): void {
+    for (const { key, effectiveness } of fasterThanPlanned(input)) {
+      const detail = `effectiveness ${effectiveness} in the hour from ${isoTime(input.startMs)}: check plannedRunTimePerItemMs and states of the machine in the registry`;
+      ledger.noteFinding({ code: "FASTER_THAN_PLANNED", subject: key, detail }, clock.now());
+    }
   }
 
   /** Computes and publishes periods, given by their starts, in order. @returns their figures as they stand now */
-  async function publish(period: Period, starts: readonly number[], nowMs: number): Promise<Result[]> {
+  async function publish(period: Period, starts: readonly number[], nowMs: number, final = false): Promise<Result[]> {
     const length = periodLengthMs(period);
     const wanted = new Set(starts);
     const [fromMs, toMs] = [starts[0] as number, (starts.at(-1) as number) + length];
-    const metered = meters();
-    const ids = [...metered.values()].filter((id) => id !== undefined);
+    const { meters, machines, minutes, hours } = known;
     const firstBirths = new Map(
       ledger.firstBirths().map((b) => [deviceKey(b.group, b.node, b.device), b.firstBirthMs]),
     );
-    const input = { period, asOfMs: nowMs, watermarkTx: foldedTx, meters: metered, firstBirths };
-    const found = await keeper.read(ids, fromMs, toMs, length);
-    const results = found
+    const found = await keeper.read(period === "minute" ? minutes : hours, fromMs, toMs, length, nowMs);
+    const inputs = found
       .filter(({ startMs }) => wanted.has(startMs))
-      .flatMap(({ startMs, leaves }) =>
-        figures(registry, sites, { ...input, startMs, leaves: leaves.counters, online: leaves.online }),
-      );
+      .map(({ startMs, leaves }): PeriodInput => {
+        const asked = { period, startMs, asOfMs: nowMs, watermarkTx: foldedTx };
+        return { ...asked, meters, machines, leaves, firstBirths };
+      });
+    const results = inputs.flatMap((input) => figures(registry, sites, input));
     if (period === "minute") return await publishMinutes(telemetry, results, nowMs);
-    return publishToLedger(ledger, results, nowMs);
+    const { fresh, standing } = publishToLedger(ledger, results, nowMs);
+    shown.add(fresh);
+    if (period === "hour" && final) inputs.forEach(noteFaster);
+    return standing;
   }
 
   /** Publishes what is dirty, except for what the watermark has passed while the engine is behind. */
@@ -124,7 +198,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     const toMs = Math.min(periodStart(period, nowMs - watermarkMs), fromMs + finalsPerTick * length);
     const results: Result[] = [];
     for (const run of runsOf(steps(fromMs, toMs, length), length, together)) {
-      results.push(...(await publish(period, run.starts, nowMs)));
+      results.push(...(await publish(period, run.starts, nowMs, true)));
       ledger.setNumber(finalName(period), run.toMs);
     }
     return results;
@@ -134,13 +208,14 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   async function fold(nowMs: number): Promise<boolean> {
     await keeper.flush(nowMs);
     const lastTx = await telemetry.lastTx();
+    seenTx = lastTx;
     const upToTx = Math.min(lastTx, foldedTx + parts.txPerTick);
     if (upToTx > foldedTx) {
       const changed = await telemetry.changedMinutes(foldedTx, upToTx);
       // A birth can change what a known series says of itself; that is noticed within a minute.
       const nowMinute = periodStart("minute", nowMs);
       if (nowMinute > learntMinute || changed.some((c) => !index.knows(c.series))) {
-        await index.learn();
+        await learn(nowMs);
         learntMinute = nowMinute;
       }
       touch(await keeper.fold(changed, upToTx, nowMs));
@@ -154,6 +229,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     const behind = await fold(nowMs);
     const nowMinute = periodStart("minute", nowMs);
     touch(steps(seenMinute, nowMinute + 1, minuteMs));
+    keeper.passed(steps(seenMinute, nowMinute, minuteMs));
     seenMinute = nowMinute;
     const results = await refresh("minute", nowMs, behind);
     if (thorough || performance.now() - provisionalAt >= parts.provisionalIntervalMs) {
@@ -167,6 +243,8 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
       finals += made.length;
       results.push(...made);
     }
+    shown.begin();
+    if (thorough) await shown.idle();
     return { results, caughtUp: !behind && finals === 0 };
   }
 
@@ -177,5 +255,5 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     if (safeTx > (ledger.getNumber(progressName) ?? 0)) ledger.setNumber(progressName, safeTx);
   }
 
-  return { tick };
+  return { tick, close: shown.idle, lagTx: () => Math.max(0, seenTx - foldedTx) };
 }

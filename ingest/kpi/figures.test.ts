@@ -3,8 +3,9 @@ import { hourMs, watermarkMs } from "@jilian/domain/periods.ts";
 import type { Result } from "@jilian/domain/result.ts";
 import { describe, expect, test } from "vitest";
 import { testRegistry } from "../test-world.ts";
-import { figures, sitesOf } from "./figures.ts";
+import { figures } from "./figures.ts";
 import { nextRevision } from "./publish.ts";
+import { sitesOf } from "./sites.ts";
 
 const registry = testRegistry(true);
 const startMs = Date.UTC(2026, 10, 22, 2, 0);
@@ -26,8 +27,8 @@ function figuresOf(
     asOfMs,
     watermarkTx: 7,
     meters,
-    leaves: new Map(leaves),
-    online: new Map(online),
+    machines: [],
+    leaves: { counters: new Map(leaves), online: new Map(online), planned: new Map(), states: new Map() },
     firstBirths: new Map(births),
   });
   return (entity: string, indicator = "energy.electricity") =>
@@ -54,6 +55,14 @@ describe("energy", () => {
       completeness: 0.475,
     });
     expect(of("jinlv").value).toBe("400");
+    // 400 kWh x 0.5306 kgCO2/kWh, the national factor of 2023: the registry names no grid.
+    expect(of("jinlv", "carbon.electricity")).toMatchObject({
+      value: "212.24",
+      unit: "kgCO2",
+      factorTable: "CN grid CO2 2023, national",
+      completeness: 0.475,
+      lowerBound: true,
+    });
   });
 
   test("completeness is the part of the time that has passed; a clock that runs ahead does not exceed it", () => {

@@ -1,18 +1,23 @@
-import { formatScaled } from "@jilian/domain/decimal.ts";
+import { carbonElectricity } from "@jilian/domain/indicators/carbon-electricity.ts";
+import { ratioIndicators } from "@jilian/domain/indicators/catalogue.ts";
 import type { IndicatorDefinition } from "@jilian/domain/indicators/definition.ts";
 import { devicesEverConnected } from "@jilian/domain/indicators/devices-ever-connected.ts";
 import { devicesOnline } from "@jilian/domain/indicators/devices-online.ts";
 import { devicesRegistered } from "@jilian/domain/indicators/devices-registered.ts";
-import { comprehensiveEnergy, energyComprehensive } from "@jilian/domain/indicators/energy-comprehensive.ts";
-import { energyElectricity } from "@jilian/domain/indicators/energy-electricity.ts";
+import { energyComprehensive } from "@jilian/domain/indicators/energy-comprehensive.ts";
+import { energyUnitProduct } from "@jilian/domain/indicators/energy-unit-product.ts";
 import { factoriesConnected } from "@jilian/domain/indicators/factories-connected.ts";
-import { factorTable } from "@jilian/domain/indicators/factors.ts";
-import { type CounterLeaf, estimatedOf, tellsIncrease } from "@jilian/domain/leaf.ts";
+import { factorTable, gridFactorName } from "@jilian/domain/indicators/factors.ts";
+import { oeeEffectiveness } from "@jilian/domain/indicators/oee-effectiveness.ts";
+import { ratioFigure } from "@jilian/domain/indicators/ratio.ts";
+import type { MachineSums } from "@jilian/domain/machine-sums.ts";
 import { type Period, periodLengthMs } from "@jilian/domain/periods.ts";
-import { type Level, type NullReason, type Result, share } from "@jilian/domain/result.ts";
-import { scaleOfUnit } from "@jilian/domain/roles.ts";
+import type { Figure, Result } from "@jilian/domain/result.ts";
 import type { Registry } from "@jilian/store/registry.ts";
-import type { SeriesId } from "@jilian/store/telemetry.ts";
+import { energyFigures, type Meters, unitProductFigure } from "./energy.ts";
+import type { PeriodLeaves } from "./leaf-reader.ts";
+import { type Machine, sumsOf } from "./machines.ts";
+import type { Site } from "./sites.ts";
 
 /** What the figures of one period are computed from. Everything in it can be read from the stores again. */
 export type PeriodInput = {
@@ -22,98 +27,49 @@ export type PeriodInput = {
   asOfMs: number;
   /** Last store transaction that is in. */
   watermarkTx: number;
-  /** Incoming electricity meters: registered device -> the series of its register; undefined before it was first read. */
-  meters: ReadonlyMap<string, SeriesId | undefined>;
-  leaves: ReadonlyMap<SeriesId, CounterLeaf>;
-  /** Milliseconds online, by device key. */
-  online: ReadonlyMap<string, number>;
+  meters: Meters;
+  machines: readonly Machine[];
+  leaves: PeriodLeaves;
   /** First birth, UTC ms, by device key. */
   firstBirths: ReadonlyMap<string, number>;
 };
-
-/** An entity of the tree with what lies under it. */
-type Site = { level: Level; entity: string; devices: string[]; factories: string[] };
-
-/** The factories, the enterprises and the cluster, each with its registered devices. */
-export function sitesOf(registry: Registry): Site[] {
-  const cluster: Site = { level: "cluster", entity: registry.file.cluster.id, devices: [], factories: [] };
-  const enterprises = new Map<string, Site>();
-  const factories = new Map<string, Site>();
-  for (const { id, enterpriseId } of registry.factories.values()) {
-    const enterprise = enterprises.get(enterpriseId) ?? {
-      level: "enterprise" as const,
-      entity: enterpriseId,
-      devices: [],
-      factories: [],
-    };
-    enterprises.set(enterpriseId, enterprise);
-    enterprise.factories.push(id);
-    cluster.factories.push(id);
-    factories.set(id, { level: "factory", entity: id, devices: [], factories: [id] });
-  }
-  for (const [key, { factoryId, enterpriseId }] of registry.devices) {
-    for (const site of [factories.get(factoryId), enterprises.get(enterpriseId), cluster]) site?.devices.push(key);
-  }
-  return [...factories.values(), ...enterprises.values(), cluster];
-}
-
-type Figure = Pick<Result, "value" | "reason" | "completeness" | "estimatedShare" | "lowerBound">;
 
 function count(n: number): Figure {
   return { value: String(n), reason: null, completeness: null, estimatedShare: null, lowerBound: false };
 }
 
-function absent(reason: NullReason, completeness: number | null): Figure {
-  return { value: null, reason, completeness, estimatedShare: null, lowerBound: false };
-}
-
-/** The energy of a site's incoming meters, kWh as an integer at 6 places, and how complete its input was. */
-function energyOf(
+function figuresOf(
+  registry: Registry,
   site: Site,
   input: PeriodInput,
-  endMs: number,
-): { sum: bigint; figure: (value: string) => Figure } | Figure {
-  const meters = site.devices.filter((key) => input.meters.has(key));
-  if (meters.length === 0) return absent("no_meter", null);
-  const leaves = meters.map((key) => input.leaves.get(input.meters.get(key) as SeriesId));
-  const told = leaves.filter((leaf): leaf is CounterLeaf => leaf !== undefined && tellsIncrease(leaf));
-  if (told.length === 0) return absent("no_data", 0);
-  const elapsedMs = Math.max(1, Math.min(endMs, input.asOfMs) - input.startMs);
-  const coveredMs = told.reduce((ms, leaf) => ms + Math.min(leaf.coveredMs, elapsedMs), 0);
-  const sum = told.reduce((amount, leaf) => amount + leaf.amount, 0n);
-  const estimated = told.reduce((amount, leaf) => amount + estimatedOf(leaf), 0n);
-  return {
-    sum,
-    figure: (value) => ({
-      value,
-      reason: null,
-      completeness: share(BigInt(coveredMs), BigInt(elapsedMs) * BigInt(meters.length)),
-      estimatedShare: share(estimated, sum),
-      lowerBound: told.length < meters.length || told.some((leaf) => leaf.resets > 0),
-    }),
-  };
-}
-
-function figuresOf(site: Site, input: PeriodInput, endMs: number): [IndicatorDefinition, Figure][] {
-  const online = site.devices.filter((key) => (input.online.get(key) ?? 0) > 0);
-  const ever = site.devices.filter(
-    (key) => (input.firstBirths.get(key) ?? Number.POSITIVE_INFINITY) < Math.min(endMs, input.asOfMs),
-  );
+  sums: ReadonlyMap<string, MachineSums>,
+): [IndicatorDefinition, Figure][] {
+  const { asOfMs, startMs, meters, leaves, machines } = input;
+  const untilMs = Math.min(startMs + periodLengthMs(input.period), asOfMs);
+  const elapsedMs = Math.max(1, untilMs - startMs);
+  const online = site.devices.filter((key) => (leaves.online.get(key) ?? 0) > 0);
+  const ever = site.devices.filter((key) => (input.firstBirths.get(key) ?? Number.POSITIVE_INFINITY) < untilMs);
   const factories = new Set(online.map((key) => key.slice(0, key.indexOf("/"))));
-  const energy = energyOf(site, input, endMs);
-  const scale = scaleOfUnit.kWh as number;
-  const kgce = scaleOfUnit.kgce as number;
-  const electricity = "figure" in energy ? energy.figure(formatScaled(energy.sum, scale)) : energy;
-  const comprehensive =
-    "figure" in energy ? energy.figure(formatScaled(comprehensiveEnergy(energy.sum), kgce)) : energy;
+  const own = site.devices.flatMap((key) => sums.get(key) ?? []);
+  const outputs = machines.filter((machine) => machine.output);
   const found: [IndicatorDefinition, Figure][] = [
+    [factoriesConnected, count(factories.size)],
     [devicesRegistered, count(site.devices.length)],
     [devicesEverConnected, count(ever.length)],
     [devicesOnline, count(online.length)],
-    [energyElectricity, electricity],
-    [energyComprehensive, comprehensive],
+    ...energyFigures(site, meters, leaves.counters, elapsedMs, registry.gridRegion),
   ];
-  return site.level === "factory" ? found : [[factoriesConnected, count(factories.size)], ...found];
+  if (energyUnitProduct.periods.includes(input.period))
+    found.push(unitProductFigure(site, meters, leaves.counters, elapsedMs, outputs, sums));
+  for (const definition of ratioIndicators)
+    if (definition.periods.includes(input.period)) found.push([definition, ratioFigure(definition, own)]);
+  return found.filter(([definition]) => definition.levels.includes(site.level));
+}
+
+/** The factors that an indicator's figures name. */
+function factorsOf({ id }: IndicatorDefinition, registry: Registry): string | null {
+  if (id === energyComprehensive.id || id === energyUnitProduct.id) return factorTable.name;
+  return id === carbonElectricity.id ? gridFactorName(registry.gridRegion) : null;
 }
 
 /**
@@ -121,25 +77,44 @@ function figuresOf(site: Site, input: PeriodInput, endMs: number): [IndicatorDef
  * revision are the caller's to set, who knows what was published before; here they are provisional and 0.
  */
 export function figures(registry: Registry, sites: readonly Site[], input: PeriodInput): Result[] {
-  const endMs = input.startMs + periodLengthMs(input.period);
+  const { period, startMs, asOfMs } = input;
+  const endMs = startMs + periodLengthMs(period);
+  const sums = sumsOf(input.machines, input.leaves, { startMs, endMs, asOfMs });
   return sites.flatMap((site) =>
-    figuresOf(site, input, endMs).map(([definition, figure]) => ({
+    figuresOf(registry, site, input, sums).map(([definition, figure]) => ({
       indicator: definition.id,
       level: site.level,
       entity: site.entity,
-      period: input.period,
-      startMs: input.startMs,
+      period,
+      startMs,
       endMs,
       ...figure,
       unit: definition.unit,
       status: "provisional" as const,
       revision: 0,
       definitionVersion: definition.version,
-      factorTable: definition.id === energyComprehensive.id ? factorTable.name : null,
+      factorTable: factorsOf(definition, registry),
       registryVersion: registry.version,
       inputWatermark: input.watermarkTx,
-      asOfMs: input.asOfMs,
+      asOfMs,
       simulated: registry.demo,
     })),
   );
+}
+
+/** Completeness from which on an effectiveness above 1 is the plan's fault and not that of missing states. */
+const judged = 0.9;
+
+/**
+ * The machines that produced faster than planned: E > 1 stands as it is, but its planned run time per item is too long, or its running
+ * states do not say all (facts, KPI definitions: flagged, not clamped).
+ */
+export function fasterThanPlanned(input: PeriodInput): { key: string; effectiveness: string }[] {
+  const { startMs, asOfMs } = input;
+  const endMs = startMs + periodLengthMs(input.period);
+  return [...sumsOf(input.machines, input.leaves, { startMs, endMs, asOfMs })].flatMap(([key, sums]) => {
+    const { value, completeness } = ratioFigure(oeeEffectiveness, [sums]);
+    const above = value !== null && Number(value) > 1 && (completeness ?? 0) >= judged;
+    return above ? [{ key, effectiveness: value }] : [];
+  });
 }

@@ -1,15 +1,26 @@
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
 import type { CounterLeaf } from "@jilian/domain/leaf.ts";
 import { minuteMs } from "@jilian/domain/periods.ts";
-import type { ChangedMinute, ConnectionRow, LeafRow, Series, SeriesId, Telemetry } from "@jilian/store/telemetry.ts";
+import type {
+  ChangedMinute,
+  ConnectionRow,
+  LeafRow,
+  Series,
+  SeriesId,
+  StateRow,
+  Telemetry,
+  Window,
+} from "@jilian/store/telemetry.ts";
 import { foldConnections, foldCounters } from "./fold.ts";
 import { type LeafReader, leafReader, type MinuteTable, put } from "./leaf-reader.ts";
-import { runsOf } from "./runs.ts";
+import { runsOf, steps } from "./runs.ts";
 import type { SeriesIndex } from "./series-index.ts";
+import { foldStates } from "./state.ts";
 
 /**
- * Keeps the leaves: folds what changed, writes the leaves of ended minutes, holds those of open minutes in memory. What it holds can be
- * lost at any time: `safeTx` says from which transaction on it has to be folded again.
+ * Keeps the leaves: folds what changed, writes the leaves of ended minutes, holds those of open minutes in memory, and of states which
+ * minutes are to be folded when they have ended. What it holds can be lost at any time: `safeTx` says from which transaction on it has to
+ * be folded again.
  */
 export type LeafKeeper = {
   /** Folds changed minutes; returns the starts of the minutes whose leaves may differ now. */
@@ -19,6 +30,8 @@ export type LeafKeeper = {
   /** Everything up to this transaction is in written leaves. */
   readonly safeTx: () => number;
   readonly read: LeafReader["read"];
+  /** Told of minutes that have ended: what counts ended minutes alone is read again. */
+  readonly passed: (minutes: Iterable<number>) => void;
 };
 
 /** Leaves that are written together at most, but for those of one gap. */
@@ -41,18 +54,51 @@ function sameLeaf(a: CounterLeaf | undefined, b: CounterLeaf): boolean {
   );
 }
 
+function sameState(a: StateRow["leaf"] | undefined, b: StateRow["leaf"]): boolean {
+  const codes = Object.entries(b.ms);
+  return (
+    a !== undefined &&
+    a.samples === b.samples &&
+    a.unknownMs === b.unknownMs &&
+    Object.keys(a.ms).length === codes.length &&
+    codes.every(([code, ms]) => a.ms[code] === ms)
+  );
+}
+
+type Rows = { leaves: LeafRow[]; connections: ConnectionRow[]; states: StateRow[] };
+
 /** Rows that wait for being written together. */
-function pending(write: (leaves: readonly LeafRow[], connections: readonly ConnectionRow[]) => Promise<void>) {
-  const leaves: LeafRow[] = [];
-  const connections: ConnectionRow[] = [];
+function pending(write: (rows: Rows) => Promise<void>) {
+  const rows: Rows = { leaves: [], connections: [], states: [] };
   return {
-    leaves,
-    connections,
+    ...rows,
     /** Writes them when there are at least so many. */
     written: async (atLeast: number) => {
-      if (leaves.length + connections.length >= atLeast) await write(leaves.splice(0), connections.splice(0));
+      const { leaves, connections, states } = rows;
+      if (leaves.length + connections.length + states.length < atLeast) return;
+      await write({ leaves: leaves.splice(0), connections: connections.splice(0), states: states.splice(0) });
     },
   };
+}
+
+/** The stored rows of some (series, minute), read in few queries. */
+async function storedOf<R extends { series: SeriesId; minuteMs: number }>(
+  rows: readonly R[],
+  read: (series: SeriesId[], fromMs: number, toMs: number) => Promise<R[]>,
+): Promise<(row: R) => R | undefined> {
+  const stored: MinuteTable<SeriesId, R> = new Map();
+  const ids = [...new Set(rows.map((row) => row.series))];
+  const minutes = rows.map((row) => row.minuteMs);
+  for (const run of runsOf(minutes, minuteMs, { holes: 15 }))
+    for (const row of await read(ids, run.fromMs, run.toMs)) put(stored, row.minuteMs, row.series, row);
+  return (row) => stored.get(row.minuteMs)?.get(row.series);
+}
+
+/** Windows of the minutes of each series. */
+function windowsOf(minutes: ReadonlyMap<SeriesId, ReadonlySet<number>>): Window[] {
+  return [...minutes].flatMap(([series, set]) =>
+    runsOf(set, minuteMs).map(({ fromMs, toMs }) => ({ series, fromMs, toMs })),
+  );
 }
 
 /** @param onReset told once for each series in which increases have come up that cannot be told */
@@ -64,33 +110,32 @@ export function leafKeeper(
 ): LeafKeeper {
   const counters: MinuteTable<SeriesId, CounterLeaf> = new Map();
   const online: MinuteTable<string, number> = new Map();
+  /** Minutes whose states are folded when they have ended. */
+  const waiting = new Map<number, Set<SeriesId>>();
   /** Open minute -> last transaction before the first that touched it. */
   const openSince = new Map<number, number>();
   const reader = leafReader(telemetry, { counters, online });
   let foldedTx = fromTx;
 
   /** Writes those leaves that differ from what is written. */
-  async function write(leaves: readonly LeafRow[], connections: readonly ConnectionRow[]): Promise<void> {
-    const stored: MinuteTable<SeriesId, CounterLeaf> = new Map();
-    const ids = [...new Set(leaves.map((l) => l.series))];
-    for (const run of runsOf(
-      leaves.map((l) => l.minuteMs),
-      minuteMs,
-      { holes: 15 },
-    ))
-      for (const row of await telemetry.readLeaves(ids, run.fromMs, run.toMs))
-        put(stored, row.minuteMs, row.series, row.leaf);
-    const before = ({ minuteMs: minute, series }: LeafRow) => stored.get(minute)?.get(series);
-    const fresh = leaves.filter((row) => !sameLeaf(before(row), row.leaf));
-    if (fresh.length > 0 || connections.length > 0) await telemetry.writeLeaves(fresh, connections);
+  async function write({ leaves, connections, states }: Rows): Promise<void> {
+    const before = await storedOf(leaves, telemetry.readLeaves);
+    const stateBefore = await storedOf(states, telemetry.readStates);
+    const fresh = leaves.filter((row) => !sameLeaf(before(row)?.leaf, row.leaf));
+    const freshStates = states.filter((row) => !sameState(stateBefore(row)?.leaf, row.leaf));
+    if (fresh.length + connections.length + freshStates.length > 0)
+      await telemetry.writeLeaves(fresh, connections, freshStates);
     const told = new Set<SeriesId>();
     for (const row of fresh) {
       const series = index.seriesOf(row.series);
-      if (!series || told.has(row.series) || row.leaf.resets <= (before(row)?.resets ?? 0)) continue;
+      if (!series || told.has(row.series) || row.leaf.resets <= (before(row)?.leaf.resets ?? 0)) continue;
       told.add(row.series);
       onReset(series);
     }
   }
+
+  const statesOf = (minutes: ReadonlyMap<SeriesId, ReadonlySet<number>>) =>
+    foldStates(telemetry, windowsOf(minutes), (series) => index.holdOf(series) ?? 0);
 
   async function fold(changed: readonly ChangedMinute[], upToTx: number, nowMs: number): Promise<Set<number>> {
     const touched = new Set<number>();
@@ -117,6 +162,19 @@ export function leafKeeper(
       }
       await ended.written(leavesAtOnce);
     }
+    const due = new Map<SeriesId, Set<number>>();
+    for (const { series, minuteMs: minute, lastMs } of changed) {
+      const hold = index.holdOf(series);
+      if (hold === undefined) continue;
+      for (const at of steps(minute, lastMs + hold, minuteMs)) {
+        if (holds(at)) getOrMake(waiting, at, () => new Set()).add(series);
+        else getOrMake(due, series, () => new Set()).add(at);
+      }
+    }
+    for await (const rows of statesOf(due)) {
+      ended.states.push(...rows);
+      await ended.written(leavesAtOnce);
+    }
     await ended.written(1);
     foldedTx = upToTx;
     return touched;
@@ -130,13 +188,27 @@ export function leafKeeper(
     const connections = ended.flatMap((minute) =>
       [...(online.get(minute) ?? [])].map(([device, onlineMs]) => ({ device, minuteMs: minute, onlineMs })),
     );
-    if (ended.length > 0) await write(leaves, connections);
+    const due = new Map<SeriesId, Set<number>>();
+    for (const minute of ended)
+      for (const series of waiting.get(minute) ?? []) getOrMake(due, series, () => new Set()).add(minute);
+    const states: StateRow[] = [];
+    for await (const rows of statesOf(due)) states.push(...rows);
+    if (ended.length > 0) await write({ leaves, connections, states });
     for (const minute of ended) {
+      waiting.delete(minute);
       counters.delete(minute);
       online.delete(minute);
       openSince.delete(minute);
     }
   }
 
-  return { fold, flush, safeTx: () => Math.min(foldedTx, ...openSince.values()), read: reader.read };
+  return {
+    fold,
+    flush,
+    safeTx: () => Math.min(foldedTx, ...openSince.values()),
+    read: reader.read,
+    passed: (minutes) => {
+      for (const minute of minutes) reader.forget(minute);
+    },
+  };
 }

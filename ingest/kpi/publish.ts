@@ -30,12 +30,16 @@ function revise(results: readonly Result[], published: (result: Result) => Resul
   return { fresh, standing };
 }
 
-/** Publishes results of hours and days in the ledger, as one transaction. @returns all of them as they stand now */
-export function publishToLedger(ledger: Ledger, results: readonly Result[], nowMs: number): Result[] {
+/** Publishes results of hours and days in the ledger, as one transaction. @returns those that are new, and all as they stand now */
+export function publishToLedger(
+  ledger: Ledger,
+  results: readonly Result[],
+  nowMs: number,
+): { fresh: Result[]; standing: Result[] } {
   return ledger.transaction(() => {
-    const { fresh, standing } = revise(results, ledger.readResult, nowMs);
-    if (fresh.length > 0) ledger.writeResults(fresh);
-    return standing;
+    const revised = revise(results, ledger.readResult, nowMs);
+    if (revised.fresh.length > 0) ledger.writeResults(revised.fresh);
+    return revised;
   });
 }
 

@@ -5,6 +5,7 @@ import { deviceWindowMs } from "@jilian/store/live.ts";
 import type { Registry } from "@jilian/store/registry.ts";
 import type { OnlineQuery, Series, SeriesId, Telemetry } from "@jilian/store/telemetry.ts";
 import { type CounterRule, counterRule } from "./counter.ts";
+import { holdMs } from "./state.ts";
 
 /** What the engine knows of the store's series. */
 export type SeriesIndex = {
@@ -13,11 +14,13 @@ export type SeriesIndex = {
   readonly knows: (id: SeriesId) => boolean;
   /** How to fold a series; undefined when it is no counter. */
   readonly ruleOf: (id: SeriesId) => CounterRule | undefined;
+  /** How long a reading of a machine's state holds; undefined when the series is none. */
+  readonly holdOf: (id: SeriesId) => number | undefined;
   readonly seriesOf: (id: SeriesId) => Series | undefined;
   /** Whose online time a series counts for; undefined for metrics of nodes, and for simulated ones outside of demonstrations. */
   readonly deviceOf: (id: SeriesId) => OnlineQuery | undefined;
-  /** The series of a counter role that count for a device. */
-  readonly counters: (role: Role, device: string) => Series[];
+  /** The series of a role that count for a device, in the order of their numbers. */
+  readonly ofRole: (role: Role, device: string) => Series[];
 };
 
 function keyOf({ group, node, device }: Series): string {
@@ -28,6 +31,7 @@ function keyOf({ group, node, device }: Series): string {
 export function seriesIndex(telemetry: Telemetry, registry: Registry): SeriesIndex {
   let series = new Map<SeriesId, Series>();
   let rules = new Map<SeriesId, CounterRule>();
+  let holds = new Map<SeriesId, number>();
   let members = new Map<string, Series[]>();
   let queries = new Map<SeriesId, OnlineQuery>();
 
@@ -35,6 +39,7 @@ export function seriesIndex(telemetry: Telemetry, registry: Registry): SeriesInd
     const found = await telemetry.series();
     series = new Map(found.map((one) => [one.id, one]));
     rules = new Map();
+    holds = new Map();
     members = new Map();
     for (const one of found) {
       const { role, simulated } = one.definition;
@@ -42,6 +47,7 @@ export function seriesIndex(telemetry: Telemetry, registry: Registry): SeriesInd
       if (one.device !== "" && (registry.demo || !simulated)) getOrMake(members, key, () => []).push(one);
       if (isRole(role) && roles[role].kind === "counter")
         rules.set(one.id, counterRule(one.definition, registry.devices.get(key)?.device.ratedPowerKW));
+      if (role === "machine.state") holds.set(one.id, holdMs(one.definition));
     }
     queries = new Map();
     for (const [device, own] of members) {
@@ -55,8 +61,10 @@ export function seriesIndex(telemetry: Telemetry, registry: Registry): SeriesInd
     learn,
     knows: (id) => series.has(id),
     ruleOf: (id) => rules.get(id),
+    holdOf: (id) => holds.get(id),
     seriesOf: (id) => series.get(id),
     deviceOf: (id) => queries.get(id),
-    counters: (role, device) => (members.get(device) ?? []).filter((s) => s.definition.role === role),
+    ofRole: (role, device) =>
+      (members.get(device) ?? []).filter((s) => s.definition.role === role).sort((a, b) => a.id - b.id),
   };
 }

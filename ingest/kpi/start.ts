@@ -15,9 +15,26 @@ export type KpiWorkerData = {
   logLevel: string;
 };
 export type KpiMessage = { type: "settle"; id: number } | { type: "close" };
-export type KpiReply = { type: "ready" } | { type: "results"; results: Result[] } | { type: "settled"; id: number };
+export type KpiReply =
+  | { type: "ready" }
+  | { type: "results"; results: Result[]; caughtUp: boolean; lagTx: number; durationMs: number }
+  | { type: "settled"; id: number };
+
+export type KpiStats = {
+  /** False once the thread has ended. */
+  alive: boolean;
+  ticks: number;
+  tickDurationMs: number;
+  /** Sum over all ticks. */
+  tickTotalMs: number;
+  /** Transactions stored and not folded, as of the last tick. */
+  lagTx: number;
+  /** How long it has not been caught up with the store; 0 when it was after the last tick and that is not long ago. */
+  behindMs: number;
+};
 
 export type Kpi = {
+  readonly stats: () => KpiStats;
   /**
    * Resolves when every figure is up to date with what was stored when it was called.
    * @throws JilianError KPI_WORKER when the thread has ended, or ends meanwhile
@@ -36,6 +53,28 @@ export type KpiParts = {
   log: Logger;
   onResults: (results: Result[]) => void;
 };
+
+/** A tick that takes longer than this counts as being behind: its thread may hang. */
+const longTickMs = 60_000;
+
+/** What the thread's replies tell of its progress. */
+function progress() {
+  const seen = { ticks: 0, tickDurationMs: 0, tickTotalMs: 0, lagTx: 0 };
+  let caughtUpMs = performance.now();
+  return {
+    note: ({ caughtUp, lagTx, durationMs }: Extract<KpiReply, { type: "results" }>): void => {
+      seen.ticks += 1;
+      seen.tickDurationMs = durationMs;
+      seen.tickTotalMs += durationMs;
+      seen.lagTx = lagTx;
+      if (caughtUp) caughtUpMs = performance.now();
+    },
+    stats: () => {
+      const sinceMs = performance.now() - caughtUpMs;
+      return { ...seen, behindMs: seen.lagTx > 0 || sinceMs > longTickMs ? sinceMs : 0 };
+    },
+  };
+}
 
 function threadEnded(cause: unknown): JilianError {
   return new JilianError("the KPI thread ended", {
@@ -85,6 +124,7 @@ export async function startKpi(
   let ended: JilianError | undefined;
   let closing = false;
   const failed = Promise.withResolvers<JilianError>();
+  const seen = progress();
   worker.on("error", (thrown) => {
     cause = thrown;
   });
@@ -101,8 +141,10 @@ export async function startKpi(
   });
   worker.on("message", (message: KpiReply) => {
     if (message.type === "ready") ready.resolve();
-    else if (message.type === "results") parts.onResults(message.results);
-    else {
+    else if (message.type === "results") {
+      seen.note(message);
+      parts.onResults(message.results);
+    } else {
       waiting.get(message.id)?.resolve();
       waiting.delete(message.id);
     }
@@ -111,6 +153,7 @@ export async function startKpi(
   const send = (message: KpiMessage) => worker.postMessage(message);
   return {
     failed: failed.promise,
+    stats: () => ({ alive: ended === undefined, ...seen.stats() }),
     settle: async () => {
       if (ended) throw ended;
       const settled = Promise.withResolvers<void>();

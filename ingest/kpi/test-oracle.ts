@@ -2,9 +2,10 @@
  * The figures by brute force, for the tests: from the readings and the definitions alone (facts, KPI definitions; domain/leaf.ts), by
  * integrating over each period directly. It shares no code with the engine: no leaves, no merging, no windows.
  */
+import { type OracleMachine, ratioFigures, unitProduct } from "./test-oracle-machines.ts";
 
-/** A reading as delivered. `value` null: unusable. Register readings are in millionths of a kWh, others just have a value. */
-export type Reading = { atMs: number; micro: bigint | null; good: boolean };
+/** A reading as delivered. `micro` null: unusable. Register readings are in millionths of a kWh, others just have a value. */
+export type Reading = { atMs: number; micro: bigint | null; good: boolean; value: unknown };
 
 export type OracleSeries = {
   device: string;
@@ -30,7 +31,16 @@ export type OracleFigure = {
 
 type Step = { a: number; b: number; rise: bigint | null };
 
+const known = new WeakMap<OracleSeries, Step[]>();
+
+/** The steps from reading to reading; readings must be complete before the first question. */
 function stepsOf(series: OracleSeries): Step[] {
+  const steps = known.get(series) ?? findSteps(series);
+  known.set(series, steps);
+  return steps;
+}
+
+function findSteps(series: OracleSeries): Step[] {
   const usable = series.readings.filter((r) => r.micro !== null).sort((x, y) => x.atMs - y.atMs);
   const steps: Step[] = [];
   for (let i = 1; i < usable.length; i += 1) {
@@ -94,11 +104,11 @@ export function onlineMs(readings: readonly Reading[], windowMs: number, from: n
   return sum;
 }
 
-function ratio(part: bigint, whole: bigint): number {
+export function ratio(part: bigint, whole: bigint): number {
   return whole === 0n ? 0 : Number((2n * part * 10_000n + whole) / (2n * whole)) / 10_000;
 }
 
-function decimal(digits: bigint, places: number): string {
+export function decimal(digits: bigint, places: number): string {
   const text = digits.toString().padStart(places + 1, "0");
   return `${text.slice(0, -places)}.${text.slice(-places)}`.replace(/\.?0+$/, "");
 }
@@ -119,6 +129,7 @@ export type Oracle = {
   /** Good readings that count for a device. */
   seen: Map<string, Reading[]>;
   births: Map<string, number>;
+  machines: OracleMachine[];
 };
 
 export function oracleFigures(oracle: Oracle, from: number, to: number, asOf: number): Map<string, OracleFigure> {
@@ -147,6 +158,7 @@ export function oracleFigures(oracle: Oracle, from: number, to: number, asOf: nu
     for (const [indicator, value] of [
       ["energy.electricity", decimal(sum, 6)],
       ["energy.comprehensive", decimal(sum * 1229n, 10)],
+      ["carbon.electricity", decimal(sum * 4042n, 10)],
     ] as const) {
       if (meters.length === 0) put(indicator, { ...counted(0), value: null, reason: "no_meter" });
       else if (known.length === 0) put(indicator, { ...counted(0), value: null, reason: "no_data", completeness: 0 });
@@ -159,6 +171,19 @@ export function oracleFigures(oracle: Oracle, from: number, to: number, asOf: nu
           lowerBound: known.length < meters.length || known.some((a) => a.resets > 0),
         });
     }
+    if (to - from < 3_600_000) continue;
+    const own = oracle.machines.filter(({ device }) => devices.includes(device));
+    for (const [indicator, figure] of ratioFigures(own, from, to, asOf)) put(indicator, figure);
+    const places = factories.map((factory) => {
+      const inside = (device: string) => device.startsWith(`${factory}/`);
+      const registers = meters.filter(inside);
+      return {
+        registers: registers.length,
+        told: registers.flatMap((m) => amounts.get(m) ?? []),
+        machines: own.filter((m) => inside(m.device)),
+      };
+    });
+    put("energy.unit_product", unitProduct(places, from, to, asOf));
   }
   return figures;
 }

@@ -1,10 +1,13 @@
-/** A small plant for the tests of the engine: its devices, four hours of their readings, and the ways in which these arrive. */
+/** A small plant for the tests of the engine: its devices, some hours of their readings, and the ways in which these arrive. */
 import { DataType } from "@jilian/domain/datatypes.ts";
 import { minuteMs } from "@jilian/domain/periods.ts";
 import type { MetricDefinition } from "@jilian/domain/sample.ts";
+import { indexRegistry, type Registry, type RegistryDevice } from "@jilian/store/registry.ts";
 import type { SampleRow } from "@jilian/store/telemetry.ts";
 import { random } from "../test-random.ts";
+import { testRegistry } from "../test-world.ts";
 import type { Oracle, OracleSeries, Reading } from "./test-oracle.ts";
+import type { OracleMachine } from "./test-oracle-machines.ts";
 
 /** 22:47:23 in Shanghai: hours, a day and the end of a month lie ahead. */
 export const startMs = Date.UTC(2026, 10, 30, 14, 47, 23);
@@ -25,6 +28,42 @@ export type Plan = {
 
 const energy = { datatype: DataType.Double, role: "energy.import", unit: "kWh", simulated: false } as const;
 const tenth = (n: number) => n / 10;
+
+const machine = (device: string, metric: string, definition: Omit<MetricDefinition, "name" | "simulated">): Plan => ({
+  device,
+  metric,
+  definition: { ...definition, simulated: false },
+  everyMs: 25_000,
+  storedAt: BigInt,
+});
+const pieces = { datatype: DataType.Int64, unit: "pcs", heartbeatMs: 15_000 } as const;
+const press1 = "f1/gw-1/press-1";
+
+/** What of the machines counts; of the presses one has all terms, one no planned run time, one no counter of good pieces until late. */
+const machinePlans: Plan[] = [
+  machine(press1, "produced-b", { ...pieces, role: "production.total", product: "b" }),
+  machine(press1, "good", { ...pieces, role: "production.good", product: "b" }),
+  machine(press1, "scrap", { ...pieces, role: "production.scrap" }),
+  machine(press1, "inspected", { ...pieces, role: "inspection.inspected" }),
+  machine(press1, "passed", { ...pieces, role: "inspection.passed" }),
+  {
+    ...machine(press1, "state", { datatype: DataType.Int32, role: "machine.state", heartbeatMs: 20_000 }),
+    storedAt: (n) => n % 3,
+  },
+  machine("f1/gw-1/press-2", "produced", { ...pieces, role: "production.total", product: "a" }),
+  machine("f1/gw-1/press-2", "good", { ...pieces, role: "production.good", product: "a" }),
+  {
+    ...machine("f1/gw-1/press-2", "state", { datatype: DataType.Boolean, role: "machine.state" }),
+    storedAt: (n) => n % 4 !== 0,
+  },
+  machine("f2/gw-1/press-1", "produced", { ...pieces, role: "production.total" }),
+  machine("f2/gw-1/press-1", "good", { ...pieces, role: "production.good", product: "b" }),
+  machine("f2/gw-1/press-1", "rework", { ...pieces, role: "production.rework" }),
+  {
+    ...machine("f2/gw-1/press-1", "state", { datatype: DataType.String, role: "machine.state", heartbeatMs: 40_000 }),
+    storedAt: (n) => ["RUN", "SETUP", "STOP"][n % 3] as string,
+  },
+];
 
 /** Simulated readings are in the store of a real pilot too: they must not count there. */
 export const plans: Plan[] = [
@@ -56,7 +95,7 @@ export const plans: Plan[] = [
   {
     device: "f1/gw-1/press-1",
     metric: "produced",
-    definition: { datatype: DataType.Int64, role: "production.total", unit: "pcs", simulated: false },
+    definition: { datatype: DataType.Int64, role: "production.total", unit: "pcs", product: "a", simulated: false },
     everyMs: 30_000,
     storedAt: BigInt,
   },
@@ -86,10 +125,83 @@ export const plans: Plan[] = [
     storedAt: tenth,
     counts: false,
   },
+  ...machinePlans,
 ];
 
-const f1 = ["f1/gw-1/meter-1", "f1/gw-1/meter-2", "f1/gw-1/feeder-1", "f1/gw-1/press-1"];
-const f2 = ["f2/gw-1/meter-1", "f2/gw-1/meter-2", "f2/gw-1/gas-1"];
+/** 20:00 to 23:30 and 23:45 to 02:00 on Mondays; the Tuesday of the test is an exception with 20 minutes of its own. */
+const f1Calendar = {
+  shifts: [
+    { days: ["mon" as const], from: "20:00", to: "23:30" },
+    { days: ["mon" as const], from: "23:45", to: "02:00" },
+    { days: ["tue" as const], from: "02:00", to: "03:00" },
+  ],
+  exceptions: [{ date: "2026-12-01", shifts: [{ from: "02:10", to: "02:30" }] }],
+};
+const everyDay = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"] as const;
+const f2Calendar = { shifts: [{ days: [...everyDay], from: "08:00", to: "08:00" }] };
+
+/** The registry of the plant: the tests' own, with what figures of equipment need. */
+export function plantRegistry(): Registry {
+  const file = structuredClone(testRegistry(false).file);
+  file.cluster.gridRegion = "south";
+  const factories = file.enterprises.flatMap((enterprise) => enterprise.factories);
+  const devicesOf = (n: number): RegistryDevice[] => factories[n]?.gateways[0]?.devices as RegistryDevice[];
+  const press = (id: string, more: Partial<RegistryDevice>): RegistryDevice => ({
+    id,
+    name: id,
+    kind: "machine",
+    ...more,
+  });
+  const [f1File] = factories;
+  if (f1File) f1File.calendar = f1Calendar;
+  Object.assign(devicesOf(0).find(({ id }) => id === "press-1") as RegistryDevice, {
+    states: { running: [1, 2] },
+    plannedRunTimePerItemMs: { a: 1500.5, b: 900 },
+    output: true,
+  });
+  devicesOf(0).push(press("press-2", { states: { running: [1] } }));
+  devicesOf(1).push(
+    press("press-1", {
+      states: { running: ["RUN"] },
+      plannedRunTimePerItemMs: 2000,
+      calendar: f2Calendar,
+      output: true,
+    }),
+  );
+  return indexRegistry(file);
+}
+
+/** The same, as the oracle is told: planned minutes by the clock on the wall of the two days, in Shanghai. */
+const machines: Omit<OracleMachine, "counters" | "states">[] = [
+  {
+    device: press1,
+    running: ["1", "2"],
+    planned: (minute) => {
+      const clock = new Date(minute + 8 * 3_600_000).toISOString().slice(8, 16);
+      const monday = clock.startsWith("30T") && ((clock >= "30T20:00" && clock < "30T23:30") || clock >= "30T23:45");
+      return monday || (clock.startsWith("01T") && (clock < "01T02:00" || (clock >= "01T02:10" && clock < "01T02:30")));
+    },
+    rates: { a: 1_500_500_000n, b: 900_000_000n },
+    output: true,
+  },
+  {
+    device: "f1/gw-1/press-2",
+    running: ["1"],
+    planned: (minute) => machines[0]?.planned?.(minute) === true,
+    output: false,
+  },
+  {
+    device: "f2/gw-1/press-1",
+    running: ["RUN"],
+    planned: () => true,
+    rates: { "": 2_000_000_000n, b: 2_000_000_000n },
+    output: true,
+  },
+  { device: "f3/gw-1/press-1", output: false },
+];
+
+const f1 = ["f1/gw-1/meter-1", "f1/gw-1/meter-2", "f1/gw-1/feeder-1", "f1/gw-1/press-1", "f1/gw-1/press-2"];
+const f2 = ["f2/gw-1/meter-1", "f2/gw-1/meter-2", "f2/gw-1/gas-1", "f2/gw-1/press-1"];
 const f3 = ["f3/gw-1/press-1"];
 const m1 = f1.slice(0, 2);
 const m2 = f2.slice(0, 2);
@@ -123,7 +235,7 @@ export function makeSamples(seed: number, untilMs: number): Sample[] {
       const value = quality === 0x80050000 && chance(0.5) ? null : storedAt(tenths);
       const usable = quality !== 0x80050000;
       const micro = usable ? BigInt(tenths) * 100_000n : null;
-      samples.push({ plan, atMs, value, status: quality, reading: { atMs, micro, good: quality === 0 } });
+      samples.push({ plan, atMs, value, status: quality, reading: { atMs, micro, good: quality === 0, value } });
       atMs += chance(0.02) ? whole(45 * minuteMs) + 1 : everyMs - whole(everyMs / 3);
       if (chance(0.1)) atMs = Math.ceil(atMs / minuteMs) * minuteMs;
       tenths += chance(0.3) ? 0 : whole(12);
@@ -146,6 +258,9 @@ export function makeTicks(seed: number, count: number): Tick[] {
   }
   return ticks;
 }
+
+/** Metrics whose mere existence makes a difference: a store knows them before the first tick. */
+export const knownFromTheStart = plans.filter(({ device }) => device.includes("press"));
 
 export const birthOrder = [...f1, ...f2.slice(0, 1)];
 
@@ -195,5 +310,24 @@ export function oracleOf(samples: Iterable<Sample>, births: Map<string, number>)
     series[plan]?.readings.push(reading);
     if (plans[plan]?.counts !== false) seen.get((plans[plan] as Plan).device)?.push(reading);
   }
-  return { sites, series, windows, seen, births };
+  const ofDevice = (device: string) =>
+    plans.flatMap(({ definition, device: own, counts }, i) =>
+      own === device && counts !== false ? [{ definition, series: series[i] as OracleSeries }] : [],
+    );
+  const told = machines.map((machine): OracleMachine => {
+    const own = ofDevice(machine.device);
+    const counters = own
+      .filter(({ definition }) => definition.unit === "pcs")
+      .map(({ definition: { role = "", product = "" }, series: one }) => ({
+        role,
+        product,
+        series: { ...one, readings: one.readings.map((r) => ({ ...r, micro: r.micro && r.micro * 10n })) },
+      }));
+    return {
+      ...machine,
+      counters,
+      states: own.filter(({ definition }) => definition.role === "machine.state").map((state) => state.series),
+    };
+  });
+  return { sites, series, windows, seen, births, machines: told };
 }

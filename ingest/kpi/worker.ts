@@ -1,9 +1,9 @@
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { clockFromSetting } from "@jilian/domain/clock.ts";
 import { messageOf } from "@jilian/domain/errors.ts";
-import { connectTelemetry } from "@jilian/store/duckdb/telemetry.ts";
 import { indexRegistry } from "@jilian/store/registry.ts";
 import { openLedger } from "@jilian/store/sqlite/ledger.ts";
+import { connectTelemetry } from "@jilian/store/thread/owner.ts";
 import { pino } from "pino";
 import { pause } from "../pause.ts";
 import { createEngine } from "./engine.ts";
@@ -22,7 +22,19 @@ const clock = clockFromSetting(data.clockSetting);
 const { provisionalIntervalMs } = data;
 const reply = (message: KpiReply) => parentPort?.postMessage(message);
 
-const engine = await createEngine({ telemetry, ledger, registry, clock, provisionalIntervalMs, txPerTick });
+const engine = await createEngine({
+  telemetry,
+  ledger,
+  registry,
+  clock,
+  provisionalIntervalMs,
+  txPerTick,
+  onShowFailed: (error) =>
+    log.warn(
+      { code: "KPI_SHOW", err: messageOf(error) },
+      "figures are kept, but not where displays read them; trying again",
+    ),
+});
 let closing = false;
 /** Ids of the settle requests that are not answered. */
 const settling: number[] = [];
@@ -39,8 +51,9 @@ reply({ type: "ready" });
 /** One tick. @returns how long to wait for the next */
 async function step(): Promise<number> {
   const asked = settling.length;
+  const startedMs = performance.now();
   const { results, caughtUp } = await engine.tick({ thorough: asked > 0 });
-  reply({ type: "results", results });
+  reply({ type: "results", results, caughtUp, lagTx: engine.lagTx(), durationMs: performance.now() - startedMs });
   if (!caughtUp) return 0;
   for (const id of settling.splice(0, asked)) reply({ type: "settled", id });
   return settling.length > 0 ? 0 : data.kpiIntervalMs;
@@ -56,6 +69,7 @@ while (!closing) {
   }
   await pause(pauseMs, wake.signal);
 }
+await engine.close();
 await telemetry.close();
 ledger.close();
 parentPort?.close();

@@ -1,6 +1,5 @@
 import { BIGINT, type DuckDBConnection, VARCHAR } from "@duckdb/node-api";
-import { JilianError } from "@jilian/domain/errors.ts";
-import { type Range, type RangeSet, rangeSet } from "@jilian/domain/range-set.ts";
+import { commitSet } from "../columns/commit-set.ts";
 import type { CommitEntry } from "../telemetry.ts";
 import { append, transaction } from "./database.ts";
 
@@ -20,25 +19,12 @@ export type CommitBook = {
   readonly compact: () => Promise<void>;
 };
 
-type Held = { group: string; node: string; epoch: string; set: RangeSet };
 type Piece = { group: string; node: string; epoch: string; first: number; last: number };
 
 const pieces = (entries: readonly CommitEntry[]): Piece[] =>
   entries.flatMap(({ group, node, epoch, ranges }) =>
     ranges.map(([first, last]) => ({ group, node, epoch, first, last })),
   );
-
-/** @throws JilianError COMMIT_RANGE_INVALID: a range frees data at a gateway, so nothing in it is guessed */
-export function checkCommits(entries: readonly CommitEntry[]): void {
-  for (const { group, node, epoch, first, last } of pieces(entries)) {
-    if (Number.isSafeInteger(first) && Number.isSafeInteger(last) && first >= 0 && first <= last) continue;
-    throw new JilianError(`[${first}, ${last}] of ${group}/${node} epoch ${epoch} is not a range of offsets`, {
-      code: "COMMIT_RANGE_INVALID",
-      action: "write a batch",
-      remedy: "give closed ranges of whole numbers from 0, first not above last",
-    });
-  }
-}
 
 async function appendPieces(connection: DuckDBConnection, rows: readonly Piece[], tx: number): Promise<void> {
   const row = (i: number) => rows[i] as Piece;
@@ -63,27 +49,16 @@ const mergedQuery = `
   GROUP BY grp, node, epoch, island ORDER BY ALL`;
 
 export async function openCommitBook(connection: DuckDBConnection): Promise<CommitBook> {
-  const held = new Map<string, Held>();
+  const held = commitSet();
   const size = await (await connection.run("SELECT count(*)::DOUBLE, max(tx)::DOUBLE FROM commit_range")).getRows();
   let rows = Number(size[0]?.[0]);
   let lastTx = Number(size[0]?.[1] ?? 0);
   let mergedRows = 0;
 
-  function note(entries: readonly CommitEntry[]): void {
-    for (const { group, node, epoch, ranges } of entries) {
-      const key = JSON.stringify([group, node, epoch]);
-      const known = held.get(key) ?? { group, node, epoch, set: rangeSet() };
-      for (const [first, last] of ranges) known.set.add(first, last);
-      if (ranges.length > 0) held.set(key, known);
-    }
-  }
-
-  const all = () => [...held.values()].map(({ set, ...key }) => ({ ...key, ranges: set.ranges() }));
-
   async function compact(above: number): Promise<void> {
     // Twice what the last merge left: where little merges, rewriting must not become a habit.
     if (rows <= Math.max(above, 2 * mergedRows)) return;
-    const merged = pieces(all());
+    const merged = pieces(held.all());
     await transaction(connection, async () => {
       await connection.run("DELETE FROM commit_range");
       await appendPieces(connection, merged, lastTx);
@@ -94,15 +69,15 @@ export async function openCommitBook(connection: DuckDBConnection): Promise<Comm
 
   for (const row of await (await connection.run(mergedQuery)).getRows()) {
     const [group, node, epoch, first, last] = row as [string, string, string, number, number];
-    note([{ group, node, epoch, ranges: [[first, last] satisfies Range] }]);
+    held.add([{ group, node, epoch, ranges: [[first, last]] }]);
   }
   await compact(compactAboveRows.atStart);
   return {
-    all,
+    all: held.all,
     lastTx: () => lastTx,
     append: (entries, tx) => appendPieces(connection, pieces(entries), tx),
     note: (entries, tx) => {
-      note(entries);
+      held.add(entries);
       rows += pieces(entries).length;
       lastTx = Math.max(lastTx, tx);
     },

@@ -10,16 +10,18 @@ import {
   VARCHAR,
 } from "@duckdb/node-api";
 import type { Result } from "@jilian/domain/result.ts";
-import type { ConnectionRow, ResultQuery } from "../telemetry.ts";
-import { append, type Column, transaction } from "./database.ts";
 import {
   type ConnectionColumns,
   type FieldColumns,
   type FlatLeaf,
+  type FlatState,
   type LeafColumns,
   type ResultColumns,
   rowsOf,
-} from "./packing.ts";
+  type StateColumns,
+} from "../columns/packing.ts";
+import type { ConnectionRow, ResultQuery } from "../telemetry.ts";
+import { append, type Column, transaction } from "./database.ts";
 import { whole } from "./reads.ts";
 
 /** Where each field of a row is stored. 64-bit columns whose field is a number leave as DOUBLE, exact to 2^53. */
@@ -43,6 +45,17 @@ const leafTable: Table<FlatLeaf> = {
     gapMs: ["gap_ms", INTEGER],
     samples: ["samples", INTEGER],
     resets: ["resets", INTEGER],
+  },
+};
+const stateTable: Table<FlatState> = {
+  name: "state_leaf",
+  key: "series, minute_ms",
+  columns: {
+    series: ["series", INTEGER],
+    minuteMs: ["minute_ms", BIGINT],
+    ms: ["ms", VARCHAR],
+    unknownMs: ["unknown_ms", INTEGER],
+    samples: ["samples", INTEGER],
   },
 };
 const connectionTable: Table<ConnectionRow> = {
@@ -89,12 +102,13 @@ async function appendVersions<T>(
   from: FieldColumns<T>,
   version: number,
 ): Promise<number> {
+  const rows = rowsOf(from);
+  if (rows === 0) return version;
   const stored = fieldsOf(table).map(([field, , type]): Column => {
     const values = from[field] as DuckDBValue[];
     if (type !== BIGINT) return [type, (i) => values[i] as DuckDBValue];
     return [type, (i) => BigInt(values[i] as number)];
   });
-  const rows = rowsOf(from);
   await append(connection, table.name, rows, [...stored, [BIGINT, (i) => BigInt(version + i + 1)]]);
   return version + rows;
 }
@@ -122,9 +136,9 @@ async function readNewest<T>(
 const within = (column: string, fromMs: number, toMs: number) =>
   `${column} >= ${whole(fromMs)} AND ${column} < ${whole(toMs)}`;
 
-/** Greatest version among leaves, connections and results: the next row written gets the one after it. */
+/** Greatest version among all derived rows: the next row written gets the one after it. */
 export async function lastVersion(connection: DuckDBConnection): Promise<number> {
-  const each = [leafTable, connectionTable, resultTable].map(
+  const each = [leafTable, stateTable, connectionTable, resultTable].map(
     ({ name }) => `SELECT max(version) AS version FROM ${name}`,
   );
   const [[version] = []] = await (
@@ -138,10 +152,12 @@ export async function storeLeaves(
   connection: DuckDBConnection,
   leaves: LeafColumns,
   connections: ConnectionColumns,
+  states: StateColumns,
   version: number,
 ): Promise<number> {
   return await transaction(connection, async () => {
-    const last = await appendVersions(connection, leafTable, leaves, version);
+    let last = await appendVersions(connection, leafTable, leaves, version);
+    last = await appendVersions(connection, stateTable, states, last);
     return await appendVersions(connection, connectionTable, connections, last);
   });
 }
@@ -155,14 +171,34 @@ export async function storeResults(
   return await transaction(connection, () => appendVersions(connection, resultTable, results, version));
 }
 
+/** The newest rows of some series in [fromMs, toMs). */
+async function readSeries<T>(
+  connection: DuckDBConnection,
+  table: Table<T>,
+  series: readonly number[],
+  fromMs: number,
+  toMs: number,
+): Promise<FieldColumns<T>> {
+  const listed = series.length === 0 ? "false" : `series IN (${series.map(whole).join(", ")})`;
+  return await readNewest(connection, table, [within("minute_ms", fromMs, toMs), listed], []);
+}
+
 export async function readLeaves(
   connection: DuckDBConnection,
   series: readonly number[],
   fromMs: number,
   toMs: number,
 ): Promise<LeafColumns> {
-  const listed = series.length === 0 ? "false" : `series IN (${series.map(whole).join(", ")})`;
-  return await readNewest(connection, leafTable, [within("minute_ms", fromMs, toMs), listed], []);
+  return await readSeries(connection, leafTable, series, fromMs, toMs);
+}
+
+export async function readStates(
+  connection: DuckDBConnection,
+  series: readonly number[],
+  fromMs: number,
+  toMs: number,
+): Promise<StateColumns> {
+  return await readSeries(connection, stateTable, series, fromMs, toMs);
 }
 
 export async function readConnections(

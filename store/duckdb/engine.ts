@@ -1,41 +1,29 @@
 import type { DuckDBConnection } from "@duckdb/node-api";
 import { JilianError } from "@jilian/domain/errors.ts";
-import type { CommitEntry, OnlineQuery, ResultQuery, Series, SeriesId, Window, WriteOutcome } from "../telemetry.ts";
-import type { SampleColumns } from "./columns.ts";
+import type { Engine, RunningEngine } from "../thread/engine.ts";
+import { storeFailed } from "../thread/faults.ts";
 import { openCommitBook } from "./commits.ts";
 import { openDatabase, type Setting } from "./database.ts";
-import { lastVersion, readConnections, readLeaves, readResults, storeLeaves, storeResults } from "./derived.ts";
-import { isFatal, storeFailed } from "./faults.ts";
+import {
+  lastVersion,
+  readConnections,
+  readLeaves,
+  readResults,
+  readStates,
+  storeLeaves,
+  storeResults,
+} from "./derived.ts";
+import { isFatal } from "./faults.ts";
 import { createLanes, type Lanes } from "./lanes.ts";
 import { openLatestBook } from "./latest.ts";
-import { readNeighbours, type WindowColumns } from "./neighbours.ts";
-import type { ChangedColumns, ConnectionColumns, LeafColumns, ResultColumns } from "./packing.ts";
+import { readNeighbours } from "./neighbours.ts";
 import { readChanged, readOnline, readWindow } from "./reads.ts";
 import { migrate } from "./schema.ts";
-import { openSeriesBook, type WantedSeries } from "./series.ts";
+import { openSeriesBook } from "./series.ts";
 import { type Books, createWriter, type Writer } from "./write.ts";
 
 /** Reads run beside the writer and each other; more would only queue for DuckDB's threads and for the pool of libuv. */
 const readers = 2;
-
-/** The store inside its thread: the contract's calls with rows as columns. What crosses a port is exactly this. */
-export type Engine = {
-  ensureSeries: (wanted: readonly WantedSeries[]) => Promise<SeriesId[]>;
-  series: () => Promise<Series[]>;
-  write: (samples: SampleColumns, commits: readonly CommitEntry[]) => Promise<WriteOutcome>;
-  committed: () => Promise<CommitEntry[]>;
-  lastTx: () => Promise<number>;
-  read: (window: Window, limit: number) => Promise<SampleColumns>;
-  readWithNeighbours: (windows: readonly Window[]) => Promise<WindowColumns>;
-  latest: () => Promise<SampleColumns>;
-  changedMinutes: (afterTx: number, upToTx: number) => Promise<ChangedColumns>;
-  onlineMs: (devices: readonly OnlineQuery[], fromMs: number, toMs: number) => Promise<Float64Array<ArrayBuffer>[]>;
-  writeLeaves: (leaves: LeafColumns, connections: ConnectionColumns) => Promise<void>;
-  readLeaves: (series: readonly SeriesId[], fromMs: number, toMs: number) => Promise<LeafColumns>;
-  readConnections: (devices: readonly string[], fromMs: number, toMs: number) => Promise<ConnectionColumns>;
-  writeMinuteResults: (results: ResultColumns) => Promise<void>;
-  readMinuteResults: (query: ResultQuery) => Promise<ResultColumns>;
-};
 
 type Memory = Books & { writer: Writer; version: number };
 
@@ -129,12 +117,14 @@ function calls({ writing, reading, knowing }: Access): Engine {
       reading("read changed minutes", (connection) => readChanged(connection, afterTx, upToTx)),
     onlineMs: (devices, fromMs, toMs) =>
       reading("read online time", (connection) => readOnline(connection, devices, fromMs, toMs)),
-    writeLeaves: (leaves, connections) =>
+    writeLeaves: (leaves, connections, states) =>
       writing("write leaves", async (memory, connection) => {
-        memory.version = await storeLeaves(connection, leaves, connections, memory.version);
+        memory.version = await storeLeaves(connection, leaves, connections, states, memory.version);
       }),
     readLeaves: (series, fromMs, toMs) =>
       reading("read leaves", (connection) => readLeaves(connection, series, fromMs, toMs)),
+    readStates: (series, fromMs, toMs) =>
+      reading("read states", (connection) => readStates(connection, series, fromMs, toMs)),
     readConnections: (devices, fromMs, toMs) =>
       reading("read connections", (connection) => readConnections(connection, devices, fromMs, toMs)),
     writeMinuteResults: (results) =>
@@ -142,18 +132,10 @@ function calls({ writing, reading, knowing }: Access): Engine {
         memory.version = await storeResults(connection, results, memory.version);
       }),
     readMinuteResults: (query) => reading("read minute results", (connection) => readResults(connection, query)),
+    // No display reads this file: it has one owner, and that one serves figures from the ledger.
+    showResults: async () => undefined,
   };
 }
-
-export type RunningEngine = {
-  readonly engine: Engine;
-  /** For the log: schema version found, number of series, last transaction. */
-  readonly found: { schemaVersion: number; series: number; lastTx: number };
-  /** Rejects what waits, lets what runs end, saves, checkpoints and releases the file. */
-  readonly close: () => Promise<void>;
-  /** Likewise without saving: what is acknowledged is on disk anyway. */
-  readonly abandon: () => Promise<void>;
-};
 
 /**
  * Opens the store in this thread.

@@ -1,5 +1,5 @@
 import type { DuckDBConnection } from "@duckdb/node-api";
-import { storeClosed } from "./faults.ts";
+import { storeClosed } from "../thread/faults.ts";
 
 /** Connections shared by calls: each call has one to itself, the others wait in order of arrival. */
 export type Lanes = {

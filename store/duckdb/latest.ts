@@ -1,20 +1,11 @@
 import { BIGINT, type DuckDBConnection } from "@duckdb/node-api";
-import { copyRow, emptyColumns, isUsable, pickRows, type SampleColumns } from "./columns.ts";
+import { isUsable, type SampleColumns } from "../columns/columns.ts";
+import { createNewest } from "../columns/newest.ts";
 import { append, transaction } from "./database.ts";
 import { appendedSamples, readSamples, sampleList, usable } from "./rows.ts";
 
 /** Samples written since the newest ones were last saved, above which they are saved again: bounds the scan at the next start. */
 const saveAboveSamples = 2_000_000;
-const absent = -1;
-
-/** Rows by series number, each the latest at its source of those it was shown. */
-type Newest = {
-  /** Source time is -1 where there is none. Replaced when it grows: ask again after each wait. */
-  readonly columns: (last: number) => SampleColumns;
-  readonly note: (from: SampleColumns, i: number) => void;
-  readonly rows: () => SampleColumns;
-};
-
 /**
  * The newest sample of each series, and the newest usable one, in memory. They answer `latest`, tell the writer which samples are certainly
  * new, and give a sensor that has been dead for days its last value without a scan of those days. The table `latest` is a copy as of a
@@ -33,37 +24,6 @@ export type LatestBook = {
   /** Saves the newest samples, if many were written since or always. In a transaction of its own. */
   readonly save: (always: boolean) => Promise<void>;
 };
-
-function createNewest(): Newest {
-  const room = (size: number) => {
-    const wider = emptyColumns(size);
-    wider.sourceMs.fill(absent);
-    return wider;
-  };
-  let columns = room(1024);
-
-  function present(): number[] {
-    return Array.from(columns.sourceMs.keys()).filter((i) => columns.sourceMs[i] !== absent);
-  }
-
-  function grow(last: number): SampleColumns {
-    if (last < columns.length) return columns;
-    const wider = room(Math.max(last + 1, columns.length * 2));
-    for (const i of present()) copyRow(columns, i, wider, i);
-    columns = wider;
-    return columns;
-  }
-
-  return {
-    columns: grow,
-    note: (from, i) => {
-      const series = from.series[i] as number;
-      const to = grow(series);
-      if ((from.sourceMs[i] as number) > (to.sourceMs[series] as number)) copyRow(from, i, to, series);
-    },
-    rows: () => pickRows(columns, present()),
-  };
-}
 
 /** The newest sample and the newest usable one of each series after a transaction, and how many there were. */
 async function newestAfter(connection: DuckDBConnection, tx: number) {

@@ -1,39 +1,16 @@
 import { BIGINT, type DuckDBConnection, INTEGER } from "@duckdb/node-api";
+import { emptyColumns, pickRows, type SampleColumns } from "../columns/columns.ts";
+import { type Span, spansOf } from "../columns/windows.ts";
 import type { Window } from "../telemetry.ts";
-import { emptyColumns, pickRows, type SampleColumns } from "./columns.ts";
+import type { WindowColumns } from "../thread/engine.ts";
 import { append, snapshot, temporary } from "./database.ts";
 import { whole } from "./reads.ts";
 import { appendedSamples, readNumberColumns, readSamples, sampleList, usable } from "./rows.ts";
 
-/** Windows of a series nearer to each other than this are fetched as one span: their neighbours then lie in it. */
-const joinGapMs = 600_000;
 /** How far neighbours are sought, step by step: most are a heartbeat away, and only what is not found costs a longer scan. */
 const reachesMs = [120_000, 1_800_000, 28_800_000, 432_000_000, Number.POSITIVE_INFINITY];
 
-/** A stretch of one series that holds some windows. */
-type Span = { series: number; fromMs: number; toMs: number };
 type Side = "before" | "after";
-
-/** Windows as rows of one shared set of columns: window i is rows [firsts[i], firsts[i] + counts[i]). */
-export type WindowColumns = { rows: SampleColumns; firsts: Int32Array<ArrayBuffer>; counts: Int32Array<ArrayBuffer> };
-
-/** Merges windows into spans; `spanOf[i]` is the span of window i. */
-export function spansOf(windows: readonly Window[]): { spans: Span[]; spanOf: Int32Array } {
-  const spans: Span[] = [];
-  const spanOf = new Int32Array(windows.length);
-  const order = Array.from(windows.keys()).sort((a, b) => {
-    const [x, y] = [windows[a] as Window, windows[b] as Window];
-    return x.series - y.series || x.fromMs - y.fromMs;
-  });
-  for (const i of order) {
-    const { series, fromMs, toMs } = windows[i] as Window;
-    const last = spans.at(-1);
-    if (last && last.series === series && fromMs <= last.toMs + joinGapMs) last.toMs = Math.max(last.toMs, toMs);
-    else spans.push({ series, fromMs, toMs });
-    spanOf[i] = spans.length - 1;
-  }
-  return { spans, spanOf };
-}
 
 async function fillSpans(connection: DuckDBConnection, spans: readonly Span[]): Promise<void> {
   const span = (i: number) => spans[i] as Span;

@@ -3,16 +3,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { DuckDBConnection } from "@duckdb/node-api";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { packSamples } from "../columns/columns.ts";
+import { packConnections, packLeaves } from "../columns/packing.ts";
+import { addToMinutes, spansOf } from "../columns/windows.ts";
 import type { CommitEntry, Telemetry } from "../telemetry.ts";
 import { makeSeries, sample, startMs } from "../telemetry-fixtures.ts";
-import { packSamples } from "./columns.ts";
 import { openCommitBook } from "./commits.ts";
 import { type Database, openDatabase, transaction } from "./database.ts";
 import { openEngine } from "./engine.ts";
 import { openLatestBook } from "./latest.ts";
-import { spansOf } from "./neighbours.ts";
-import { addToMinutes } from "./reads.ts";
-import { migrate } from "./schema.ts";
+import { migrate, migrations } from "./schema.ts";
 import { lookupIntervals } from "./write.ts";
 
 let folder: string;
@@ -50,6 +50,33 @@ describe("schema", () => {
     const connection = await connect();
     await expect(migrate(connection, [["CREATE TABLE t(a INTEGER)", "SELECT nonsense"]])).rejects.toThrow(/nonsense/);
     expect(await migrate(connection, [["CREATE TABLE t(a INTEGER)"]])).toBe(0);
+  });
+
+  it("a file of the first release is brought forward with what is in it", async () => {
+    const connection = await connect();
+    // The release of version 1, as it was: its steps stand at the beginning of this one's and are never edited.
+    await migrate(connection, migrations.slice(0, 1));
+    await connection.run(
+      `INSERT INTO series VALUES (1, 'f', 'g', 'd', 'a', '{"name":"a","datatype":10,"simulated":false}')`,
+    );
+    await connection.run(
+      `INSERT INTO sample VALUES (1, ${startMs}, NULL, NULL, 2.5, NULL, 0, ${startMs}, ${startMs}, 1)`,
+    );
+    await connection.run(`INSERT INTO leaf VALUES (1, ${startMs}, 7, 0, 0, false, 60000, 0, 6, 0, 41)`);
+    connection.closeSync();
+    await database?.close();
+    database = undefined;
+    const { engine, found, close } = await openEngine(setting(), () => undefined);
+    expect(found).toEqual({ schemaVersion: 1, series: 1, lastTx: 1 });
+    expect((await engine.readLeaves([1], startMs, startMs + 1)).amount).toEqual([7n]);
+    const state = { series: [1], minuteMs: [startMs], ms: ['{"1":60000}'], unknownMs: [0], samples: [1] };
+    const none = { leaves: packLeaves([]), connections: packConnections([]) };
+    await engine.writeLeaves(none.leaves, none.connections, state);
+    expect(await engine.readStates([1], startMs, startMs + 1)).toEqual(state);
+    await close();
+    const again = await openEngine(setting(), () => undefined);
+    expect(again.found.schemaVersion).toBe(migrations.length);
+    await again.close();
   });
 
   it("of a newer release is refused", async () => {

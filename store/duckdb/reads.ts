@@ -1,9 +1,10 @@
 import { BIGINT, type DuckDBConnection, INTEGER } from "@duckdb/node-api";
 import { minuteMs } from "@jilian/domain/periods.ts";
+import type { SampleColumns } from "../columns/columns.ts";
+import type { ChangedColumns } from "../columns/packing.ts";
+import { addToMinutes } from "../columns/windows.ts";
 import type { OnlineQuery, Window } from "../telemetry.ts";
-import type { SampleColumns } from "./columns.ts";
 import { snapshot, temporary } from "./database.ts";
-import type { ChangedColumns } from "./packing.ts";
 import { good, readNumberColumns, readSamples, sampleList } from "./rows.ts";
 
 /** A number for a query's text; a time may be ±Infinity where a caller means "all". */
@@ -29,18 +30,6 @@ export async function readChanged(
     SELECT series::DOUBLE, (source_ms - source_ms % ${minuteMs})::DOUBLE AS minute_ms, min(source_ms)::DOUBLE, max(source_ms)::DOUBLE
     FROM sample WHERE tx > ${whole(afterTx)} AND tx <= ${whole(upToTx)} GROUP BY series, minute_ms ORDER BY series, minute_ms`);
   return await readNumberColumns(result, 4);
-}
-
-/** Adds the time of [fromMs, toMs) to the minutes it touches; `minutes[0]` begins at `startMs`. What lies outside is cut off. */
-export function addToMinutes(minutes: Float64Array, startMs: number, fromMs: number, toMs: number): void {
-  const end = Math.min(toMs, startMs + minutes.length * minuteMs);
-  let at = Math.max(fromMs, startMs);
-  while (at < end) {
-    const minute = Math.floor((at - startMs) / minuteMs);
-    const next = Math.min(end, startMs + (minute + 1) * minuteMs);
-    minutes[minute] = (minutes[minute] as number) + next - at;
-    at = next;
-  }
 }
 
 /**

@@ -8,7 +8,7 @@ import {
   UINTEGER,
   VARCHAR,
 } from "@duckdb/node-api";
-import { emptyColumns, Kind, type SampleColumns } from "./columns.ts";
+import { emptyColumns, Kind, type SampleColumns } from "../columns/columns.ts";
 import type { Column } from "./database.ts";
 
 /** Select list of a sample, in the order of `readSamples`. Times leave as DOUBLE, exact to 2^53, and so cost no bigint each. */

@@ -26,6 +26,10 @@ export const migrations: readonly (readonly string[])[] = [
       revision INTEGER, definition_version INTEGER, factor_table VARCHAR, registry_version VARCHAR, input_watermark BIGINT,
       as_of_ms BIGINT, simulated BOOLEAN, version BIGINT)`,
   ],
+  // Milliseconds by state as JSON, because the codes are the plant's.
+  [
+    "CREATE TABLE state_leaf(series INTEGER, minute_ms BIGINT, ms VARCHAR, unknown_ms INTEGER, samples INTEGER, version BIGINT)",
+  ],
 ];
 
 async function storedVersion(connection: DuckDBConnection): Promise<number> {

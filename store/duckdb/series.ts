@@ -1,16 +1,16 @@
 import { type DuckDBConnection, INTEGER, VARCHAR } from "@duckdb/node-api";
-import { JilianError } from "@jilian/domain/errors.ts";
-import type { MetricDefinition, SeriesKey } from "@jilian/domain/sample.ts";
+import type { SeriesKey } from "@jilian/domain/sample.ts";
+import { definitionText, keyText } from "../columns/series-text.ts";
 import type { Series, SeriesId } from "../telemetry.ts";
+import type { WantedSeries } from "../thread/engine.ts";
 import { append, transaction } from "./database.ts";
-
-export type WantedSeries = SeriesKey & { definition: MetricDefinition };
 
 /** The series of the store, in memory: some ten thousand at most, needed with every batch. */
 export type SeriesBook = {
   readonly all: () => Series[];
   /** Greatest number given out; numbers start at 1. */
   readonly last: () => SeriesId;
+  readonly has: (id: SeriesId) => boolean;
   /** For people: `group/node/device/metric`. */
   readonly nameOf: (id: SeriesId) => string;
   /** One call at a time: it writes on the connection that the book was opened with. */
@@ -18,13 +18,6 @@ export type SeriesBook = {
 };
 
 type Entry = SeriesKey & { id: SeriesId; definition: string };
-
-const keyOf = (key: SeriesKey) => JSON.stringify([key.group, key.node, key.device, key.metric]);
-
-/** The same definition always gives the same text, whatever the order in which its fields were set. */
-function definitionText(definition: MetricDefinition): string {
-  return JSON.stringify(Object.fromEntries(Object.entries(definition).sort(([a], [b]) => (a < b ? -1 : 1))));
-}
 
 async function store(
   connection: DuckDBConnection,
@@ -53,7 +46,7 @@ export async function openSeriesBook(connection: DuckDBConnection): Promise<Seri
   for (const row of rows) {
     const [id, group, node, device, metric, definition] = row as [number, string, string, string, string, string];
     const entry = { id, group, node, device, metric, definition };
-    byKey.set(keyOf(entry), entry);
+    byKey.set(keyText(entry), entry);
     byId.set(id, entry);
   }
   let last = Math.max(0, ...byId.keys());
@@ -62,7 +55,7 @@ export async function openSeriesBook(connection: DuckDBConnection): Promise<Seri
     const fresh = new Map<string, Entry>();
     let next = last;
     for (const { group, node, device, metric, definition } of wanted) {
-      const key = keyOf({ group, node, device, metric });
+      const key = keyText({ group, node, device, metric });
       const text = definitionText(definition);
       const known = fresh.get(key) ?? byKey.get(key);
       if (known?.definition === text) continue;
@@ -83,24 +76,17 @@ export async function openSeriesBook(connection: DuckDBConnection): Promise<Seri
       }
       last = next;
     }
-    return wanted.map((series) => (byKey.get(keyOf(series)) as Entry).id);
+    return wanted.map((series) => (byKey.get(keyText(series)) as Entry).id);
   }
 
   return {
     all: () => [...byId.values()].map((entry) => ({ ...entry, definition: JSON.parse(entry.definition) })),
     last: () => last,
+    has: (id) => byId.has(id),
     nameOf: (id) => {
       const entry = byId.get(id);
       return entry ? `${entry.group}/${entry.node}/${entry.device}/${entry.metric}` : `number ${id}`;
     },
     ensure,
   };
-}
-
-export function unknownSeries(id: SeriesId): JilianError {
-  return new JilianError(`no series has the number ${id}`, {
-    code: "SERIES_UNKNOWN",
-    action: "write samples",
-    remedy: "get the number from ensureSeries of this store",
-  });
 }

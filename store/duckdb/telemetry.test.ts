@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
 import { telemetrySuite } from "../telemetry-suite.ts";
-import { connectTelemetry, openTelemetry } from "./telemetry.ts";
+import { connectTelemetry } from "../thread/owner.ts";
+import { openTelemetry } from "./telemetry.ts";
 
 telemetrySuite("DuckDB", async () => {
   const folder = mkdtempSync(join(tmpdir(), "jilian-telemetry-"));

@@ -1,45 +1,17 @@
 import { BIGINT, type DuckDBConnection, INTEGER } from "@duckdb/node-api";
-import { JilianError } from "@jilian/domain/errors.ts";
+import { checkSamples } from "../columns/check.ts";
+import { type SampleColumns, sameContent } from "../columns/columns.ts";
+import { checkCommits } from "../columns/commit-set.ts";
 import type { CommitEntry, WriteOutcome } from "../telemetry.ts";
-import { Kind, type SampleColumns, sameContent } from "./columns.ts";
-import { type CommitBook, checkCommits } from "./commits.ts";
+import type { CommitBook } from "./commits.ts";
 import { append, temporary, transaction } from "./database.ts";
 import type { LatestBook } from "./latest.ts";
 import { appendedSamples, readSamples, sampleList } from "./rows.ts";
-import { type SeriesBook, unknownSeries } from "./series.ts";
+import type { SeriesBook } from "./series.ts";
 
 /** Late samples further apart than this are looked up apart: one that is years old must not have the whole history scanned for all. */
 const lookupGapMs = 3_600_000;
 const maxLookups = 16;
-
-function misfit(name: string, what: string): JilianError {
-  return new JilianError(`${name}: ${what} cannot be stored`, {
-    code: "VALUE_MISFIT",
-    action: "write samples",
-    device: name,
-    remedy: "store null with a bad status instead; nothing of this batch was stored",
-  });
-}
-
-function isTime(ms: number | undefined): boolean {
-  return Number.isSafeInteger(ms) && (ms as number) >= 0;
-}
-
-/** @throws JilianError SERIES_UNKNOWN, VALUE_MISFIT naming the series */
-function checkSamples(batch: SampleColumns, series: SeriesBook): void {
-  const last = series.last();
-  for (let i = 0; i < batch.length; i += 1) {
-    const id = batch.series[i] as number;
-    if (id < 1 || id > last) throw unknownSeries(id);
-    const kind = batch.kind[i];
-    if (kind === Kind.number && !Number.isFinite(batch.number[i]))
-      throw misfit(series.nameOf(id), `${batch.number[i]}`);
-    if (kind === Kind.misfit) throw misfit(series.nameOf(id), "an integer beyond 64 bits");
-    for (const ms of [batch.sourceMs[i], batch.gatewayMs[i], batch.ingestMs[i]]) {
-      if (!isTime(ms)) throw misfit(series.nameOf(id), `the time ${ms}`);
-    }
-  }
-}
 
 /** Rows by series and source time. */
 type Keyed = Map<number, Map<number, number>>;
@@ -152,7 +124,7 @@ export function createWriter(connection: DuckDBConnection, { series, latest, com
   let lastTx = Math.max(latest.lastTx(), commits.lastTx());
 
   async function write(batch: SampleColumns, committed: readonly CommitEntry[]): Promise<WriteOutcome> {
-    checkSamples(batch, series);
+    checkSamples(batch, { ...series, lastTimeMs: Number.MAX_SAFE_INTEGER });
     checkCommits(committed);
     const { kept, duplicates, conflicts } = await sift(connection, batch, latest.newestMs(series.last()));
     // A transaction that leaves no row would have its number given out again after a restart, so it gets none.

@@ -141,7 +141,7 @@ export async function measureInflux(seconds: number): Promise<InfluxRates | unde
   if (!hasInfluxd()) return undefined;
   pinTo("1");
   const rates: number[] = [];
-  const options = { seconds, linesPerBatch: 10_000, connections: 2 };
+  const options = { seconds, linesPerBatch: 5_000, connections: 2 };
   // Each has a server of its own, so that none pays for what another has stored.
   for (const measure of [
     (url: string) => storeRate(url, seconds),

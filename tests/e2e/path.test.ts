@@ -68,7 +68,7 @@ it("turns registers into figures, exact to the last digit", { timeout: 180_000 }
   const { now } = cluster;
   await until("44 minutes of plant time", 90_000, () => now() >= originMs + 44 * minuteMs);
   await expectExact("path", cluster, []);
-  const steady = { fromMs: originMs + 5 * minuteMs, toMs: originMs + 40 * minuteMs };
+  const steady = { fromMs: originMs + 12 * minuteMs, toMs: originMs + 40 * minuteMs };
   const counts = {
     "factories.connected": "3",
     "devices.online": "21",

@@ -17,7 +17,6 @@ export type Answer =
   | { kind: "closing" };
 
 /** Between the store's thread and the one that started it. */
-export type StartOrder = { path: string; memoryLimitMb: number; threads: number; port: MessagePort };
 export type Lifecycle =
   | { kind: "opened"; found: { schemaVersion: number; series: number; lastTx: number } }
   | { kind: "refused"; error: WireError }

@@ -1,19 +1,21 @@
 import { MessageChannel, type MessagePort } from "node:worker_threads";
 import { JilianError } from "@jilian/domain/errors.ts";
-import type { Telemetry } from "../telemetry.ts";
-import { packSamples, unpackSamples } from "./columns.ts";
-import type { Engine } from "./engine.ts";
-import { storeClosed } from "./faults.ts";
+import { packSamples, unpackSamples } from "../columns/columns.ts";
 import {
   packConnections,
   packLeaves,
   packResults,
+  packStates,
   unpackChanged,
   unpackConnections,
   unpackLeaves,
   unpackOnline,
   unpackResults,
-} from "./packing.ts";
+  unpackStates,
+} from "../columns/packing.ts";
+import type { Telemetry } from "../telemetry.ts";
+import type { Engine } from "./engine.ts";
+import { storeClosed } from "./faults.ts";
 import { type Answer, buffersOf, decodeError, type Method, type Request } from "./protocol.ts";
 
 /** Calls of one port that may be under way: beyond it the caller is told instead of the queue growing. */
@@ -111,12 +113,15 @@ export function telemetryOver(port: MessagePort, close: (end: Remote["end"]) => 
     changedMinutes: async (afterTx, upToTx) => unpackChanged(await call("changedMinutes", afterTx, upToTx)),
     onlineMs: async (devices, fromMs, toMs) =>
       unpackOnline(devices, fromMs, await call("onlineMs", devices, fromMs, toMs)),
-    writeLeaves: (leaves, connections) => call("writeLeaves", packLeaves(leaves), packConnections(connections)),
+    writeLeaves: (leaves, connections, states = []) =>
+      call("writeLeaves", packLeaves(leaves), packConnections(connections), packStates(states)),
     readLeaves: async (series, fromMs, toMs) => unpackLeaves(await call("readLeaves", series, fromMs, toMs)),
+    readStates: async (series, fromMs, toMs) => unpackStates(await call("readStates", series, fromMs, toMs)),
     readConnections: async (devices, fromMs, toMs) =>
       unpackConnections(await call("readConnections", devices, fromMs, toMs)),
     writeMinuteResults: (results) => call("writeMinuteResults", packResults(results)),
     readMinuteResults: async (query) => unpackResults(await call("readMinuteResults", query)),
+    showResults: (results) => call("showResults", packResults(results)),
     port: async () => {
       const { port1, port2 } = new MessageChannel();
       attach(port2);

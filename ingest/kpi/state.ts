@@ -1,0 +1,106 @@
+import type { Value } from "@jilian/domain/datatypes.ts";
+import { hourMs, minuteMs } from "@jilian/domain/periods.ts";
+import { qualityOf } from "@jilian/domain/quality.ts";
+import { type MetricDefinition, stalenessWindowMs } from "@jilian/domain/sample.ts";
+import type { StateLeaf } from "@jilian/domain/state-leaf.ts";
+import type { StateRow, StoredRow, Telemetry, Window } from "@jilian/store/telemetry.ts";
+
+/**
+ * A state holds no longer than this, whatever heartbeat a birth declares: each reading is folded up to there, and a machine that says
+ * nothing for an hour is not known to run.
+ */
+const longestHoldMs = hourMs;
+
+/** Longest text that counts as a state; the code of a PLC is a word, not a message. */
+const longestCode = 60;
+
+/** Readings of one query, and minutes of leaves, that are held at a time. */
+const rowsAtOnce = 10_000;
+const minutesAtOnce = 240;
+/** Series that are read at the same time. */
+const seriesAtOnce = 8;
+
+/** How long a reading of the state is taken for true: until the next one, at most the staleness window (domain/state-leaf.ts). */
+export function holdMs({ heartbeatMs }: Pick<MetricDefinition, "heartbeatMs">): number {
+  return Math.min(stalenessWindowMs(heartbeatMs), longestHoldMs);
+}
+
+/** The code that a value stands for; undefined when it is none: a number with a fraction, a message. */
+export function stateCode(value: Value): string | undefined {
+  if (typeof value === "boolean") return value ? "1" : "0";
+  if (typeof value === "bigint") return value.toString();
+  if (typeof value === "number") return Number.isSafeInteger(value) ? String(value) : undefined;
+  return typeof value === "string" && value !== "" && value.length <= longestCode ? value : undefined;
+}
+
+type Held = { atMs: number; code: string | undefined };
+
+/** Folds the readings of one series, given in the order of their source times, into the leaves of the minutes of [fromMs, toMs). */
+export function stateFold(fromMs: number, toMs: number, hold: number) {
+  const count = Math.max(0, (toMs - fromMs) / minuteMs);
+  const minutes = Array.from({ length: count }, () => ({ ms: new Map<string, number>(), samples: 0 }));
+  let held: Held | undefined;
+
+  /** Counts what is held, until the next reading or the end. */
+  function settle(untilMs: number): void {
+    if (held?.code === undefined) return;
+    const endMs = Math.min(untilMs, held.atMs + hold, toMs);
+    let at = Math.max(held.atMs, fromMs);
+    while (at < endMs) {
+      const minute = Math.floor((at - fromMs) / minuteMs);
+      const next = Math.min(endMs, fromMs + (minute + 1) * minuteMs);
+      const { ms } = minutes[minute] as (typeof minutes)[number];
+      ms.set(held.code, (ms.get(held.code) ?? 0) + next - at);
+      at = next;
+    }
+  }
+
+  return {
+    add: ({ sourceTimeMs, value, status }: Pick<StoredRow, "sourceTimeMs" | "value" | "status">): void => {
+      settle(sourceTimeMs);
+      const code = qualityOf(status) === "bad" ? undefined : stateCode(value);
+      held = { atMs: sourceTimeMs, code };
+      const own = minutes[Math.floor((sourceTimeMs - fromMs) / minuteMs)];
+      if (own && code !== undefined) own.samples += 1;
+    },
+    /** The leaves, once, after the last reading. Each adds up to a minute. */
+    leaves: (): StateLeaf[] => {
+      settle(toMs);
+      return minutes.map(({ ms, samples }) => {
+        const knownMs = [...ms.values()].reduce((sum, own) => sum + own, 0);
+        const codes = [...ms].sort(([a], [b]) => (a < b ? -1 : 1));
+        return { ms: Object.fromEntries(codes), unknownMs: minuteMs - knownMs, samples };
+      });
+    },
+  };
+}
+
+async function foldWindow(telemetry: Telemetry, { series, fromMs, toMs }: Window, hold: number): Promise<StateRow[]> {
+  const fold = stateFold(fromMs, toMs, hold);
+  // The state at the start is that of a reading at most a hold before it.
+  for (let at = fromMs - hold; ; ) {
+    const rows = await telemetry.read({ series, fromMs: at, toMs }, rowsAtOnce);
+    for (const row of rows) fold.add(row);
+    const last = rows.at(-1);
+    if (!last || rows.length < rowsAtOnce) break;
+    at = last.sourceTimeMs + 1;
+  }
+  return fold.leaves().map((leaf, m) => ({ series, minuteMs: fromMs + m * minuteMs, leaf }));
+}
+
+/** Folds the states of windows of whole minutes, some series at a time. @param holdOf how long a reading of a series holds */
+export async function* foldStates(
+  telemetry: Telemetry,
+  windows: readonly Window[],
+  holdOf: (series: number) => number,
+): AsyncGenerator<StateRow[]> {
+  const parts: Window[] = [];
+  for (const { series, fromMs, toMs } of windows)
+    for (let at = fromMs; at < toMs; at += minutesAtOnce * minuteMs)
+      parts.push({ series, fromMs: at, toMs: Math.min(toMs, at + minutesAtOnce * minuteMs) });
+  for (let i = 0; i < parts.length; i += seriesAtOnce) {
+    const together = parts.slice(i, i + seriesAtOnce);
+    const found = await Promise.all(together.map((part) => foldWindow(telemetry, part, holdOf(part.series))));
+    yield found.flat();
+  }
+}

@@ -1,0 +1,231 @@
+import type { Result } from "@jilian/domain/result.ts";
+import type { ConnectionRow, LeafRow, ResultQuery, SeriesId, StateRow } from "../telemetry.ts";
+import type { Block, Cell } from "./answer.ts";
+import type { InfluxClient } from "./client.ts";
+import { bySeries, type SeriesBook } from "./series.ts";
+import { ownBlocks, seriesStatement } from "./spans.ts";
+import { fromTagValue, lineFloat, lineTag, lineText, tagIs, within } from "./text.ts";
+
+/** More series or devices than this are cheaper to read all together and to pick from. */
+const mostApart = 200;
+/** Rows of results read at a time. */
+const resultsPerQuery = 10_000;
+
+const leafFields = `"amount", "left", "right", "in_gap", "covered_ms", "gap_ms", "samples", "resets"`;
+const stateFields = `"ms", "unknown_ms", "samples"`;
+const deviceTags = ["factory", "gateway", "device"] as const;
+const byDevice = `GROUP BY ${deviceTags.map((name) => `"${name}"`).join(", ")}`;
+
+/** A point whose key is the text before the fields and the time: of two with one key, the later one is written. */
+type Point = { head: string; fields: string; timeMs: number };
+
+async function writePoints(client: InfluxClient, points: Iterable<Point>): Promise<void> {
+  const lines = new Map<string, string>();
+  for (const { head, fields, timeMs } of points) lines.set(`${head} ${timeMs}`, `${head} ${fields} ${timeMs}`);
+  if (lines.size > 0) await client.write([...lines.values()]);
+}
+
+/** Sums may be of any size: they are decimal texts. Every field is always written, as a rewrite keeps what it does not name. */
+function leafPoint({ series, minuteMs: timeMs, leaf }: LeafRow, book: SeriesBook): Point {
+  const sums = `amount="${leaf.amount}",left="${leaf.left}",right="${leaf.right}",in_gap=${leaf.inGap}`;
+  const counts = `covered_ms=${leaf.coveredMs}i,gap_ms=${leaf.gapMs}i,samples=${leaf.samples}i,resets=${leaf.resets}i`;
+  return { head: `leaf${book.get(series).tags}`, fields: `${sums},${counts}`, timeMs };
+}
+
+function statePoint({ series, minuteMs: timeMs, leaf }: StateRow, book: SeriesBook): Point {
+  const fields = `ms=${lineText(JSON.stringify(leaf.ms))},unknown_ms=${leaf.unknownMs}i,samples=${leaf.samples}i`;
+  return { head: `state_leaf${book.get(series).tags}`, fields, timeMs };
+}
+
+/** The parts of `factory/gateway/device` that are there. */
+function deviceParts(device: string): string[] {
+  const [factory = "", gateway, ...rest] = device.toWellFormed().split("/");
+  return gateway === undefined
+    ? [factory]
+    : rest.length === 0
+      ? [factory, gateway]
+      : [factory, gateway, rest.join("/")];
+}
+
+function connectionPoint({ device, minuteMs: timeMs, onlineMs }: ConnectionRow): Point {
+  const parts = deviceParts(device);
+  // Sorted by name, as InfluxDB keeps them.
+  const tags = [2, 0, 1].map((k) => lineTag(deviceTags[k] as string, parts[k] ?? "")).join("");
+  return { head: `connection${tags}`, fields: `online_ms=${Math.round(onlineMs)}i`, timeMs };
+}
+
+/**
+ * A figure as displays read it. `value` is absent where it is null and may then be left over from before: `known` tells. `result` is the
+ * whole figure.
+ */
+function resultPoint(result: Result): Point {
+  const tags = (["entity", "indicator", "level", "period"] as const)
+    .map((name) => lineTag(name, result[name]))
+    .join("");
+  const share = (value: number | null) => lineFloat(value ?? -1);
+  const fields = [
+    ...(result.value === null ? [] : [`value=${lineFloat(Number(result.value))}`]),
+    `known=${result.value !== null}`,
+    `text=${lineText(result.value ?? "")}`,
+    `reason=${lineText(result.reason ?? "")}`,
+    `completeness=${share(result.completeness)}`,
+    `estimated_share=${share(result.estimatedShare)}`,
+    `lower_bound=${result.lowerBound}`,
+    `simulated=${result.simulated}`,
+    `status=${lineText(result.status)}`,
+    `revision=${result.revision}i`,
+    `unit=${lineText(result.unit)}`,
+    `result=${lineText(JSON.stringify(result))}`,
+  ];
+  return { head: `kpi${tags}`, fields: fields.join(","), timeMs: result.startMs };
+}
+
+/** Leaves, connections and figures: what is computed from samples and can be computed again. */
+export type Derived = {
+  readonly writeLeaves: (
+    leaves: readonly LeafRow[],
+    connections: readonly ConnectionRow[],
+    states: readonly StateRow[],
+  ) => Promise<void>;
+  readonly readLeaves: (series: readonly SeriesId[], fromMs: number, toMs: number) => Promise<LeafRow[]>;
+  readonly readStates: (series: readonly SeriesId[], fromMs: number, toMs: number) => Promise<StateRow[]>;
+  readonly readConnections: (devices: readonly string[], fromMs: number, toMs: number) => Promise<ConnectionRow[]>;
+  readonly writeResults: (results: readonly Result[]) => Promise<void>;
+  readonly readResults: (query: ResultQuery) => Promise<Result[]>;
+};
+
+/** Rows of some series in a measurement, by series and time. */
+function seriesRows<T>(
+  client: InfluxClient,
+  book: SeriesBook,
+  measurement: string,
+  fields: string,
+  toRow: (series: SeriesId, minuteMs: number, cells: readonly Cell[]) => T,
+): (series: readonly SeriesId[], fromMs: number, toMs: number) => Promise<T[]> {
+  return async (series, fromMs, toMs) => {
+    const wanted = [...new Set(series)].sort((a, b) => a - b);
+    const where = within(fromMs, toMs);
+    const found = new Map<SeriesId, readonly Block[]>();
+    if (wanted.length > mostApart) {
+      const all = await client.query(`SELECT ${fields} FROM "${measurement}" WHERE ${where} ${bySeries}`);
+      for (const block of all) {
+        const id = book.idOf(block.tags);
+        if (id !== undefined) found.set(id, [block]);
+      }
+    } else {
+      const answers = await client.queryAll(
+        wanted.map((id) => seriesStatement(book, measurement, fields, { series: id, where })),
+      );
+      for (const [i, id] of wanted.entries()) found.set(id, ownBlocks(book, id, answers[i] ?? []));
+    }
+    return wanted.flatMap((id) =>
+      (found.get(id) ?? []).flatMap(({ values }) => values.map(([ms, ...cells]) => toRow(id, Number(ms), cells))),
+    );
+  };
+}
+
+function toLeafRow(series: SeriesId, minuteMs: number, cells: readonly Cell[]): LeafRow {
+  const [amount, left, right, inGap, coveredMs, gapMs, samples, resets] = cells;
+  const sum = (cell: Cell | undefined) => BigInt(String(cell));
+  return {
+    series,
+    minuteMs,
+    leaf: {
+      amount: sum(amount),
+      left: sum(left),
+      right: sum(right),
+      inGap: inGap === true,
+      coveredMs: Number(coveredMs),
+      gapMs: Number(gapMs),
+      samples: Number(samples),
+      resets: Number(resets),
+    },
+  };
+}
+
+function toStateRow(series: SeriesId, minuteMs: number, [ms, unknownMs, samples]: readonly Cell[]): StateRow {
+  const leaf = { ms: JSON.parse(String(ms)), unknownMs: Number(unknownMs), samples: Number(samples) };
+  return { series, minuteMs, leaf };
+}
+
+function deviceOf(tags: Block["tags"]): string {
+  return deviceTags
+    .map((name) => fromTagValue(tags[name] ?? ""))
+    .filter((part, k) => k === 0 || part !== "")
+    .join("/");
+}
+
+async function readConnections(
+  client: InfluxClient,
+  devices: readonly string[],
+  fromMs: number,
+  toMs: number,
+): Promise<ConnectionRow[]> {
+  const select = `SELECT "online_ms" FROM "connection" WHERE ${within(fromMs, toMs)}`;
+  const wanted = new Set(devices.map((device) => device.toWellFormed()));
+  const statements =
+    wanted.size === 0 || wanted.size > mostApart
+      ? [`${select} ${byDevice}`]
+      : [...wanted].map((device) => {
+          const rules = deviceParts(device).flatMap((part, k) =>
+            part === "" ? [] : [tagIs(deviceTags[k] as string, part)],
+          );
+          return `${[select, ...rules].join(" AND ")} ${byDevice}`;
+        });
+  const blocks = (await client.queryAll(statements)).flat();
+  const rows = blocks.flatMap(({ tags, values }) => {
+    const device = deviceOf(tags);
+    if (wanted.size > 0 && !wanted.has(device)) return [];
+    return values.map(([ms, onlineMs]) => ({ device, minuteMs: Number(ms), onlineMs: Number(onlineMs) }));
+  });
+  return rows.sort((a, b) => (a.device < b.device ? -1 : a.device > b.device ? 1 : a.minuteMs - b.minuteMs));
+}
+
+const text = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
+
+/**
+ * Figures by start, entity and indicator. InfluxDB orders by time only, so rows are read in pages of whole times: of the last time of a
+ * full page all rows are read again.
+ */
+async function readResults(client: InfluxClient, query: ResultQuery): Promise<Result[]> {
+  const { level, period, indicator, entity, limit } = query;
+  const rules = Object.entries({ level, period, indicator, entity })
+    .filter((rule): rule is [string, string] => rule[1] !== undefined && rule[1] !== "")
+    .map(([name, value]) => tagIs(name, value));
+  const select = async (fromMs: number, toMs: number, most: string) => {
+    const where = [...rules, within(fromMs, toMs)].join(" AND ");
+    const [block] = await client.query(`SELECT "result" FROM "kpi" WHERE ${where} ORDER BY time ASC${most}`);
+    return (block?.values ?? []).map(([, result]) => JSON.parse(String(result)) as Result);
+  };
+  const found: Result[] = [];
+  for (let fromMs = query.fromMs; fromMs < query.toMs && found.length < limit; ) {
+    const page = await select(fromMs, query.toMs, ` LIMIT ${resultsPerQuery}`);
+    const lastMs = page.at(-1)?.startMs;
+    if (lastMs === undefined || page.length < resultsPerQuery) {
+      found.push(...page);
+      break;
+    }
+    for (const result of page) if (result.startMs < lastMs) found.push(result);
+    found.push(...(await select(lastMs, lastMs + 1, "")));
+    fromMs = lastMs + 1;
+  }
+  found.sort((a, b) => a.startMs - b.startMs || text(a.entity, b.entity) || text(a.indicator, b.indicator));
+  return found.slice(0, Math.max(0, limit));
+}
+
+export function derivedStore(client: InfluxClient, book: SeriesBook): Derived {
+  return {
+    writeLeaves: async (leaves, connections, states) => {
+      await writePoints(client, [
+        ...leaves.map((row) => leafPoint(row, book)),
+        ...states.map((row) => statePoint(row, book)),
+        ...connections.map(connectionPoint),
+      ]);
+    },
+    readLeaves: seriesRows(client, book, "leaf", leafFields, toLeafRow),
+    readStates: seriesRows(client, book, "state_leaf", stateFields, toStateRow),
+    readConnections: (devices, fromMs, toMs) => readConnections(client, devices, fromMs, toMs),
+    writeResults: (results) => writePoints(client, results.map(resultPoint)),
+    readResults: (query) => readResults(client, query),
+  };
+}

@@ -1,0 +1,150 @@
+import { getOrMake } from "@jilian/domain/get-or-make.ts";
+import type { SeriesKey } from "@jilian/domain/sample.ts";
+import { unknownSeries } from "../columns/check.ts";
+import { definitionText, keyText } from "../columns/series-text.ts";
+import type { Series, SeriesId } from "../telemetry.ts";
+import type { WantedSeries } from "../thread/engine.ts";
+import type { Block } from "./answer.ts";
+import type { InfluxClient } from "./client.ts";
+import { fromTagValue, lineTag, lineText, tagIs } from "./text.ts";
+
+/** Time of points that are rewritten in place, such as definitions. */
+export const fixedTimeMs = 1;
+
+const tagNames = ["group", "node", "device", "metric"] as const;
+/** Groups an answer by series. */
+export const bySeries = `GROUP BY ${tagNames.map((name) => `"${name}"`).join(", ")}`;
+
+/** A series with what its lines and queries begin with. */
+export type KnownSeries = {
+  readonly id: SeriesId;
+  readonly key: SeriesKey;
+  readonly definition: string;
+  /** `,device=...,group=...` of a line. */
+  readonly tags: string;
+  /** The condition of a query that holds for its points, and for those of others too where a tag of it is empty. */
+  readonly condition: string;
+  /** True when no tag is empty: then the condition holds for no other. */
+  readonly exact: boolean;
+};
+
+/** The series of the store, in memory. Numbers are stored with them, so that they stay the same over restarts. */
+export type SeriesBook = {
+  readonly all: () => Series[];
+  /** Greatest number given out; numbers start at 1. */
+  readonly last: () => SeriesId;
+  readonly has: (id: SeriesId) => boolean;
+  /** @throws JilianError SERIES_UNKNOWN */
+  readonly get: (id: SeriesId) => KnownSeries;
+  /** Number of the series that a group of an answer belongs to; undefined for one that a foreign writer made. */
+  readonly idOf: (tags: Block["tags"]) => SeriesId | undefined;
+  /** For people: `group/node/device/metric`. */
+  readonly nameOf: (id: SeriesId) => string;
+  /** One call at a time. */
+  readonly ensure: (wanted: readonly WantedSeries[]) => Promise<SeriesId[]>;
+};
+
+/** The key as the store gives it back: a lone surrogate becomes U+FFFD. */
+const storable = ({ group, node, device, metric }: SeriesKey): SeriesKey => ({
+  group: group.toWellFormed(),
+  node: node.toWellFormed(),
+  device: device.toWellFormed(),
+  metric: metric.toWellFormed(),
+});
+
+function keyOfTags(tags: Block["tags"]): SeriesKey {
+  const [group, node, device, metric] = tagNames.map((name) => fromTagValue(tags[name] ?? ""));
+  return { group, node, device, metric } as SeriesKey;
+}
+
+function known(id: SeriesId, key: SeriesKey, definition: string): KnownSeries {
+  // Sorted by name, as InfluxDB keeps them: it then has nothing to sort.
+  const tags = (["device", "group", "metric", "node"] as const).map((name) => lineTag(name, key[name])).join("");
+  // An absent tag is asked for differently in 1.x and 3.x, so it is not asked for: what else matches is left out of the answer.
+  const present = tagNames.filter((name) => key[name] !== "");
+  const condition = present.map((name) => tagIs(name, key[name])).join(" AND ");
+  return { id, key, definition, tags, condition, exact: present.length === tagNames.length };
+}
+
+/** Numbers are reserved before a series is written with one: what arrives late, after a kill, cannot take a number given out anew. */
+const reservation = (last: SeriesId) => `store_numbers reserved=true ${last}`;
+
+/**
+ * @param fence called after each write of definitions and before they count
+ * @throws what the client throws
+ */
+export async function openSeriesBook(client: InfluxClient, fence: () => Promise<void>): Promise<SeriesBook> {
+  const byKey = new Map<string, KnownSeries>();
+  const byId = new Map<SeriesId, KnownSeries>();
+  const ids = new Map<string, SeriesId | undefined>();
+
+  function note(series: KnownSeries): void {
+    byKey.set(keyText(series.key), series);
+    byId.set(series.id, series);
+    ids.clear();
+  }
+
+  for (const { tags, values } of await client.query(`SELECT "id", "definition" FROM "series" ${bySeries}`)) {
+    const [, id, definition] = values.at(-1) ?? [];
+    if (typeof id === "number" && typeof definition === "string") note(known(id, keyOfTags(tags), definition));
+  }
+  const [numbers] = await client.query(`SELECT "reserved" FROM "store_numbers" ORDER BY time DESC LIMIT 1`);
+  let last = Number(numbers?.values[0]?.[0] ?? 0);
+
+  /** Writes new and changed series. */
+  async function store(fresh: readonly KnownSeries[], reserved: SeriesId): Promise<void> {
+    if (reserved > last) {
+      await client.write([reservation(reserved)]);
+      await fence();
+      last = reserved;
+    }
+    await client.write(
+      fresh.map(
+        ({ id, tags, definition }) => `series${tags} id=${id}i,definition=${lineText(definition)} ${fixedTimeMs}`,
+      ),
+    );
+    await fence();
+  }
+
+  async function ensure(wanted: readonly WantedSeries[]): Promise<SeriesId[]> {
+    const fresh = new Map<string, KnownSeries>();
+    let next = last;
+    const keys = wanted.map(storable);
+    const texts = keys.map(keyText);
+    for (const [i, { definition }] of wanted.entries()) {
+      const text = texts[i] as string;
+      const before = fresh.get(text) ?? byKey.get(text);
+      const definitionNow = definitionText(definition);
+      if (before?.definition === definitionNow) continue;
+      if (!before) next += 1;
+      fresh.set(text, known(before?.id ?? next, keys[i] as SeriesKey, definitionNow));
+    }
+    if (fresh.size > 0) {
+      await store([...fresh.values()], next);
+      for (const series of fresh.values()) note(series);
+    }
+    return texts.map((text) => (byKey.get(text) as KnownSeries).id);
+  }
+
+  const sorted = () => [...byId.values()].sort((a, b) => a.id - b.id);
+  return {
+    all: () => sorted().map(({ id, key, definition }) => ({ ...key, id, definition: JSON.parse(definition) })),
+    last: () => last,
+    has: (id) => byId.has(id),
+    get: (id) => {
+      const series = byId.get(id);
+      if (!series) throw unknownSeries(id);
+      return series;
+    },
+    // Answers come grouped by the stored form of the tags: their key is made once for each group of tags.
+    idOf: (tags) => {
+      const text = tagNames.map((name) => tags[name] ?? "").join("\n");
+      return getOrMake(ids, text, () => byKey.get(keyText(keyOfTags(tags)))?.id);
+    },
+    nameOf: (id) => {
+      const key = byId.get(id)?.key;
+      return key ? `${key.group}/${key.node}/${key.device}/${key.metric}` : `number ${id}`;
+    },
+    ensure,
+  };
+}

@@ -1,0 +1,46 @@
+import type { MetricDefinition, SeriesKey } from "@jilian/domain/sample.ts";
+import type { SampleColumns } from "../columns/columns.ts";
+import type {
+  ChangedColumns,
+  ConnectionColumns,
+  LeafColumns,
+  ResultColumns,
+  StateColumns,
+} from "../columns/packing.ts";
+import type { CommitEntry, OnlineQuery, ResultQuery, Series, SeriesId, Window, WriteOutcome } from "../telemetry.ts";
+
+export type WantedSeries = SeriesKey & { definition: MetricDefinition };
+
+/** Windows as rows of one shared set of columns: window i is rows [firsts[i], firsts[i] + counts[i]). */
+export type WindowColumns = { rows: SampleColumns; firsts: Int32Array<ArrayBuffer>; counts: Int32Array<ArrayBuffer> };
+
+/** The store inside its thread: the contract's calls with rows as columns. What crosses a port is exactly this. */
+export type Engine = {
+  ensureSeries: (wanted: readonly WantedSeries[]) => Promise<SeriesId[]>;
+  series: () => Promise<Series[]>;
+  write: (samples: SampleColumns, commits: readonly CommitEntry[]) => Promise<WriteOutcome>;
+  committed: () => Promise<CommitEntry[]>;
+  lastTx: () => Promise<number>;
+  read: (window: Window, limit: number) => Promise<SampleColumns>;
+  readWithNeighbours: (windows: readonly Window[]) => Promise<WindowColumns>;
+  latest: () => Promise<SampleColumns>;
+  changedMinutes: (afterTx: number, upToTx: number) => Promise<ChangedColumns>;
+  onlineMs: (devices: readonly OnlineQuery[], fromMs: number, toMs: number) => Promise<Float64Array<ArrayBuffer>[]>;
+  writeLeaves: (leaves: LeafColumns, connections: ConnectionColumns, states: StateColumns) => Promise<void>;
+  readLeaves: (series: readonly SeriesId[], fromMs: number, toMs: number) => Promise<LeafColumns>;
+  readStates: (series: readonly SeriesId[], fromMs: number, toMs: number) => Promise<StateColumns>;
+  readConnections: (devices: readonly string[], fromMs: number, toMs: number) => Promise<ConnectionColumns>;
+  writeMinuteResults: (results: ResultColumns) => Promise<void>;
+  readMinuteResults: (query: ResultQuery) => Promise<ResultColumns>;
+  showResults: (results: ResultColumns) => Promise<void>;
+};
+
+export type RunningEngine = {
+  readonly engine: Engine;
+  /** For the log: schema version found, number of series, last transaction. */
+  readonly found: { schemaVersion: number; series: number; lastTx: number };
+  /** Rejects what waits, lets what runs end, saves, checkpoints and releases the file. */
+  readonly close: () => Promise<void>;
+  /** Likewise without saving: what is acknowledged is on disk anyway. */
+  readonly abandon: () => Promise<void>;
+};
