@@ -76,9 +76,9 @@ const PROGRESS_PER_PIECE = 10_000_000;
 
 function initialProduction(profile: MachineProfile, index: number, seed: number): Production {
   const draw = hash32(seed, 0x70726f64);
-  // The first machine's 16-bit inspection counter stands just below 65536, so that a run of two minutes sees it roll.
+  // The first machine's 16-bit inspection counter stands just below 65536, so that a run of four minutes sees it roll.
   const total =
-    index === 0 ? 65_536 * between(draw, 1, 6) - between(draw >>> 4, 40, 90) : between(draw, 150_000, 900_000);
+    index === 0 ? 65_536 * between(draw, 1, 6) - between(draw >>> 4, 110, 180) : between(draw, 150_000, 900_000);
   const inspected = Math.floor(total / profile.inspectEvery);
   const scrap = Math.floor((total * profile.failPer1000 * 4) / 10_000);
   const rework = Math.floor((total * profile.failPer1000 * 6) / 10_000);

@@ -77,7 +77,7 @@ export const OPCUA_LAYOUT: Readonly<Record<DeviceName, readonly OpcuaLayoutPoint
     v("current", "current", "float32", { engineeringUnit: AMPERE }),
   ],
   "feeder-3": [
-    // Six digits of 0.1 kWh: rolls over within the first two minutes of running.
+    // Six digits of 0.1 kWh: rolls over within the first minutes of running.
     v("energy-import", "energyImport", "uint32", { denominator: 10, modulus: 1_000_000n }),
     v("power-active", "powerActive", "float32", { engineeringUnit: KILOWATT }),
     volts(1, "float32"),
@@ -90,7 +90,7 @@ export const OPCUA_LAYOUT: Readonly<Record<DeviceName, readonly OpcuaLayoutPoint
     pieces("production-good", "good", "uint32"),
     pieces("production-scrap", "scrap", "uint16"),
     pieces("production-rework", "rework", "uint16"),
-    // The first of these two rolls over within the first two minutes, as its register does.
+    // The first of these two rolls over within the first minutes, as its register does.
     pieces("inspection-inspected", "inspected", "uint16"),
     pieces("inspection-passed", "passed", "uint16"),
     v("temperature", "temperature", "float32", { engineeringUnit: CELSIUS }),

@@ -1,11 +1,14 @@
+import { expandQuery } from "@jilian/dashboards/expand.ts";
+import { alertQueries, panelQueries } from "@jilian/dashboards/queries.ts";
+import { hasInfluxd, type Influxd, startInfluxd } from "@jilian/store/influx/influxd.ts";
 import { afterEach, expect, it } from "vitest";
 import { type Cluster, type ClusterSetting, type Kill, startCluster } from "./cluster.ts";
 import { until } from "./until.ts";
 import { verify, verifyCounts } from "./verify.ts";
 
 /**
- * The path test: real plants' protocol, real gateways, broker, stores and interface as processes; every figure is computed again from what
- * the plants served. Plants run 60 times faster from 23:35 in Shanghai, so a run crosses an hour, a day and the watermark.
+ * The path test: real plants' protocols, real gateways, broker, stores and interface as processes; every figure is computed again from what
+ * the plants served. One plant is read over Modbus, one over OPC UA, one over both. Both stores are held to the same digits. Plants run 60 times faster from 23:35 in Shanghai, so a run crosses an hour, a day and the watermark.
  */
 const originMs = Date.parse("2026-03-09T23:35:00+08:00");
 const minuteMs = 60_000;
@@ -18,9 +21,11 @@ const setting: ClusterSetting = {
 };
 
 let cluster: Cluster | undefined;
+let influxd: Influxd | undefined;
 afterEach(async () => {
   await cluster?.close();
-  cluster = undefined;
+  await influxd?.stop();
+  [cluster, influxd] = [undefined, undefined];
 });
 
 async function backlogIsDrained(own: Cluster): Promise<boolean> {
@@ -63,6 +68,24 @@ async function expectExact(title: string, own: Cluster, kills: readonly Kill[]):
   }
 }
 
+/** What Grafana's panels would show of it: every query of every dashboard and alert rule finds rows in the database of this run. */
+async function expectDisplays(url: string, own: Cluster): Promise<void> {
+  const endMs = own.now();
+  const mayBeEmpty = /缺少|jilian-completeness-low/;
+  const empty: string[] = [];
+  for (const { dashboard, panel, refId, query, fromAgoMs } of [...panelQueries(), ...alertQueries()]) {
+    const range = { fromMs: endMs - Math.max(fromAgoMs, 60 * minuteMs), toMs: endMs + minuteMs, intervalMs: minuteMs };
+    const text = expandQuery(query, { ...range, vars: { factory: { pattern: ".*" } } });
+    const answer = await fetch(`${url}/query?db=jilian&q=${encodeURIComponent(text)}`);
+    const body = (await answer.json()) as { results: { error?: string; series?: unknown[] }[] };
+    for (const { error, series } of body.results) {
+      expect(error, `${dashboard} ${panel} ${refId}: ${text}`).toBeUndefined();
+      if (!series?.length && !mayBeEmpty.test(`${dashboard} ${panel}`)) empty.push(`${dashboard} ${panel} ${refId}`);
+    }
+  }
+  expect(empty).toEqual([]);
+}
+
 it("turns registers into figures, exact to the last digit", { timeout: 180_000 }, async () => {
   cluster = await startCluster(setting);
   const { now } = cluster;
@@ -94,6 +117,42 @@ it("loses nothing and counts nothing twice while gateways, broker and ingest are
   }
   await expectExact("path with kills", own, kills);
 });
+
+it.skipIf(!hasInfluxd())(
+  "says the same digits on InfluxDB, which is killed too, beside gateways, broker and ingest",
+  { timeout: 300_000 },
+  async () => {
+    influxd = await startInfluxd();
+    cluster = await startCluster({ ...setting, separateBroker: true, influxUrl: influxd.url });
+    const own = cluster;
+    const kills: Kill[] = [];
+    let nextMs = originMs + 6 * minuteMs;
+    for (const name of [
+      "gw-casting",
+      "influxd",
+      "ingest",
+      "gw-rolling",
+      "influxd",
+      "broker",
+      "gw-extrusion",
+      "ingest",
+    ]) {
+      await until(`time to kill ${name}`, 60_000, () => own.now() >= nextMs);
+      if (name === "influxd") {
+        await influxd.kill();
+        const awayMs = own.now();
+        await until("two minutes without it", 30_000, () => own.now() >= awayMs + 2 * minuteMs);
+        await influxd.restart();
+      } else {
+        kills.push(await own.kill(name));
+        await own.start(name);
+      }
+      nextMs = own.now() + 4 * minuteMs;
+    }
+    await expectExact("path on InfluxDB with kills", own, kills);
+    await expectDisplays(influxd.url, own);
+  },
+);
 
 it("brings in what waited through an outage, gateways killed meanwhile and ingest while it drains", {
   timeout: 240_000,
