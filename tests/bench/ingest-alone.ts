@@ -11,10 +11,13 @@ import type { SparkplugBus } from "@jilian/ingest/bus.ts";
 import { ingestSchema } from "@jilian/ingest/config.ts";
 import { startIngest } from "@jilian/ingest/start.ts";
 import { openTelemetry } from "@jilian/store/duckdb/telemetry.ts";
+import { influxSchema } from "@jilian/store/influx/config.ts";
+import { startInfluxd } from "@jilian/store/influx/influxd.ts";
+import { openInfluxTelemetry } from "@jilian/store/influx/telemetry.ts";
 import { createLiveState } from "@jilian/store/live.ts";
 import { type Registry, readRegistry } from "@jilian/store/registry.ts";
 import { openLedger } from "@jilian/store/sqlite/ledger.ts";
-import type { SampleRow } from "@jilian/store/telemetry.ts";
+import type { SampleRow, Telemetry } from "@jilian/store/telemetry.ts";
 import { pino } from "pino";
 import { Value } from "typebox/value";
 
@@ -116,8 +119,12 @@ function demoRegistry(): Registry {
   return checked.value;
 }
 
-async function throughIngest(dir: string, births: readonly Message[], data: readonly Message[]): Promise<number> {
-  const telemetry = await openTelemetry({ path: join(dir, "ingest.duckdb"), ...options });
+/** Ends with the store closed. */
+async function throughIngest(
+  telemetry: Telemetry,
+  dir: string,
+  { births, data }: { births: readonly Message[]; data: readonly Message[] },
+): Promise<number> {
   const ledgerPath = join(dir, "ledger.sqlite");
   const ledger = openLedger({ path: ledgerPath, log });
   const { bus, send, committedSamples } = countingBus();
@@ -188,8 +195,22 @@ export async function measureIngest(): Promise<IngestRates> {
   try {
     const { births, data, rows } = messages(Date.now() - 3_600_000);
     const storePerS = await throughStore(dir, rows);
-    const ingestPerS = await throughIngest(dir, births, data);
+    const store = await openTelemetry({ path: join(dir, "ingest.duckdb"), ...options });
+    const ingestPerS = await throughIngest(store, dir, { births, data });
     return { samples: rows.length, ingestPerS, storePerS };
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+/** Samples a second through ingest alone, into an InfluxDB that has one core to itself. */
+export async function measureInfluxIngest(): Promise<number> {
+  const dir = mkdtempSync(join(tmpdir(), "jilian-bench-"));
+  await using server = await startInfluxd({ cpu: 0 });
+  try {
+    const setting = Value.Default(influxSchema, { url: server.url }) as Parameters<typeof openInfluxTelemetry>[0];
+    const store = await openInfluxTelemetry({ ...setting, log });
+    return await throughIngest(store, dir, messages(Date.now() - 3_600_000));
   } finally {
     rmSync(dir, { recursive: true, force: true });
   }

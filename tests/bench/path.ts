@@ -7,11 +7,21 @@ import { engineering, written } from "../e2e/oracle.ts";
 import { quantile, type Usage, usageOf } from "./processes.ts";
 
 export type ProcessLine = { name: string; rssMb: number; cpuPercent: number };
-export type PathRates = { pollIntervalMs: number; offeredPerS: number; storedPerS: number; processes: ProcessLine[] };
+export type PathRates = {
+  pollIntervalMs: number;
+  /** Points polled over Modbus, times the polls that are due. */
+  polledPerS: number;
+  /** Changes that OPC UA servers told; those within a deadband are not reported further. */
+  toldPerS: number;
+  storedPerS: number;
+  processes: ProcessLine[];
+};
+/** Milliseconds, median and 99 %. */
+type Pair = [number, number];
 export type Delays = {
   readings: number;
-  storedMs: [number, number];
-  pageMs: [number, number] | undefined;
+  storedMs: Record<"modbus" | "opcua", Pair>;
+  pageMs: Pair | undefined;
   processes: ProcessLine[];
 };
 
@@ -35,24 +45,45 @@ async function until(holds: () => Promise<boolean>): Promise<void> {
   throw new Error("the cluster did not come up within 30 s");
 }
 
-const clusterOf = (pollIntervalMs: number, heartbeatMs: number) =>
-  startCluster({ rate: 1, originMs: Date.now(), pollIntervalMs, heartbeatMs, separateBroker: false });
+const clusterOf = (pollIntervalMs: number, heartbeatMs: number, influxUrl?: string) => {
+  const setting = { rate: 1, originMs: Date.now(), pollIntervalMs, heartbeatMs, separateBroker: false };
+  return startCluster({ ...setting, ...(influxUrl === undefined ? {} : { influxUrl }) });
+};
 
-/** Samples a second through the whole path: three gateways poll 21 devices and report every tag with every poll. */
-export async function measurePath(pollIntervalMs: number, seconds: number): Promise<PathRates> {
-  const cluster = await clusterOf(pollIntervalMs, pollIntervalMs);
+/** Values that OPC UA servers have told. */
+function toldValues({ simulator }: Cluster): number {
+  return simulator.plants.reduce((sum, plant) => sum + (plant.opcua?.stats().valuesServed ?? 0), 0);
+}
+
+/** Points that are polled over Modbus. */
+function polledPoints({ simulator }: Cluster): number {
+  const polled = simulator.plants.map((plant, i) => {
+    const { reads } = demoPlants[i] as (typeof demoPlants)[number];
+    const driverOf = (device: string) => (device.startsWith("machine") ? reads.machines : reads.meters);
+    return plant.registerMap.points.filter(({ device }) => driverOf(device) === "modbus-tcp").length;
+  });
+  return polled.reduce((sum, points) => sum + points, 0);
+}
+
+/**
+ * Samples a second through the whole path: three gateways report every tag of the devices that they poll over Modbus with every poll, and
+ * every change that OPC UA servers tell.
+ */
+export async function measurePath(pollIntervalMs: number, seconds: number, influxUrl?: string): Promise<PathRates> {
+  const cluster = await clusterOf(pollIntervalMs, pollIntervalMs, influxUrl);
   try {
     const stored = async () => (await cluster.get<Info>("/open/v1/info")).counters.storedSamples ?? 0;
     await until(async () => (await stored()) > 1000);
     await sleep(3000);
     const [before, startedMs, first] = [usages(cluster), performance.now(), await stored()];
+    const toldBefore = toldValues(cluster);
     await sleep(seconds * 1000);
     const [last, elapsedS] = [await stored(), (performance.now() - startedMs) / 1000];
-    const points = cluster.simulator.plants.reduce((sum, plant) => sum + plant.registerMap.points.length, 0);
     const processes = between(before, usages(cluster), elapsedS);
     return {
       pollIntervalMs,
-      offeredPerS: (points * 1000) / pollIntervalMs,
+      polledPerS: (polledPoints(cluster) * 1000) / pollIntervalMs,
+      toldPerS: (toldValues(cluster) - toldBefore) / elapsedS,
       storedPerS: (last - first) / elapsedS,
       processes,
     };
@@ -68,15 +99,11 @@ async function watchPage(
   const browser = await openChromium();
   const page = await browser.newPage();
   const seen: { device: string; lastGoodMs: number; atMs: number }[] = [];
-  page.on("response", async (response) => {
-    if (!response.url().endsWith("/wall/state")) return;
-    const state = (await response.json().catch(() => undefined)) as
-      | { factories: { id: string; devices: { id: string; lastGoodMs: number | null }[] }[] }
-      | undefined;
-    const atMs = Date.now();
-    for (const factory of state?.factories ?? [])
-      for (const d of factory.devices) seen.push({ device: d.id, lastGoodMs: d.lastGoodMs ?? 0, atMs });
+  await page.exposeFunction("jilianSeen", (atMs: number, devices: [string, number | null][]) => {
+    for (const [device, lastGoodMs] of devices) seen.push({ device, lastGoodMs: lastGoodMs ?? 0, atMs });
   });
+  await page.addInitScript(`document.addEventListener("jilian:state", ({ detail }) =>
+    jilianSeen(Date.now(), detail.factories.flatMap((f) => f.devices.map((d) => [d.id, d.lastGoodMs]))))`);
   await page.goto(cluster.apiUrl);
   return {
     browser,
@@ -84,7 +111,7 @@ async function watchPage(
   };
 }
 
-type Visible = { device: string; plantMs: number; sourceMs: number; storedMs: number };
+type Visible = { device: string; protocol: "modbus" | "opcua"; plantMs: number; sourceMs: number; storedMs: number };
 
 /** Follows one register of each plant: when did the plant make the value, when could the interface be asked for it. */
 async function follow(cluster: Cluster, seconds: number): Promise<Visible[]> {
@@ -94,7 +121,7 @@ async function follow(cluster: Cluster, seconds: number): Promise<Visible[]> {
   const fromMs = cluster.now();
   const last = demoPlants.map(() => fromMs);
   for (const endMs = Date.now() + seconds * 1000; Date.now() < endMs; await sleep(5)) {
-    for (const [i, { factory, gateway }] of demoPlants.entries()) {
+    for (const [i, { factory, gateway, reads }] of demoPlants.entries()) {
       const device = `${factory}/${gateway}/incoming-meter`;
       const query = `device=${device}&metric=${metric}&from=${(last[i] as number) + 1}&to=${cluster.now() + 60_000}`;
       const page = await cluster.get<{ readings: { time: string; value: string }[] }>(`/open/v1/readings?${query}`);
@@ -103,16 +130,21 @@ async function follow(cluster: Cluster, seconds: number): Promise<Visible[]> {
         const sourceMs = Date.parse(time);
         last[i] = Math.max(last[i] as number, sourceMs);
         const plant = cluster.simulator.plants[i];
-        const point = plant?.registerMap.points.find((p) => p.name === name);
-        const served = plant
+        const protocol = reads.meters === "opcua" ? "opcua" : "modbus";
+        const source = protocol === "opcua" ? plant?.opcua : plant;
+        const map = protocol === "opcua" ? plant?.opcua?.map : plant?.registerMap;
+        const scale = map?.points.find((p) => p.name === name)?.scale;
+        const served = source
           ?.served({ point: name })
-          .findLast((s) => point && written(engineering(s.raw as bigint, point.scale)) === value);
-        if (served) found.push({ device, plantMs: served.valuesTimeMs, sourceMs, storedMs: visibleMs });
+          .findLast((s) => scale && written(engineering(s.raw as bigint, scale)) === value);
+        if (served) found.push({ device, protocol, plantMs: served.valuesTimeMs, sourceMs, storedMs: visibleMs });
       }
     }
   }
   return found;
 }
+
+const pair = (numbers: readonly number[]): Pair => [quantile(numbers, 0.5), quantile(numbers, 0.99)];
 
 /** Delay from the moment a register took its value to the moment it could be read, stored; and to the moment a browser's page held it. */
 export async function measureDelay(seconds: number): Promise<Delays> {
@@ -130,15 +162,15 @@ export async function measureDelay(seconds: number): Promise<Delays> {
     const processes = between(before, usages(cluster), (performance.now() - startedMs) / 1000);
     const readings = await follow(cluster, seconds);
     await sleep(2000);
-    const stored = readings.map((r) => r.storedMs - r.plantMs);
+    const storedBy = (protocol: Visible["protocol"]) =>
+      pair(readings.filter((r) => r.protocol === protocol).map((r) => r.storedMs - r.plantMs));
     const shown = readings.flatMap((r) => {
       const atMs = page?.seenAfter(r.device, r.sourceMs);
       return atMs === undefined ? [] : [atMs - r.plantMs];
     });
-    const pair = (numbers: number[]): [number, number] => [quantile(numbers, 0.5), quantile(numbers, 0.99)];
     return {
       readings: readings.length,
-      storedMs: pair(stored),
+      storedMs: { modbus: storedBy("modbus"), opcua: storedBy("opcua") },
       pageMs: page && shown.length > 0 ? pair(shown) : undefined,
       processes,
     };

@@ -60,7 +60,11 @@ function adaptGateway(file: string, setting: ClusterSetting, absent: readonly st
       device.set("queueSize", 1000);
     }
     device.set("pollIntervalMs", setting.pollIntervalMs);
-    device.set("heartbeatMs", setting.heartbeatMs);
+    // A heartbeat of an OPC UA tag needs three publishing intervals.
+    device.set(
+      "heartbeatMs",
+      device.get("driver") === "opcua" ? Math.max(150, setting.heartbeatMs) : setting.heartbeatMs,
+    );
     device.set("retryMinMs", 50);
     // A stall of the test's machine is no silence of the plant.
     device.set("timeoutMs", 5000);

@@ -2,6 +2,7 @@ import { demoPlants } from "@jilian/deploy/demo/make-gateways.ts";
 import type { Cluster } from "./cluster.ts";
 import { type Followed, followedPoints } from "./followed.ts";
 import { increases, type Matching, type Stored, sums, totals, written, writtenCoal } from "./oracle.ts";
+import { expectedRatios, type Line } from "./verify-ratios.ts";
 
 const minuteMs = 60_000;
 const hourMs = 3_600_000;
@@ -87,13 +88,16 @@ function edgesOf({ fromMs, toMs }: Range, stepMs: number): number[] {
   return Array.from({ length: Math.max(0, Math.floor((toMs - first) / stepMs) + 1) }, (_, i) => first + i * stepMs);
 }
 
+function texts(units: readonly (bigint | null)[], write: (units: bigint) => string = written): (string | null)[] {
+  return units.map((each) => (each === null ? null : write(each)));
+}
+
 async function compare(
   cluster: Cluster,
   query: string,
-  expected: readonly (bigint | null)[],
+  expected: readonly (string | null)[],
   edges: readonly number[],
   verdict: Verdict,
-  write: (units: bigint) => string = written,
 ): Promise<number> {
   const figures = await all<FigureJson>(
     cluster,
@@ -101,9 +105,8 @@ async function compare(
     "figures",
   );
   const byStart = new Map(figures.map((f) => [Date.parse(f.start), f]));
-  for (const [i, units] of expected.entries()) {
+  for (const [i, value] of expected.entries()) {
     const figure = byStart.get(edges[i] as number);
-    const value = units === null ? null : write(units);
     if ((figure?.value ?? null) !== value) {
       const at = new Date(edges[i] as number).toISOString();
       verdict.wrong.push(`${query} ${at}: ${figure?.value} (${figure?.status}), expected ${value}`);
@@ -146,7 +149,7 @@ export async function verify(cluster: Cluster, range: Range): Promise<Verdict> {
   const hours = edgesOf(range, hourMs);
   const days = edgesOf(range, 24 * hourMs);
   const whole = { fromMs: range.fromMs, toMs: range.toMs + 2 * minuteMs };
-  const meters: Meter[] = [];
+  const lines: Line[] = [];
   for (const [i, plant] of cluster.simulator.plants.entries()) {
     const demo = demoPlants[i] as (typeof demoPlants)[number];
     const { factory, gateway } = demo;
@@ -159,42 +162,51 @@ export async function verify(cluster: Cluster, range: Range): Promise<Verdict> {
       const query = `indicator=${point.role}&level=device&entity=${device}`;
       const perMinute = increases(line, minutes);
       const perHour = increases(line, hours);
-      verdict.minutes += await compare(cluster, `${query}&period=minute`, perMinute, minutes, verdict);
-      verdict.hours += await compare(cluster, `${query}&period=hour`, perHour, hours, verdict);
-      verdict.days += await compare(cluster, `${query}&period=day`, increases(line, days), days, verdict);
+      verdict.minutes += await compare(cluster, `${query}&period=minute`, texts(perMinute), minutes, verdict);
+      verdict.hours += await compare(cluster, `${query}&period=hour`, texts(perHour), hours, verdict);
+      verdict.days += await compare(cluster, `${query}&period=day`, texts(increases(line, days)), days, verdict);
       const last = line.at(-1)?.total ?? 0n;
       checkTruth(point, found, last - (line[0]?.total ?? 0n), verdict);
-      if (point.name === "incoming-meter/energy-import") meters.push({ factory, line });
+      lines.push({ factory, device: point.device, role: point.role, line });
     }
   }
-  await verifySites(cluster, meters, { minute: minutes, hour: hours, day: days }, verdict);
+  await verifySites(cluster, lines, { minute: minutes, hour: hours, day: days }, verdict);
   return verdict;
 }
-
-type Meter = { factory: string; line: { atMs: number; total: bigint }[] };
 
 /** The energy of every factory, enterprise and the cluster: the sums of their incoming meters, in kWh and in kgce. */
 async function verifySites(
   cluster: Cluster,
-  meters: readonly Meter[],
+  lines: readonly Line[],
   edges: Record<"minute" | "hour" | "day", number[]>,
   verdict: Verdict,
 ): Promise<void> {
+  const factories = demoPlants.map(({ factory }) => factory);
   const sites = [
-    ...meters.map(({ factory }) => ({ level: "factory", entity: factory, of: [factory] })),
+    ...factories.map((factory) => ({ level: "factory", entity: factory, of: [factory] })),
     { level: "enterprise", entity: "xinghua", of: ["xinghua-casting", "xinghua-rolling"] },
     { level: "enterprise", entity: "nanling", of: ["nanling-extrusion"] },
-    { level: "cluster", entity: "yuebei-nonferrous", of: meters.map(({ factory }) => factory) },
+    { level: "cluster", entity: "yuebei-nonferrous", of: factories },
   ];
   for (const { level, entity, of } of sites) {
-    const own = meters.filter(({ factory }) => of.includes(factory));
+    const own = lines.filter(({ factory }) => of.includes(factory));
+    const meters = own.filter(({ device }) => device === "incoming-meter");
     for (const period of ["minute", "hour", "day"] as const) {
-      const expected = sums(own.map(({ line }) => increases(line, edges[period])));
-      const query = (indicator: string) =>
-        `indicator=energy.${indicator}&level=${level}&entity=${entity}&period=${period}`;
-      const ask = (indicator: string, write: (units: bigint) => string) =>
-        compare(cluster, query(indicator), expected, edges[period], verdict, write);
-      verdict[`${period}s`] += (await ask("electricity", written)) + (await ask("comprehensive", writtenCoal));
+      const energy = sums(meters.map(({ line }) => increases(line, edges[period])));
+      const query = (indicator: string) => `indicator=${indicator}&level=${level}&entity=${entity}&period=${period}`;
+      const ask = (indicator: string, expected: readonly (string | null)[]) =>
+        compare(cluster, query(indicator), expected, edges[period], verdict);
+      verdict[`${period}s`] +=
+        (await ask("energy.electricity", texts(energy))) +
+        (await ask("energy.comprehensive", texts(energy, writtenCoal)));
+      const ratios = expectedRatios(own, edges[period]);
+      for (const [i, { indicator, periods }] of (ratios[0] ?? []).entries()) {
+        if (!periods.includes(period)) continue;
+        verdict[`${period}s`] += await ask(
+          indicator,
+          ratios.map((found) => found[i]?.value ?? null),
+        );
+      }
     }
   }
 }
