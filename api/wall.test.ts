@@ -251,10 +251,14 @@ describe.skipIf(!executablePath)("the wall page (skipped where no Chromium is in
     await render(50);
     const before = await heap();
     await render(400);
-    const after = await heap();
-    expect(after.bytes - before.bytes).toBeLessThan(500_000);
-    expect(after.nodes - before.nodes).toBeLessThan(200);
-    expect(after.listeners).toBe(before.listeners);
+    // The last nodes are let go some time after they were dropped; what leaks stays.
+    const flat = async () => {
+      const after = await heap();
+      return (
+        after.bytes - before.bytes < 500_000 && after.nodes - before.nodes < 200 && after.listeners === before.listeners
+      );
+    };
+    await expect.poll(flat, { timeout: 10_000 }).toBe(true);
     await page.close();
   });
 

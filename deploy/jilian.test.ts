@@ -113,4 +113,12 @@ it("makes credentials for registered gateways only, and prints a secret once", a
   expect(made.out).toMatch(/^user name: xinghua-casting\/gw-casting\npassword: {2}\S{32}\n$/);
   expect(await jilian(["credential", "gateway", "nobody", "gw", "--config", platform])).toMatchObject({ code: 2 });
   expect((await jilian(["credential", "api", "province", "--config", platform])).out).toMatch(/^province\.\S{32}\n$/);
+  const listed = await jilian(["credential", "list", "--config", platform]);
+  expect(listed.out).toMatch(/^api +province +made 2\d{3}-/m);
+  expect(listed.out).toMatch(/^gateway +xinghua-casting\/gw-casting +made/m);
+  const secret = /password: {2}(\S+)/.exec(made.out)?.[1] as string;
+  expect(listed.out).not.toContain(secret);
+  expect(await jilian(["credential", "revoke", "api", "province", "--config", platform])).toMatchObject({ code: 0 });
+  expect(await jilian(["credential", "revoke", "api", "province", "--config", platform])).toMatchObject({ code: 2 });
+  expect((await jilian(["credential", "list", "--config", platform])).out).not.toMatch(/province/);
 });

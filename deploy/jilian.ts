@@ -6,7 +6,7 @@ import { parseArgs } from "node:util";
 import { type Checked, type Fault, faultsAt, formatFaults, textAt } from "@jilian/domain/check-config.ts";
 import { printConfig } from "@jilian/domain/config-env.ts";
 import { JilianError, messageOf } from "@jilian/domain/errors.ts";
-import type { Principal } from "@jilian/store/ledger.ts";
+import type { Ledger, Principal } from "@jilian/store/ledger.ts";
 import { type Registry, readRegistry } from "@jilian/store/registry.ts";
 import { openLedger } from "@jilian/store/sqlite/ledger.ts";
 import { pino } from "pino";
@@ -23,6 +23,8 @@ const help = `jilian: the platform of Jilian (集联)
   jilian credential gateway FACTORY GATEWAY --config ...       makes a new password for a gateway and prints it once
   jilian credential host NAME --config ...                    the same for a host application (ingest on another machine)
   jilian credential api NAME --config ...                     makes a new key for the open data interface and prints it once
+  jilian credential list --config ...                         names and kinds of the credentials that exist
+  jilian credential revoke KIND NAME --config ...              withdraws one: revoke gateway FACTORY/GATEWAY, revoke api NAME
   jilian version                                              versions of the program, of Node.js and of its files
 
 Exit codes: 0 done, 1 failed while running, 2 wrong configuration or arguments (nothing was started).
@@ -100,14 +102,41 @@ function makeCredential(kind: string | undefined, names: string[], { config, reg
     principal = { kind, name: `${first}/${second}`, group: first, node: second };
   } else if ((kind === "host" || kind === "api") && /^[a-z0-9-]{1,40}$/.test(first)) principal = { kind, name: first };
   else refuse(help);
-  const paths = storePaths(config, baseDir);
-  mkdirSync(paths.dataDir, { recursive: true });
-  const ledger = openLedger({ path: paths.ledger, log: pino({ level: "warn" }, pino.destination(2)) });
-  ledger.setCredential(principal, secret);
-  ledger.close();
+  withLedger({ config, baseDir }, (ledger) => ledger.setCredential(principal, secret));
   process.stdout.write(
     kind === "api" ? `${first}.${secret}\n` : `user name: ${principal.name}\npassword:  ${secret}\n`,
   );
+}
+
+function withLedger<T>({ config, baseDir }: Pick<Setting, "config" | "baseDir">, work: (ledger: Ledger) => T): T {
+  const paths = storePaths(config, baseDir);
+  mkdirSync(paths.dataDir, { recursive: true });
+  const ledger = openLedger({ path: paths.ledger, log: pino({ level: "warn" }, pino.destination(2)) });
+  try {
+    return work(ledger);
+  } finally {
+    ledger.close();
+  }
+}
+
+function listCredentials(setting: Setting): void {
+  for (const { kind, name, createdMs } of withLedger(setting, (ledger) => ledger.credentials())) {
+    const made = createdMs === null ? "made by an earlier release" : `made ${new Date(createdMs).toISOString()}`;
+    process.stdout.write(`${kind.padEnd(8)} ${name.padEnd(40)} ${made}\n`);
+  }
+}
+
+/** The interface looks at keys again all the time; the broker asks for a password only when a client connects. */
+function revokeCredential([kind = "", name = ""]: string[], setting: Setting): void {
+  if (kind !== "gateway" && kind !== "host" && kind !== "api") refuse(help);
+  if (!withLedger(setting, (ledger) => ledger.revokeCredential(kind, name))) {
+    refuse(
+      `there is no ${kind} credential "${name}"\n  remedy: see the names with: jilian credential list --config ...`,
+    );
+  }
+  const rest =
+    kind === "api" ? "" : "; a connection that it has open lasts until it ends: start the broker again to end it now";
+  process.stdout.write(`${kind} ${name}: withdrawn${rest}\n`);
 }
 
 function isService(name: string): name is ServiceName {
@@ -154,4 +183,6 @@ else if (command === "run") {
   process.stdout.write(parsed.values.print ? printed : `${file}: no fault. ${found}.\n`);
   // Not among what --print gives to other programs.
   for (const warning of warnings) process.stderr.write(`warning: ${warning}\n`);
-} else makeCredential(names[0], names.slice(1), readSetting(file, serviceNames));
+} else if (names[0] === "list") listCredentials(readSetting(file, serviceNames));
+else if (names[0] === "revoke") revokeCredential(names.slice(1), readSetting(file, serviceNames));
+else makeCredential(names[0], names.slice(1), readSetting(file, serviceNames));
