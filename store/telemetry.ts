@@ -76,7 +76,7 @@ export type ResultQuery = {
 };
 
 /**
- * Where samples, leaves and minute results live. Implementations: DuckDB (embedded); InfluxDB follows. One suite holds all of them.
+ * Where samples, leaves and minute results live. Implementations: DuckDB (embedded) and InfluxDB. One suite holds both.
  * Every write is idempotent: writing the same batch twice stores everything once.
  */
 export type Telemetry = {
@@ -86,7 +86,8 @@ export type Telemetry = {
   /**
    * Stores a batch and its commit ranges in one transaction; resolves only when it survives a kill of the process.
    * @throws JilianError VALUE_MISFIT for NaN, an infinity, an integer beyond 64 bits or a time that is not whole milliseconds since 1970,
-   * SERIES_UNKNOWN, COMMIT_RANGE_INVALID: the batch is at fault; anything else: the store is. Nothing of a failed batch is stored
+   * SERIES_UNKNOWN, COMMIT_RANGE_INVALID: the batch is at fault, and nothing of it counts; anything else: the store is. DuckDB has then stored
+   * nothing; InfluxDB, which has no transactions, perhaps a part, which counts once the batch has come again
    */
   readonly write: (batch: WriteBatch) => Promise<WriteOutcome>;
   /** Every committed range, merged, per gateway and epoch. */
