@@ -3,7 +3,7 @@ import type { OpcuaPoint } from "@jilian/simulators/opcua-map.ts";
 import type { Point } from "@jilian/simulators/register-map.ts";
 import type { PlantHandle } from "@jilian/simulators/simulator.ts";
 import { engineering, type Matching, match, type Scale, type Served, type Stored } from "./oracle.ts";
-import { matchBySource } from "./oracle-source.ts";
+import { matchBySource, type SourceMatching } from "./oracle-source.ts";
 
 /** A machine that stalls for two seconds stamps an answer two minutes of plant time late. */
 const slackMs = 120_000;
@@ -24,7 +24,7 @@ export type Followed = {
   readonly protocol: "modbus" | "opcua";
   /** What left the plant before a time. */
   readonly served: (beforeMs: number) => Served[];
-  readonly match: (served: readonly Served[], stored: readonly Stored[]) => Matching & { moved?: number };
+  readonly match: (served: readonly Served[], stored: readonly Stored[]) => Matching | SourceMatching;
   /** The plant's own value at a time, in the unit. */
   readonly truthAt: (timeMs: number) => bigint;
 };

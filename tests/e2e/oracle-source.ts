@@ -1,5 +1,11 @@
 import { engineering, type Matching, type Reading, type Scale, type Served, type Stored, written } from "./oracle.ts";
 
+export type SourceMatching = Matching & {
+  /** Changes that the server told and that are stored; of these, later than at their source time. */
+  told: number;
+  moved: number;
+};
+
 /**
  * Pairs what is stored with what an OPC UA server sent: every value that was sent must be stored, in order, unless it repeats the one
  * before. It is stored at its source time, but for one that was still on its way when a reading of the value before it was taken for
@@ -15,11 +21,11 @@ export function matchBySource(
   stored: readonly Stored[],
   scale: Scale,
   slackMs: number,
-): Matching & { /** Values that were stored later than at their source time. */ moved: number } {
+): SourceMatching {
   const readings: Reading[] = [];
   const unexplained: Stored[] = [];
   const missing: Served[] = [];
-  let moved = 0;
+  let [told, moved] = [0, 0];
   const sent = [...new Map(served.map((value) => [value.timeMs, value])).values()].sort((a, b) => a.timeMs - b.timeMs);
   const text = (value: Served) => written(engineering(value.raw, scale));
   const at = new Map(sent.map((value) => [value.timeMs, value]));
@@ -50,7 +56,8 @@ export function matchBySource(
     }
     next += 1;
     reported = value.raw;
+    told += 1;
     if (own.atMs !== value.timeMs) moved += 1;
   }
-  return { readings, unexplained, missing, moved };
+  return { readings, unexplained, missing, told, moved };
 }

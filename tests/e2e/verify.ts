@@ -20,7 +20,8 @@ export type Verdict = {
   series: number;
   served: number;
   stored: number;
-  /** Values of OPC UA servers that were stored later than at their source time. */
+  /** Changes that OPC UA servers told; of these, stored later than at their source time. */
+  told: number;
   moved: number;
   unexplained: string[];
   missing: { point: string; gateway: string; protocol: Followed["protocol"]; timeMs: number }[];
@@ -67,7 +68,10 @@ async function follow(
   verdict.series += 1;
   verdict.served += served.length;
   verdict.stored += stored.length;
-  verdict.moved += found.moved ?? 0;
+  if ("told" in found) {
+    verdict.told += found.told;
+    verdict.moved += found.moved;
+  }
   verdict.unexplained.push(
     ...found.unexplained.map((s) => `${device} ${point.name} ${new Date(s.atMs).toISOString()} ${s.value}`),
   );
@@ -135,6 +139,7 @@ export async function verify(cluster: Cluster, range: Range): Promise<Verdict> {
     series: 0,
     served: 0,
     stored: 0,
+    told: 0,
     moved: 0,
     unexplained: [],
     missing: [],
