@@ -155,37 +155,37 @@ describe("worked by hand", () => {
   });
 
   test("a rise beyond what the meter can pass is not counted", () => {
-    // 100 kW rated: 1.2 x 100 kW x 30 s = 1 kWh, and one count of 0.01 kWh.
+    // 120 kW rated: 1.2 x 120 kW x (20 s + 5 s) = 1 kWh, and one count of 0.01 kWh.
     const meter = { resolution: "0.01" };
     expect(
       amounts(
         fold(
           [
             [0, 0],
-            [30, 1.01],
+            [20, 1.01],
           ],
           1,
           meter,
-          100,
+          120,
         ),
       ),
     ).toEqual([1_010_000n]);
     const beyond = fold(
       [
         [0, 0],
-        [30, 1.010001],
+        [20, 1.010001],
       ],
       1,
       meter,
-      100,
+      120,
     );
     expect(beyond).toEqual([{ ...emptyLeaf, samples: 2, resets: 1 }]);
   });
 
   test("a rollover is bounded by the same power, and without one by half the modulus", () => {
     const capped = counterRule({ ...base, modulus: "1000", resolution: "1" }, 120);
-    expect(increase(capped, 999_000_000n, 1_000_000n, 30_000)).toBe(2_000_000n);
-    expect(increase(capped, 999_000_000n, 2_000_001n, 30_000)).toBeNull();
+    expect(increase(capped, 999_000_000n, 1_000_000n, 20_000)).toBe(2_000_000n);
+    expect(increase(capped, 999_000_000n, 1_000_001n, 20_000)).toBeNull();
     const free = counterRule({ ...base, modulus: "1000" }, undefined);
     expect(increase(free, 600_000_000n, 100_000_000n, 30_000)).toBe(500_000_000n);
     expect(increase(free, 600_000_000n, 100_000_001n, 30_000)).toBeNull();

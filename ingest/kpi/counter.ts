@@ -30,6 +30,12 @@ export const longestGapMs = 31 * dayMs;
 /** Beyond this a register value is no reading of a meter; leaves are stored in 128 bits. */
 const absurd = 10n ** 30n;
 
+/**
+ * How much longer than their times say two readings may lie apart: a gateway that stands still for a moment (a slow disk, a busy core) stamps
+ * one reading late and the next one right. Far too little to let a reset pass for a rise.
+ */
+const timingMs = 5000;
+
 /** A declared positive decimal at a scale. A birth certificate may say anything: what is not one counts as not declared. */
 function declared(text: string | undefined, scale: number): bigint | undefined {
   if (text === undefined) return undefined;
@@ -60,12 +66,13 @@ export function counterRule(definition: MetricDefinition, ratedPowerKW: number |
 
 /**
  * The increase between two neighbouring readings, or null where it cannot be told (facts, KPI definitions, Energy): a rise within what
- * the meter can pass; else, with a declared modulus, a rollover within the same bound. Where nothing bounds the rise, any rise is taken,
+ * the meter can pass in the time between, taken 5 s longer; else, with a declared modulus, a rollover within the same bound. Where nothing bounds the rise, any rise is taken,
  * and a fall is a rollover when it is less than half the modulus.
  */
 export function increase(rule: CounterRule, before: bigint, after: bigint, elapsedMs: number): bigint | null {
   if (elapsedMs > longestGapMs) return null;
-  const cap = rule.maxRise && (rule.maxRise.amount * BigInt(elapsedMs)) / rule.maxRise.perMs + rule.resolution;
+  const { maxRise, resolution } = rule;
+  const cap = maxRise && (maxRise.amount * BigInt(elapsedMs + timingMs)) / maxRise.perMs + resolution;
   const rise = after - before;
   if (rise >= 0n) return cap === undefined || rise <= cap ? rise : null;
   if (rule.modulus === undefined) return null;

@@ -47,8 +47,8 @@ function findSteps(series: OracleSeries): Step[] {
     const [x, y] = [usable[i - 1] as Reading, usable[i] as Reading];
     const allowed = (rise: bigint) => {
       if (series.ratedKW === undefined) return true;
-      // 1.2 x kW x ms in millionths of a kWh.
-      const most = (series.ratedKW * 12n * BigInt(y.atMs - x.atMs) * 1_000_000n) / 36_000_000n;
+      // 1.2 x kW x ms in millionths of a kWh; the times may be 5 s wrong.
+      const most = (series.ratedKW * 12n * BigInt(y.atMs - x.atMs + 5000) * 1_000_000n) / 36_000_000n;
       return rise <= most + (series.resolution ?? 1n);
     };
     let rise: bigint | null = (y.micro as bigint) - (x.micro as bigint);

@@ -58,6 +58,7 @@ it.skipIf(!hasChromium)(
     const browser = await openChromium();
     cleanups.push(() => browser.close());
     const page = await browser.newPage();
+    await page.setViewportSize({ width: 1920, height: 1080 });
     const outside: string[] = [];
     const errors: string[] = [];
     page.on("request", (request) => !request.url().startsWith(url) && outside.push(request.url()));
@@ -69,6 +70,11 @@ it.skipIf(!hasChromium)(
     await until("three factories with seven devices online", startedMs + 30_000 - Date.now(), online);
     expect(await text()).toContain("模拟数据");
     expect({ outside, errors }).toEqual({ outside: [], errors: [] });
+    // Nothing of a card is cut off where it meets its edge.
+    const cut = `[...document.querySelectorAll(".factory, .factory *")]
+      .filter((e) => e.closest(".factory").getBoundingClientRect().bottom < e.getBoundingClientRect().bottom - 1)
+      .map((e) => e.className + " " + e.textContent)`;
+    expect(await page.evaluate(cut)).toEqual([]);
 
     // The printed line works as it stands.
     const curl = /curl -H '([^:]+): ([^']+)' '([^']+)'/.exec(product.text());
