@@ -8,6 +8,8 @@ export default defineConfig({
     testTimeout: 30_000,
     hookTimeout: 60_000,
     reporters: ["default"],
+    // On two busy cores a second, the library's own bound, is little.
+    expect: { poll: { timeout: 15_000 } },
     projects: [
       {
         test: {

@@ -33,7 +33,10 @@ export const figureSchema = Type.Object({
   unit: Type.String(),
   completeness: nullable(Type.Number({ description: "0-1: part of the elapsed period that readings cover" })),
   estimatedShare: nullable(Type.Number({ description: "0-1: part of the value that interpolation assigned" })),
-  lowerBound: Type.Boolean({ description: "true: an increase could not be told, the true value is not less" }),
+  lowerBound: Type.Boolean({
+    description:
+      "true: an increase could not be told. A sum is then not less than told; a ratio, of which a term is not less, may be wrong either way",
+  }),
   status: Type.Enum(["provisional", "final", "revised"]),
   revision: Type.Integer(),
   definitionVersion: Type.Integer(),

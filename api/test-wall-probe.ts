@@ -7,6 +7,8 @@ type PageElement = {
   parentElement: PageElement | null;
   scrollWidth: number;
   clientWidth: number;
+  scrollHeight: number;
+  clientHeight: number;
   getBoundingClientRect: () => { right: number };
 };
 declare const document: { documentElement: PageElement; querySelectorAll: (selector: string) => Iterable<PageElement> };
@@ -36,13 +38,15 @@ export function leastContrast(page: Page, selector: string): Promise<number> {
   }, selector);
 }
 
-/** Elements whose text is wider than they are, or that lie beyond the window's edge. */
+/** Elements whose text is wider than they are, or that lie beyond the window's edge; cards that are cut off below. */
 export function overflowing(page: Page): Promise<string[]> {
   return page.evaluate(() => {
     const wide = [...document.querySelectorAll(".figure, .tile, .factory, .line, h1, .band")].filter(
       (e) => e.scrollWidth > e.clientWidth + 1 || e.getBoundingClientRect().right > innerWidth + 1,
     );
     if (document.documentElement.scrollWidth > innerWidth) wide.push(document.documentElement);
+    const cards = [...document.querySelectorAll(".factory")];
+    wide.push(...cards.filter((card) => card.scrollHeight > card.clientHeight + 1));
     return wide.map((e) => `${e.className}: ${e.textContent?.slice(0, 40)}`);
   });
 }

@@ -90,7 +90,7 @@ describe.skipIf(!executablePath)("the wall page (skipped where no Chromium is in
     for (const [i, word] of ["—未登记计划工时", "98.12%", "1.25%", "0.041kgce/pcs", "2,553.4kgCO2"].entries())
       expect(kpis[i]).toContain(word);
     expect(kpis[1]).toContain("完整率 87.3%");
-    expect(kpis[2]).toContain("下限值");
+    expect(kpis[2]).toContain("有计数未知");
     const ratios = await page.locator(".factory").first().locator(".ratio").allTextContents();
     expect(ratios.slice(0, 3)).toEqual(["OEE78.25%", "一次合格率99.00%完整率 50%", "报废率—未接入所需计数"]);
     expect(await page.locator(".factory").last().locator(".ratio .none").count()).toBe(5);

@@ -77,7 +77,7 @@ function gatewayOffline(): ProvisionedRule {
     `SELECT max("online_ms") FROM "connection" WHERE $timeFilter ` + `GROUP BY time(1m), "factory", "gateway" fill(0)`;
   return {
     uid: "jilian-gateway-offline",
-    title: "网关离线",
+    title: "网关下无设备在线",
     condition: "C",
     for: "5m",
     noDataState: "Alerting",
@@ -86,7 +86,7 @@ function gatewayOffline(): ProvisionedRule {
     dashboardUid: dashboardUid("connectivity", "zh"),
     panelId: 6,
     annotations: {
-      summary: "网关离线：{{ $labels.factory }} / {{ $labels.gateway }}",
+      summary: "网关下五分钟无设备在线：{{ $labels.factory }} / {{ $labels.gateway }}",
       description:
         "连续五分钟没有任何设备在线。请检查网关供电、现场网络与上行链路。没有标签时：平台没有任何联网数据。/ No device of this gateway was online for five minutes.",
     },

@@ -100,8 +100,12 @@ function makeCredential(kind: string | undefined, names: string[], { config, reg
       );
     }
     principal = { kind, name: `${first}/${second}`, group: first, node: second };
-  } else if ((kind === "host" || kind === "api") && /^[a-z0-9-]{1,40}$/.test(first)) principal = { kind, name: first };
-  else refuse(help);
+  } else if (kind === "host" || kind === "api") {
+    if (!/^[a-z0-9-]{1,40}$/.test(first)) {
+      refuse(`"${first}" is no name of a credential\n  remedy: 1 to 40 of a-z, 0-9 and -`);
+    }
+    principal = { kind, name: first };
+  } else refuse(help);
   withLedger({ config, baseDir }, (ledger) => ledger.setCredential(principal, secret));
   process.stdout.write(
     kind === "api" ? `${first}.${secret}\n` : `user name: ${principal.name}\npassword:  ${secret}\n`,

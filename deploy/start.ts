@@ -77,12 +77,15 @@ function plantArgs(demo: Demo, modbus: readonly number[], opcua: readonly number
 
 async function main(): Promise<void> {
   const startedMs = Date.now();
-  const influx = await demoInflux(process.argv.slice(2), process.env);
+  const influx = demoInflux(process.argv.slice(2), process.env);
   const [modbus, opcua] = [await freePorts(demoPlants.length), await freePorts(demoPlants.length, 15120)];
   const [broker, api] = await Promise.all([freePort(1883), freePort(8080)]);
   const ops = await freePorts(1 + demoPlants.length, 9464);
   const log = pino({ level: "warn" }, pino.destination(2));
   const demo = prepareDemo({ dir: dataDir, ports: { modbus, opcua, broker, api }, influx, log });
+  // The folder is ours by now: nobody else's demonstration works in it and with this database.
+  if (influx) say(`Making the database ${influx.database} of ${influx.url} anew ...`);
+  await influx?.empty();
   const simulators = keepRunning(
     {
       name: "simulators",

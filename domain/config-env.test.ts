@@ -127,6 +127,11 @@ describe("values of the environment", () => {
     expect(faultsOf({ JILIAN__api: "*a" })).toHaveLength(1);
   });
 
+  it("that are secrets are taken as they stand", () => {
+    const env = { JILIAN__broker__password: "abc #x: y" };
+    expect(applyEnv({ broker: { host: "h" } }, env).value).toEqual({ broker: { host: "h", password: "abc #x: y" } });
+  });
+
   it("that are secrets are not told", () => {
     const faults = faultsOf({ JILIAN__broker__username: "u", JILIAN__broker__password: "hunter2" });
     expect(faults).toMatchObject([{ variable: "JILIAN__broker__password", found: "(not shown)" }]);

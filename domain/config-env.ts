@@ -107,7 +107,9 @@ export function applyEnv(value: unknown, env: Env): { value: unknown; overrides:
       wrong(variable, `${envPrefix} and a path of the configuration, joined by double underscores`);
       continue;
     }
-    const read = readValue(env[variable] as string);
+    // A secret is taken as it stands: "#" or ": " in it are characters, not YAML.
+    const isSecret = holdsSecret(segments.at(-1) ?? "");
+    const read = isSecret ? { value: env[variable] as string } : readValue(env[variable] as string);
     if ("found" in read) wrong(read.found, "a YAML scalar, list or section on one line");
     else if (!isSection(result)) wrong(variable, "a file that holds sections");
     else {

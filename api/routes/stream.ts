@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { LoggedResult } from "@jilian/store/ledger.ts";
 import { Type } from "typebox";
 import type { App } from "../app.ts";
@@ -67,7 +68,11 @@ async function follow(
       await stream.send(`: still here\n${eventText({ id: position })}`);
       toldMs = performance.now();
     }
-    if (!step.atEnd) continue;
+    if (!step.atEnd) {
+      // A filter that matches little reads a long log without a pause: the broker of this process has its turn in between.
+      await nextTurn();
+      continue;
+    }
     const timeoutMs = Math.max(1, toldMs + keepAliveMs - performance.now());
     await feed.grownBeyond(position, { timeoutMs, signal: stream.signal });
   }

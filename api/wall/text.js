@@ -38,6 +38,8 @@ export const words = {
     final: "最终",
     revised: (n) => `修订 ${n}`,
     completeness: "完整率",
+    lowest: "最低",
+    lowerTerm: "有计数未知",
     dataTime: "数据时间",
     estimated: (share) => `含估算 ${share}`,
     lowerBound: "下限值",
@@ -121,6 +123,8 @@ export const words = {
     final: "final",
     revised: (n) => `revision ${n}`,
     completeness: "complete",
+    lowest: "lowest",
+    lowerTerm: "a count is unknown",
     dataTime: "as of",
     estimated: (share) => `${share} estimated`,
     lowerBound: "lower bound",
@@ -219,5 +223,7 @@ export function percentText(value) {
 /** A share in percent, rounded down: 99.99 % is not complete. */
 export function shareText(share) {
   const percent = Math.floor(Math.round(share * 10_000) / 10) / 10;
+  // Almost nothing is not nothing.
+  if (percent === 0 && share > 0) return "<0.1%";
   return `${Number.isInteger(percent) ? percent : percent.toFixed(1)}%`;
 }

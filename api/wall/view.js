@@ -55,7 +55,9 @@ function judgement(figure, context) {
   }
   const status = statusText(figure, context);
   if (status) items.push(el("span", { class: `status-${figure.status}` }, status));
-  if (figure.lowerBound) items.push(el("span", { class: "low" }, t.lowerBound));
+  // Of a ratio a term is a lower bound: it may be wrong either way.
+  const isRatio = figure.unit === "1" || figure.unit.includes("/");
+  if (figure.lowerBound) items.push(el("span", { class: "low" }, isRatio ? t.lowerTerm : t.lowerBound));
   if (figure.estimatedShare) items.push(el("span", { class: "low" }, t.estimated(shareText(figure.estimatedShare))));
   const dataMs = dataTime(figure, context);
   const age =
@@ -187,17 +189,19 @@ function kpiLine(kpis, context) {
       },
       el("span", { class: "label" }, kpiName(kpi, context.t.kpisShort, context)),
       kpiValue(kpi, context),
-      statusMark(kpi, context),
     ),
   );
-  return el("ul", { class: "ratios", "aria-label": context.t.todaysRatios }, ...items);
+  return el("ul", { class: "ratios", "aria-label": context.t.todaysRatios }, ...items, kpiMark(kpis, context));
 }
 
-/** What a reader must know of a small figure besides its value. */
-function statusMark(kpi, { t }) {
-  const low = kpi.completeness !== null && kpi.completeness < 0.9;
-  if (kpi.value === null || (!low && !kpi.lowerBound)) return undefined;
-  return el("span", { class: "low" }, low ? `${t.completeness} ${shareText(kpi.completeness)}` : t.lowerBound);
+/** What a reader must know of the small figures besides their values: once for all of them, for the worst. */
+function kpiMark(kpis, { t }) {
+  const known = kpis.filter((kpi) => kpi.value !== null);
+  const lowest = Math.min(...known.map((kpi) => kpi.completeness ?? 1));
+  const words = [];
+  if (lowest < 0.9) words.push(`${t.completeness} ${t.lowest} ${shareText(lowest)}`);
+  if (known.some((kpi) => kpi.lowerBound)) words.push(t.lowerTerm);
+  return words.length > 0 ? el("li", { class: "ratio low" }, words.join(" · ")) : undefined;
 }
 
 /** Shape and colour of a state, always beside its word: full disc, half disc, cross, hollow dashed ring. */

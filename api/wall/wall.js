@@ -124,8 +124,14 @@ function layoutOf(count) {
   return { columns: 2, perPage: 4, rows: 6 - less, tall: false };
 }
 
+/** Rows that fitted the cards of a layout last: what is written in them, and how large, is not known before it stands there. */
+const fitted = new Map();
+const leastRows = 3;
+
 function showState(t, lost, nowMs) {
   const layout = layoutOf(state.factories.length);
+  const kind = `${lang} ${innerWidth}x${innerHeight} ${layout.columns} ${layout.tall}`;
+  const rows = Math.min(layout.rows, fitted.get(kind) ?? layout.rows);
   const pages = Math.max(1, Math.ceil(state.factories.length / layout.perPage));
   const page = Math.floor(performance.now() / pageMs) % pages;
   const shown = state.factories.slice(page * layout.perPage, (page + 1) * layout.perPage);
@@ -138,7 +144,7 @@ function showState(t, lost, nowMs) {
     reasons: state.reasons,
     lang,
     lost,
-    rows: layout.rows,
+    rows,
   };
   byId("figures").replaceChildren(...figureTiles(state, context));
   byId("kpis").replaceChildren(...kpiStrip(state.kpis, context));
@@ -146,6 +152,11 @@ function showState(t, lost, nowMs) {
   factories.className = `columns-${layout.columns} ${layout.tall ? "tall" : "short"}`;
   factories.replaceChildren(...shown.map((factory) => factoryCard(factory, context)));
   byId("foot").replaceChildren(...legend(state, context, pages > 1 ? t.page(page + 1, pages) : undefined));
+  const isCut = [...factories.children].some((card) => card.scrollHeight > card.clientHeight + 1);
+  if (!isCut || rows <= leastRows || rows === Number.POSITIVE_INFINITY) return;
+  if (fitted.size > 100) fitted.clear();
+  fitted.set(kind, rows - 1);
+  showState(t, lost, nowMs);
 }
 
 function show() {

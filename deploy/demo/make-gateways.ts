@@ -70,7 +70,7 @@ export function opcuaUrl(port: number): string {
 const deadbands: Record<string, number> = { V: 0.5, A: 1, Hz: 0.02, "°C": 0.5, kW: 0.5, kvar: 1 };
 
 /** What a tag says of its point, whatever the protocol. */
-function meaningOf({ type, unit, scale, role: name, modulus }: Point | OpcuaPoint) {
+function meaningOf({ type, unit, scale, role: name, modulus, product }: Point | OpcuaPoint) {
   const role = Object.hasOwn(roles, name) ? (name as Role) : undefined;
   const scaled = scale.numerator !== 1 || scale.denominator !== 1;
   const natural = /^uint(16|32)$/.exec(type);
@@ -80,6 +80,7 @@ function meaningOf({ type, unit, scale, role: name, modulus }: Point | OpcuaPoin
     unit,
     ...(role ? { role } : {}),
     ...(role === "energy.import" ? { carrier: "electricity" } : {}),
+    ...(role && product !== undefined ? { product } : {}),
     ...(role && roles[role].kind === "counter" && counts !== undefined && counts !== 2 ** Number(natural?.[1] ?? 0)
       ? { modulusCounts: counts }
       : {}),

@@ -132,7 +132,8 @@ export function prepareDemo(setting: DemoSetting): Demo {
   const platform = template("platform.yaml");
   platform.setIn(["broker", "port"], ports.broker);
   platform.setIn(["api", "port"], ports.api);
-  if (setting.influx) platform.set("influx", platform.createNode(setting.influx));
+  const { influx } = setting;
+  if (influx) platform.set("influx", platform.createNode({ url: influx.url, database: influx.database }));
   if (setting.separateBroker) {
     ledger.setCredential({ kind: "host", name: "jilian" }, secretFile(join(dir, "ingest.password")));
     const remote = { host: "127.0.0.1", port: ports.broker, username: "jilian", passwordFile: "ingest.password" };

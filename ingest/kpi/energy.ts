@@ -118,8 +118,9 @@ export function unitProductFigure(
 ): [IndicatorDefinition, Figure] {
   const reasons: NullReason[] = [];
   const both: { energy: Sum; output: Output }[] = [];
+  const products = new Set<string>();
   let factories = 0;
-  for (const devices of site.factories.values()) {
+  for (const [factory, devices] of site.factories) {
     const energy = meteredBy(devices, meters, leaves, elapsedMs);
     const own = outputs.filter(({ key }) => devices.includes(key)).map(({ key }) => sums.get(key) as MachineSums);
     const output = outputOf(own, elapsedMs);
@@ -128,8 +129,11 @@ export function unitProductFigure(
       continue;
     }
     factories += 1;
-    if (typeof energy !== "string" && typeof output !== "string") both.push({ energy, output });
-    else reasons.push(lackOf(energy, output));
+    if (typeof energy !== "string" && typeof output !== "string") {
+      both.push({ energy, output });
+      // What two factories make without saying what it is, is not the same.
+      for (const product of output.products) products.add(product ?? `of ${factory}`);
+    } else reasons.push(lackOf(energy, output));
   }
   const covered = both.map(({ energy, output }) =>
     Math.min(Math.floor(energy.coveredMs / energy.counters), Math.floor(output.coveredMs / output.counters)),
@@ -141,7 +145,7 @@ export function unitProductFigure(
     absentFigure(reason, completeness),
   ];
   if (both.length === 0) return absent(nearestReason(reasons) ?? "no_meter");
-  if (new Set(both.flatMap(({ output }) => [...output.products])).size > 1) return absent("mixed_products");
+  if (products.size > 1) return absent("mixed_products");
   const total = (of: (terms: { energy: Sum; output: Output }) => bigint) =>
     both.reduce((sum, terms) => sum + of(terms), 0n);
   const [kWh, pieces] = [total(({ energy }) => energy.amount), total(({ output }) => output.amount)];

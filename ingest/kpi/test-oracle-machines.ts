@@ -264,7 +264,7 @@ export function unitProduct(places: Place[], from: number, to: number, asOf: num
   let [due, covered, kWh, pieces, kWhEstimated, piecesEstimated] = [0, 0, 0n, 0n, 0n, 0n];
   let [both, partial] = [0, false];
   const products = new Set<string>();
-  for (const place of places) {
+  for (const [n, place] of places.entries()) {
     const outputs = place.machines.filter((m) => m.output);
     if (place.registers === 0 && outputs.length === 0) {
       lacks.push("no_meter");
@@ -291,7 +291,7 @@ export function unitProduct(places: Place[], from: number, to: number, asOf: num
       covered += Math.min(average(meters, place.registers), average(told, counts.length));
       partial ||= meters.length < place.registers || told.length < counts.length;
       partial ||= energy.resets > 0 || output.resets > 0;
-      for (const { product, amount } of told) if (amount > 0n) products.add(product);
+      for (const { product, amount } of told) if (amount > 0n) products.add(product || `of place ${n}`);
     }
   }
   const completeness = due > 0 ? ratio(BigInt(covered), BigInt(due)) : null;

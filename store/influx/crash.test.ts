@@ -95,6 +95,26 @@ describe.skipIf(!hasInfluxd())("faults, with Debian's influxd (skipped where it 
     expect(await store.write(second)).toMatchObject({ written: 0, duplicates: 2 });
   });
 
+  it("what a lost transaction left behind stays and counts as changed when a conflict finds it; a confirmed one does not", async () => {
+    const [series] = (await makeSeries(store, ["a"])) as [number];
+    await store.write(batch(0, [sample(series, 0, 0)]));
+    proxy.decide(entries("lose"));
+    const lost = batch(1, [sample(series, 2 * minute, 2)]);
+    await expect(store.write(lost)).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
+    await killAndReopen();
+    const tx = await store.lastTx();
+    const others = [sample(series, 0, 90), sample(series, 2 * minute, 92)];
+    // Without ranges to commit, the change alone makes it a transaction.
+    const outcome = await store.write({ samples: others, commits: [] });
+    expect(outcome).toEqual({ tx: tx + 1, written: 0, duplicates: 0, conflicts: 2 });
+    expect(await changed(tx)).toEqual([2]);
+    expect((await readAll(store, series)).map(({ value }) => value)).toEqual([0, 2]);
+    await killAndReopen();
+    expect(await changed(tx)).toEqual([2]);
+    expect(await store.write(lost)).toMatchObject({ written: 1, duplicates: 0, conflicts: 0 });
+    expect(await store.write(lost)).toMatchObject({ written: 0, duplicates: 1, conflicts: 0 });
+  });
+
   it.each(["lose", "lose answer"] as const)(
     "an entry that the network does %s: the batch again is the same transaction",
     async (fate) => {

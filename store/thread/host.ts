@@ -25,20 +25,32 @@ function serve(engine: Engine, port: MessagePort): void {
   });
 }
 
-let running: RunningEngine | undefined;
+let opening: Promise<RunningEngine> | undefined;
 let ending = false;
+
+/** Time in which a thread that wants to end does so by itself; beyond it, it is cut off. */
+const endTimeoutMs = 60_000;
+
+/**
+ * The thread ends when nothing keeps its event loop busy. `process.exit` tears native handles and sockets down at any point of their work,
+ * by which the whole process can crash instead of the owner being told; so it is the last resort for what never ends.
+ */
+function endWithin(timeoutMs: number): void {
+  setTimeout(() => process.exit(1), timeoutMs).unref();
+}
 
 /**
  * Ends the thread in order after a fault: users see their ports close, the owner is told why. The queries under way are waited for,
- * because DuckDB's binding aborts the whole process when its thread goes while they run.
+ * because DuckDB's binding aborts the whole process when its thread goes while they run; so is an opening under way.
  */
 async function fail(thrown: unknown): Promise<void> {
   if (ending) return;
   ending = true;
+  endWithin(endTimeoutMs);
   tell({ kind: "failed", error: encodeError(thrown, "keep the telemetry store") });
   for (const port of ports) port.close();
-  await running?.abandon().catch(() => undefined);
-  process.exit(1);
+  await opening?.then(({ abandon }) => abandon()).catch(() => undefined);
+  parentPort?.close();
 }
 
 async function end({ close }: RunningEngine): Promise<void> {
@@ -48,6 +60,7 @@ async function end({ close }: RunningEngine): Promise<void> {
   const error = await close().catch((thrown: unknown) => encodeError(thrown, "close the telemetry store"));
   for (const port of ports) port.close();
   tell(error ? { kind: "closed", error } : { kind: "closed" });
+  endWithin(endTimeoutMs);
   parentPort?.close();
 }
 
@@ -62,12 +75,16 @@ export async function hostStore<Setting>(
   process.on("uncaughtException", fail);
   process.on("unhandledRejection", fail);
   try {
-    const opened = await open(setting as Setting, fail);
-    running = opened;
+    opening = open(setting as Setting, fail);
+    const opened = await opening;
+    if (ending) return;
     serve(opened.engine, ownerPort);
     parentPort?.once("message", () => end(opened));
     tell({ kind: "opened", found: opened.found });
   } catch (thrown) {
+    if (ending) return;
+    ending = true;
+    endWithin(endTimeoutMs);
     tell({ kind: "refused", error: encodeError(thrown, "open the telemetry store") });
     ownerPort.close();
   }

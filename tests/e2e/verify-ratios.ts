@@ -34,13 +34,15 @@ function ratio(parts: readonly (bigint | null)[], wholes: readonly (bigint | nul
 
 /**
  * Quality, carbon and unit-product figures of a site, period by period, in the words of the standards: passed / inspected, scrap / produced,
- * kWh x 0.4042 kgCO2 (southern grid), and kWh x 0.1229 kgce over the good pieces of each line's last machine.
+ * kWh x 0.4042 kgCO2 (southern grid), and kWh x 0.1229 kgce over the good pieces of the line's last machine; each plant makes something else,
+ * so that pieces of several do not add up.
  */
 export function expectedRatios(lines: readonly Line[], edges: readonly number[]): Expected[][] {
   const perPeriod = (role: string, only: (line: Line) => boolean = () => true) =>
     lines.filter((l) => l.role === role && only(l)).map((l) => ({ ...l, amounts: increases(l.line, edges) }));
   const energy = sums(perPeriod("energy.import", (l) => l.device === "incoming-meter").map((l) => l.amounts));
   const output = sums(perPeriod("production.good", (l) => l.device === "machine-3").map((l) => l.amounts));
+  const isMixed = new Set(lines.map(({ factory }) => factory)).size > 1;
   const pairs = [
     ["quality.fpy", "inspection.passed", "inspection.inspected"],
     ["quality.scrap_ratio", "production.scrap", "production.total"],
@@ -57,7 +59,8 @@ export function expectedRatios(lines: readonly Line[], edges: readonly number[])
       {
         indicator: "energy.unit_product",
         periods: ended,
-        value: kWh === null || pieces === null || pieces === 0n ? null : round(kWh * 1229n, pieces * 10_000n, 9),
+        value:
+          isMixed || kWh === null || pieces === null || pieces === 0n ? null : round(kWh * 1229n, pieces * 10_000n, 9),
       },
       ...ratios.map(({ indicator, pairs: found }) => ({
         indicator,

@@ -141,6 +141,8 @@ fi
 
 # --- switch -------------------------------------------------------------------------------------------------------------------
 rm -rf "$opt/.old-$version"
+# Boxes are switched off right after the installation: what the link will point to has to be on the disk first.
+sync
 [ ! -d "$target" ] || mv "$target" "$opt/.old-$version"
 mv "$new" "$target"
 switch_to() {
@@ -150,6 +152,7 @@ switch_to() {
   mv -fT "$opt/.current" "$opt/current" 2>/dev/null || { rm -f "$opt/current"; mv "$opt/.current" "$opt/current"; }
 }
 switch_to "$version"
+sync
 units="$root/etc/systemd/system"
 mkdir -p "$units/multi-user.target.wants" "$root/usr/local/bin"
 cp "$target/systemd/jilian-gateway.service" "$units/jilian-gateway.service"
