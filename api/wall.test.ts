@@ -92,7 +92,8 @@ describe.skipIf(!executablePath)("the wall page (skipped where no Chromium is in
     expect(kpis[1]).toContain("完整率 87.3%");
     expect(kpis[2]).toContain("有计数未知");
     const ratios = await page.locator(".factory").first().locator(".ratio").allTextContents();
-    expect(ratios.slice(0, 3)).toEqual(["OEE78.25%", "一次合格率99.00%完整率 50%", "报废率—未接入所需计数"]);
+    expect(ratios.slice(0, 3)).toEqual(["OEE78.25%", "一次合格率99.00%", "报废率—未接入所需计数"]);
+    expect(ratios.at(-1)).toMatch(/^完整率 最低 50%/);
     expect(await page.locator(".factory").last().locator(".ratio .none").count()).toBe(5);
     expect(await page.locator(".status-live").allTextContents()).toEqual(["实时", "实时"]);
     expect(await page.locator(".figure").count()).toBe(await page.locator(".figure .mark").count());
