@@ -124,6 +124,27 @@ describe("a server", () => {
   });
 });
 
+describe("what was told", () => {
+  it("before the end of a session is delivered, however rare the polls", async () => {
+    count(1);
+    const collected = await living(
+      quick.replace("pollIntervalMs: 50", "pollIntervalMs: 2000").replace("heartbeatMs: 400", "heartbeatMs: 4000"),
+    );
+    const polls = () => collected.collector.stats()[0]?.polls ?? 0;
+    // Another client tells what the server has sent by now.
+    const witness = await living();
+    const before = polls();
+    await until("a poll", () => polls() > before, 8000);
+    for (let value = 701; value <= 706; value += 1) {
+      count(value);
+      await until(`${value} sent`, () => witness.of("count").at(-1)?.value === value, 5000);
+    }
+    server.forget();
+    await until("the loss", () => collected.reasons().length > 0, 8000);
+    expect(show(collected.of("count"))).toEqual(expect.arrayContaining([701, 702, 703, 704, 705]));
+  });
+});
+
 describe("a network", () => {
   it("that is cut for a moment costs nothing: every change of the meantime arrives, once, with its own time", async () => {
     const collected = await living(quick.replace("timeoutMs: 500", "timeoutMs: 2000"));

@@ -50,6 +50,8 @@ export type OpcuaStream = {
   readonly check: (tag: number, value: OpcuaValue) => boolean;
   /** All changes since the last drain in order, and every tag without one as it is known to be still. */
   readonly drain: () => RawReading[];
+  /** The changes since the last drain alone: what is left when the server is gone. */
+  readonly rest: () => RawReading[];
 };
 
 export type StreamEvents = {
@@ -155,7 +157,21 @@ export function createStream(options: Options, events: StreamEvents): OpcuaStrea
 
   const waiting = () => states.some(({ last, refused }) => last === undefined && refused === undefined);
 
+  function takePending(): RawReading[] {
+    const readings = pending;
+    pending = [];
+    for (const reading of readings) {
+      const state = at(reading.tag);
+      state.drain = drains;
+      if (!state.overflowed || qualityOf(reading.status) === "bad") continue;
+      state.overflowed = false;
+      reading.status = (reading.status | overflowBits) >>> 0;
+    }
+    return readings;
+  }
+
   return {
+    rest: takePending,
     arrived(tag, value) {
       proved();
       at(tag).refused = undefined;
@@ -209,15 +225,7 @@ export function createStream(options: Options, events: StreamEvents): OpcuaStrea
     },
     drain() {
       drains += 1;
-      const readings = pending;
-      pending = [];
-      for (const reading of readings) {
-        const state = at(reading.tag);
-        state.drain = drains;
-        if (!state.overflowed || qualityOf(reading.status) === "bad") continue;
-        state.overflowed = false;
-        reading.status = (reading.status | overflowBits) >>> 0;
-      }
+      const readings = takePending();
       for (const tag of states.keys()) {
         const reading = at(tag).drain === drains ? undefined : still(tag);
         if (reading !== undefined) readings.push(reading);

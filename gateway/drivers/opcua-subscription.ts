@@ -62,6 +62,8 @@ type Parts = {
   readonly stream: OpcuaStream;
   readonly target: OpcuaTarget;
   readonly log: Logger;
+  /** A change of a tag was told, after its first value: the server lives up to its word again. */
+  readonly onTold: (tag: number) => void;
 };
 
 /** The node ids of this session, by position; what cannot be one is refused at once. */
@@ -89,7 +91,7 @@ async function monitorBatch(
   nodeIds: ReadonlyMap<number, NodeId>,
   tags: readonly number[],
 ): Promise<void> {
-  const { connection, subscription, stream, device } = parts;
+  const { connection, subscription, stream, device, onTold } = parts;
   const { ClientMonitoredItemGroup, TimestampsToReturn } = connection.library.opcua;
   const items = tags.map((tag) => ({ nodeId: nodeIds.get(tag) as NodeId, attributeId: valueAttribute }));
   const { samplingIntervalMs: samplingInterval, queueSize } = device;
@@ -97,7 +99,13 @@ async function monitorBatch(
     const { promise, resolve, reject } = Promise.withResolvers<readonly ClientMonitoredItemBase[]>();
     const parameters = { samplingInterval, queueSize, discardOldest: true };
     const group = ClientMonitoredItemGroup.create(subscription, items, parameters, TimestampsToReturn.Both);
-    group.on("changed", (_item, value, index) => stream.arrived(tags[index] as number, value));
+    const begun = new Set<number>();
+    group.on("changed", (_item, value, index) => {
+      const tag = tags[index] as number;
+      if (begun.has(tag)) onTold(tag);
+      begun.add(tag);
+      stream.arrived(tag, value);
+    });
     group.on("initialized", () => resolve(group.monitoredItems));
     group.on("err", (message) => reject(new Error(message)));
     return promise;
@@ -220,7 +228,8 @@ export async function subscribe(
   subscription.on("status_changed", (status) => {
     if (!status.isGoodish()) ended ??= sessionLost(target, `the server has ended the subscription (${status.name})`);
   });
-  const parts: Parts = { device, connection, subscription, stream, target, log };
+  const onTold = (tag: number) => withheld.delete(tag);
+  const parts: Parts = { device, connection, subscription, stream, target, log, onTold };
 
   async function close(): Promise<void> {
     subscription.removeAllListeners("keepalive");
@@ -254,7 +263,15 @@ export async function subscribe(
     if (performance.now() - retriedMs < retryRefusedMs) return;
     retriedMs = performance.now();
     const tags = stream.refused().flatMap(({ tag }) => (nodeIds.has(tag) ? [tag] : []));
-    if (tags.length > 0) void monitor(parts, nodeIds, tags).catch((err) => log.debug({ err }, "refused tags again"));
+    const some = tags.slice(0, connection.batch);
+    if (some.length > 0) void monitorReadable(some).catch((err) => log.debug({ err }, "refused tags again"));
+  }
+
+  /** The library keeps every group of items that was ever asked for: only what can be read is asked for again. */
+  async function monitorReadable(tags: readonly number[]): Promise<void> {
+    const found = await connection.look(tags.map((tag) => nodeIds.get(tag) as NodeId));
+    const readable = tags.filter((_, i) => found?.[i]?.statusCode.isGoodish() === true);
+    if (readable.length > 0) await monitor(parts, nodeIds, readable);
   }
 
   function findEnd(): JilianError | undefined {
@@ -276,8 +293,11 @@ export async function subscribe(
   return {
     read() {
       ended ??= findEnd();
-      if (ended !== undefined) throw ended;
-      return stream.drain();
+      if (ended === undefined) return stream.drain();
+      // What the server told before it was gone is acknowledged and comes from nobody else: it goes first, the end with the next poll.
+      const rest = stream.rest();
+      if (rest.length > 0) return rest;
+      throw ended;
     },
     close,
   };
