@@ -223,6 +223,9 @@ export async function subscribe(
   const ids = () => `${session.sessionId.toString()} ${subscription.subscriptionId}`;
   const own = ids();
   let ended: JilianError | undefined;
+  /** The rest was handed on: a subscription that is dead for one tag may go on telling of others. */
+  let emptied = false;
+  let retrying = false;
   let retriedMs = performance.now();
   subscription.on("keepalive", stream.proved);
   subscription.on("status_changed", (status) => {
@@ -263,15 +266,23 @@ export async function subscribe(
     if (performance.now() - retriedMs < retryRefusedMs) return;
     retriedMs = performance.now();
     const tags = stream.refused().flatMap(({ tag }) => (nodeIds.has(tag) ? [tag] : []));
-    const some = tags.slice(0, connection.batch);
-    if (some.length > 0) void monitorReadable(some).catch((err) => log.debug({ err }, "refused tags again"));
+    if (retrying || tags.length === 0) return;
+    retrying = true;
+    void monitorReadable(tags)
+      .catch((err) => log.debug({ err }, "refused tags again"))
+      .finally(() => {
+        retrying = false;
+      });
   }
 
   /** The library keeps every group of items that was ever asked for: only what can be read is asked for again. */
   async function monitorReadable(tags: readonly number[]): Promise<void> {
-    const found = await connection.look(tags.map((tag) => nodeIds.get(tag) as NodeId));
-    const readable = tags.filter((_, i) => found?.[i]?.statusCode.isGoodish() === true);
-    if (readable.length > 0) await monitor(parts, nodeIds, readable);
+    for (let i = 0; i < tags.length; i += connection.batch) {
+      const some = tags.slice(i, i + connection.batch);
+      const found = await connection.look(some.map((tag) => nodeIds.get(tag) as NodeId));
+      const readable = some.filter((_, n) => found?.[n]?.statusCode.isGoodish() === true);
+      if (readable.length > 0) await monitor(parts, nodeIds, readable);
+    }
   }
 
   function findEnd(): JilianError | undefined {
@@ -295,7 +306,8 @@ export async function subscribe(
       ended ??= findEnd();
       if (ended === undefined) return stream.drain();
       // What the server told before it was gone is acknowledged and comes from nobody else: it goes first, the end with the next poll.
-      const rest = stream.rest();
+      const rest = emptied ? [] : stream.rest();
+      emptied = true;
       if (rest.length > 0) return rest;
       throw ended;
     },
