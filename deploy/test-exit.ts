@@ -5,11 +5,11 @@
 import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { systemClock } from "@jilian/domain/clock.ts";
+import { startOps } from "@jilian/gateway/ops.ts";
 import { readRegistry } from "@jilian/store/registry.ts";
 import { pino } from "pino";
 import { collectDefaultMetrics, Registry } from "prom-client";
 import { readPlatformConfig, serviceNames } from "./config.ts";
-import { startOps } from "./ops.ts";
 import { platformSource } from "./ops-platform.ts";
 import { startPlatform } from "./platform.ts";
 import { storePaths } from "./stores.ts";

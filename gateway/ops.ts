@@ -10,7 +10,8 @@ export type Ops = { readonly port: number; readonly close: () => Promise<void> }
 const limits = { connections: 32, headersTimeoutMs: 5000, requestTimeoutMs: 5000, keepAliveTimeoutMs: 5000 };
 
 /**
- * Serves health and metrics (domain/ops.ts) for supervisors and Prometheus: few connections, no bodies, nothing that writes.
+ * Serves health and metrics (domain/ops.ts) for supervisors and Prometheus: few connections, no bodies, nothing that writes. Whoever
+ * reaches its address needs no key. Both programs use it.
  * @throws JilianError OPS_LISTEN_FAILED
  */
 export async function startOps(

@@ -51,6 +51,16 @@ export function wants({ indicator, level, entity }: LogFilter): (change: LoggedR
     (entity === undefined || change.entity === entity);
 }
 
+/** What a question to the change log, asked or followed, can be refused with. */
+export const logProblems = [
+  "PARAMETER_INVALID",
+  "INDICATOR_UNKNOWN",
+  "ENTITY_UNKNOWN",
+  "CHANGE_AHEAD",
+  "LOG_REPLACED",
+  "TOO_MANY_STREAMS",
+] as const;
+
 /** Rows that one answer looks at: a filter that wants few must not make one answer read a log of millions. */
 const maxScanned = 10_000;
 const stepRows = 1000;
@@ -117,16 +127,7 @@ export function addChangeRoutes(app: App, parts: LogParts): void {
     querystring: changesQuery,
     response: { 200: changesSchema, "4xx": problemSchema, "5xx": problemSchema },
   };
-  const config = {
-    problems: [
-      "PARAMETER_INVALID",
-      "INDICATOR_UNKNOWN",
-      "ENTITY_UNKNOWN",
-      "CHANGE_AHEAD",
-      "LOG_REPLACED",
-      "TOO_MANY_STREAMS",
-    ] as const,
-  };
+  const config = { problems: logProblems };
   app.get("/changes", { schema, config }, async (request, reply) => {
     const { after = 0, log, limit = defaultLimit, wait = 0, ...filter } = request.query;
     checkFilter(filter, directory);

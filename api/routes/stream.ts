@@ -9,7 +9,7 @@ import { figureOf } from "../figures.ts";
 import { checkPosition } from "../log-position.ts";
 import { logParameter, positionParameter, strict } from "../parameters.ts";
 import { invalid, problemSchema } from "../problems.ts";
-import { checkFilter, type LogFilter, type LogParts, logFilter, wants } from "./changes.ts";
+import { checkFilter, type LogFilter, type LogParts, logFilter, logProblems, wants } from "./changes.ts";
 
 const streamQuery = Type.Object(
   { lastEventId: Type.Optional(positionParameter), log: Type.Optional(logParameter), ...logFilter },
@@ -96,16 +96,7 @@ export function addStreamRoutes(app: App, parts: LogParts): void {
       "5xx": problemSchema,
     },
   };
-  const config = {
-    problems: [
-      "PARAMETER_INVALID",
-      "INDICATOR_UNKNOWN",
-      "ENTITY_UNKNOWN",
-      "CHANGE_AHEAD",
-      "LOG_REPLACED",
-      "TOO_MANY_STREAMS",
-    ] as const,
-  };
+  const config = { problems: logProblems };
   app.get("/stream", { schema, config, exposeHeadRoute: false }, async (request, reply) => {
     const { lastEventId, log: logId, ...filter } = request.query;
     checkFilter(filter, directory);
