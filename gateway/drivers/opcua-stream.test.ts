@@ -41,7 +41,7 @@ function double(value: number, sourceMs: number, code = 0): OpcuaValue {
   };
 }
 
-it("hands on every change in order, and each quiet tag as it was, at the time at which the server last answered", () => {
+it("hands on every change in order, and each quiet tag as it was when the server last looked: a sampling interval before its answer", () => {
   const { stream, clock } = streamOf(2);
   stream.arrived(0, double(1, t0 - 5));
   stream.arrived(1, double(10, t0 - 5));
@@ -56,12 +56,27 @@ it("hands on every change in order, and each quiet tag as it was, at the time at
   expect(stream.drain()).toEqual([
     { tag: 0, value: 2, status: 0, sourceTimeMs: t0 + 300 },
     { tag: 0, value: 3, status: 0, sourceTimeMs: t0 + 600 },
-    { tag: 1, value: 10, status: 0, sourceTimeMs: t0 + 1000 },
+    { tag: 1, value: 10, status: 0, sourceTimeMs: t0 + 500 },
   ]);
   // Nothing came and nothing was answered: nothing is known.
   expect(stream.drain()).toEqual([]);
   stream.proved();
   expect(stream.drain().map(({ value }) => value)).toEqual([3, 10]);
+});
+
+it.each([
+  ["late on its way", 800, 1000 - 800 - 500],
+  ["by a clock ahead of ours", -800, 1000 - 500],
+  ["by a clock that is not to be believed", 60_000, 1000 - 500],
+])("a quiet tag is as it was when the answer was sent, %s", (_what, behindMs, expectedMs) => {
+  const { stream, clock } = streamOf(1);
+  stream.arrived(0, double(1, t0 - 5));
+  stream.drain();
+  clock.nowMs = t0 + 1000;
+  stream.proved(Date.now() - behindMs);
+  const [still] = stream.drain();
+  // The machine's clock goes on while this runs.
+  expect(Math.abs((still?.sourceTimeMs ?? 0) - t0 - expectedMs)).toBeLessThan(100);
 });
 
 it("a burst beyond the bound drops the oldest, counted, and the next value of the tag says that some are missing", () => {
@@ -95,7 +110,7 @@ it("keeps heartbeats back while changes that were sent into a cut may still come
   told.catchesUp = false;
   clock.nowMs = t0 + 2000;
   stream.proved();
-  expect(stream.drain().map(({ value, sourceTimeMs }) => [value, sourceTimeMs])).toEqual([[2, t0 + 2000]]);
+  expect(stream.drain().map(({ value, sourceTimeMs }) => [value, sourceTimeMs])).toEqual([[2, t0 + 1500]]);
 });
 
 it("takes the first value's own time where it is of now, and the moment where it has been so for longer", () => {

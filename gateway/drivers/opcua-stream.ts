@@ -30,9 +30,12 @@ type TagState = {
 
 /** Values on their way from the notifications of a subscription to the polls of the collector. */
 export type OpcuaStream = {
-  readonly arrived: (tag: number, value: OpcuaValue) => void;
-  /** The server has answered for the subscription: whatever it did not send has not changed. */
-  readonly proved: () => void;
+  readonly arrived: (tag: number, value: OpcuaValue, publishedMs?: number) => void;
+  /**
+   * The server has answered for the subscription: whatever it had not sent by then had not changed.
+   * @param publishedMs when it sent the answer, by its own clock (publishTime, OPC 10000-4, 7.25), UTC ms; absent: now
+   */
+  readonly proved: (publishedMs?: number) => void;
   readonly refuse: (tag: number, status: number) => void;
   /** The server monitors the tag, and looks at it so often. */
   readonly accept: (tag: number, samplingMs: number) => void;
@@ -90,20 +93,30 @@ export function createStream(options: Options, events: StreamEvents): OpcuaStrea
   const states = options.tags.map((tag) => stateOf(tag, options.samplingMs));
   const at = (tag: number) => states[tag] as TagState;
   let pending: RawReading[] = [];
-  let proven = { machineMs: performance.now(), clockMs: clock.now() };
+  let proven = { machineMs: performance.now(), clockMs: clock.now(), publishedMs: clock.now() };
   let drainedProofMs = Number.NEGATIVE_INFINITY;
   let backlog = { fromMs: 0, untilMs: Number.NEGATIVE_INFINITY };
   let spoken = false;
   let drains = 0;
   let wake: (() => void) | undefined;
 
-  function proved(): void {
+  /**
+   * The time of an answer in the server's clock, where that is behind ours by what a delay and two tolerable clocks explain: an answer that
+   * waited on the way says nothing of the meantime, and a value that is as it was must not come after a change that the server saw later.
+   */
+  function publishedAt(clockMs: number, publishedMs: number | undefined): number {
+    const behindMs = publishedMs === undefined ? 0 : Date.now() - publishedMs;
+    return behindMs > 0 && behindMs <= toleratedSkewMs ? clockMs - behindMs * clock.rate : clockMs;
+  }
+
+  function proved(publishedMs?: number): void {
     const machineMs = performance.now();
     // A silence that was more than the keep-alive's ends: its values come now, as old as they are.
     if (machineMs - proven.machineMs > 1.5 * keepAliveMs) {
       backlog = { fromMs: proven.machineMs, untilMs: machineMs + catchUpMs };
     }
-    proven = { machineMs, clockMs: clock.now() };
+    const clockMs = clock.now();
+    proven = { machineMs, clockMs, publishedMs: publishedAt(clockMs, publishedMs) };
     spoken = true;
   }
 
@@ -143,16 +156,20 @@ export function createStream(options: Options, events: StreamEvents): OpcuaStrea
     pending.push({ tag, value: decoded.value, status: passedAs, sourceTimeMs: timeMs });
   }
 
-  /** What is known of a tag that brought nothing: the value it had, at the time at which the server last answered for it. */
+  /**
+   * What is known of a tag that brought nothing: the value it had at the last time at which the server looked at it for certain, one sampling
+   * interval before its last answer.
+   */
   function still(tag: number): RawReading | undefined {
-    const { last, refused, differsMs } = at(tag);
+    const { last, refused, differsMs, samplingMs } = at(tag);
     if (refused !== undefined) return { tag, value: null, status: refused };
     if (last === undefined) return { tag, value: null, status: Status.BadWaitingForInitialData };
     if (differsMs !== undefined || proven.machineMs === drainedProofMs) return undefined;
     // To say that it is as it was would put the changes that still come later than they were.
     if (options.catchesUp()) return undefined;
     const status = (last.passedAs & overflowBits) === overflowBits ? last.passedAs & ~overflowBits : last.passedAs;
-    return { tag, value: last.value, status: status >>> 0, sourceTimeMs: proven.clockMs };
+    const sourceTimeMs = Math.floor(proven.publishedMs - samplingMs * clock.rate);
+    return { tag, value: last.value, status: status >>> 0, sourceTimeMs };
   }
 
   const waiting = () => states.some(({ last, refused }) => last === undefined && refused === undefined);
@@ -172,8 +189,8 @@ export function createStream(options: Options, events: StreamEvents): OpcuaStrea
 
   return {
     rest: takePending,
-    arrived(tag, value) {
-      proved();
+    arrived(tag, value, publishedMs) {
+      proved(publishedMs);
       at(tag).refused = undefined;
       pass(tag, value);
       if (wake !== undefined && !waiting()) wake();

@@ -64,6 +64,8 @@ type Parts = {
   readonly log: Logger;
   /** A change of a tag was told, after its first value: the server lives up to its word again. */
   readonly onTold: (tag: number) => void;
+  /** When the server sent the notification that is handled now, by its clock. */
+  readonly publishedMs: () => number | undefined;
 };
 
 /** The node ids of this session, by position; what cannot be one is refused at once. */
@@ -91,7 +93,7 @@ async function monitorBatch(
   nodeIds: ReadonlyMap<number, NodeId>,
   tags: readonly number[],
 ): Promise<void> {
-  const { connection, subscription, stream, device, onTold } = parts;
+  const { connection, subscription, stream, device, onTold, publishedMs } = parts;
   const { ClientMonitoredItemGroup, TimestampsToReturn } = connection.library.opcua;
   const items = tags.map((tag) => ({ nodeId: nodeIds.get(tag) as NodeId, attributeId: valueAttribute }));
   const { samplingIntervalMs: samplingInterval, queueSize } = device;
@@ -104,7 +106,7 @@ async function monitorBatch(
       const tag = tags[index] as number;
       if (begun.has(tag)) onTold(tag);
       begun.add(tag);
-      stream.arrived(tag, value);
+      stream.arrived(tag, value, publishedMs());
     });
     group.on("initialized", () => resolve(group.monitoredItems));
     group.on("err", (message) => reject(new Error(message)));
@@ -227,15 +229,28 @@ export async function subscribe(
   let emptied = false;
   let retrying = false;
   let retriedMs = performance.now();
-  subscription.on("keepalive", stream.proved);
+  let publishedMs: number | undefined;
+  subscription.on("raw_notification", ({ publishTime }) => {
+    publishedMs = publishTime?.getTime();
+  });
+  subscription.on("keepalive", () => stream.proved(publishedMs));
   subscription.on("status_changed", (status) => {
     if (!status.isGoodish()) ended ??= sessionLost(target, `the server has ended the subscription (${status.name})`);
   });
   const onTold = (tag: number) => withheld.delete(tag);
-  const parts: Parts = { device, connection, subscription, stream, target, log, onTold };
+  const parts: Parts = {
+    device,
+    connection,
+    subscription,
+    stream,
+    target,
+    log,
+    onTold,
+    publishedMs: () => publishedMs,
+  };
 
   async function close(): Promise<void> {
-    subscription.removeAllListeners("keepalive");
+    for (const event of ["keepalive", "raw_notification"]) subscription.removeAllListeners(event);
     if (connection.broken() === undefined && !connection.isCut()) await takeLeave(subscription.terminate());
   }
 
