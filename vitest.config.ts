@@ -1,4 +1,8 @@
+import { join } from "node:path";
 import { defineConfig } from "vitest/config";
+
+// Hundreds of processes and threads are started, each of which would strip the types of the same files again (and load the stripper).
+process.env.NODE_COMPILE_CACHE ??= join(import.meta.dirname, "node_modules/.cache/node-compile");
 
 const exclude = ["**/node_modules/**", "data/**"];
 
