@@ -19,7 +19,7 @@ export default defineConfig({
         test: {
           name: "rooms",
           include: ["*/**/*.test.ts"],
-          exclude: [...exclude, "tests/e2e/**"],
+          exclude: [...exclude, "tests/e2e/**", "tests/faults/**"],
           testTimeout: 30_000,
           hookTimeout: 60_000,
           maxWorkers: 2,
@@ -29,7 +29,7 @@ export default defineConfig({
       {
         test: {
           name: "end to end",
-          include: ["tests/e2e/**/*.test.ts"],
+          include: ["tests/e2e/**/*.test.ts", "tests/faults/**/*.test.ts"],
           exclude,
           hookTimeout: 60_000,
           maxWorkers: 1,

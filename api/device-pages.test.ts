@@ -1,12 +1,15 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { noCounts } from "@jilian/domain/account.ts";
 import { DataType } from "@jilian/domain/datatypes.ts";
 import { emptyLeaf } from "@jilian/domain/leaf.ts";
 import { hourMs, minuteMs } from "@jilian/domain/periods.ts";
 import { openTelemetry } from "@jilian/store/duckdb/telemetry.ts";
+import type { Ledger } from "@jilian/store/ledger.ts";
 import { createLiveState } from "@jilian/store/live.ts";
 import { readRegistry } from "@jilian/store/registry.ts";
+import { openLedger } from "@jilian/store/sqlite/ledger.ts";
 import type { SeriesId, Telemetry } from "@jilian/store/telemetry.ts";
 import { pino } from "pino";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -39,11 +42,13 @@ if (!checked.ok) throw new Error(JSON.stringify(checked.faults));
 const registry = checked.value;
 const live = createLiveState();
 let telemetry: Telemetry;
+let ledger: Ledger;
 let ids: SeriesId[];
 
 beforeAll(async () => {
   const setting = { memoryLimitMb: 128, threads: 1, log: pino({ level: "silent" }) };
   telemetry = await openTelemetry({ path: join(folder, "t.duckdb"), ...setting });
+  ledger = openLedger({ path: join(folder, "ledger.sqlite"), log: setting.log });
   const series = (device: string, metric: string, role: string) => {
     const definition = { name: metric, datatype: DataType.Int64, role, simulated: device === "press" };
     return { group: "f", node: "g", device, metric, definition };
@@ -73,6 +78,7 @@ beforeAll(async () => {
 });
 afterAll(async () => {
   await telemetry.close();
+  ledger.close();
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -81,7 +87,7 @@ async function figures(more: Partial<FigureQuery>, limit = 1000, nowMs = startMs
   const found = [];
   let after: FigureKey | undefined;
   do {
-    const page = await readDeviceFigures(query, after, limit, nowMs, { telemetry, live, registry });
+    const page = await readDeviceFigures(query, after, limit, nowMs, { telemetry, ledger, live, registry });
     found.push(...page.results);
     after = page.next;
   } while (after);
@@ -119,6 +125,21 @@ it("pages them like all others, and finds one by its name", async () => {
     whole.filter((r) => r.indicator === "oee" && r.startMs === startMs),
   );
   expect(await figures({ entity: "f/g/oven" })).toEqual([]);
+});
+
+it("are at most as complete as what is stored of the hour, and their values stay", async () => {
+  const whole = await figures({ toMs: startMs + 2 * hourMs });
+  const account = { ...noCounts, hourMs: startMs, part: "0000000a", gapMs: {}, queued: 1000 };
+  ledger.writeAccounts([{ device: "f/g/press", sourceTimeMs: 1, account }]);
+  ledger.writeStored([{ device: "f/g/press", hourMs: startMs, stored: 600 }]);
+  const now = await figures({ toMs: startMs + 2 * hourMs });
+  const expected = whole.map((one) =>
+    one.startMs === startMs && one.completeness === 1 ? { ...one, completeness: 0.6 } : one,
+  );
+  expect(now).toEqual(expected);
+  expect(now.filter((one) => one.completeness === 0.6).length).toBeGreaterThan(5);
+  ledger.writeStored([{ device: "f/g/press", hourMs: startMs, stored: 1000 }]);
+  expect(await figures({ toMs: startMs + 2 * hourMs })).toEqual(whole);
 });
 
 it("has none for minutes, and one for the day", async () => {

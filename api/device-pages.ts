@@ -3,11 +3,13 @@ import { deviceKey } from "@jilian/domain/identity.ts";
 import { ratioIndicators } from "@jilian/domain/indicators/catalogue.ts";
 import type { RatioDefinition } from "@jilian/domain/indicators/ratio.ts";
 import type { MinuteLeaf } from "@jilian/domain/leaf.ts";
+import { type Loss, lostTimes } from "@jilian/domain/lost-time.ts";
 import type { MachinePlan } from "@jilian/domain/machine-sums.ts";
 import { minuteMs, periodLengthMs, periodStart } from "@jilian/domain/periods.ts";
 import type { Result } from "@jilian/domain/result.ts";
 import { isRole, type Role, roles } from "@jilian/domain/roles.ts";
 import type { MinuteState } from "@jilian/domain/state-leaf.ts";
+import type { Ledger } from "@jilian/store/ledger.ts";
 import type { LiveState } from "@jilian/store/live.ts";
 import { machinePlan, type Registry } from "@jilian/store/registry.ts";
 import type { Series, SeriesId, Telemetry } from "@jilian/store/telemetry.ts";
@@ -135,6 +137,12 @@ async function readLeaves(telemetry: Telemetry, cells: readonly Cell[], length: 
   return { counters: Map.groupBy(counters, (row) => row.series), states: Map.groupBy(states, (row) => row.series) };
 }
 
+/** What hours of a page's devices lack, by device. */
+function lossesOf(ledger: Pick<Ledger, "lossyHours">, cells: readonly Cell[], length: number): Map<string, Loss[]> {
+  const [fromMs, toMs] = [cells[0]?.startMs ?? 0, (cells.at(-1)?.startMs ?? 0) + length];
+  return Map.groupBy(ledger.lossyHours(fromMs, toMs), ({ device }) => device);
+}
+
 /**
  * One page of figures of devices, folded from their leaves on reading (CONTRACTS 4: they are too many to keep). The order is that of
  * the other levels. A page that would read too many leaves is shorter than asked and has a next one.
@@ -144,9 +152,9 @@ export async function readDeviceFigures(
   after: FigureKey | undefined,
   limit: number,
   nowMs: number,
-  sources: { telemetry: Telemetry; live: LiveState; registry: Registry },
+  sources: { telemetry: Telemetry; ledger: Pick<Ledger, "lossyHours">; live: LiveState; registry: Registry },
 ): Promise<FigurePage> {
-  const { telemetry, live, registry } = sources;
+  const { telemetry, ledger, live, registry } = sources;
   const { period } = query;
   const lines = linesOf(query, await telemetry.series(), registry);
   const length = periodLengthMs(period);
@@ -154,11 +162,14 @@ export async function readDeviceFigures(
   const cells = affordable(ahead, limit, length);
   const leaves = await readLeaves(telemetry, cells, length);
   const page = { period, asOfMs: nowMs, inputWatermark: foldedTx(live), registryVersion: registry.version };
+  const losses = period === "minute" ? new Map<string, Loss[]>() : lossesOf(ledger, cells, length);
   const results = cells.map(({ line, startMs }): Result => {
     const { entity, simulated, counters } = line;
+    const untilMs = Math.min(startMs + length, nowMs);
+    const lostMs = lostTimes(losses.get(entity) ?? [], startMs, untilMs).get(entity) ?? 0;
     const own = <T extends { minuteMs: number }>(of: Map<SeriesId, T[]>, id: SeriesId) =>
       within(of.get(id) ?? [], startMs, startMs + length);
-    const asked = { ...page, entity, startMs, simulated };
+    const asked = { ...page, entity, startMs, simulated, lostMs };
     if ("role" in line) {
       const series = counters.map(({ id }) => own(leaves.counters, id));
       return deviceFigure({ ...asked, role: line.role, series });

@@ -17,5 +17,8 @@ export const defaultReadingsSpanMs = 3_600_000;
 /** Leaves that one page of device figures may read; a page over it is shorter than asked and has a next one. */
 export const maxLeavesPerPage = 200_000;
 
+/** Device hours that one page of the completeness ledger may add up; a page over it is shorter than asked and has a next one. */
+export const maxDeviceHoursPerPage = 100_000;
+
 /** Names that a refusal lists; a longer list names where to find them all. */
 export const maxKnownNamed = 20;

@@ -11,6 +11,7 @@ import { createDirectory } from "./directory.ts";
 import { addOpenApiRoute, describeRoutes } from "./openapi.ts";
 import { answerWithProblems, malformedAnswerer, onBadAddress } from "./problems.ts";
 import { addChangeRoutes } from "./routes/changes.ts";
+import { addCompletenessRoutes } from "./routes/completeness.ts";
 import { addDefinitionRoutes } from "./routes/definitions.ts";
 import { addFindingRoutes } from "./routes/findings.ts";
 import { addHealthRoutes } from "./routes/health.ts";
@@ -84,6 +85,7 @@ function addRoutes(app: App, config: ApiConfig, deps: ApiDeps, stats: Stats): vo
       addStreamRoutes(open, log);
       addDefinitionRoutes(open, deps, directory);
       addReadingRoutes(open, deps);
+      addCompletenessRoutes(open, deps, directory);
       addFindingRoutes(open, deps);
     },
     { prefix: "/open/v1" },

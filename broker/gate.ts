@@ -5,7 +5,7 @@ import type { AedesOptions, AuthenticateError, Client, ConnectPacket, PublishPac
 import type { Logger } from "pino";
 import { mayConnect, mayPublish, maySubscribe, type Refusal } from "./access.ts";
 import type { BrokerConfig } from "./config.ts";
-import { failureBudget } from "./limits.ts";
+import { failureBudget, takeoverBudget } from "./limits.ts";
 
 /** Something that needs a person's eye; fits `ledger.noteFinding`. */
 export type BrokerFault = { code: string; subject: string; detail: string };
@@ -27,6 +27,7 @@ const returnCodes: Readonly<Record<string, number>> = {
   BROKER_CLIENT_ID: 2,
   BROKER_TOO_MANY_FAILURES: 3,
   BROKER_LEDGER_FAILED: 3,
+  GATEWAY_CLONED: 3,
   BROKER_BAD_CREDENTIALS: 4,
 };
 const notAuthorized = 5;
@@ -41,16 +42,37 @@ export function addressOf(client: Client): string {
   return (client.conn as Socket).remoteAddress ?? "unknown";
 }
 
-type Deps = { ledger: Pick<Ledger, "authenticate">; log: Logger; note: Note };
+type Deps = {
+  ledger: Pick<Ledger, "authenticate">;
+  log: Logger;
+  note: Note;
+  /** Whether a client of this id is connected now: another one of the same id pushes it out. */
+  isConnected: (clientId: string) => boolean;
+  onTakeover: () => void;
+};
 type LogIn = { name: string; password: string; address: string; packet: ConnectPacket };
 
 /** Decides who a client is, or why it is not let in. */
-function doorkeeper(config: BrokerConfig, { ledger, log }: Deps): (logIn: LogIn) => Principal | Refusal {
-  const budget = failureBudget();
+function doorkeeper(config: BrokerConfig, deps: Deps): (logIn: LogIn) => Principal | Refusal {
+  const { ledger, log, isConnected, onTakeover } = deps;
+  const failures = failureBudget();
+  const takeovers = takeoverBudget();
+
+  /** Of two gateways with one name the one that is there stays when they change places all the time. */
+  function mayTakeOver({ kind }: Principal, clientId: string): Refusal | undefined {
+    if (kind !== "gateway" || !isConnected(clientId)) return undefined;
+    if (!takeovers.isLeft(clientId)) {
+      const reason = "two clients with one name push each other out; give each a name and a password of its own";
+      return { code: "GATEWAY_CLONED", reason };
+    }
+    takeovers.spend(clientId);
+    onTakeover();
+    return undefined;
+  }
 
   /** A user name with a slash is a gateway's. */
   function identify({ name, password, address }: LogIn): Principal | Refusal {
-    if (!budget.mayTry(address)) {
+    if (!failures.isLeft(address)) {
       return {
         code: "BROKER_TOO_MANY_FAILURES",
         reason: "too many failed log-ins from this address; wait some seconds",
@@ -63,7 +85,7 @@ function doorkeeper(config: BrokerConfig, { ledger, log }: Deps): (logIn: LogIn)
       log.error({ err, code: "BROKER_LEDGER_FAILED" }, `cannot check credentials: ${messageOf(err)}`);
       return { code: "BROKER_LEDGER_FAILED", reason: "credentials cannot be checked now" };
     }
-    budget.failed(address);
+    failures.spend(address);
     return { code: "BROKER_BAD_CREDENTIALS", reason: "wrong user name or password" };
   }
 
@@ -73,7 +95,7 @@ function doorkeeper(config: BrokerConfig, { ledger, log }: Deps): (logIn: LogIn)
     const { clientId, clean = false, keepalive = 0, will } = logIn.packet;
     const willFlags = will && { topic: will.topic, qos: will.qos ?? 0, retain: will.retain ?? false };
     const connect = { clientId, clean, keepaliveS: keepalive, will: willFlags };
-    return mayConnect(found, connect, config.keepaliveMaxMs) ?? found;
+    return mayConnect(found, connect, config.keepaliveMaxMs) ?? mayTakeOver(found, clientId) ?? found;
   };
 }
 

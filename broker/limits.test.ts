@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { failureBudget, packetLengths } from "./limits.ts";
+import { failureBudget, packetLengths, takeoverBudget } from "./limits.ts";
 
 describe("packet lengths", () => {
   // MQTT 3.1.1, table 2.4: the first and last length of each number of digits.
@@ -34,28 +34,44 @@ describe("failure budget", () => {
     let nowMs = 0;
     const budget = failureBudget(() => nowMs);
     for (let i = 0; i < 20; i += 1) {
-      expect(budget.mayTry("a")).toBe(true);
-      budget.failed("a");
+      expect(budget.isLeft("a")).toBe(true);
+      budget.spend("a");
     }
-    expect(budget.mayTry("a")).toBe(false);
-    expect(budget.mayTry("b")).toBe(true);
+    expect(budget.isLeft("a")).toBe(false);
+    expect(budget.isLeft("b")).toBe(true);
     nowMs += 499;
-    expect(budget.mayTry("a")).toBe(false);
+    expect(budget.isLeft("a")).toBe(false);
     nowMs += 1;
-    expect(budget.mayTry("a")).toBe(true);
-    budget.failed("a");
-    expect(budget.mayTry("a")).toBe(false);
+    expect(budget.isLeft("a")).toBe(true);
+    budget.spend("a");
+    expect(budget.isLeft("a")).toBe(false);
     nowMs += 60_000;
-    for (let i = 0; i < 20; i += 1) budget.failed("a");
-    expect(budget.mayTry("a"), "never more than the whole").toBe(false);
+    for (let i = 0; i < 20; i += 1) budget.spend("a");
+    expect(budget.isLeft("a"), "never more than the whole").toBe(false);
   });
 
   it("forgets the address that failed longest ago when there are too many", () => {
     const budget = failureBudget(() => 0);
-    for (let i = 0; i < 20; i += 1) budget.failed("first");
-    for (let i = 0; i < 9999; i += 1) budget.failed(`a${i}`);
-    expect(budget.mayTry("first")).toBe(false);
-    budget.failed("one more");
-    expect(budget.mayTry("first")).toBe(true);
+    for (let i = 0; i < 20; i += 1) budget.spend("first");
+    for (let i = 0; i < 9999; i += 1) budget.spend(`a${i}`);
+    expect(budget.isLeft("first")).toBe(false);
+    budget.spend("one more");
+    expect(budget.isLeft("first")).toBe(true);
+  });
+});
+
+describe("takeover budget", () => {
+  it("lets a client push out its own old connection now and then, and no storm of it", () => {
+    let nowMs = 0;
+    const budget = takeoverBudget(() => nowMs);
+    let passed = 0;
+    for (; nowMs < 60_000; nowMs += 100) {
+      if (!budget.isLeft("f1/gw-1")) continue;
+      budget.spend("f1/gw-1");
+      passed += 1;
+    }
+    expect(passed).toBeGreaterThanOrEqual(15);
+    expect(passed).toBeLessThanOrEqual(17);
+    expect(budget.isLeft("f1/gw-2")).toBe(true);
   });
 });

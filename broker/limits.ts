@@ -80,31 +80,41 @@ export function deferBackPressure(socket: Socket, onExcess: () => void): void {
   };
 }
 
-/** Failed log-ins that an address may have at once, and how many it gets back in a second. */
-const failures = { atOnce: 20, perSecond: 2 };
-const maxAddresses = 10_000;
+/** What may happen at once, and how much of that comes back in a second. */
+type Allowance = { atOnce: number; perSecond: number };
+const maxSpenders = 10_000;
 
-/**
- * Bounds what failed log-ins can cost: each is a slow hash on the thread that carries everything. Only failures count, so that gateways
- * behind one address are not held up by each other's reconnects.
- */
-export function failureBudget(nowMs: () => number = () => performance.now()) {
-  const spent = new Map<string, { failures: number; atMs: number }>();
+/** Bounds how often something happens, for each of many names apart. */
+function budget({ atOnce, perSecond }: Allowance, nowMs: () => number) {
+  const spent = new Map<string, { times: number; atMs: number }>();
 
-  function left(address: string): number {
-    const entry = spent.get(address);
-    if (!entry) return failures.atOnce;
-    const now = Math.max(0, entry.failures - ((nowMs() - entry.atMs) / 1000) * failures.perSecond);
-    return failures.atOnce - now;
+  function left(name: string): number {
+    const entry = spent.get(name);
+    if (!entry) return atOnce;
+    return atOnce - Math.max(0, entry.times - ((nowMs() - entry.atMs) / 1000) * perSecond);
   }
   return {
-    mayTry: (address: string): boolean => left(address) >= 1,
-    failed: (address: string): void => {
-      const entry = { failures: failures.atOnce - left(address) + 1, atMs: nowMs() };
-      // Deleting first moves the address to the end: the one that failed longest ago is forgotten first.
-      spent.delete(address);
-      if (spent.size >= maxAddresses) spent.delete(spent.keys().next().value as string);
-      spent.set(address, entry);
+    isLeft: (name: string): boolean => left(name) >= 1,
+    spend: (name: string): void => {
+      const entry = { times: atOnce - left(name) + 1, atMs: nowMs() };
+      // Deleting first moves the name to the end: the one that spent longest ago is forgotten first.
+      spent.delete(name);
+      if (spent.size >= maxSpenders) spent.delete(spent.keys().next().value as string);
+      spent.set(name, entry);
     },
   };
 }
+
+/**
+ * Bounds what failed log-ins of an address can cost: each is a slow hash on the thread that carries everything. Only failures count, so
+ * that gateways behind one address are not held up by each other's reconnects.
+ */
+export const failureBudget = (nowMs: () => number = () => performance.now()) =>
+  budget({ atOnce: 20, perSecond: 2 }, nowMs);
+
+/**
+ * Bounds how often a client may push out a live one of its own id. A gateway whose old connection is half open does so once; two with one
+ * name do it for ever, each with a storm of deaths and births: then the one that is there stays.
+ */
+export const takeoverBudget = (nowMs: () => number = () => performance.now()) =>
+  budget({ atOnce: 10, perSecond: 0.1 }, nowMs);

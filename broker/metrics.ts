@@ -19,6 +19,11 @@ function connectionRows(stats: Broker["stats"]): MetricRow[] {
       refused,
     ),
     counter(name("ended_total"), "Connections ended because of what the client did.", ended),
+    counter(
+      name("takeovers_total"),
+      "Gateways that pushed out a live connection of their own name.",
+      () => stats().takeovers,
+    ),
     counter(name("dropped_connections_total"), "Connections beyond the limits, closed at once.", () => stats().dropped),
     counter(
       name("unreported_faults_total"),

@@ -26,6 +26,8 @@ export type BrokerStats = ListenerStats & {
   oversize: number;
   /** Connections ended because the client did not read what was sent to it. */
   slowClients: number;
+  /** Gateways that pushed out a live connection of their own name. */
+  takeovers: number;
   /** Faults that `onFault` was not told because too many came at once; they are in the log. */
   faultsNotReported: number;
 };
@@ -64,6 +66,7 @@ function newCounters(): Counters {
     refusedSubscribes: 0,
     oversize: 0,
     slowClients: 0,
+    takeovers: 0,
     faultsNotReported: 0,
   };
 }
@@ -159,7 +162,16 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
     log.warn({ code, subject, address, detail }, `refused: ${reason}`);
     report({ code, subject, detail: detail ? `${reason} (${detail})` : reason });
   };
-  const gate = createGate(config, { ledger: deps.ledger, log, note });
+  const connected = new Set<string>();
+  const gate = createGate(config, {
+    ledger: deps.ledger,
+    log,
+    note,
+    isConnected: (clientId) => connected.has(clientId),
+    onTakeover: () => {
+      counters.takeovers += 1;
+    },
+  });
   const aedes = await Aedes.createBroker({
     ...gate.hooks,
     authorizeForward: (_client, packet) => {
@@ -171,6 +183,8 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
     concurrency: 100,
     maxTopicLevels: 8,
   });
+  aedes.on("client", ({ id }) => connected.add(id));
+  aedes.on("clientDisconnect", ({ id }) => connected.delete(id));
   const bus = attachBus(aedes, log);
   logEvents(aedes, gate, log, counters, report);
   const cut = (counter: "oversize" | "slowClients", fault: BrokerFault) => {

@@ -104,7 +104,12 @@ export function edge(folder: string, broker: Partial<EdgeNodeOptions["broker"]> 
     ...gateway,
     devices: [device],
     broker: { host: "127.0.0.1", ...login, ...times, ...broker },
-    settings: { backlogRecordsPerSecond: 10_000, commitTimeoutMs: 2000, maxInFlightRecords: 10_000 },
+    settings: {
+      backlogRecordsPerSecond: 10_000,
+      backlogBytesPerSecond: 1e9,
+      commitTimeoutMs: 2000,
+      maxInFlightRecords: 10_000,
+    },
     outbox,
     clock: systemClock,
     log: silent,

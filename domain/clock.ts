@@ -11,6 +11,9 @@ export type Clock = {
 
 export const systemClock: Clock = { now: () => Date.now(), rate: 1 };
 
+/** A file that a clock is read from is looked at again this often, on the machine's timers. */
+const lookAgainMs = 20;
+
 /**
  * A clock that runs `rate` times as fast, for simulated plants only: at machine time `startedMs` it reads `originMs`.
  * Every process of a simulated cluster gets the same three numbers and so agrees on the time.
@@ -21,11 +24,46 @@ export function scaledClock(setting: { rate: number; originMs: number; startedMs
 }
 
 /**
- * Reads the clock setting `rate,originMs,startedMs` (environment variable JILIAN_CLOCK). Empty or absent gives the system clock.
- * @throws RangeError when the text is not three finite numbers with a rate above 0
+ * A clock that follows a text which changes: for tests of clocks that are set forward and back while a program runs. The rate is that of
+ * the first text. A text that cannot be read or is no setting leaves the clock as it was.
+ * @param read gives the setting as it is now
+ * @throws RangeError when the first text is no setting; what `read` throws the first time
  */
-export function clockFromSetting(text: string | undefined): Clock {
+function followedClock(read: () => string): Clock {
+  let text = read().trim();
+  let clock = clockFromSetting(text);
+  let lookedMs = performance.now();
+  const { rate } = clock;
+  const look = (): void => {
+    if (performance.now() - lookedMs < lookAgainMs) return;
+    lookedMs = performance.now();
+    try {
+      const found = read().trim();
+      if (found === text) return;
+      clock = clockFromSetting(found);
+      text = found;
+    } catch {
+      // It is being written, or gone: what it said last still holds.
+    }
+  };
+  return {
+    now: () => {
+      look();
+      return clock.now();
+    },
+    rate,
+  };
+}
+
+/**
+ * Reads the clock setting `rate,originMs,startedMs`, or `@FILE` whose content is one and may change while the program runs
+ * (environment variable JILIAN_CLOCK). Empty or absent gives the system clock.
+ * @param readFile gives a file's text; without it `@FILE` is refused
+ * @throws RangeError when the text is neither, or not three finite numbers with a rate above 0; what `readFile` throws
+ */
+export function clockFromSetting(text: string | undefined, readFile?: (path: string) => string): Clock {
   if (text === undefined || text === "") return systemClock;
+  if (text.startsWith("@") && readFile) return followedClock(() => readFile(text.slice(1)));
   const parts = text.split(",").map(Number);
   const [rate, originMs, startedMs] = parts;
   if (parts.length !== 3 || parts.some((n) => !Number.isFinite(n)) || !rate || rate <= 0) {

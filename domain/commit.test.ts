@@ -39,6 +39,12 @@ describe("commit notice", () => {
 
   it("is read back as written", () => expect(decodeNotice(encodeNotice(notice))).toEqual(notice));
 
+  it("says what the platform has last, and that the gateway was set back, only where it knows", () => {
+    const told = { ...notice, ranges: [], last: 7, setBack: true as const };
+    expect(decodeNotice(encodeNotice(told))).toEqual(told);
+    expect(Object.keys(JSON.parse(encodeNotice(notice)) as object)).toEqual(["v", "epoch", "ranges", "atMs"]);
+  });
+
   it.each([
     "",
     "null",
@@ -56,6 +62,11 @@ describe("commit notice", () => {
     JSON.stringify({ ...notice, v: 1, ranges: [["0", "1"]] }),
     JSON.stringify({ ...notice, v: 1, ranges: { 0: [0, 1] } }),
     JSON.stringify({ ...notice, v: 1, atMs: "now" }),
+    JSON.stringify({ ...notice, v: 1, last: -1 }),
+    JSON.stringify({ ...notice, v: 1, last: 2 ** 53 }),
+    JSON.stringify({ ...notice, v: 1, last: null }),
+    JSON.stringify({ ...notice, v: 1, setBack: false }),
+    JSON.stringify({ ...notice, v: 1, setBack: 1 }),
   ])("refuses %s", (text) => {
     expect(() => decodeNotice(text)).toThrow(expect.objectContaining({ code: "COMMIT_NOTICE_INVALID" }));
   });

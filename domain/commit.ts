@@ -48,19 +48,24 @@ export type CommitNotice = {
   ranges: Range[];
   /** Platform time of the notice, UTC ms: the gateway measures its clock offset by it. */
   atMs: number;
+  /** The highest offset of this epoch that the platform has stored: a gateway that never sent it was set back to an earlier moment. */
+  last?: number;
+  /** The platform saw what only a gateway can send that was set back: an offset that it has already, or a lower one, written later. */
+  setBack?: true;
 };
 
-export function encodeNotice(notice: CommitNotice): string {
-  return JSON.stringify({ v: version, epoch: notice.epoch, ranges: notice.ranges, atMs: notice.atMs });
+export function encodeNotice({ epoch, ranges, atMs, last, setBack }: CommitNotice): string {
+  return JSON.stringify({ v: version, epoch, ranges, atMs, last, setBack });
+}
+
+function isOffset(found: unknown): found is number {
+  return typeof found === "number" && Number.isSafeInteger(found) && found >= 0;
 }
 
 function isRange(found: unknown): found is Range {
-  return (
-    Array.isArray(found) &&
-    found.length === 2 &&
-    found.every((n) => Number.isSafeInteger(n) && n >= 0) &&
-    found[0] <= found[1]
-  );
+  if (!Array.isArray(found) || found.length !== 2) return false;
+  const [first, last] = found as unknown[];
+  return isOffset(first) && isOffset(last) && first <= last;
 }
 
 /**
@@ -76,9 +81,10 @@ export function decodeNotice(text: string): CommitNotice {
   } catch (thrown) {
     cause = thrown;
   }
-  const { v, epoch, ranges, atMs } = found;
+  const { v, epoch, ranges, atMs, last, setBack } = found;
   const whole = v === version && typeof epoch === "string" && epochPattern.test(epoch) && typeof atMs === "number";
-  if (!whole || !Array.isArray(ranges) || !ranges.every(isRange)) {
+  const optional = (last === undefined || isOffset(last)) && (setBack === undefined || setBack === true);
+  if (!whole || !optional || !Array.isArray(ranges) || !ranges.every(isRange)) {
     throw new JilianError("not a commit notice", {
       code: "COMMIT_NOTICE_INVALID",
       action: "read a commit notice",
@@ -86,5 +92,11 @@ export function decodeNotice(text: string): CommitNotice {
       cause,
     });
   }
-  return { epoch, ranges, atMs };
+  return {
+    epoch,
+    ranges,
+    atMs,
+    ...(isOffset(last) ? { last } : {}),
+    ...(setBack === true ? { setBack } : {}),
+  };
 }

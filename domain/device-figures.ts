@@ -22,6 +22,8 @@ export type DeviceFigureInput = {
   /** Per series of this role (one, or one per carrier or product) its leaves, by minute; those outside the period are left out. */
   series: readonly (readonly MinuteLeaf[])[];
   asOfMs: number;
+  /** Of what has passed of the period, the time that samples which are not stored stand for, ms (lost-time.ts); of minutes it is not known. */
+  lostMs?: number;
   inputWatermark: number;
   registryVersion: string;
   simulated: boolean;
@@ -31,7 +33,7 @@ export type DeviceFigureInput = {
  * The figure of one device, counter role and period, from its leaves. Pure: equal leaves give equal digits. It is made on reading and
  * not kept (CONTRACTS 4), hence revision 0: late data changes the leaves and with them the figure.
  *
- * Completeness is the part of the elapsed period that readings cover, over all series of the role; the value is null (`no_data`) when no
+ * Completeness is the part of the elapsed period that readings cover, over all series of the role, at most what is stored; the value is null (`no_data`) when no
  * leaf tells an increase, and null (`not_due`) before the period begins.
  */
 export function deviceFigure(input: DeviceFigureInput): Result {
@@ -42,7 +44,9 @@ export function deviceFigure(input: DeviceFigureInput): Result {
   const amount = merged.reduce((sum, leaf) => sum + leaf.amount, 0n);
   const estimated = merged.reduce((sum, leaf) => sum + estimatedOf(leaf), 0n);
   const coveredMs = merged.reduce((sum, leaf) => sum + leaf.coveredMs, 0);
-  const elapsedMs = (Math.min(endMs, asOfMs) - startMs) * Math.max(1, merged.length);
+  const series = Math.max(1, merged.length);
+  const elapsedMs = (Math.min(endMs, asOfMs) - startMs) * series;
+  const mostMs = Math.max(0, elapsedMs - (input.lostMs ?? 0) * series);
   const due = elapsedMs > 0;
   const known = due && inside.some((leaves) => leaves.some((l) => tellsIncrease(l.leaf)));
   const { unit } = roles[role];
@@ -57,7 +61,7 @@ export function deviceFigure(input: DeviceFigureInput): Result {
     reason: known ? null : due ? "no_data" : "not_due",
     unit,
     // A source clock that runs ahead can cover more than has elapsed.
-    completeness: due ? share(BigInt(Math.min(coveredMs, elapsedMs)), BigInt(elapsedMs)) : null,
+    completeness: due ? share(BigInt(Math.min(coveredMs, mostMs)), BigInt(elapsedMs)) : null,
     estimatedShare: known ? share(estimated, amount) : null,
     lowerBound: merged.some((leaf) => leaf.resets > 0),
     status: asOfMs >= endMs + watermarkMs ? "final" : "provisional",
@@ -90,7 +94,8 @@ export type DeviceRatioInput = Omit<DeviceFigureInput, "role" | "series"> & {
 export function deviceRatio(input: DeviceRatioInput): Result {
   const { definition, entity, period, startMs, asOfMs } = input;
   const endMs = startMs + periodLengthMs(period);
-  const machine = sumMachine(input.plan, input.counters, input.states, { startMs, endMs, asOfMs });
+  const span = { startMs, endMs, asOfMs, lostMs: input.lostMs ?? 0 };
+  const machine = sumMachine(input.plan, input.counters, input.states, span);
   return {
     indicator: definition.id,
     level: "device",

@@ -12,6 +12,8 @@ export type ErrorDetail = {
   address?: string;
   /** OPC UA StatusCode that samples carry because of this error. */
   status?: number;
+  /** How long the other side asked to be left alone before the same is tried again. */
+  retryAfterMs?: number;
   cause?: unknown;
 };
 
@@ -23,6 +25,7 @@ export class JilianError extends Error {
   readonly device: string | undefined;
   readonly address: string | undefined;
   readonly status: number | undefined;
+  readonly retryAfterMs: number | undefined;
 
   constructor(message: string, detail: ErrorDetail) {
     super(message, detail.cause === undefined ? undefined : { cause: detail.cause });
@@ -33,6 +36,7 @@ export class JilianError extends Error {
     this.device = detail.device;
     this.address = detail.address;
     this.status = detail.status;
+    this.retryAfterMs = detail.retryAfterMs;
   }
 }
 

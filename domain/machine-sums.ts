@@ -84,6 +84,8 @@ export type MachineSums = {
   readonly elapsedMs: number;
   /** Planned time in what has passed of it, in whole minutes. */
   readonly plannedMs: number;
+  /** Of what has passed of it, the time that samples which are not stored stand for (lost-time.ts). */
+  readonly lostMs: number;
 };
 
 /**
@@ -146,7 +148,7 @@ export function sumMachine(
   plan: MachinePlan,
   counters: readonly CounterMinutes[],
   states: readonly (readonly MinuteState[])[],
-  { startMs, endMs, asOfMs }: { startMs: number; endMs: number; asOfMs: number },
+  { startMs, endMs, asOfMs, lostMs = 0 }: { startMs: number; endMs: number; asOfMs: number; lostMs?: number },
 ): MachineSums {
   const leaves = Map.groupBy(states.flat(), (row) => row.minuteMs);
   const statesAt = (at: number) => (leaves.get(at) ?? []).map((row) => row.leaf);
@@ -163,5 +165,6 @@ export function sumMachine(
     state: states.length === 0 ? undefined : state,
     elapsedMs: Math.min(endMs, asOfMs) - startMs,
     plannedMs: plannedTimeMs(plan, startMs, endMs, asOfMs),
+    lostMs,
   };
 }

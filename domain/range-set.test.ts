@@ -44,6 +44,12 @@ describe("range set", () => {
       expect(set.size()).toBe(model.size);
       for (let n = 0; n < 240; n += 1) expect(set.has(n), `seed ${seed}: ${n}`).toBe(model.has(n));
       expect(rangeSet(set.ranges()).ranges()).toEqual(set.ranges());
+      expect(set.last()).toBe(Math.max(...model));
+      for (let first = 0; first < 240; first += 7) {
+        const last = first + random.below(60);
+        const inside = new Set([...model].filter((n) => n >= first && n <= last));
+        expect(set.within(first, last), `seed ${seed}: [${first}, ${last}]`).toEqual(rangesOf(inside));
+      }
     }
   });
 

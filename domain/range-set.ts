@@ -9,6 +9,10 @@ export type RangeSet = {
   /** Adds a closed range. */
   readonly add: (first: number, last: number) => void;
   readonly has: (n: number) => boolean;
+  /** The parts of a closed range that it holds, in order. */
+  readonly within: (first: number, last: number) => Range[];
+  /** The greatest number; undefined when it is empty. */
+  readonly last: () => number | undefined;
   readonly ranges: () => Range[];
   /** How many numbers it holds. */
   readonly size: () => number;
@@ -47,9 +51,19 @@ export function rangeSet(initial: Iterable<Range> = []): RangeSet {
     lasts.splice(from, to - from, high);
   }
 
+  function within(first: number, last: number): Range[] {
+    const found: Range[] = [];
+    for (let i = seek(first); i < firsts.length && (firsts[i] as number) <= last; i += 1) {
+      found.push([Math.max(first, firsts[i] as number), Math.min(last, lasts[i] as number)]);
+    }
+    return found;
+  }
+
   for (const [first, last] of initial) add(first, last);
   return {
     add,
+    within,
+    last: () => lasts.at(-1),
     has: (n) => {
       const i = seek(n);
       return i < firsts.length && (firsts[i] as number) <= n;

@@ -86,10 +86,20 @@ export function definitionFromBirth(name: string, datatype: DataTypeNumber, prop
  */
 export const nodeMetrics = {
   software: "Properties/Software",
+  /** Random name of the outbox file, made with it: another one is another box, or a box whose disk was replaced. */
+  box: "Properties/Box",
+  /** How often that file was opened, this start included, durable: a number that was seen with another epoch comes from a copy of the file. */
+  starts: "Properties/Starts",
+  /** The epoch of this start. */
+  epoch: "Properties/Epoch",
   pendingRecords: "Outbox/PendingRecords",
   oldestPendingMs: "Outbox/OldestPendingMs",
   droppedSamples: "Outbox/DroppedSamples",
   setAsideRecords: "Outbox/SetAsideRecords",
+  /** False while the medium cannot be written and readings wait in memory alone, or are dropped. */
+  writable: "Outbox/Writable",
+  /** How often this process found itself set back to an earlier moment, and took a new epoch. */
+  setBacks: "Outbox/SetBacks",
   deviceConnected: (device: string) => `Devices/${device}/Connected`,
   deviceReason: (device: string) => `Devices/${device}/Reason`,
 } as const;

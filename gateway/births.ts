@@ -3,7 +3,7 @@ import { qualityOf, Status } from "@jilian/domain/quality.ts";
 import { definitionProperties, nodeMetrics } from "@jilian/domain/sample.ts";
 import { type OutMetric, type OutPayload, type Properties, property } from "@jilian/domain/sparkplug/payload.ts";
 import { bdSeqMetric, commitMetric, rebirthMetric } from "@jilian/domain/topics.ts";
-import type { Connection, KnownMetric, OutboxStats, StoredSample } from "./model.ts";
+import type { Connection, KnownMetric, OutboxIdentity, OutboxStats, StoredSample } from "./model.ts";
 
 /** Sparkplug's Quality of a metric that has no current value (Sparkplug 3.0, 6.4.22). */
 const staleQuality = 500;
@@ -49,31 +49,56 @@ export function birthMetric({ id, definition }: KnownMetric, last: StoredSample 
   return { ...declared, timestampMs: sourceTimeMs, value, properties: { ...properties, ...statusProperties(status) } };
 }
 
-/** What the node tells about itself: state of the outbox and of every configured device. */
-export type NodeView = { outbox: OutboxStats; devices: ReadonlyMap<string, Connection>; nowMs: number };
+/** What the node tells about itself: which box this is, state of the outbox and of every configured device. */
+export type NodeView = {
+  identity: OutboxIdentity;
+  epoch: string;
+  outbox: OutboxStats;
+  isWritable: boolean;
+  setBacks: number;
+  devices: ReadonlyMap<string, Connection>;
+  nowMs: number;
+};
 
 /** The node's own metrics (domain/sample.ts), by name: there are few, and they need no alias. */
-export function nodeStateMetrics({ outbox, devices, nowMs }: NodeView): OutMetric[] {
+export function nodeStateMetrics({
+  identity,
+  epoch,
+  outbox,
+  isWritable,
+  setBacks,
+  devices,
+  nowMs,
+}: NodeView): OutMetric[] {
   const count = (name: string, value: number): OutMetric => ({
     name,
     timestampMs: nowMs,
     datatype: DataType.Int64,
     value: BigInt(value),
   });
+  const text = (name: string, value: string): OutMetric => {
+    return { name, timestampMs: nowMs, datatype: DataType.String, value };
+  };
   const oldestMs = outbox.oldestWrittenAtMs ?? nowMs;
-  const metrics = [
+  const metrics: OutMetric[] = [
+    // The epoch changes when a process finds itself set back, box and starts when a damaged file was replaced.
+    text(nodeMetrics.box, identity.box),
+    count(nodeMetrics.starts, identity.starts),
+    text(nodeMetrics.epoch, epoch),
     count(nodeMetrics.pendingRecords, outbox.pendingRecords),
     // In whole seconds: an age that is told with every tick would be a change with every tick.
     count(nodeMetrics.oldestPendingMs, Math.max(0, Math.floor((nowMs - oldestMs) / 1000) * 1000)),
     count(nodeMetrics.droppedSamples, outbox.droppedSamples),
     count(nodeMetrics.setAsideRecords, outbox.setAsideRecords),
+    { name: nodeMetrics.writable, timestampMs: nowMs, datatype: DataType.Boolean, value: isWritable },
+    count(nodeMetrics.setBacks, setBacks),
   ];
   for (const [device, { connected, status, reason }] of devices) {
     const at = { timestampMs: nowMs };
     const why = connected ? {} : { properties: { StatusCode: property.uint32(status >>> 0) } };
     const name = nodeMetrics.deviceConnected(device);
     metrics.push({ ...at, ...why, name, datatype: DataType.Boolean, value: connected });
-    metrics.push({ ...at, name: nodeMetrics.deviceReason(device), datatype: DataType.String, value: reason });
+    metrics.push(text(nodeMetrics.deviceReason(device), reason));
   }
   return metrics;
 }

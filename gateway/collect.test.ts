@@ -201,6 +201,51 @@ describe("connection", () => {
     ]);
   });
 
+  it("tells every poll before its samples, and why it failed, since when, with how many marks", async () => {
+    const told: unknown[] = [];
+    let polls = 0;
+    const failing = driverOf(async () => {
+      polls += 1;
+      if (polls === 3) throw new JilianError("no answer", { code: "X_TIMEOUT", action: "read", remedy: "look" });
+      if (polls === 4) throw new TypeError("a defect");
+      return readings();
+    });
+    const startedMs = Date.now();
+    const collector = startCollector({
+      devices: devicesOf(["a"], "pollIntervalMs: 20, heartbeatMs: 60000"),
+      createDriver: () => failing,
+      clock: systemClock,
+      log,
+      lastSourceTimeMs: () => 0,
+      events: {
+        onDefinitions: () => undefined,
+        onConnection: () => undefined,
+        onSamples: (_, samples) => told.push(samples.map(({ value }) => value)),
+      },
+      polls: {
+        answered: (device, counts) => told.push([device, counts.polled, counts.suppressed, counts.bad]),
+        skipped: () => undefined,
+        failed: (device, code, sinceMs, marked) => {
+          expect(sinceMs).toBeGreaterThanOrEqual(startedMs);
+          expect(sinceMs).toBeLessThanOrEqual(Date.now());
+          told.push([device, code, marked]);
+        },
+      },
+    });
+    closers.push(collector.close);
+    await until("it is back", () => told.length >= 8);
+    expect(told.slice(0, 8)).toEqual([
+      ["a", 1, 0, 0],
+      [7],
+      ["a", 1, 1, 0],
+      ["a", "X_TIMEOUT", 1],
+      [null],
+      ["a", "DRIVER_FAULT", 0],
+      ["a", 1, 0, 0],
+      [7],
+    ]);
+  });
+
   it("a device that connects but never answers a read is never connected", async () => {
     const server = await startScriptedServer({ rules: [{ when: "03", send: ["TTTT 0000 0003 UU 83 0B"] }] });
     closers.push(server.close);

@@ -6,7 +6,7 @@ import type { DeviceConfig } from "./config.ts";
 import { closedWhileIdle } from "./drivers/contract.ts";
 import type { CollectorEvents, Connection, Driver, RawReading } from "./model.ts";
 import { backOffMs, firstPollMs, nextPoll, phaseOf, wait } from "./schedule.ts";
-import { createShaper, definitionOf, type Shaper } from "./shape.ts";
+import { createShaper, definitionOf, type PollCounts, type Shaper } from "./shape.ts";
 
 export type DeviceStats = {
   device: string;
@@ -29,22 +29,38 @@ export type Collector = {
   readonly close: () => Promise<void>;
 };
 
+/** Told of every poll, for the completeness ledger, before the samples that it made are delivered. */
+export type PollObserver = {
+  readonly answered: (device: string, counts: PollCounts) => void;
+  /** Polls that an overrun left out. */
+  readonly skipped: (device: string, polls: number) => void;
+  /**
+   * The device could not be read, again and again until it answers.
+   * @param code stable code of the reason
+   * @param sinceMs when the attempt began, UTC ms
+   * @param marked samples made because of it
+   */
+  readonly failed: (device: string, code: string, sinceMs: number, marked: number) => void;
+};
+
 export type CollectorOptions = {
   readonly devices: readonly DeviceConfig[];
   readonly createDriver: (device: DeviceConfig) => Driver;
   readonly clock: Clock;
   readonly events: CollectorEvents;
+  readonly polls?: PollObserver;
   readonly log: Logger;
   /** Greatest source time a device ever had, durable; 0 for none. */
   readonly lastSourceTimeMs: (device: string) => number;
 };
 
 const closeBoundMs = 800;
+const driverFault = "DRIVER_FAULT";
 
 /** One line for whoever repairs it: `MODBUS_CONNECT_REFUSED 192.168.1.5:502: connection refused; is the PLC powered ...?` */
 export function reasonOf(thrown: unknown): string {
   if (!(thrown instanceof JilianError)) {
-    return `DRIVER_FAULT ${codeOf(thrown)}: ${messageOf(thrown)}; this is a defect of the gateway, please report it`;
+    return `${driverFault} ${codeOf(thrown)}: ${messageOf(thrown)}; this is a defect of the gateway, please report it`;
   }
   const where = thrown.address === undefined ? "" : ` ${thrown.address}`;
   return `${thrown.code}${where}: ${thrown.message}; ${thrown.remedy}`;
@@ -77,7 +93,7 @@ type Supervised = { readonly stats: DeviceStats; readonly close: () => Promise<v
 
 /** Supervises one device: connect, poll on its grid, and after any failure close, report, back off and start again, for ever. */
 function supervise(device: DeviceConfig, options: CollectorOptions): Supervised {
-  const { clock, events } = options;
+  const { clock, events, polls } = options;
   const log = options.log.child({ device: device.id });
   const stopping = new AbortController();
   const { signal } = stopping;
@@ -99,6 +115,8 @@ function supervise(device: DeviceConfig, options: CollectorOptions): Supervised 
   let reported = "";
   let failuresInRow = 0;
   let connectedAtMs = 0;
+  /** When the connect or poll that is under way began. */
+  let attemptMs = 0;
 
   function tell(what: () => void): void {
     try {
@@ -130,6 +148,7 @@ function supervise(device: DeviceConfig, options: CollectorOptions): Supervised 
   }
 
   async function connect(): Promise<void> {
+    attemptMs = clock.now();
     const answer = await orAbort(signal, () => driver.connect(signal));
     stats.connects += 1;
     // Once recognised it stays so until the next start: a simulator that misses one identification must not pass for a plant.
@@ -152,12 +171,14 @@ function supervise(device: DeviceConfig, options: CollectorOptions): Supervised 
 
   async function poll(): Promise<void> {
     const startedMs = performance.now();
+    attemptMs = clock.now();
     const readings = await read();
     stats.polls += 1;
     stats.lastPollMs = performance.now() - startedMs;
     const samples = shaper.shape(readings, clock.now());
     if (!stats.connected) connectedAtMs = performance.now();
     report({ connected: true, status: Status.Good, reason: "" });
+    tell(() => polls?.answered(device.id, shaper.counts()));
     deliver(samples);
   }
 
@@ -169,6 +190,7 @@ function supervise(device: DeviceConfig, options: CollectorOptions): Supervised 
       await poll();
       const next = nextPoll(clock, device.pollIntervalMs, phaseMs, performance.now() - startedMs);
       stats.skippedPolls += next.skipped;
+      if (next.skipped > 0) tell(() => polls?.skipped(device.id, next.skipped));
       await wait(next.waitMs, signal);
     }
   }
@@ -176,11 +198,12 @@ function supervise(device: DeviceConfig, options: CollectorOptions): Supervised 
   function failed(thrown: unknown): void {
     stats.failures += 1;
     const status = (thrown instanceof JilianError ? thrown.status : undefined) ?? Status.BadNoCommunication;
+    const marks = stats.connected ? shaper.lost(status, clock.now()) : [];
+    const code = thrown instanceof JilianError ? thrown.code : driverFault;
+    tell(() => polls?.failed(device.id, code, attemptMs, marks.length));
+    if (stats.connected && performance.now() - connectedAtMs > device.retryMaxMs) failuresInRow = 0;
     // The last samples belong to the time before the device's death certificate.
-    if (stats.connected) {
-      if (performance.now() - connectedAtMs > device.retryMaxMs) failuresInRow = 0;
-      deliver(shaper.lost(status, clock.now()));
-    }
+    deliver(marks);
     report({ connected: false, status, reason: reasonOf(thrown) });
   }
 

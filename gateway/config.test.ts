@@ -43,9 +43,12 @@ describe("a valid configuration", () => {
     expect(brokerAddress({ ...broker, tls: {} })).toBe("broker.local:8883");
     expect(outbox).toEqual({
       path: "outbox.db",
+      durability: "power-cut",
+      maxAgeMs: 7_776_000_000,
       maxBytes: 1_073_741_824,
       fsyncMs: 500,
       backlogRecordsPerSecond: 500,
+      backlogBytesPerSecond: 2_097_152,
       commitTimeoutMs: 10_000,
       maxInFlightRecords: 2000,
     });
@@ -151,6 +154,13 @@ describe("faults of a tag", () => {
     expect(faults(withDevice("maxRegistersPerRead: 1"))).toEqual([
       "12 /devices/0/tags/0/type: a type of at most 1 registers (maxRegistersPerRead)",
     ]);
+  });
+
+  it("keeps the names of the gateway's own metrics for itself", () => {
+    for (const name of ["Jilian/Account", "jilian/x"])
+      expect(faults(withTags(`name: ${name}, table: input, address: 0, type: int16`))).toEqual([
+        '11 /devices/0/tags/0/name: a name that does not begin with "Jilian/": the gateway\'s own metrics do',
+      ]);
   });
 
   it("takes names that differ by case for one", () => {

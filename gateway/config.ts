@@ -10,6 +10,7 @@ import { oneOf } from "./drivers/tag-config.ts";
 
 const strict = { additionalProperties: false } as const;
 const mebibyte = 1024 * 1024;
+const dayMs = 86_400_000;
 const id = (description: string) => Type.String({ pattern: idPattern, description });
 
 const tlsFile = (description: string) => Type.Optional(Type.String({ minLength: 1, description }));
@@ -49,9 +50,22 @@ const brokerSchema = Type.Object(
 const outboxSchema = Type.Object(
   {
     path: Type.String({ minLength: 1, description: "file that keeps readings until the platform has stored them" }),
+    durability: Type.Union([Type.Literal("power-cut"), Type.Literal("process")], {
+      default: "power-cut",
+      description:
+        "power-cut: a killed process costs nothing, a power cut the readings of the last fsyncMs. " +
+        "process: a killed process costs nothing, a power cut what the operating system had not written yet, 30 s or more.",
+    }),
     maxBytes: Type.Integer({ default: 1024 * mebibyte, minimum: mebibyte, maximum: Number.MAX_SAFE_INTEGER }),
+    maxAgeMs: Type.Integer({
+      default: 90 * dayMs,
+      minimum: 3_600_000,
+      maximum: 3650 * dayMs,
+      description: "pending readings older than this are dropped, where the clock can tell",
+    }),
     fsyncMs: Type.Integer({ default: 500, minimum: 0, maximum: 60_000 }),
     backlogRecordsPerSecond: Type.Integer({ default: 500, minimum: 1, maximum: 1_000_000 }),
+    backlogBytesPerSecond: Type.Integer({ default: 2 * mebibyte, minimum: 1024, maximum: 1_000_000_000 }),
     commitTimeoutMs: Type.Integer({ default: 10_000, minimum: 100, maximum: 3_600_000 }),
     maxInFlightRecords: Type.Integer({ default: 2000, minimum: 1, maximum: 1_000_000 }),
   },

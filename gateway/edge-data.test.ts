@@ -2,9 +2,10 @@ import { outboxUuid } from "@jilian/domain/commit.ts";
 import { DataType } from "@jilian/domain/datatypes.ts";
 import { Status } from "@jilian/domain/quality.ts";
 import { readValue } from "@jilian/domain/sparkplug/payload.ts";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { definition, type EdgeBench, edgeBench, metricOf, offsets, sample, up } from "./test-edge.ts";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { definition, type EdgeBench, edgeBench, fastSettings, metricOf, offsets, sample, up } from "./test-edge.ts";
 import { startHost, startRelay } from "./test-host.ts";
+import { startPlatform } from "./test-platform.ts";
 
 let bench: EdgeBench;
 beforeEach(async () => {
@@ -47,9 +48,8 @@ describe("data", () => {
     const [a, b] = bench.define("press", [definition("a"), definition("b")]) as [number, number];
     for (let i = 0; i < 30; i += 1)
       bench.write("press", i === 3 ? [sample(a, 3n), sample(b, 100n)] : [sample(a, BigInt(i))]);
-    const node = bench.start({
-      settings: { backlogRecordsPerSecond: 40, commitTimeoutMs: 60_000, maxInFlightRecords: 100 },
-    });
+    startPlatform(bench.host);
+    const node = bench.start({ settings: { ...fastSettings, backlogRecordsPerSecond: 500 } });
     bench.define("press", [definition("a"), definition("b")], node);
     await bench.host.until("backlog begins", () => bench.host.ofType("DDATA").length >= 12);
     bench.write("press", [sample(a, 1000n)], node);
@@ -71,7 +71,7 @@ describe("data", () => {
 
   test("what is not committed in time goes again under the same id, and not after its commit", async () => {
     const node = bench.start({
-      settings: { backlogRecordsPerSecond: 1000, commitTimeoutMs: 300, maxInFlightRecords: 100 },
+      settings: { ...fastSettings, commitTimeoutMs: 300 },
     });
     const [a] = bench.define("press", [definition("a")], node) as [number];
     node.deviceConnection("press", up);
@@ -84,9 +84,10 @@ describe("data", () => {
     ]);
     expect(bench.outbox.stats().pendingRecords).toBe(2);
     await bench.host.until("sent again", () => bench.host.ofType("DDATA").length === 7);
+    // In either order: the one that was passed over while a later one was committed is under trial.
     const again = bench.host.ofType("DDATA").slice(5);
-    expect(offsets(again)).toEqual([2, 4]);
-    expect(again.map((m) => m.payload.metrics[0]?.historical)).toEqual([true, false]);
+    expect(offsets(again).sort()).toEqual([2, 4]);
+    for (const { header, payload } of again) expect(payload.metrics[0]?.historical).toBe(header?.offset === 2);
     await bench.host.commit(bench.outbox.epoch, [[2, 4]]);
     expect(bench.outbox.stats().pendingRecords).toBe(0);
     expect(node.stats().inFlightRecords).toBe(0);
@@ -96,7 +97,7 @@ describe("data", () => {
     const [a] = bench.define("press", [definition("a")]) as [number];
     for (let i = 0; i < 100; i += 1) bench.write("press", [sample(a, BigInt(i))]);
     const node = bench.start({
-      settings: { backlogRecordsPerSecond: 10_000, commitTimeoutMs: 60_000, maxInFlightRecords: 10 },
+      settings: { ...fastSettings, maxInFlightRecords: 10 },
     });
     for (let i = 0; i < 100; i += 10) {
       await bench.host.until(`batch ${i}`, () => bench.host.ofType("DDATA").length === i + 10);
@@ -115,14 +116,16 @@ describe("data", () => {
     await bench.host.close();
     for (let i = 0; i < 50; i += 1) bench.write("press", [sample(a, BigInt(i))], node);
     bench.host = await startHost(port);
+    startPlatform(bench.host);
     await bench.host.until("backlog", () => bench.host.ofType("DDATA").length === 50);
     expect(bench.host.seen.slice(0, 2).map((m) => m.type)).toEqual(["NBIRTH", "DBIRTH"]);
-    expect(bench.host.seen.map((m) => m.payload.seq)).toEqual(bench.host.seen.map((_, i) => i));
+    expect(bench.host.seen.map((m) => m.payload.seq)).toEqual(bench.host.seen.map((_, i) => i % 256));
     expect(bench.host.ofType("NBIRTH")[0]?.values.bdSeq).toBeGreaterThan(0n);
     expect(offsets(bench.host.ofType("DDATA"))).toEqual(Array.from({ length: 50 }, (_, i) => i));
   });
 
   test("stays on disk while the socket is full, and all of it arrives once the network recovers", async () => {
+    startPlatform(bench.host);
     const relay = await startRelay(bench.host.port);
     const node = bench.start({ port: relay.port });
     const definitions = [definition("text", { datatype: DataType.String })];
@@ -131,7 +134,7 @@ describe("data", () => {
     node.deviceConnection("press", up);
     await bench.host.until("birth", () => bench.host.ofType("DBIRTH", "press")[0]);
     relay.stall();
-    const count = 5000;
+    const count = 3000;
     for (let i = 0; i < count; i += 1) {
       bench.write("press", [sample(text, `${i}`.padEnd(4000, "x"))], node);
       if (i % 50 === 0) await new Promise(setImmediate);
@@ -169,30 +172,5 @@ describe("data", () => {
     const data = await bench.host.until("data", () => bench.host.ofType("DDATA")[0]);
     const [metric] = data.payload.metrics;
     expect(metric && readValue(metric, DataType.Float)).toBe(1.1);
-  });
-
-  test("a record that stays uncommitted while others are is told and then sent rarely", async () => {
-    const node = bench.start({
-      settings: { backlogRecordsPerSecond: 1000, commitTimeoutMs: 100, maxInFlightRecords: 100 },
-    });
-    const [a] = bench.define("press", [definition("a")], node) as [number];
-    node.deviceConnection("press", up);
-    await bench.host.until("birth", () => bench.host.ofType("DBIRTH", "press")[0]);
-    const poison = bench.write("press", [sample(a, -1n)], node);
-    // The host commits every other record, so that time-outs of this one count.
-    await vi.waitFor(
-      async () => {
-        const { offset } = bench.write("press", [sample(a, 1n)], node);
-        await bench.host.commit(bench.outbox.epoch, [[offset, offset]]);
-        expect(node.stats().suspectRecords).toBe(1);
-      },
-      { timeout: 15_000, interval: 25 },
-    );
-    expect(bench.lines.filter((line) => line.code === "OUTBOX_RECORD_UNCOMMITTED")).toMatchObject([
-      { epoch: bench.outbox.epoch, offset: poison.offset, sends: 10 },
-    ]);
-    expect(bench.host.ofType("DDATA").filter((m) => m.header?.offset === poison.offset)).toHaveLength(10);
-    await bench.host.commit(bench.outbox.epoch, [[poison.offset, poison.offset]]);
-    await vi.waitFor(() => expect(node.stats().suspectRecords).toBe(0));
   });
 });

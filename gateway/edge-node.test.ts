@@ -36,6 +36,13 @@ describe("births", () => {
     const [nbirth, dbirth] = messages as [Seen, Seen];
     expect(nbirth.values).toMatchObject({ bdSeq: 0n, "Node Control/Rebirth": false, "Jilian/Commit": "" });
     expect(nbirth.values).toMatchObject({ "Outbox/PendingRecords": 0n, "Devices/oven/Connected": false });
+    expect(nbirth.values).toMatchObject({
+      "Properties/Box": expect.stringMatching(/^[0-9a-f]{16}$/),
+      "Properties/Starts": 1n,
+      "Properties/Epoch": bench.outbox.epoch,
+      "Outbox/Writable": true,
+      "Outbox/SetBacks": 0n,
+    });
     expect(nbirth.payload.metrics.every((m) => m.alias === undefined && m.datatype !== undefined)).toBe(true);
     expect(dbirth.payload.metrics.map((m) => [m.name, m.alias, m.datatype])).toEqual([
       ["a", a, DataType.Int64],

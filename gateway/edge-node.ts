@@ -1,6 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Clock } from "@jilian/domain/clock.ts";
-import type { CommitNotice } from "@jilian/domain/commit.ts";
 import { codeOf, JilianError, messageOf } from "@jilian/domain/errors.ts";
 import type { MetricDefinition } from "@jilian/domain/sample.ts";
 import { encodePayload } from "@jilian/domain/sparkplug/payload.ts";
@@ -8,6 +7,7 @@ import { stateTopic, topicOf } from "@jilian/domain/topics.ts";
 import type { Logger } from "pino";
 import { deathPayload } from "./births.ts";
 import { commandReader, readHostState } from "./edge-commands.ts";
+import { type CommitStats, commitReader } from "./edge-commit.ts";
 import { type BrokerSettings, brokerAddress, type Link, openLink } from "./edge-link.ts";
 import { type EdgeSession, edgeSession } from "./edge-session.ts";
 import { edgeState } from "./edge-state.ts";
@@ -37,7 +37,7 @@ export type EdgeNode = {
   readonly deviceConnection: (device: string, connection: Connection) => void;
   /** A record is on disk: it goes out at once if it can, and otherwise later as backlog. */
   readonly recordWritten: (record: OutboxRecord) => void;
-  readonly stats: () => { born: boolean; connected: boolean; connects: number } & SenderStats;
+  readonly stats: () => { born: boolean; connected: boolean; connects: number } & SenderStats & CommitStats;
   /** NDEATH, DISCONNECT; ends within a second whatever the broker does. */
   readonly close: () => Promise<void>;
 };
@@ -54,6 +54,7 @@ export function startEdgeNode(options: EdgeNodeOptions): EdgeNode {
   const { group, node, broker, outbox, clock, log, primaryHost } = options;
   const state = edgeState(outbox, options.devices);
   const sender = createSender({ outbox, settings: options.settings, log });
+  const commits = commitReader({ outbox, sender, log });
   const closing = new AbortController();
   const tellFailure = atMostEvery(60_000);
   let session: EdgeSession | undefined;
@@ -65,7 +66,16 @@ export function startEdgeNode(options: EdgeNodeOptions): EdgeNode {
   let rebirthTimer: NodeJS.Timeout | undefined;
   let bornMs = 0;
 
-  const onCommand = commandReader({ onRebirth, onCommit }, log);
+  const onCommand = commandReader(
+    {
+      onRebirth,
+      onCommit: (notice) => {
+        commits.read(notice);
+        session?.reconcileBorn();
+      },
+    },
+    log,
+  );
 
   function birth(): void {
     clearTimeout(rebirthTimer);
@@ -78,12 +88,6 @@ export function startEdgeNode(options: EdgeNodeOptions): EdgeNode {
     if (!session?.isBorn() || rebirthTimer) return;
     const waitMs = Math.max(gatherRebirthsMs, bornMs + rebirthMs - performance.now());
     rebirthTimer = setTimeout(birth, waitMs);
-  }
-
-  function onCommit({ epoch, ranges }: CommitNotice): void {
-    const freed = outbox.commit(epoch, ranges);
-    sender.committed(epoch, ranges, freed);
-    session?.reconcileBorn();
   }
 
   /** Births wait for the primary host; when it leaves, the node leaves too and waits connected again (Sparkplug 3.0, 5.4). */
@@ -143,7 +147,8 @@ export function startEdgeNode(options: EdgeNodeOptions): EdgeNode {
     link = await open(bdSeq);
     const startedMs = performance.now();
     connects += 1;
-    session = edgeSession({ group, node, link, bdSeq, state, outbox, clock, log });
+    const setBacks = () => commits.stats().setBacks;
+    session = edgeSession({ group, node, link, bdSeq, state, outbox, setBacks, clock, log });
     if (closing.signal.aborted) void leave("closed");
     else if (primaryHost === undefined || hostOnline) begin();
     const timers = [setInterval(sender.pump, pumpMs), setInterval(tell, tellNodeMs)];
@@ -203,6 +208,7 @@ export function startEdgeNode(options: EdgeNodeOptions): EdgeNode {
       connected: link !== undefined,
       connects,
       ...sender.stats(),
+      ...commits.stats(),
     }),
     close: async () => {
       closing.abort();

@@ -1,5 +1,6 @@
 import { systemClock } from "@jilian/domain/clock.ts";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { nodeStateMetrics } from "./births.ts";
 import { type EdgeBench, edgeBench } from "./test-edge.ts";
 
 let bench: EdgeBench;
@@ -21,4 +22,16 @@ test("a node with nothing to report is heard every minute, with all that it tell
   // A clock that is set back does not silence it.
   aheadMs = -3_600_000;
   await bench.host.until("heartbeat after the step", () => bench.host.ofType("NDATA")[1]);
+});
+
+test("a node whose medium fails says so, and that it does not know which box it is", () => {
+  const view = { epoch: "00ff00000000abcd", isWritable: false, setBacks: 2, devices: new Map(), nowMs: 5 };
+  const metrics = nodeStateMetrics({ ...view, outbox: bench.outbox.stats(), identity: { box: "", starts: 0 } });
+  expect(Object.fromEntries(metrics.map(({ name, value }) => [name, value]))).toMatchObject({
+    "Properties/Box": "",
+    "Properties/Starts": 0n,
+    "Properties/Epoch": "00ff00000000abcd",
+    "Outbox/Writable": false,
+    "Outbox/SetBacks": 2n,
+  });
 });

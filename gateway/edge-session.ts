@@ -17,6 +17,8 @@ export type SessionOptions = {
   bdSeq: number;
   state: EdgeState;
   outbox: OpenedOutbox;
+  /** How often this process found itself set back. */
+  setBacks: () => number;
   clock: Clock;
   log: Logger;
 };
@@ -31,7 +33,7 @@ const nodeHeartbeatMs = 60_000;
  * `emit`, in the order of the numbers, in one synchronous step.
  */
 export function edgeSession(options: SessionOptions) {
-  const { group, node, link, bdSeq, state, outbox, clock, log } = options;
+  const { group, node, link, bdSeq, state, outbox, setBacks, clock, log } = options;
   /** Born devices with the version of the form they were born in. */
   const born = new Map<string, number>();
   /** What the births of this session declared, by alias. */
@@ -41,15 +43,20 @@ export function edgeSession(options: SessionOptions) {
   let told = new Map<string, string>();
   let toldMs = 0;
 
-  function emit(type: MessageType, payload: Omit<OutPayload, "seq">, device?: string): void {
+  /** Returns the bytes of the payload. */
+  function emit(type: MessageType, payload: Omit<OutPayload, "seq">, device?: string): number {
     const topic = topicOf({ group, type, node, ...(device === undefined ? {} : { device }) });
     const bytes = encodePayload({ ...payload, seq });
     seq = (seq + 1) % 256;
     void link.publish(topic, bytes, 0);
+    return bytes.length;
   }
 
   function view(nowMs: number): NodeView {
-    return { outbox: outbox.stats(), devices: state.connections, nowMs };
+    const { identity, epoch } = outbox;
+    const isWritable = outbox.isWritable();
+    const devices = state.connections;
+    return { identity, epoch, outbox: outbox.stats(), isWritable, setBacks: setBacks(), devices, nowMs };
   }
 
   function birthDevice(device: string, metrics: readonly KnownMetric[]): void {
@@ -81,9 +88,7 @@ export function edgeSession(options: SessionOptions) {
     if (!nodeBorn) return;
     const form = born.get(device);
     if (state.isWanted(device)) {
-      if (form === state.formOf(device)) return;
-      const metrics = state.metricsByDevice().get(device);
-      if (metrics) birthDevice(device, metrics);
+      if (form !== state.formOf(device)) birthAgain(device);
     } else if (form !== undefined) {
       born.delete(device);
       emit("DDEATH", { timestampMs: clock.now(), metrics: [] }, device);
@@ -91,11 +96,19 @@ export function edgeSession(options: SessionOptions) {
     }
   }
 
-  function send(record: OutboxRecord): void {
+  /** The device's metrics as the outbox lists them now: a record that was set aside may come back with a metric long retired. */
+  function birthAgain(device: string): void {
+    const metrics = state.metricsByDevice().get(device);
+    if (metrics) birthDevice(device, metrics);
+  }
+
+  function send(record: OutboxRecord): number {
     reconcile(record.device);
+    if (record.samples.some(({ metricId }) => !declared.has(metricId))) birthAgain(record.device);
     const payload = dataPayload(record, (id) => declared.get(id), state.isNewest, clock.now());
-    if (payload) emit("DDATA", payload, record.device);
-    else outbox.setAside(record, "it holds a metric that the outbox does not know");
+    if (payload) return emit("DDATA", payload, record.device);
+    outbox.setAside(record, "it holds a metric that the outbox does not know");
+    return 0;
   }
 
   /** NDATA with what has changed of the node's own metrics, all of them when that is long ago; they describe the present, hence transient. */

@@ -13,6 +13,7 @@ const help = `jilian-gateway: reads PLCs, keeps every reading on disk, publishes
                                                with --print shows it as it takes effect, without secrets
   jilian-gateway browse --endpoint opc.tcp://host:4840
                                                prints the variables of an OPC UA server as tags; see browse --help
+  jilian-gateway aside list|replay|drop        what was set aside, see aside --help
   jilian-gateway version                       versions of the program, of Node.js and of the outbox file
 
 Relative paths in the configuration start at its own folder.
@@ -20,7 +21,8 @@ Exit codes: 0 done, 1 failed while running, 2 wrong configuration or arguments (
 Signals: SIGTERM and SIGINT end it within 2 s, a second one at once; SIGUSR2 switches debug logging on and off.
 Environment: JILIAN_LOG_LEVEL (trace, debug, info, warn, error; before logLevel of the configuration),
   JILIAN__path__of__value (in place of a value of the configuration: JILIAN__broker__host=10.0.0.5),
-  JILIAN_CLOCK (rate,originMs,startedMs: a faster clock, only where every device is simulated).
+  JILIAN_CLOCK (rate,originMs,startedMs, or @FILE that holds them and may change: another clock, only where every
+  device is simulated).
 `;
 const oldestNode = 24;
 const closeBoundMs = 2000;
@@ -101,7 +103,7 @@ async function readClock(config: GatewayConfig): Promise<Clock> {
     return refuse(`JILIAN_CLOCK is set, but these devices are not simulated: ${real.join(", ")}\n  remedy: ${remedy}`);
   }
   try {
-    return clockFromSetting(setting);
+    return clockFromSetting(setting, (path) => readFileSync(path, "utf8"));
   } catch (thrown) {
     return refuse(thrown instanceof Error ? thrown.message : String(thrown));
   }
@@ -154,12 +156,14 @@ function endOnSignals(close: () => Promise<unknown>, log: Logger, fail: (err: un
 async function run(file: string): Promise<void> {
   const { config, warnings } = await readSetting(file, false);
   const clock = await readClock(config);
-  const [log, { startGateway }, { outboxFault, startWatchdog, statusLine }, { codeOf, messageOf }] = await Promise.all([
-    openLog(config),
-    import("./run.ts"),
-    import("./watchdog.ts"),
-    import("@jilian/domain/errors.ts"),
-  ]);
+  const [log, { startGateway }, { startControl }, { outboxFault, startWatchdog, statusLine }, { codeOf, messageOf }] =
+    await Promise.all([
+      openLog(config),
+      import("./run.ts"),
+      import("./control.ts"),
+      import("./watchdog.ts"),
+      import("@jilian/domain/errors.ts"),
+    ]);
   const fail = (err: unknown): never => {
     log.fatal({ code: codeOf(err), err }, "the gateway failed and ends; what is pending stays in its outbox");
     process.exit(1);
@@ -171,12 +175,18 @@ async function run(file: string): Promise<void> {
   // The outbox is this user's alone.
   process.umask(0o077);
   const gateway = startGateway(config, { log, clock });
-  const fault = outboxFault(() => gateway.stats().outbox.isWritable);
+  const fault = outboxFault(() => {
+    const { isWritable, isInMemory } = gateway.stats().outbox;
+    // A new start would cure nothing then, and cost what waits in memory.
+    return isWritable || isInMemory;
+  });
   const watchdog = startWatchdog({ env: process.env, status: () => statusLine(gateway.stats()), fault, log });
-  const close = (): Promise<void> => {
+  const control = startControl({ outbox: gateway.outbox, path: config.outbox.path, log });
+  const close = async (): Promise<void> => {
     // Not waited for: a service manager that does not listen must not hold up the end.
     void watchdog.stopping();
-    return gateway.close();
+    await control.close();
+    await gateway.close();
   };
   endOnSignals(close, log, fail);
   const { ops } = config;
@@ -194,7 +204,7 @@ async function run(file: string): Promise<void> {
 async function printVersion(): Promise<void> {
   const [{ software }, { outboxSchemaVersion }] = await Promise.all([
     import("./births.ts"),
-    import("./outbox-file.ts"),
+    import("./outbox-schema.ts"),
   ]);
   process.stdout.write(`${software}\nNode.js ${process.version}\noutbox schema ${outboxSchemaVersion}\n`);
 }
@@ -221,6 +231,15 @@ async function main(): Promise<void> {
     const code = await browseCommand(process.argv.slice(3), (line) => process.stdout.write(`${line}\n`));
     // The library's timers for repairs that nobody waits for would hold the process for seconds.
     process.stdout.write("", () => process.exit(code));
+    return;
+  }
+  if (process.argv[2] === "aside") {
+    const { asideCommand } = await import("./control-aside.ts");
+    process.exitCode = await asideCommand(process.argv.slice(3), {
+      configOf: async (file) => (await readSetting(file, true)).config,
+      print: (line) => process.stdout.write(`${line}\n`),
+      complain: (line) => process.stderr.write(`${line}\n`),
+    });
     return;
   }
   const { values, positionals } = readArguments();

@@ -57,27 +57,61 @@ export type OutboxRecord = RecordId & { writtenAtMs: number; device: string; sam
 /** A metric that the outbox knows: the stable id is also its Sparkplug alias. */
 export type KnownMetric = { id: number; device: string; definition: MetricDefinition };
 
+/** A record that was set aside, with the names of its metrics; without samples when its bytes cannot be read back. */
+export type AsideRecord = RecordId & {
+  writtenAtMs: number;
+  device: string;
+  reason: string;
+  samples: readonly (StoredSample & { metric: string })[];
+};
+
+/** Why readings were dropped: no room, older than `maxAgeMs`, or the medium could not be written. */
+export type DropReason = "full" | "age" | "unwritable";
+
+/** What was dropped of one metric since the file was made: samples, and the source times from the first to the last of them, UTC ms. */
+export type MetricDrops = { device: string; metric: string; samples: number; firstMs: number; lastMs: number };
+
+/** Who the file is. `box` is random and made with the file: 16 hexadecimal digits. */
+export type OutboxIdentity = {
+  /** Empty while the file could never be opened and readings wait in memory: unknown, not another box. */
+  box: string;
+  /**
+   * Durable count of the epochs that were begun: one for each opening, this one included, and one for each renewal. So a number comes
+   * with two epochs only when a file was copied or set back. 0 where `box` is unknown.
+   */
+  starts: number;
+};
+
 export type OutboxStats = {
   pendingRecords: number;
   pendingBytes: number;
   /** Time of writing of the oldest pending record, UTC ms. */
   oldestWrittenAtMs: number | undefined;
-  /** Samples dropped because the outbox was full or could not be written, since the file was made. */
+  /** Samples dropped because the outbox was full or could not be written, or because they were too old, since the file was made. */
   droppedSamples: number;
-  /** Records set aside because they could not be read back or not be stored by the platform. */
+  /** The same by reason, counted since the program knows reasons: an older file's drops are in the total alone. */
+  droppedByReason: Readonly<Record<DropReason, number>>;
+  /** Records set aside because they could not be read back or not be stored by the platform, since the file was made. */
   setAsideRecords: number;
+  /** Records set aside that are gone: to make room for later ones, or by command. */
+  droppedAsideRecords: number;
 };
 
 /** Every reading on disk until the platform's store has confirmed it (CONTRACTS 2). All calls are synchronous. */
 export type Outbox = {
-  /** Random per start, 16 hexadecimal digits. */
+  /** Under which records are written now, 16 hexadecimal digits: random per start, another after {@link Outbox.renewEpoch}. */
   readonly epoch: string;
+  /** The offset that the next record gets in that epoch. */
+  readonly nextOffset: () => number;
+  readonly identity: OutboxIdentity;
   /** Declares the metrics of a device and gives their stable ids, in the order given. A changed definition keeps its id. */
   readonly declare: (device: string, definitions: readonly MetricDefinition[]) => number[];
   /** Every metric that is declared now or still has samples pending, by id: what births must list. */
   readonly metrics: () => KnownMetric[];
   /** The greatest source time ever written for a device, durable; 0 when none. Seeds shaping after a restart. */
   readonly lastSourceTimeMs: (device: string) => number;
+  /** By how much those times were raised at this start, for what a power cut may have taken of them; 0 otherwise. */
+  readonly raisedMs: number;
   /** Writes one record; undefined when it had to be dropped (full or unwritable, counted). */
   readonly write: (device: string, samples: readonly StoredSample[]) => OutboxRecord | undefined;
   /** Frees what the store has confirmed. Ranges that are unknown here do no harm. Returns how many records were freed. */
@@ -88,6 +122,29 @@ export type Outbox = {
   /** Next value of the durable birth/death counter, 0-255 (Sparkplug 3.0, bdSeq). */
   readonly nextBdSeq: () => number;
   readonly setAside: (id: RecordId, reason: string) => void;
+  /**
+   * Replaces a pending record of two or more samples by two, halves in time order, under the current epoch with fresh offsets and the
+   * present as their time of writing, in one transaction. Empty when the record is unknown, holds one sample, or the file cannot be written.
+   */
+  readonly split: (id: RecordId) => OutboxRecord[];
+  /** Records set aside, oldest first. */
+  readonly asides: (limit: number) => AsideRecord[];
+  /** Moves records set aside back into the queue as new ones of the current epoch; those that cannot be read stay. Returns how many. */
+  readonly replayAsides: (ids: readonly RecordId[] | "all") => number;
+  /** Deletes records set aside for good. Returns how many. */
+  readonly dropAsides: (ids: readonly RecordId[] | "all") => number;
+  /**
+   * Gives an epoch another random name: pending records keep their offsets under it, and when it is the current one (as without an
+   * argument) the process goes on under it. For a gateway set back to an earlier image, whose (epoch, offset) the platform may know
+   * with other content. Returns the epoch in use afterwards.
+   */
+  readonly renewEpoch: (of?: string) => string;
+  /** Keeps a small text (undefined: deletes it), durable with the next transaction whichever it is. */
+  readonly note: (key: string, value: string | undefined) => void;
+  /** The texts kept under keys that begin so. */
+  readonly notes: (prefix: string) => Map<string, string>;
+  /** What was dropped, by metric. */
+  readonly droppedByMetric: () => MetricDrops[];
   readonly stats: () => OutboxStats;
   readonly close: () => Promise<void>;
 };

@@ -92,8 +92,29 @@ function mqttRows(stats: Gateway["stats"]): MetricRow[] {
     gauge(name("records_in_flight"), "Records sent and not yet confirmed.", () => edge().inFlightRecords),
     gauge(
       name("records_suspect"),
-      "Records sent often and never confirmed while others were.",
+      "Records that were not confirmed while later ones were.",
       () => edge().suspectRecords,
+    ),
+    counter(name("records_split_total"), "Such records that were split in two.", () => edge().splitRecords),
+    counter(
+      name("commit_notices_unsent_total"),
+      "Commit notices that named records which this process has not sent; they free nothing.",
+      () => edge().unsentNotices,
+    ),
+    counter(
+      name("set_backs_total"),
+      "How often this process found itself set back to an earlier moment.",
+      () => edge().setBacks,
+    ),
+    gauge(
+      name("backlog_records_per_second"),
+      "What the backlog may take now; outbox.backlogRecordsPerSecond is the most.",
+      () => edge().backlogRecordsPerSecond,
+    ),
+    gauge(
+      name("commit_delay_seconds"),
+      "From send to commit, smoothed; NaN before the first commit of a connection.",
+      () => seconds(edge().commitDelayMs ?? Number.NaN),
     ),
   ];
 }
@@ -107,11 +128,18 @@ export function gatewayMetrics(gateway: Pick<Gateway, "stats">, maxBytes: number
   ];
 }
 
+type Stats = ReturnType<Gateway["stats"]>;
+/** What health looks at. */
+type HealthStats = Pick<Stats, "devices"> & {
+  outbox: Pick<Stats["outbox"], "isWritable" | "pendingRecords" | "droppedSamples">;
+  edge: Pick<Stats["edge"], "connected" | "connects">;
+};
+
 /**
  * Health of a gateway. It is ready while it keeps what it reads: a broker or a PLC that is away is shown and is no reason for anybody to
  * start the gateway again, since that would help neither.
  */
-export function gatewayHealth({ outbox, edge, devices }: ReturnType<Gateway["stats"]>): Parts {
+export function gatewayHealth({ outbox, edge, devices }: HealthStats): Parts {
   const away = devices.filter(({ connected }) => !connected).length;
   const { pendingRecords, droppedSamples, isWritable } = outbox;
   return {

@@ -135,7 +135,15 @@ describe("a gateway's process over its ops address", () => {
 });
 
 test("a gateway is not ready while its outbox cannot be written, and says why", () => {
-  const outbox = { pendingRecords: 3, pendingBytes: 1, oldestWrittenAtMs: 1, droppedSamples: 2, setAsideRecords: 0 };
+  const outbox = {
+    pendingRecords: 3,
+    pendingBytes: 1,
+    oldestWrittenAtMs: 1,
+    droppedSamples: 2,
+    droppedByReason: { full: 2, age: 0, unwritable: 0 },
+    setAsideRecords: 0,
+    droppedAsideRecords: 0,
+  };
   const edge = { born: true, connected: true, connects: 1, sentLive: 0, sentBacklog: 0 };
   const counts = { committedRecords: 0, commits: 0, inFlightRecords: 0, suspectRecords: 0 };
   const parts = gatewayHealth({ outbox: { ...outbox, isWritable: false }, edge: { ...edge, ...counts }, devices: [] });
@@ -299,5 +307,5 @@ describe("the end", () => {
 test("version tells program, Node.js and schema, without a configuration", async () => {
   const { ended, output } = bench.start(["version"]);
   expect(await ended).toBe(0);
-  expect(output.out).toMatch(/^jilian-gateway \d+\.\d+\.\d+\nNode\.js v2\d+\.\d+\.\d+\noutbox schema 1\n$/);
+  expect(output.out).toMatch(/^jilian-gateway \d+\.\d+\.\d+\nNode\.js v2\d+\.\d+\.\d+\noutbox schema 2\n$/);
 });

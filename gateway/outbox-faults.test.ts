@@ -54,25 +54,65 @@ function limitPages(pages: number): { lift: () => void } {
   };
 }
 
+/** The outbox's connection answers SQLITE_READONLY to every write, as on a file system that is mounted anew for reading only. */
+function refuseWrites(): { refuse: (on: boolean) => void } {
+  const seen = new Set<DatabaseSync>();
+  const original = DatabaseSync.prototype.exec;
+  vi.spyOn(DatabaseSync.prototype, "exec").mockImplementation(function (this: DatabaseSync, sql) {
+    seen.add(this);
+    return original.call(this, sql);
+  });
+  return {
+    refuse: (on) => {
+      vi.restoreAllMocks();
+      for (const db of seen) if (db.isOpen) db.exec(`PRAGMA query_only = ${on ? 1 : 0}`);
+    },
+  };
+}
+
 describe("a failing medium", () => {
-  test("a full disk costs counted readings, is told once, and writing resumes by itself", async () => {
-    const disk = limitPages(60);
+  test("a disk that is full before maxBytes costs the oldest readings, counted; the newest go on", async () => {
+    const disk = limitPages(80);
     const outbox = bench.start();
     const [a] = outbox.declare("press", [{ name: "a", datatype: DataType.Double, simulated: false }]) as [number];
-    let refused = 0;
-    for (let i = 0; i < 400; i += 1) if (!outbox.write("press", [sample(a, "x".repeat(900))])) refused += 1;
-    expect(refused).toBeGreaterThan(100);
-    expect(outbox.isWritable()).toBe(false);
-    expect(outbox.stats()).toMatchObject({ pendingRecords: 400 - refused, droppedSamples: refused });
-    expect(outbox.pending(0, 1000)).toHaveLength(400 - refused);
-    expect(bench.codes().filter((code) => code === "OUTBOX_FAILED")).toHaveLength(1);
-    // A commit works on the full disk and is enough to write again.
-    expect(outbox.commit(outbox.epoch, [[0, 49]])).toBe(50);
-    expect(outbox.write("press", [sample(a, "y")])?.offset).toBe(400 - refused);
+    const offsets = Array.from({ length: 400 }, () => outbox.write("press", [sample(a, "x".repeat(900))])?.offset);
+    expect(offsets).toEqual(offsets.map((_, i) => i));
     expect(outbox.isWritable()).toBe(true);
+    const { pendingRecords, droppedSamples, droppedByReason } = outbox.stats();
+    expect(pendingRecords + droppedSamples).toBe(400);
+    expect(pendingRecords).toBeGreaterThan(60);
+    expect(droppedByReason).toEqual({ full: droppedSamples, age: 0, unwritable: 0 });
+    expect(outbox.pending(0, 1000).map(({ record }) => record.offset)).toEqual(offsets.slice(droppedSamples));
+    expect(bench.codes().filter((code) => code === "OUTBOX_FAILED")).toHaveLength(1);
     disk.lift();
     await bench.stop(outbox);
-    expect(bench.start().stats()).toMatchObject({ pendingRecords: 400 - refused - 50 + 1, droppedSamples: refused });
+    expect(bench.start().stats()).toMatchObject({ pendingRecords, droppedSamples, droppedByReason });
+  });
+
+  test("a medium that takes nothing costs new readings, counted, and not the backlog; writing resumes by itself", async () => {
+    const medium = refuseWrites();
+    const outbox = bench.start();
+    const [a] = outbox.declare("press", [{ name: "a", datatype: DataType.Double, simulated: false }]) as [number];
+    for (let i = 0; i < 200; i += 1) outbox.write("press", [sample(a, "x".repeat(900))]);
+    medium.refuse(true);
+    for (let i = 0; i < 20; i += 1) expect(outbox.write("press", [sample(a)])).toBeUndefined();
+    expect(outbox.isWritable()).toBe(false);
+    expect(outbox.commit(outbox.epoch, [[0, 9]])).toBe(0);
+    expect(outbox.split({ epoch: outbox.epoch, offset: 0 })).toEqual([]);
+    outbox.setAside({ epoch: outbox.epoch, offset: 0 }, "cannot be written either");
+    expect(outbox.stats()).toMatchObject({
+      pendingRecords: 200,
+      droppedByReason: { full: 0, age: 0, unwritable: 20 },
+      setAsideRecords: 0,
+    });
+    expect(outbox.pending(0, 1000)).toHaveLength(200);
+    expect(bench.codes().filter((code) => code === "OUTBOX_FAILED")).toHaveLength(1);
+    medium.refuse(false);
+    expect(outbox.write("press", [sample(a)])?.offset).toBe(200);
+    expect(outbox.isWritable()).toBe(true);
+    expect(outbox.commit(outbox.epoch, [[0, 9]])).toBe(10);
+    await bench.stop(outbox);
+    expect(bench.start().stats()).toMatchObject({ pendingRecords: 191, droppedByReason: { unwritable: 20 } });
   });
 
   test("a corrupt file is renamed aside, told, and never blocks the start", async () => {
@@ -87,15 +127,32 @@ describe("a failing medium", () => {
     expect(bench.start().stats().pendingRecords).toBe(1);
   });
 
-  test("a torn page deep in the file is found at the start", async () => {
-    const outbox = bench.start();
+  test.each([
+    ["at the start after a power cut", true],
+    ["where it is read otherwise", false],
+  ])("a torn page deep in the file is found %s; who it is, source times and ids go on", async (_when, wasCut) => {
+    const outbox = bench.start({ bootId: "boot-1" });
+    const definitions = ["a", "b"].map((name) => ({ name, datatype: DataType.Double, simulated: false }));
+    const ids = outbox.declare("press", definitions);
     for (let i = 0; i < 500; i += 1) outbox.write("press", [sample(1, "x".repeat(500))]);
+    const lastMs = outbox.lastSourceTimeMs("press");
+    const { identity } = outbox;
     await bench.stop(outbox);
     const bytes = readFileSync(bench.path);
     bytes.fill(0xff, 100_000, 130_000);
     writeFileSync(bench.path, bytes);
-    expect(bench.start().stats().pendingRecords).toBe(0);
+    if (wasCut) bench.tamper("UPDATE meta SET value = 0 WHERE key = 'closed'");
+    const next = bench.start({ bootId: "boot-2" });
+    expect(bench.codes().includes("OUTBOX_CORRUPT")).toBe(wasCut);
+    expect(next.pending(0, 1000).length).toBe(0);
     expect(bench.codes()).toContain("OUTBOX_CORRUPT");
+    expect(next.stats()).toMatchObject({ pendingRecords: 0, setAsideRecords: 500 });
+    expect(next.identity).toEqual({ box: identity.box, starts: identity.starts + 1 });
+    expect(next.lastSourceTimeMs("press")).toBe(lastMs);
+    expect(next.declare("press", definitions.toReversed())).toEqual(ids.toReversed());
+    expect(next.write("press", [sample(1)])).toBeDefined();
+    await bench.stop(next);
+    expect(bench.start().stats()).toMatchObject({ pendingRecords: 1, setAsideRecords: 500 });
   });
 
   test("a file that turns corrupt in use is replaced while running; names, ids and counters go on", () => {

@@ -2,7 +2,7 @@ import { copyFileSync, existsSync } from "node:fs";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { outboxSchemaVersion } from "./outbox-file.ts";
+import { outboxSchemaVersion } from "./outbox-schema.ts";
 import { type OutboxBench, outboxBench, sample } from "./test-outbox.ts";
 
 const fixture = (version: number) => join(import.meta.dirname, `fixtures/outbox-v${version}.db`);
@@ -50,6 +50,13 @@ describe.each(versions)("an outbox of schema version %i", (version) => {
     expect(outbox.stats()).toMatchObject({ pendingRecords: 2, droppedSamples: 0, setAsideRecords: 1 });
     expect([outbox.lastSourceTimeMs("meter"), outbox.lastSourceTimeMs("press")]).toEqual([t + 60, t + 70]);
     expect(outbox.nextBdSeq()).toBe(2);
+    expect([outbox.pendingOf("meter"), outbox.pendingOf("press")]).toEqual([1, 1]);
+    expect(outbox.stats().pendingBytes).toBeGreaterThan(2 * 32);
+    expect(outbox.asides(10)).toMatchObject([{ device: "meter", reason: "for a test" }]);
+    expect(outbox.identity).toMatchObject({ box: expect.stringMatching(/^[0-9a-f]{16}$/), starts: version });
+    expect(outbox.notes("")).toEqual(new Map(version >= 2 ? [["kept", "a note"]] : []));
+    // A boot is known since version 2: of an older file nobody can tell how it ended, and it ended in order as a rule.
+    expect(outbox.raisedMs).toBe(0);
     // It goes on as one of this version: what was there is freed by its own epoch, what is new is written.
     expect(outbox.commit("af13bdcc427f0343", [[0, 10]])).toBe(1);
     expect(outbox.write("meter", [sample(1, 1n)])).toBeDefined();

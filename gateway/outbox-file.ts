@@ -1,27 +1,15 @@
-import { mkdirSync, renameSync } from "node:fs";
+import { closeSync, fsyncSync, mkdirSync, openSync, renameSync } from "node:fs";
 import { dirname } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { codeOf, JilianError, messageOf } from "@jilian/domain/errors.ts";
 import type { Logger } from "pino";
+import { checkpointPages } from "./outbox-reserve.ts";
+import { writeSalvaged } from "./outbox-salvage.ts";
+import { applicationId, migrateSchema, outboxSchemaVersion } from "./outbox-schema.ts";
+import { type LoadedOutbox, type OutboxTables, outboxTables } from "./outbox-tables.ts";
 
-/** Marks a file as an outbox of Jilian in SQLite's own header field. */
-const applicationId = 0x4a4c4f42;
-
-/** Step n brings a file from schema version n to n + 1; the version is SQLite's `user_version`. A step is never changed once released. */
-const migrations = [
-  `CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
-   CREATE TABLE device (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, last_source_ms INTEGER NOT NULL) STRICT;
-   CREATE TABLE metric (id INTEGER PRIMARY KEY, device TEXT NOT NULL, name TEXT NOT NULL, definition TEXT NOT NULL,
-     UNIQUE (device, name)) STRICT;
-   CREATE TABLE epoch (epoch TEXT PRIMARY KEY, base INTEGER NOT NULL UNIQUE) STRICT, WITHOUT ROWID;
-   CREATE TABLE record (position INTEGER PRIMARY KEY, device INTEGER NOT NULL, written_ms INTEGER NOT NULL,
-     samples INTEGER NOT NULL, bytes BLOB NOT NULL) STRICT;
-   CREATE TABLE set_aside (position INTEGER PRIMARY KEY, epoch TEXT NOT NULL, "offset" INTEGER NOT NULL, device TEXT NOT NULL,
-     written_ms INTEGER NOT NULL, reason TEXT NOT NULL, bytes BLOB NOT NULL) STRICT;`,
-];
-
-/** Schema version that this program writes; older files are brought up to it, newer ones refused. */
-export const outboxSchemaVersion = migrations.length;
+/** A file up to this size is checked as a whole after a power cut; a larger one where it is read, since its start must not take minutes. */
+const checkedBytes = 64 * 1024 * 1024;
 
 /** The primary result code of a SQLite error (sqlite.org/rescode.html), or undefined for any other error. */
 export function sqliteCode(thrown: unknown): number | undefined {
@@ -46,22 +34,39 @@ export function isCorrupt(thrown: unknown): boolean {
   return code === Sqlite.corrupt || code === Sqlite.notADatabase || codeOf(thrown) === "OUTBOX_CORRUPT";
 }
 
-export type OutboxFileOptions = { path: string; group: string; node: string; log: Logger; nowMs: () => number };
+export type OutboxFileOptions = {
+  /** Undefined: in memory, for a gateway whose medium fails. */
+  path: string | undefined;
+  group: string;
+  node: string;
+  /** Of the running system: another one than that of the last opening tells a reboot. Undefined where there is none. */
+  bootId: string | undefined;
+  log: Logger;
+  nowMs: () => number;
+};
+
+export type OutboxFile = { tables: OutboxTables; loaded: LoadedOutbox };
 
 function fault(
-  options: OutboxFileOptions,
+  { path = "memory" }: OutboxFileOptions,
   code: string,
   message: string,
   remedy: string,
   cause?: unknown,
 ): JilianError {
-  return new JilianError(`outbox ${options.path}: ${message}`, {
+  return new JilianError(`outbox ${path}: ${message}`, {
     code,
     action: "open the outbox",
-    address: options.path,
+    address: path,
     remedy,
     cause,
   });
+}
+
+/** That the outbox cannot be had now: the folder, the medium or its room is missing. */
+export function unopenable(options: OutboxFileOptions, cause: unknown): JilianError {
+  const remedy = "check that the folder exists, is writable by this user and has free space, and that the medium works";
+  return fault(options, "OUTBOX_UNOPENABLE", messageOf(cause), remedy, cause);
 }
 
 function readPragma(db: DatabaseSync, name: string): unknown {
@@ -70,73 +75,88 @@ function readPragma(db: DatabaseSync, name: string): unknown {
 
 /** Settings of the connection. auto_vacuum comes before anything is written: it is fixed from then on. */
 function configure(db: DatabaseSync): void {
-  db.exec("PRAGMA auto_vacuum = INCREMENTAL");
-  // One process owns the file: a second gateway on the same outbox is refused instead of sending everything twice.
+  // One process owns the file: a second gateway on the same outbox is refused instead of sending everything twice. Before all else, so
+  // that no -shm file is made, for which a full medium has no room.
   db.exec("PRAGMA locking_mode = EXCLUSIVE");
+  db.exec("PRAGMA auto_vacuum = INCREMENTAL");
   db.exec("PRAGMA journal_mode = WAL");
   db.exec("PRAGMA synchronous = NORMAL");
   db.exec("PRAGMA journal_size_limit = 8388608");
+  db.exec(`PRAGMA wal_autocheckpoint = ${checkpointPages}`);
 }
 
-function checkOwner(db: DatabaseSync, options: OutboxFileOptions): void {
-  const owner = Object.fromEntries(
-    db
-      .prepare("SELECT key, value FROM meta WHERE key IN ('group', 'node')")
-      .all()
-      .map((row) => [row.key, row.value]),
-  );
-  const { group, node } = options;
-  if (owner.group === group && owner.node === node) return;
-  const remedy = "give every gateway an outbox path of its own, or set group and node back to what they were";
-  const message = `belongs to ${owner.group}/${owner.node}, not to ${group}/${node}`;
-  throw fault(options, "OUTBOX_OTHER_NODE", message, remedy);
-}
-
-/** Brings the schema up to date in one transaction; a fresh file runs every step. */
-function migrate(db: DatabaseSync, options: OutboxFileOptions): void {
-  const version = Number(readPragma(db, "user_version"));
+function checkKind(db: DatabaseSync, options: OutboxFileOptions, version: number): void {
   const tables = Number(db.prepare("SELECT count(*) AS n FROM sqlite_schema").get()?.n);
   if (tables > 0 && readPragma(db, "application_id") !== applicationId) {
     const remedy = "choose another outbox path: this file is of another program and is left untouched";
     throw fault(options, "OUTBOX_FOREIGN_FILE", "is a database of another program", remedy);
   }
-  if (version > migrations.length) {
-    const message = `has schema version ${version}, newer than ${migrations.length} of this program`;
+  if (version > outboxSchemaVersion) {
+    const message = `has schema version ${version}, newer than ${outboxSchemaVersion} of this program`;
     throw fault(options, "OUTBOX_NEWER", message, "start the gateway version that wrote it, or a newer one");
   }
-  if (version < migrations.length) {
-    db.exec("BEGIN IMMEDIATE");
-    for (const step of migrations.slice(version)) db.exec(step);
-    if (version === 0) {
-      const insert = db.prepare("INSERT INTO meta (key, value) VALUES (?, ?)");
-      insert.run("group", options.group);
-      insert.run("node", options.node);
-    }
-    db.exec(`PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${migrations.length}; COMMIT`);
-  }
-  checkOwner(db, options);
 }
 
-function openOnce(options: OutboxFileOptions): DatabaseSync {
-  const db = new DatabaseSync(options.path, { timeout: 1000 });
+function checkOwner(meta: LoadedOutbox["meta"], options: OutboxFileOptions): void {
+  const { group, node } = options;
+  if (meta.get("group") === group && meta.get("node") === node) return;
+  const remedy = "give every gateway an outbox path of its own, or set group and node back to what they were";
+  const message = `belongs to ${meta.get("group")}/${meta.get("node")}, not to ${group}/${node}`;
+  throw fault(options, "OUTBOX_OTHER_NODE", message, remedy);
+}
+
+/**
+ * Whether the machine went down while the file was in use: it was not closed in order, and the boot that had it open is over (or nobody
+ * can tell). A killed process alone loses nothing that it wrote.
+ */
+export function endedByPowerCut(meta: LoadedOutbox["meta"], bootId: string | undefined): boolean {
+  if (meta.get("closed") !== 0) return false;
+  return bootId === undefined || meta.get("bootId") !== bootId;
+}
+
+/**
+ * Looks at every page of a small file after a power cut. Not at other starts: SQLite's own commit keeps a killed process's file whole, and
+ * damage that came otherwise is noticed where it is read, each record by its checksum.
+ */
+function checkPages(db: DatabaseSync, options: OutboxFileOptions): void {
+  const bytes = Number(readPragma(db, "page_count")) * Number(readPragma(db, "page_size"));
+  if (bytes > checkedBytes) return;
+  const check = String(readPragma(db, "quick_check(1)"));
+  if (check !== "ok") throw fault(options, "OUTBOX_CORRUPT", check, "see the finding in the log");
+}
+
+function openOnce(options: OutboxFileOptions): OutboxFile {
+  const db = new DatabaseSync(options.path ?? ":memory:", { timeout: 1000 });
   try {
     configure(db);
-    const check = String(readPragma(db, "quick_check(1)"));
-    if (check !== "ok") throw fault(options, "OUTBOX_CORRUPT", check, "see the finding in the log");
-    migrate(db, options);
-    return db;
+    const version = Number(readPragma(db, "user_version"));
+    checkKind(db, options, version);
+    migrateSchema(db, version, options);
+    const tables = outboxTables(db);
+    const loaded = tables.load();
+    checkOwner(loaded.meta, options);
+    if (endedByPowerCut(loaded.meta, options.bootId)) checkPages(db, options);
+    return { tables, loaded };
   } catch (thrown) {
     db.close();
-    throw thrown;
+    // Only what is read back from the file is parsed here.
+    if (!(thrown instanceof SyntaxError)) throw thrown;
+    throw fault(
+      options,
+      "OUTBOX_CORRUPT",
+      `a definition in it is no JSON: ${messageOf(thrown)}`,
+      "see the log",
+      thrown,
+    );
   }
 }
 
 /** Renames a damaged file and its journal aside, so that what it holds is not destroyed. Returns the new name. */
-function putAside(options: OutboxFileOptions): string {
-  const aside = `${options.path}.corrupt-${new Date(options.nowMs()).toISOString().replaceAll(":", "-")}`;
+function putAside(path: string, nowMs: number): string {
+  const aside = `${path}.corrupt-${new Date(nowMs).toISOString().replaceAll(":", "-")}`;
   for (const suffix of ["", "-wal", "-shm"]) {
     try {
-      renameSync(`${options.path}${suffix}`, `${aside}${suffix}`);
+      renameSync(`${path}${suffix}`, `${aside}${suffix}`);
     } catch (thrown) {
       if (codeOf(thrown) !== "ENOENT") throw thrown;
     }
@@ -145,33 +165,69 @@ function putAside(options: OutboxFileOptions): string {
 }
 
 /** Renames the damaged file aside, tells it, and opens a fresh one in its place. */
-export function replaceOutboxFile(options: OutboxFileOptions, why: unknown): DatabaseSync {
-  const aside = putAside(options);
-  options.log.error(
-    { code: "OUTBOX_CORRUPT", path: options.path, aside, found: messageOf(why) },
+export function replaceOutboxFile(options: OutboxFileOptions, why: unknown): OutboxFile & { aside: string } {
+  const { path, log } = options;
+  if (path === undefined) throw unopenable(options, why);
+  const aside = putAside(path, options.nowMs());
+  log.error(
+    { code: "OUTBOX_CORRUPT", path, aside, found: messageOf(why) },
     "the outbox file is damaged: it was renamed and a fresh one started; the readings it held were not all sent. " +
       "Check the storage medium; `sqlite3 <file> .recover` can read what is left",
   );
-  return openOnce(options);
+  const file = openOnce(options);
+  syncFolders(path, undefined);
+  return { ...file, aside };
+}
+
+/** The names of new files and folders reach the medium: without that a power cut could take the whole file with all that was synced in it. */
+function syncFolders(path: string, firstMade: string | undefined): void {
+  const stop = firstMade === undefined ? dirname(path) : dirname(firstMade);
+  for (let folder = dirname(path); ; folder = dirname(folder)) {
+    try {
+      const handle = openSync(folder, "r");
+      try {
+        fsyncSync(handle);
+      } finally {
+        closeSync(handle);
+      }
+    } catch {
+      // Some file systems, and Windows, cannot sync a folder: their own promise has to do.
+    }
+    if (folder === stop || folder === dirname(folder)) return;
+  }
 }
 
 /**
- * Opens the file of an outbox, making or migrating it. A damaged file never blocks the start: it is renamed aside and a fresh one begun.
+ * Opens the file of an outbox, making or migrating it, and loads what is kept in memory of it. A damaged file never blocks the start: it is
+ * renamed aside and a fresh one begun.
  * @throws JilianError OUTBOX_LOCKED another process has it open; OUTBOX_OTHER_NODE it belongs to another (group, node); OUTBOX_NEWER
- * a newer program wrote it; OUTBOX_FOREIGN_FILE it is not an outbox; OUTBOX_UNOPENABLE the path cannot be opened or made
+ * a newer program wrote it; OUTBOX_FOREIGN_FILE it is not an outbox; OUTBOX_UNOPENABLE the path cannot be opened, made or written now
  */
-export function openOutboxFile(options: OutboxFileOptions): DatabaseSync {
+export function openOutboxFile(options: OutboxFileOptions): OutboxFile {
+  const { path } = options;
   try {
-    mkdirSync(dirname(options.path), { recursive: true });
-    return openOnce(options);
+    if (path === undefined) return openOnce(options);
+    const firstMade = mkdirSync(dirname(path), { recursive: true });
+    const file = openOrReplace(options);
+    syncFolders(path, firstMade);
+    return file;
   } catch (thrown) {
-    if (isCorrupt(thrown)) return replaceOutboxFile(options, thrown);
     if (thrown instanceof JilianError) throw thrown;
     if (sqliteCode(thrown) === Sqlite.busy) {
       const remedy = "stop the other gateway that uses this outbox, or give this one another path";
       throw fault(options, "OUTBOX_LOCKED", "is open in another process", remedy, thrown);
     }
-    const remedy = "check that the folder exists, is writable by this user and has free space";
-    throw fault(options, "OUTBOX_UNOPENABLE", messageOf(thrown), remedy, thrown);
+    throw unopenable(options, thrown);
+  }
+}
+
+function openOrReplace(options: OutboxFileOptions): OutboxFile {
+  try {
+    return openOnce(options);
+  } catch (thrown) {
+    if (!isCorrupt(thrown)) throw thrown;
+    const { tables, aside } = replaceOutboxFile(options, thrown);
+    writeSalvaged(aside, tables);
+    return { tables, loaded: tables.load() };
   }
 }

@@ -1,78 +1,87 @@
+import { randomBytes } from "node:crypto";
 import type { MetricDefinition, Sample } from "@jilian/domain/sample.ts";
-import type { KnownMetric, OutboxStats } from "./model.ts";
-import type { OutboxStore } from "./outbox-store.ts";
-import type { FreedRow, OutboxTables } from "./outbox-tables.ts";
+import type { KnownMetric, OutboxIdentity, OutboxStats, StoredSample } from "./model.ts";
+import type { ClockJump } from "./outbox-clock.ts";
+import { type Counter, outboxCounts } from "./outbox-counts.ts";
+import { deviceTable } from "./outbox-devices.ts";
+import type { DeviceRow, FreedRow, LoadedOutbox, OutboxTables } from "./outbox-tables.ts";
 
 /** Room that a record takes in the file besides its bytes: keys, lengths, its share of a page. */
 export const recordOverheadBytes = 32;
 
-type Device = { id: number; name: string; lastSourceTimeMs: number; pending: number };
 type Metric = KnownMetric & { declared: boolean };
-type MetaKey = "droppedSamples" | "setAsideRecords" | "bdSeq";
 type Epoch = { epoch: string; base: number };
+type Oldest = { position: number; writtenAtMs: number } | undefined;
+
+const newEpoch = (): string => randomBytes(8).toString("hex");
+
+export type StateOptions = {
+  /** By how much the devices' source times are raised, for what a power cut may have taken; 0 otherwise. */
+  raiseMs: number;
+  /** False in memory: there is no file to name. */
+  isFile: boolean;
+};
 
 /**
  * What an outbox keeps in memory: every question but "give me records" is answered from here. Changes are made here first and marked;
  * `flush` writes what is marked inside the caller's transaction, `flushed` clears the marks once that has committed. So a full disk
  * delays housekeeping and loses none of it.
  */
-export function outboxState(loaded: ReturnType<OutboxStore["load"]>, epoch: string) {
-  const devices = new Map<string, Device>(loaded.devices.map((d) => [d.name, { ...d, pending: 0 }]));
-  const deviceById = new Map([...devices.values()].map((d) => [d.id, d]));
+export function outboxState(loaded: LoadedOutbox & { oldest: Oldest }, { raiseMs, isFile }: StateOptions) {
+  const devices = deviceTable(loaded.devices, raiseMs);
+  const counts = outboxCounts(loaded, isFile);
   const metrics = new Map<number, Metric>();
   const idOf = new Map<string, number>();
-  const epochs: Epoch[] = [...loaded.epochs, { epoch, base: loaded.lastPosition + 1 }];
+  const epochs: Epoch[] = [...loaded.epochs, { epoch: newEpoch(), base: loaded.lastPosition + 1 }];
   /** Metrics that are no longer declared, with the last position that can hold a sample of theirs. */
   const retired = new Map<number, number>();
-  const counter = (key: string): number => Number(loaded.meta.get(key) ?? 0);
   const tally = {
     records: 0,
     bytes: 0,
     oldest: loaded.oldest,
     next: loaded.lastPosition + 1,
-    droppedSamples: counter("droppedSamples"),
-    setAsideRecords: counter("setAsideRecords"),
-    bdSeq: counter("bdSeq"),
+    /** Dropped records up to here are deleted with the next transaction; they are pending no more. */
+    goneTo: 0,
+    asidesGoneTo: 0,
+    asideRecords: loaded.asides?.records ?? 0,
+    asideBytes: loaded.asides?.bytes ?? 0,
   };
-  const dirty = { devices: new Set<Device>(), metrics: new Set<Metric>(), meta: new Set<MetaKey>(), epoch: true };
+  const jumps: ClockJump[] = JSON.parse(String(loaded.meta.get("clockJumps") ?? "[]"));
+  const dirty = {
+    metrics: new Set<Metric>(),
+    texts: new Map<string, string | number>(),
+    epochs: new Set<Epoch>(epochs.slice(-1)),
+  };
+  const box = String(loaded.meta.get("box") ?? "");
+  counts.add("starts", 1);
+  /** How to take back what the transaction under way has changed here, should it fail. */
+  let undo: (() => void)[] = [];
+  let before = { ...tally };
 
-  for (const { id, device, definition } of loaded.metrics) {
-    metrics.set(id, { id, device, definition: JSON.parse(definition) as MetricDefinition, declared: false });
-    idOf.set(keyOf(device, metrics.get(id)?.definition.name ?? ""), id);
-    retired.set(id, loaded.lastPosition);
+  for (const metric of loaded.metrics) {
+    metrics.set(metric.id, { ...metric, declared: false });
+    idOf.set(keyOf(metric.device, metric.definition.name), metric.id);
+    retired.set(metric.id, loaded.lastPosition);
   }
-  for (const { device, records, bytes } of loaded.pending) {
-    const found = deviceById.get(device);
-    if (found) found.pending = records;
-    tally.records += records;
-    tally.bytes += bytes + records * recordOverheadBytes;
+  let lastMetricId = Math.max(0, ...metrics.keys());
+  for (const { pending, bytes } of devices.byId.values()) {
+    tally.records += pending;
+    tally.bytes += bytes + pending * recordOverheadBytes;
   }
 
   function keyOf(device: string, metric: string): string {
     return `${device}/${metric}`;
   }
 
-  function deviceOf(name: string): Device {
-    let device = devices.get(name);
-    if (!device) {
-      device = { id: devices.size + 1, name, lastSourceTimeMs: 0, pending: 0 };
-      devices.set(name, device);
-      deviceById.set(device.id, device);
-      dirty.devices.add(device);
-    }
-    return device;
-  }
-
-  function count(key: MetaKey, by: number): void {
-    tally[key] += by;
-    dirty.meta.add(key);
+  function current(): Epoch {
+    return epochs.at(-1) as Epoch;
   }
 
   /** Declares the metrics of a device; those of it that are missing are retired from here on. */
   function declare(device: string, definitions: readonly MetricDefinition[]): number[] {
     const ids = definitions.map((definition) => {
       const key = keyOf(device, definition.name);
-      const id = idOf.get(key) ?? metrics.size + 1;
+      const id = idOf.get(key) ?? ++lastMetricId;
       const known = metrics.get(id);
       const metric = { id, device, definition: { ...definition }, declared: true };
       if (!known || JSON.stringify(known.definition) !== JSON.stringify(definition)) dirty.metrics.add(metric);
@@ -93,30 +102,82 @@ export function outboxState(loaded: ReturnType<OutboxStore["load"]>, epoch: stri
   function isListed({ id, device, declared }: Metric): boolean {
     if (declared) return true;
     const until = retired.get(id) ?? 0;
-    return (devices.get(device)?.pending ?? 0) > 0 && tally.oldest !== undefined && tally.oldest.position <= until;
+    const pending = devices.byName.get(device)?.pending ?? 0;
+    return pending > 0 && tally.oldest !== undefined && tally.oldest.position <= until;
   }
 
-  function sourceTimes(device: Device, samples: readonly Sample[]): void {
+  function sourceTimes(device: DeviceRow, samples: readonly Sample[]): void {
     for (const { sourceTimeMs } of samples) device.lastSourceTimeMs = Math.max(device.lastSourceTimeMs, sourceTimeMs);
-    dirty.devices.add(device);
+    devices.dirty.add(device);
   }
 
-  function written(device: Device, size: number, writtenAtMs: number): void {
-    device.pending += 1;
+  function pend(device: DeviceRow, records: number, bytes: number): void {
+    device.pending += records;
+    device.bytes += bytes;
+    devices.dirty.add(device);
+    undo.push(() => {
+      device.pending -= records;
+      device.bytes -= bytes;
+    });
+  }
+
+  /** Counts a record at the next position, inside the transaction that writes it. */
+  function written(device: DeviceRow, size: number, writtenAtMs: number, samples: readonly StoredSample[]): void {
+    pend(device, 1, size);
     tally.oldest ??= { position: tally.next, writtenAtMs };
     tally.records += 1;
     tally.bytes += size + recordOverheadBytes;
+    // A record that comes back to the queue may hold samples of a metric that is no longer declared.
+    if (retired.size > 0)
+      for (const { metricId } of samples) if (retired.has(metricId)) retired.set(metricId, tally.next);
     tally.next += 1;
   }
 
-  function freed(rows: readonly FreedRow[], oldest: typeof tally.oldest): void {
+  /** Counts records that leave, inside the transaction that removes them. */
+  function freed(rows: readonly FreedRow[], oldest: Oldest): void {
     for (const row of rows) {
-      const device = deviceById.get(row.device);
-      if (device) device.pending -= 1;
+      const device = devices.byId.get(row.device);
+      if (device) pend(device, -1, -row.size);
       tally.records -= 1;
       tally.bytes -= row.size + recordOverheadBytes;
     }
     tally.oldest = oldest;
+    if (oldest === undefined) empty();
+  }
+
+  /** Nothing is pending: so say the counters, also where a damaged row had made them differ. */
+  function empty(): void {
+    tally.records = 0;
+    tally.bytes = 0;
+    for (const device of devices.byId.values())
+      if (device.pending !== 0 || device.bytes !== 0) pend(device, -device.pending, -device.bytes);
+  }
+
+  /** Gives an epoch another name; pending records keep their offsets. An unknown one is left. */
+  function rename(of: string): void {
+    const found = epochs.find(({ epoch }) => epoch === of);
+    if (!found) return;
+    found.epoch = newEpoch();
+    dirty.epochs.add(found);
+    counts.add("starts", 1);
+  }
+
+  /** Begins another epoch from the next record on; those before stay under theirs. */
+  function begin(): void {
+    if (current().base === tally.next) {
+      rename(current().epoch);
+      return;
+    }
+    const epoch = { epoch: newEpoch(), base: tally.next };
+    epochs.push(epoch);
+    dirty.epochs.add(epoch);
+    counts.add("starts", 1);
+  }
+
+  /** Counts what joins or leaves the records set aside, inside a transaction. */
+  function aside(records: number, bytes: number): void {
+    tally.asideRecords += records;
+    tally.asideBytes += bytes;
   }
 
   /** The epoch of a position: the last one that begins at or before it. */
@@ -131,77 +192,125 @@ export function outboxState(loaded: ReturnType<OutboxStore["load"]>, epoch: stri
     return found && { base: found.base, last: (epochs[i + 1]?.base ?? tally.next) - 1 };
   }
 
+  function begun(): void {
+    undo = [];
+    before = { ...tally };
+  }
+
+  function failed(): void {
+    for (const act of undo.reverse()) act();
+    undo = [];
+    Object.assign(tally, before);
+  }
+
+  /** Adds to a counter, inside a transaction. */
+  function count(key: Counter, by: number): void {
+    counts.add(key, by);
+    undo.push(() => counts.add(key, -by));
+  }
+
+  function clear(to: OutboxTables): void {
+    if (tally.goneTo > 0) to.remove(0, tally.goneTo);
+    if (tally.asidesGoneTo > 0) to.removeAsides(0, tally.asidesGoneTo);
+  }
+
   function flush(to: OutboxTables): void {
-    for (const device of dirty.devices) to.saveDevice(device.id, device.name, device.lastSourceTimeMs);
+    for (const device of devices.dirty) to.saveDevice(device);
     for (const { id, device, definition } of dirty.metrics)
       to.saveMetric(id, device, definition.name, JSON.stringify(definition));
-    for (const key of dirty.meta) to.saveMeta(key, tally[key]);
-    const current = epochs.at(-1);
-    if (dirty.epoch && current) to.saveEpoch(current.epoch, current.base);
+    for (const [key, text] of dirty.texts) to.saveMeta(key, text);
+    for (const { epoch, base } of dirty.epochs) to.saveEpoch(epoch, base);
+    counts.flush(to);
   }
 
   function flushed(): void {
-    dirty.devices.clear();
+    undo = [];
+    tally.goneTo = 0;
+    tally.asidesGoneTo = 0;
+    devices.dirty.clear();
     dirty.metrics.clear();
-    dirty.meta.clear();
-    dirty.epoch = false;
+    dirty.texts.clear();
+    dirty.epochs.clear();
+    counts.flushed();
   }
 
   /** The file was replaced by an empty one: its records are set aside with it, all the rest is to be written again. */
   function restart(): void {
-    tally.setAsideRecords += tally.records;
-    for (const key of ["droppedSamples", "setAsideRecords", "bdSeq"] as const) dirty.meta.add(key);
-    tally.records = 0;
-    tally.bytes = 0;
+    counts.add("setAsideRecords", tally.records);
     tally.oldest = undefined;
-    for (const device of devices.values()) {
-      device.pending = 0;
-      dirty.devices.add(device);
-    }
+    tally.asideRecords = 0;
+    tally.asideBytes = 0;
+    empty();
+    for (const device of devices.byId.values()) devices.dirty.add(device);
     for (const metric of metrics.values()) dirty.metrics.add(metric);
+    dirty.texts.set("box", box);
     epochs.splice(0, epochs.length - 1);
-    dirty.epoch = true;
+    dirty.epochs.clear();
+    dirty.epochs.add(current());
+    counts.restart();
   }
 
   /** The counter after the last one used; 0 in a new file. */
   function nextBdSeq(): number {
-    const bdSeq = tally.bdSeq;
-    tally.bdSeq = (bdSeq + 1) % 256;
-    dirty.meta.add("bdSeq");
+    const { bdSeq } = counts.counts;
+    counts.set("bdSeq", (bdSeq + 1) % 256);
     return bdSeq;
   }
 
   return {
     tally,
-    /** Position of offset 0 of the epoch in use. */
-    base: loaded.lastPosition + 1,
+    counts,
+    jumps,
+    current,
+    rename,
+    aside,
+    begin,
     nextBdSeq,
     declare,
-    deviceOf,
-    count,
+    deviceOf: devices.of,
     sourceTimes,
     written,
     freed,
     epochAt,
     boundsOf,
+    begun,
+    failed,
+    count,
+    clear,
     flush,
     flushed,
     restart,
+    text: (key: "closed" | "bootId" | "clockJumps", value: string | number): void => void dirty.texts.set(key, value),
+    isKnown: (metricId: number): boolean => metrics.has(metricId),
+    metricName: (metricId: number): string | undefined => metrics.get(metricId)?.definition.name,
+    identity: (): OutboxIdentity => (isFile ? { box, starts: counts.counts.starts } : { box: "", starts: 0 }),
     epochNames: (): string[] => epochs.map(({ epoch: name }) => name),
-    deviceName: (id: number): string | undefined => deviceById.get(id)?.name,
-    pendingOf: (device: string): number => devices.get(device)?.pending ?? 0,
-    lastSourceTimeMs: (device: string): number => devices.get(device)?.lastSourceTimeMs ?? 0,
+    deviceName: (id: number): string | undefined => devices.byId.get(id)?.name,
+    pendingOf: (device: string): number => devices.byName.get(device)?.pending ?? 0,
+    lastSourceTimeMs: (device: string): number => devices.byName.get(device)?.lastSourceTimeMs ?? devices.floorMs,
     metrics: (): KnownMetric[] =>
       [...metrics.values()].filter(isListed).map(({ id, device, definition }) => ({ id, device, definition })),
+    droppedByMetric: () => counts.droppedByMetric(metrics),
+    unsaved: () => counts.unsaved(metrics),
+    lastSourceTimes: (): Map<string, number> =>
+      new Map([...devices.byName.values()].map((device) => [device.name, device.lastSourceTimeMs])),
+    raiseSourceTime: (name: string, toMs: number): void => {
+      const device = devices.of(name);
+      device.lastSourceTimeMs = Math.max(device.lastSourceTimeMs, toMs);
+      devices.dirty.add(device);
+    },
+    idOf: (device: string, metric: string): number | undefined => idOf.get(keyOf(device, metric)),
     /** Metrics that may have samples pending: where to stop looking for the newest of each. */
     metricsPending: (): number =>
-      [...metrics.values()].filter(({ device }) => (devices.get(device)?.pending ?? 0) > 0).length,
+      [...metrics.values()].filter(({ device }) => (devices.byName.get(device)?.pending ?? 0) > 0).length,
     stats: (): OutboxStats => ({
       pendingRecords: tally.records,
       pendingBytes: tally.bytes,
       oldestWrittenAtMs: tally.oldest?.writtenAtMs,
-      droppedSamples: tally.droppedSamples,
-      setAsideRecords: tally.setAsideRecords,
+      droppedSamples: counts.counts.droppedSamples,
+      droppedByReason: counts.droppedByReason(),
+      setAsideRecords: counts.counts.setAsideRecords,
+      droppedAsideRecords: counts.counts.droppedAsideRecords,
     }),
   };
 }

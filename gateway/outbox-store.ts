@@ -1,18 +1,36 @@
+import { existsSync } from "node:fs";
 import { messageOf } from "@jilian/domain/errors.ts";
 import type { Logger } from "pino";
 import { atMostEvery } from "./log-limit.ts";
-import { isCorrupt, type OutboxFileOptions, openOutboxFile, replaceOutboxFile, sqliteCode } from "./outbox-file.ts";
+import {
+  isCorrupt,
+  type OutboxFileOptions,
+  openOutboxFile,
+  replaceOutboxFile,
+  Sqlite,
+  sqliteCode,
+} from "./outbox-file.ts";
+import { reserveFile } from "./outbox-reserve.ts";
 import { groupSync } from "./outbox-sync.ts";
-import { type OutboxTables, outboxTables } from "./outbox-tables.ts";
+import type { LoadedOutbox, OutboxTables } from "./outbox-tables.ts";
 
 /** Free pages kept for the next records (1 MiB), and pages given back to the file system in one step. */
 const sparePages = 256;
 const pagesPerStep = 512;
 const minuteMs = 60_000;
+/** How often the reserve is tried again. */
+const regainMs = 10_000;
+/** SQLite's own greatest count of pages. */
+const unlimitedPages = 4_294_967_294;
 
 /** What must be written with the next transaction, whichever it is. */
 export type Housekeeping = {
-  /** Writes what is marked as changed; inside a transaction. */
+  /** A transaction begins: what it changes in memory is taken back should it fail. */
+  readonly begun: () => void;
+  readonly failed: () => void;
+  /** Deletes what was dropped, first in the transaction: it may need that room. */
+  readonly clear: (to: OutboxTables) => void;
+  /** Writes what is marked as changed, last in the transaction: on a full disk the room it needs is what came before has freed. */
   readonly flush: (to: OutboxTables) => void;
   /** That transaction has committed. */
   readonly flushed: () => void;
@@ -20,18 +38,26 @@ export type Housekeeping = {
   readonly restart: () => void;
 };
 
+export type OutboxStoreOptions = OutboxFileOptions & {
+  fsyncMs: number;
+  /** False: no fsync of ours; what the operating system had not written yet goes with a power cut. */
+  syncs: boolean;
+};
+
 /** Gives freed pages back to the file system step by step; a pass ends with a checkpoint, which is what shortens the file. */
-function shrinker(tables: () => OutboxTables, log: Logger): () => void {
+function shrinker(tables: () => OutboxTables | undefined, log: Logger): () => void {
   const tell = atMostEvery(minuteMs);
   let shrinking = false;
   return () => {
+    const on = tables();
+    if (!on) return;
     try {
-      const spare = tables().freePages();
+      const spare = on.freePages();
       if (spare > sparePages) {
-        tables().exec(`PRAGMA incremental_vacuum(${Math.min(pagesPerStep, spare - sparePages)})`);
+        on.exec(`PRAGMA incremental_vacuum(${Math.min(pagesPerStep, spare - sparePages)})`);
         shrinking = true;
       } else if (shrinking) {
-        tables().exec("PRAGMA wal_checkpoint(PASSIVE)");
+        on.exec("PRAGMA wal_checkpoint(PASSIVE)");
         shrinking = false;
       }
     } catch (thrown) {
@@ -41,33 +67,101 @@ function shrinker(tables: () => OutboxTables, log: Logger): () => void {
 }
 
 /**
+ * Keeps a full medium from being one for ever: the reserve is given up, the log copied into the database, and the database grows no more
+ * (readings take the place of the oldest ones) until the reserve could be had again.
+ */
+function roomKeeper(path: string, tables: () => OutboxTables | undefined, log: Logger) {
+  const reserve = reserveFile(path);
+  const tell = atMostEvery(minuteMs);
+  let isTight = !reserve.restore();
+  let triedMs = performance.now();
+
+  function survive(work: () => void): void {
+    try {
+      work();
+    } catch (thrown) {
+      tell(() => log.warn({ code: "OUTBOX_FAILED", path, found: messageOf(thrown) }, "no room could be made"));
+    }
+  }
+
+  return {
+    make(): void {
+      isTight = true;
+      survive(() => reserve.release());
+      survive(() => tables()?.exec("PRAGMA wal_checkpoint(RESTART)"));
+      survive(() => tables()?.limitGrowth());
+    },
+    /** At every tick: takes the reserve back once there is room for it. */
+    regain(): void {
+      if (!isTight || performance.now() - triedMs < regainMs) return;
+      triedMs = performance.now();
+      isTight = !reserve.restore();
+      if (!isTight) survive(() => tables()?.exec(`PRAGMA max_page_count = ${unlimitedPages}`));
+    },
+  };
+}
+
+/**
  * Access to the file that survives its failures: a transaction or query that fails is told (once a minute) and gives undefined; a file
  * that turns out damaged is replaced while the gateway runs.
+ * @throws JilianError as {@link openOutboxFile}
  */
-export function outboxStore(options: OutboxFileOptions & { fsyncMs: number }) {
-  const { path, log, fsyncMs } = options;
+export function outboxStore(options: OutboxStoreOptions) {
+  const { path, log, fsyncMs, syncs } = options;
   const tell = atMostEvery(minuteMs);
-  let tables = outboxTables(openOutboxFile(options));
+  const opened = openOutboxFile(options);
+  /** Undefined once it is closed, or was damaged and could not be replaced: whoever owns the outbox opens it again. */
+  let tables: OutboxTables | undefined = opened.tables;
   let housekeeping: Housekeeping | undefined;
   let writable = true;
-  const sync = groupSync({ path: `${path}-wal`, everyMs: fsyncMs, log, onTick: shrinker(() => tables, log) });
+  let failure: number | undefined;
+  const room = path === undefined ? undefined : roomKeeper(`${path}-reserve`, () => tables, log);
+  const ticks: (() => void)[] = [shrinker(() => tables, log), () => room?.regain()];
+  const sync = groupSync({
+    path: syncs && path !== undefined ? `${path}-wal` : undefined,
+    everyMs: fsyncMs,
+    log,
+    onTick: () => {
+      for (const tick of ticks) tick();
+    },
+    // The log's pages are copied into the database, which is synced: from there on nothing rests on them.
+    onRepaired: () => tables?.exec("PRAGMA wal_checkpoint(RESTART)"),
+  });
+
+  function closeTables(): void {
+    const closing = tables;
+    tables = undefined;
+    try {
+      closing?.close();
+    } catch (thrown) {
+      log.warn({ path, found: messageOf(thrown) }, "the outbox file did not close cleanly");
+    }
+  }
 
   function replace(why: unknown): void {
     sync.forget();
+    closeTables();
     try {
-      tables.close();
+      tables = replaceOutboxFile(options, why).tables;
+      housekeeping?.restart();
     } catch (thrown) {
-      log.warn({ path, found: messageOf(thrown) }, "the damaged outbox file did not close cleanly");
+      // Renamed, and no fresh one in its place yet: its records are set aside all the same.
+      if (path !== undefined && !existsSync(path)) housekeeping?.restart();
+      log.error(
+        { code: "OUTBOX_FAILED", path, found: messageOf(thrown) },
+        "the damaged outbox could not be replaced: is the medium full or read-only?",
+      );
     }
-    tables = outboxTables(replaceOutboxFile(options, why));
-    housekeeping?.restart();
   }
 
-  function survive<T>(action: string, work: () => T): T | undefined {
+  function survive<T>(action: string, work: (on: OutboxTables) => T, undo?: () => void): T | undefined {
+    if (!tables) return undefined;
     try {
-      return work();
+      return work(tables);
     } catch (thrown) {
-      if (sqliteCode(thrown) === undefined) throw thrown;
+      undo?.();
+      failure = sqliteCode(thrown);
+      if (failure === undefined) throw thrown;
       const found = messageOf(thrown);
       tell((heldBack) =>
         log.error({ code: "OUTBOX_FAILED", path, action, found, heldBack }, `the outbox could not ${action}`),
@@ -77,35 +171,67 @@ export function outboxStore(options: OutboxFileOptions & { fsyncMs: number }) {
     }
   }
 
-  /** One transaction, housekeeping included. That comes last: on a full disk the room it needs is what `work` has freed. */
+  /** One transaction, housekeeping included; once more on a full medium after what room there is was made. */
   function change<T>(action: string, work: (to: OutboxTables) => T): T | undefined {
+    const done = attempt(action, work);
+    if (failure !== Sqlite.full || !room) return done;
+    room.make();
+    return attempt(action, work);
+  }
+
+  function attempt<T>(action: string, work: (to: OutboxTables) => T): T | undefined {
     writable = false;
-    return survive(action, () => {
-      const result = tables.transaction(() => {
-        const done = work(tables);
-        housekeeping?.flush(tables);
-        return done;
-      });
-      writable = true;
-      housekeeping?.flushed();
-      sync.touch();
-      return result;
-    });
+    failure = undefined;
+    housekeeping?.begun();
+    return survive(
+      action,
+      (on) => {
+        const result = on.transaction(() => {
+          housekeeping?.clear(on);
+          const done = work(on);
+          housekeeping?.flush(on);
+          return done;
+        });
+        writable = true;
+        housekeeping?.flushed();
+        sync.touch();
+        return result;
+      },
+      () => housekeeping?.failed(),
+    );
   }
 
   return {
+    loaded: { ...opened.loaded, oldest: opened.tables.oldest(0) } satisfies LoadedOutbox & { oldest: unknown },
     change,
-    /** Whether the last transaction reached the file. */
-    isWritable: (): boolean => writable,
-    read: <T>(query: (from: OutboxTables) => T): T | undefined => survive("read records", () => query(tables)),
-    load: () => ({ ...tables.load(), oldest: tables.oldest() }),
+    /** As `change`, and on the medium when it returns: for what must not be unknown after a power cut. Costs an fsync here and now. */
+    changeSynced<T>(action: string, work: (to: OutboxTables) => T): T | undefined {
+      survive(action, (on) => on.exec("PRAGMA synchronous = FULL"));
+      try {
+        return change(action, work);
+      } finally {
+        survive(action, (on) => on.exec("PRAGMA synchronous = NORMAL"));
+      }
+    },
+    /** Whether the last transaction reached the file; never where there is none. */
+    isWritable: (): boolean => writable && path !== undefined,
+    /** Whether the last transaction failed for want of room. */
+    isFull: (): boolean => failure === Sqlite.full,
+    read: <T>(query: (from: OutboxTables) => T): T | undefined => survive("read records", query),
     keep: (with_: Housekeeping): void => {
       housekeeping = with_;
+    },
+    /** Has something done at every tick of the group fsync. */
+    onTick: (act: () => void): void => void ticks.push(act),
+    /** Closes at once, without a last word in the file. */
+    abandon: (): void => {
+      void sync.close();
+      closeTables();
     },
     close: async (): Promise<void> => {
       await sync.close();
       change("close", () => undefined);
-      tables.close();
+      closeTables();
     },
   };
 }

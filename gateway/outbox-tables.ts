@@ -1,15 +1,25 @@
 import type { DatabaseSync, StatementSync } from "node:sqlite";
+import type { RecordId } from "@jilian/domain/commit.ts";
+import type { MetricDefinition } from "@jilian/domain/sample.ts";
 
 /** What is kept in memory of a record that leaves the outbox. */
-export type FreedRow = { position: number; device: number; samples: number; size: number };
+export type FreedRow = { position: number; device: number; size: number };
 export type RecordRow = { position: number; device: number; writtenAtMs: number; samples: number; bytes: Uint8Array };
-export type SetAsideRow = RecordRow & { epoch: string; offset: number; deviceName: string; reason: string };
+export type AsideRow = RecordId & {
+  position: number;
+  device: string;
+  writtenAtMs: number;
+  reason: string;
+  bytes: Uint8Array;
+};
+export type DeviceRow = { id: number; name: string; lastSourceTimeMs: number; pending: number; bytes: number };
+export type DroppedRow = { metric: number; samples: number; firstMs: number; lastMs: number };
 
 type Row = Record<string, unknown>;
 
 function freedRow(row: Row): FreedRow {
-  const { position, device, samples, size } = row as FreedRow;
-  return { position, device, samples, size };
+  const { position, device, size } = row as FreedRow;
+  return { position, device, size };
 }
 
 function recordRow(row: Row): RecordRow {
@@ -22,28 +32,47 @@ function recordRow(row: Row): RecordRow {
   };
 }
 
-const freed = "position, device, samples, length(bytes) AS size";
+function asideRow(row: Row): AsideRow {
+  return {
+    position: Number(row.position),
+    epoch: String(row.epoch),
+    offset: Number(row.offset),
+    device: String(row.device),
+    writtenAtMs: Number(row.written_ms),
+    reason: String(row.reason),
+    bytes: row.bytes as Uint8Array,
+  };
+}
 
-/** How many records that were set aside are kept for inspection; older ones make room. */
-const setAsideKept = 1000;
-
-/** What an outbox takes into memory when it opens: everything but the records themselves. */
+/** What an outbox takes into memory when it opens: everything but the records themselves, of which no row is read. */
 function loadTables(db: DatabaseSync) {
   const all = (sql: string): Row[] => db.prepare(sql).all();
   const meta = new Map(all("SELECT key, value FROM meta").map((r) => [String(r.key), r.value]));
-  const devices = all("SELECT id, name, last_source_ms FROM device").map((r) => ({
+  const notes = new Map(all("SELECT key, value FROM note").map((r) => [String(r.key), String(r.value)]));
+  const devices: DeviceRow[] = all("SELECT * FROM device ORDER BY id").map((r) => ({
     id: Number(r.id),
     name: String(r.name),
     lastSourceTimeMs: Number(r.last_source_ms),
+    pending: Number(r.pending_records),
+    bytes: Number(r.pending_bytes),
   }));
   const metrics = all("SELECT id, device, definition FROM metric ORDER BY id").map((r) => ({
     id: Number(r.id),
     device: String(r.device),
-    definition: String(r.definition),
+    definition: JSON.parse(String(r.definition)) as MetricDefinition,
   }));
-  const pending = all(
-    "SELECT device, count(*) AS records, sum(length(bytes)) AS bytes FROM record GROUP BY device",
-  ).map((r) => ({ device: Number(r.device), records: Number(r.records), bytes: Number(r.bytes) }));
+  const dropped: DroppedRow[] = all("SELECT * FROM dropped").map((r) => ({
+    metric: Number(r.metric),
+    samples: Number(r.samples),
+    firstMs: Number(r.first_ms),
+    lastMs: Number(r.last_ms),
+  }));
+  const [asides] = all("SELECT count(*) AS records, ifnull(sum(length(bytes)), 0) AS bytes FROM set_aside").map(
+    (r) => ({
+      records: Number(r.records),
+      bytes: Number(r.bytes),
+    }),
+  );
   // Positions of records set aside are not given again: a later one would take their place.
   const [last] = all(
     `SELECT max(ifnull((SELECT max(position) FROM record), 0), ifnull((SELECT max(base) FROM epoch), 0),
@@ -54,7 +83,77 @@ function loadTables(db: DatabaseSync) {
     `SELECT epoch, base FROM epoch e WHERE EXISTS (SELECT 1 FROM record r WHERE r.position >= e.base AND r.position <
      ifnull((SELECT min(base) FROM epoch n WHERE n.base > e.base), 9223372036854775807)) ORDER BY base`,
   ).map((r) => ({ epoch: String(r.epoch), base: Number(r.base) }));
-  return { meta, devices, metrics, pending, epochs, lastPosition: Number(last?.position) };
+  return { meta, notes, devices, metrics, dropped, asides, epochs, lastPosition: Number(last?.position) };
+}
+
+/** SQL on records set aside, prepared once. */
+function asideTables(on: (sql: string) => StatementSync) {
+  const insert = on(
+    'INSERT INTO set_aside (position, epoch, "offset", device, written_ms, reason, bytes) VALUES (?, ?, ?, ?, ?, ?, ?)',
+  );
+  const after = on("SELECT * FROM set_aside WHERE position > ? ORDER BY position LIMIT ?");
+  const byId = on('SELECT * FROM set_aside WHERE epoch = ? AND "offset" = ?');
+  const remove = on("DELETE FROM set_aside WHERE position BETWEEN ? AND ?");
+  return {
+    setAside: ({ position, epoch, offset, device, writtenAtMs, reason, bytes }: AsideRow): void => {
+      insert.run(position, epoch, offset, device, writtenAtMs, reason, bytes);
+    },
+    /** Records set aside after a position, oldest first. */
+    asidesAfter: (position: number, limit: number): AsideRow[] => after.all(position, limit).map(asideRow),
+    asideOf: ({ epoch, offset }: RecordId): AsideRow | undefined => {
+      const row = byId.get(epoch, offset);
+      return row && asideRow(row);
+    },
+    removeAsides: (from: number, to: number): void => {
+      remove.run(from, to);
+    },
+  };
+}
+
+/** SQL that writes what the state has marked as changed, prepared once. */
+function housekeepingTables(on: (sql: string) => StatementSync) {
+  const device = on(
+    `INSERT INTO device (id, name, last_source_ms, pending_records, pending_bytes) VALUES (?, ?, ?, ?, ?)
+     ON CONFLICT (id) DO UPDATE SET last_source_ms = excluded.last_source_ms, pending_records = excluded.pending_records,
+     pending_bytes = excluded.pending_bytes`,
+  );
+  const metric = on(
+    `INSERT INTO metric (id, device, name, definition) VALUES (?, ?, ?, ?)
+     ON CONFLICT (id) DO UPDATE SET definition = excluded.definition`,
+  );
+  const meta = on("INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value");
+  const epoch = on(
+    "INSERT INTO epoch (epoch, base) VALUES (?, ?) ON CONFLICT (base) DO UPDATE SET epoch = excluded.epoch",
+  );
+  const dropped = on("INSERT OR REPLACE INTO dropped (metric, samples, first_ms, last_ms) VALUES (?, ?, ?, ?)");
+  const note = on("INSERT OR REPLACE INTO note (key, value) VALUES (?, ?)");
+  const noNote = on("DELETE FROM note WHERE key = ?");
+  const fill = on("INSERT OR REPLACE INTO meta (key, value) VALUES ('filler', zeroblob(?))");
+  return {
+    saveDevice: (row: DeviceRow): void => {
+      device.run(row.id, row.name, row.lastSourceTimeMs, row.pending, row.bytes);
+    },
+    saveMetric: (id: number, deviceName: string, name: string, definition: string): void => {
+      metric.run(id, deviceName, name, definition);
+    },
+    saveMeta: (key: string, value: number | string): void => {
+      meta.run(key, value);
+    },
+    saveEpoch: (name: string, base: number): void => {
+      epoch.run(name, base);
+    },
+    saveDropped: (row: DroppedRow): void => {
+      dropped.run(row.metric, row.samples, row.firstMs, row.lastMs);
+    },
+    /** Makes the file larger by so many bytes, in place of what the last call made it larger by. */
+    fill: (bytes: number): void => {
+      fill.run(bytes);
+    },
+    saveNote: (key: string, value: string | undefined): void => {
+      if (value === undefined) noNote.run(key);
+      else note.run(key, value);
+    },
+  };
 }
 
 /** All SQL on an open outbox file, prepared once. Positions are record keys: base of the epoch plus offset. */
@@ -63,29 +162,15 @@ export function outboxTables(db: DatabaseSync) {
   const begin = on("BEGIN IMMEDIATE");
   const commit = on("COMMIT");
   const insert = on("INSERT INTO record (position, device, written_ms, samples, bytes) VALUES (?, ?, ?, ?, ?)");
-  const saveDevice = on(
-    `INSERT INTO device (id, name, last_source_ms) VALUES (?, ?, ?)
-     ON CONFLICT (id) DO UPDATE SET last_source_ms = excluded.last_source_ms`,
-  );
-  const saveMetric = on(
-    `INSERT INTO metric (id, device, name, definition) VALUES (?, ?, ?, ?)
-     ON CONFLICT (id) DO UPDATE SET definition = excluded.definition`,
-  );
-  const saveMeta = on(
-    "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-  );
-  const saveEpoch = on("INSERT OR IGNORE INTO epoch (epoch, base) VALUES (?, ?)");
   const after = on("SELECT * FROM record WHERE position > ? ORDER BY position LIMIT ?");
-  const between = on(`SELECT ${freed} FROM record WHERE position BETWEEN ? AND ? ORDER BY position LIMIT ?`);
-  const remove = on("DELETE FROM record WHERE position BETWEEN ? AND ?");
-  const first = on("SELECT position, written_ms FROM record ORDER BY position LIMIT 1");
-  const one = on("SELECT * FROM record WHERE position = ?");
-  const aside = on("INSERT OR REPLACE INTO set_aside VALUES (?, ?, ?, ?, ?, ?, ?)");
-  const trimAside = on(
-    `DELETE FROM set_aside WHERE position <=
-     (SELECT position FROM set_aside ORDER BY position DESC LIMIT 1 OFFSET ${setAsideKept})`,
+  const between = on(
+    `SELECT position, device, length(bytes) AS size FROM record WHERE position BETWEEN ? AND ? ORDER BY position LIMIT ?`,
   );
+  const remove = on("DELETE FROM record WHERE position BETWEEN ? AND ?");
+  const first = on("SELECT position, written_ms FROM record WHERE position > ? ORDER BY position LIMIT 1");
+  const one = on("SELECT * FROM record WHERE position = ?");
   const free = on("PRAGMA freelist_count");
+  const pages = on("PRAGMA page_count");
 
   /** All or nothing. The failure of a statement is told, not that of undoing it. */
   function transaction<T>(work: () => T): T {
@@ -105,21 +190,11 @@ export function outboxTables(db: DatabaseSync) {
   }
 
   return {
+    ...housekeepingTables(on),
+    ...asideTables(on),
     transaction,
     insert: (row: RecordRow): void => {
       insert.run(row.position, row.device, row.writtenAtMs, row.samples, row.bytes);
-    },
-    saveDevice: (id: number, name: string, lastSourceTimeMs: number): void => {
-      saveDevice.run(id, name, lastSourceTimeMs);
-    },
-    saveMetric: (id: number, device: string, name: string, definition: string): void => {
-      saveMetric.run(id, device, name, definition);
-    },
-    saveMeta: (key: string, value: number): void => {
-      saveMeta.run(key, value);
-    },
-    saveEpoch: (epoch: string, base: number): void => {
-      saveEpoch.run(epoch, base);
     },
     /** Records after a position, oldest first. */
     after: (position: number, limit: number): RecordRow[] => after.all(position, limit).map(recordRow),
@@ -132,18 +207,17 @@ export function outboxTables(db: DatabaseSync) {
     remove: (from: number, to: number): void => {
       remove.run(from, to);
     },
-    oldest: (): { position: number; writtenAtMs: number } | undefined => {
-      const row = first.get();
+    /** The first record after a position. */
+    oldest: (position: number): { position: number; writtenAtMs: number } | undefined => {
+      const row = first.get(position);
       return row && { position: Number(row.position), writtenAtMs: Number(row.written_ms) };
     },
     /** Every record, newest first. */
     newestFirst: function* (): Generator<RecordRow> {
       for (const row of on("SELECT * FROM record ORDER BY position DESC").iterate()) yield recordRow(row);
     },
-    setAside: (row: SetAsideRow): void => {
-      aside.run(row.position, row.epoch, row.offset, row.deviceName, row.writtenAtMs, row.reason, row.bytes);
-      trimAside.run();
-    },
+    /** Growth beyond the pages that the file has fails from now on. */
+    limitGrowth: (): void => db.exec(`PRAGMA max_page_count = ${Number(pages.get()?.page_count)}`),
     freePages: (): number => Number(free.get()?.freelist_count),
     exec: (sql: string): void => db.exec(sql),
     load: () => loadTables(db),
@@ -155,3 +229,4 @@ export function outboxTables(db: DatabaseSync) {
 }
 
 export type OutboxTables = ReturnType<typeof outboxTables>;
+export type LoadedOutbox = ReturnType<typeof loadTables>;

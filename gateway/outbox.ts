@@ -1,98 +1,72 @@
-import { randomBytes } from "node:crypto";
-import type { Clock } from "@jilian/domain/clock.ts";
+import { readFileSync } from "node:fs";
 import type { RecordId } from "@jilian/domain/commit.ts";
 import { messageOf } from "@jilian/domain/errors.ts";
 import type { Range } from "@jilian/domain/range-set.ts";
-import type { Logger } from "pino";
-import { atMostEvery } from "./log-limit.ts";
 import type { Outbox, OutboxRecord, StoredSample } from "./model.ts";
+import { asides, dropAsides, replayAsides, setAsideRow, split } from "./outbox-asides.ts";
+import {
+  type Box,
+  batchRows,
+  countDrop,
+  dropAged,
+  dropBytes,
+  newBox,
+  type OutboxOptions,
+  samplesOf,
+  stamp,
+} from "./outbox-box.ts";
+import { clockWatch } from "./outbox-clock.ts";
+import { endedByPowerCut, unopenable } from "./outbox-file.ts";
+import { type Handover, handover } from "./outbox-move.ts";
 import { decodeSamples, encodeSamples } from "./outbox-record.ts";
-import { type OutboxState, outboxState, recordOverheadBytes } from "./outbox-state.ts";
-import { type OutboxStore, outboxStore } from "./outbox-store.ts";
-import type { FreedRow, OutboxTables, RecordRow } from "./outbox-tables.ts";
-
-export type OutboxOptions = {
-  /** File; its folder is made when missing. */
-  path: string;
-  /** Pending data that may wait, in bytes of records and their overhead; beyond it the oldest are dropped. */
-  maxBytes: number;
-  /** Interval of the group fsync: what a power cut may take. */
-  fsyncMs: number;
-  group: string;
-  node: string;
-  clock: Clock;
-  log: Logger;
-};
+import { outboxState, recordOverheadBytes } from "./outbox-state.ts";
+import { outboxStore } from "./outbox-store.ts";
+import type { RecordRow } from "./outbox-tables.ts";
 
 export type OpenedOutbox = Outbox & {
   /** The newest pending sample of every metric that has one: with it a restarted gateway knows what it has. */
   readonly newest: () => StoredSample[];
-  /** False from a write that failed to the next that succeeds. */
+  /** False from a write that failed to the next that succeeds, and always in memory. */
   readonly isWritable: () => boolean;
+  readonly handover: Handover;
 };
 
-/** Rows handled in one go, so that a commit of many records holds little in memory. */
-const batchRows = 1000;
-
-type Box = {
-  options: OutboxOptions;
-  epoch: string;
-  store: OutboxStore;
-  state: OutboxState;
-  tellDropped: (act: (heldBack: number) => void) => void;
-};
-
-function drop(box: Box, samples: number, why: string): void {
-  box.state.count("droppedSamples", samples);
-  const { path } = box.options;
-  const total = box.state.tally.droppedSamples;
-  box.tellDropped((heldBack) =>
-    box.options.log.error({ code: "OUTBOX_DROPPED", path, samples, total, heldBack }, `readings dropped: ${why}`),
-  );
-}
-
-/** Removes the oldest records until a number of bytes is free. Inside a transaction. */
-function removeOldest(tables: OutboxTables, bytes: number): FreedRow[] {
-  const gone: FreedRow[] = [];
-  for (let left = bytes; left > 0; ) {
-    const [row] = tables.between(0, Number.MAX_SAFE_INTEGER, 1);
-    if (!row) break;
-    tables.remove(row.position, row.position);
-    gone.push(row);
-    left -= row.size + recordOverheadBytes;
-  }
-  return gone;
-}
+/** Room made at once on a medium that is full before `maxBytes` is reached. */
+const fullStepBytes = 64 * 1024;
+/** How far back the newest samples are looked for: the start of a gateway must not read a backlog of days. */
+const newestRows = 20_000;
+const newestMs = 500;
 
 function write(box: Box, deviceName: string, samples: readonly StoredSample[]): OutboxRecord | undefined {
-  const { state, store, options, epoch } = box;
+  const { state, store, options } = box;
+  const { tally } = state;
   const device = state.deviceOf(deviceName);
   const bytes = encodeSamples(samples);
   const size = bytes.length + recordOverheadBytes;
+  const drop = { device: deviceName, samples, count: samples.length };
   if (size > options.maxBytes) {
-    drop(box, samples.length, "one record is larger than outbox.maxBytes; raise it");
+    countDrop(box, { ...drop, reason: "full", why: "one record is larger than outbox.maxBytes; raise it" });
     return undefined;
   }
-  const excess = state.tally.bytes + size - options.maxBytes;
-  const writtenAtMs = options.clock.now();
-  const position = state.tally.next;
+  dropBytes(box, tally.bytes + size - options.maxBytes, "outbox.maxBytes is reached, the oldest make room");
+  const writtenAtMs = stamp(box);
   state.sourceTimes(device, samples);
-  const done = store.change("write a record", (tables) => {
-    const gone = removeOldest(tables, excess);
-    tables.insert({ position, device: device.id, writtenAtMs, samples: samples.length, bytes });
-    return { gone, oldest: gone.length > 0 ? tables.oldest() : state.tally.oldest };
-  });
-  if (!done) {
-    drop(box, samples.length, "the outbox cannot be written");
-    return undefined;
+  const insert = (): OutboxRecord | undefined =>
+    store.change("write a record", (tables) => {
+      const position = tally.next;
+      const { epoch, base } = state.current();
+      tables.insert({ position, device: device.id, writtenAtMs, samples: samples.length, bytes });
+      state.written(device, bytes.length, writtenAtMs, samples);
+      return { epoch, offset: position - base, writtenAtMs, device: deviceName, samples };
+    });
+  let record = insert();
+  // Once only until a transaction succeeds: a medium that fails for good must not cost the backlog, which can still be read.
+  if (!record && store.isFull() && tally.goneTo === 0) {
+    dropBytes(box, Math.max(size, fullStepBytes), "the medium is full, the oldest make room");
+    if (tally.goneTo > 0) record = insert();
   }
-  if (done.gone.length > 0) {
-    state.freed(done.gone, done.oldest);
-    const lost = done.gone.reduce((sum, gone) => sum + gone.samples, 0);
-    drop(box, lost, "outbox.maxBytes is reached, the oldest make room");
-  }
-  state.written(device, bytes.length, writtenAtMs);
-  return { epoch, offset: position - state.base, writtenAtMs, device: deviceName, samples };
+  if (!record) countDrop(box, { ...drop, reason: "unwritable", why: "the outbox cannot be written" });
+  return record;
 }
 
 function commit({ state, store }: Box, epoch: string, ranges: readonly Range[]): number {
@@ -101,46 +75,28 @@ function commit({ state, store }: Box, epoch: string, ranges: readonly Range[]):
   let count = 0;
   for (const [first, last] of ranges) {
     const to = Math.min(bounds.base + last, bounds.last);
-    for (let from = bounds.base + first; from <= to; ) {
-      const done = store.change("free committed records", (tables) => {
-        const rows = tables.between(from, to, batchRows);
-        const end = rows.at(-1);
+    for (let from = Math.max(bounds.base + first, state.tally.goneTo + 1); from <= to; ) {
+      const rows = store.change("free committed records", (tables) => {
+        const found = tables.between(from, to, batchRows);
+        const end = found.at(-1);
         if (end) tables.remove(from, end.position);
-        return { rows, oldest: tables.oldest() };
+        state.freed(found, tables.oldest(state.tally.goneTo));
+        return found;
       });
-      if (!done) return count;
-      state.freed(done.rows, done.oldest);
-      count += done.rows.length;
-      from = done.rows.length < batchRows ? to + 1 : (done.rows.at(-1)?.position ?? to) + 1;
+      if (!rows) return count;
+      count += rows.length;
+      from = rows.length < batchRows ? to + 1 : (rows.at(-1)?.position ?? to) + 1;
     }
   }
   return count;
 }
 
-function setAsideRow({ state, store, options }: Box, row: RecordRow, reason: string): void {
-  const of = state.epochAt(row.position);
-  const device = state.deviceName(row.device) ?? "";
-  const id = { epoch: of?.epoch ?? "", offset: row.position - (of?.base ?? 0) };
-  state.count("setAsideRecords", 1);
-  const done = store.change("set a record aside", (tables) => {
-    tables.setAside({ ...row, ...id, deviceName: device, reason });
-    tables.remove(row.position, row.position);
-    return { oldest: tables.oldest() };
-  });
-  if (!done) {
-    state.count("setAsideRecords", -1);
-    return;
-  }
-  state.freed([{ ...row, size: row.bytes.length }], done.oldest);
-  const { path, log } = options;
-  log.error({ code: "OUTBOX_SET_ASIDE", path, ...id, device, samples: row.samples, reason }, "record set aside");
-}
-
-function setAside(box: Box, id: RecordId, reason: string): void {
-  const bounds = box.state.boundsOf(id.epoch);
-  if (!bounds || id.offset > bounds.last - bounds.base) return;
-  const row = box.store.read((tables) => tables.one(bounds.base + id.offset));
-  if (row) setAsideRow(box, row, reason);
+/** The pending row of an id. */
+function rowOf({ state, store }: Box, { epoch, offset }: RecordId): RecordRow | undefined {
+  const bounds = state.boundsOf(epoch);
+  if (!bounds || offset < 0 || offset > bounds.last - bounds.base) return undefined;
+  const row = store.read((tables) => tables.one(bounds.base + offset));
+  return row && row.position > state.tally.goneTo ? row : undefined;
 }
 
 /** The record of a row; a row that cannot be read back is set aside. */
@@ -159,7 +115,7 @@ function recordOf(box: Box, row: RecordRow): OutboxRecord | undefined {
 
 function pending(box: Box, after: number, limit: number): { record: OutboxRecord; position: number }[] {
   const found: { record: OutboxRecord; position: number }[] = [];
-  let from = after;
+  let from = Math.max(after, box.state.tally.goneTo);
   while (found.length < limit) {
     const rows = box.store.read((tables) => tables.after(from, limit - found.length)) ?? [];
     for (const row of rows) {
@@ -172,12 +128,15 @@ function pending(box: Box, after: number, limit: number): { record: OutboxRecord
   return found;
 }
 
-function newest(box: Box): StoredSample[] {
+function newest({ state, store }: Box): StoredSample[] {
   const found = new Map<number, StoredSample>();
-  const wanted = box.state.metricsPending();
-  box.store.read((tables) => {
+  const wanted = state.metricsPending();
+  const untilMs = performance.now() + newestMs;
+  let rows = 0;
+  store.read((tables) => {
     for (const row of tables.newestFirst()) {
-      if (found.size >= wanted) break;
+      rows += 1;
+      if (found.size >= wanted || rows > newestRows || performance.now() > untilMs) break;
       // A record that cannot be read is not set aside here, amid the walk, but when its turn to be sent comes.
       for (const sample of samplesOf(row)) {
         const known = found.get(sample.metricId);
@@ -188,35 +147,70 @@ function newest(box: Box): StoredSample[] {
   return [...found.values()];
 }
 
-function samplesOf(row: RecordRow): StoredSample[] {
+/** Id of the running boot of the machine (Linux); undefined elsewhere. */
+function machineBootId(): string | undefined {
   try {
-    return decodeSamples(row.bytes);
+    return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
   } catch {
-    return [];
+    return undefined;
   }
 }
 
 /**
+ * How far source times may have gone beyond those in the file when the power was cut: what one fsync interval may lose, and another that
+ * a slow medium took for the fsync itself; without fsync of ours what the operating system holds back, 30 s as it is usually set.
+ */
+function unsyncedMs({ durability, fsyncMs, clock }: OutboxOptions): number {
+  return clock.rate * (durability === "process" ? 60_000 : Math.max(2000, 4 * fsyncMs));
+}
+
+/**
  * Opens the outbox of a gateway on node:sqlite (CONTRACTS 2): write-ahead log, one transaction a record, fsync by group. A record is
- * readable after a killed process at once, after a power cut if it was written more than `fsyncMs` before. Nothing but opening throws:
- * a disk that is full or fails costs readings, which are counted, and never the gateway.
+ * readable after a killed process at once, after a power cut if it was written more than `fsyncMs` before (`durability: power-cut`). Nothing
+ * but opening throws: a disk that is full or fails costs readings, which are counted, and never the gateway.
  * @throws JilianError OUTBOX_LOCKED, OUTBOX_OTHER_NODE, OUTBOX_NEWER, OUTBOX_FOREIGN_FILE, OUTBOX_UNOPENABLE: see outbox-file.ts
  */
 export function openOutbox(options: OutboxOptions): OpenedOutbox {
-  const epoch = randomBytes(8).toString("hex");
-  const store = outboxStore({ ...options, nowMs: options.clock.now });
-  const state = outboxState(store.load(), epoch);
-  const box: Box = { options, epoch, store, state, tellDropped: atMostEvery(60_000) };
+  const { clock, path, durability } = options;
+  const fileOptions = { ...options, bootId: options.bootId ?? machineBootId(), nowMs: clock.now };
+  const store = outboxStore({ ...fileOptions, syncs: durability !== "process" });
+  const { loaded } = store;
+  const raisedMs = endedByPowerCut(loaded.meta, fileOptions.bootId) ? unsyncedMs(options) : 0;
+  const state = outboxState(loaded, { raiseMs: raisedMs, isFile: path !== undefined });
+  const watch = clockWatch(clock, options.machineMs ?? (() => performance.now()), state.jumps);
+  const box = newBox({ options, store, state, watch });
   store.keep(state);
-  store.change("start an epoch", (tables) => tables.dropEpochsExcept(state.epochNames()));
+  state.text("closed", 0);
+  state.text("bootId", fileOptions.bootId ?? "");
+  const begun = store.changeSynced("start an epoch", (tables) => {
+    tables.dropEpochsExcept(state.epochNames());
+    return true;
+  });
+  if (!begun) {
+    store.abandon();
+    throw unopenable(fileOptions, "its first transaction failed; the medium may be full or read-only");
+  }
+  store.onTick(() => dropAged(box));
+  return outboxOf(box, raisedMs);
+}
+
+function outboxOf(box: Box, raisedMs: number): OpenedOutbox {
+  const { state, store } = box;
   return {
-    epoch,
+    get epoch() {
+      return state.current().epoch;
+    },
+    get identity() {
+      return state.identity();
+    },
+    nextOffset: () => state.tally.next - state.current().base,
     declare: (device, definitions) => {
       const ids = state.declare(device, definitions);
       store.change("declare metrics", () => undefined);
       return ids;
     },
     metrics: state.metrics,
+    raisedMs,
     lastSourceTimeMs: state.lastSourceTimeMs,
     write: (device, samples) => write(box, device, samples),
     commit: (committed, ranges) => commit(box, committed, ranges),
@@ -227,10 +221,32 @@ export function openOutbox(options: OutboxOptions): OpenedOutbox {
       store.change("count a connection", () => undefined);
       return bdSeq;
     },
-    setAside: (id, reason) => setAside(box, id, reason),
+    setAside: (id, reason) => {
+      const row = rowOf(box, id);
+      if (row) setAsideRow(box, row, reason);
+    },
+    split: (id) => {
+      const row = rowOf(box, id);
+      return row ? split(box, row) : [];
+    },
+    asides: (limit) => asides(box, limit),
+    replayAsides: (ids) => replayAsides(box, ids),
+    dropAsides: (ids) => dropAsides(box, ids),
+    renewEpoch: (of = state.current().epoch) => {
+      state.rename(of);
+      store.changeSynced("renew an epoch", () => undefined);
+      return state.current().epoch;
+    },
+    note: state.counts.note,
+    notes: state.counts.notes,
+    droppedByMetric: state.droppedByMetric,
     newest: () => newest(box),
     isWritable: store.isWritable,
+    handover: handover(box),
     stats: state.stats,
-    close: store.close,
+    close: async () => {
+      state.text("closed", 1);
+      await store.close();
+    },
   };
 }

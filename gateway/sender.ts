@@ -1,10 +1,15 @@
-import type { RecordId } from "@jilian/domain/commit.ts";
 import { type Range, rangeSet } from "@jilian/domain/range-set.ts";
 import type { Logger } from "pino";
+import { backlogRate } from "./backlog-rate.ts";
 import type { Outbox, OutboxRecord } from "./model.ts";
+import { flightLog, keyOf, type SendKind } from "./sender-flight.ts";
+import { sentLog } from "./sender-sent.ts";
+import { createTrials } from "./sender-trials.ts";
 
 export type SenderSettings = {
+  /** Ceilings of the backlog; how much of them it uses follows the delay of commits (backlog-rate.ts). */
   backlogRecordsPerSecond: number;
+  backlogBytesPerSecond: number;
   /** A record that was sent and not committed for this long goes again. */
   commitTimeoutMs: number;
   /** Records of the backlog that may be sent and not yet committed. */
@@ -15,7 +20,8 @@ export type SenderSettings = {
 export type Transport = {
   /** False while no more may be handed over. The backlog stops earlier than live data, so that this finds room. */
   readonly hasRoom: (kind: "live" | "backlog") => boolean;
-  readonly send: (record: OutboxRecord) => void;
+  /** Returns the bytes of its payload; 0 when it cannot be sent at all and was set aside. */
+  readonly send: (record: OutboxRecord) => number;
 };
 
 export type SenderStats = {
@@ -27,100 +33,76 @@ export type SenderStats = {
   /** Commit notices that freed something. */
   commits: number;
   inFlightRecords: number;
-  /** Records that were sent often while others were committed: the platform may not be able to store them. */
+  /** Records that failed while others were committed: the platform may not be able to store them. */
   suspectRecords: number;
+  /** Such records that were split in halves, since the start. */
+  splitRecords: number;
+  /** What the backlog may take now. */
+  backlogRecordsPerSecond: number;
+  /** From send to commit, smoothed; undefined before the first commit of a connection. */
+  commitDelayMs: number | undefined;
 };
 
-export type SenderOptions = { outbox: Outbox; settings: SenderSettings; log: Logger };
+/** `now` is a monotonic clock in ms; by default the machine's, since a network is no faster when a plant is simulated faster. */
+export type SenderOptions = { outbox: Outbox; settings: SenderSettings; log: Logger; now?: () => number };
 
-/** Sends after which an uncommitted record counts as one that the platform cannot store, and how rarely it then goes. */
-const suspectAfterSends = 10;
-const suspectIntervalMs = 600_000;
-const maxSuspects = 10_000;
-/** Records read from disk in one step, and looked at in one call: a call must not hold up the polls. */
+/** Records read from disk in one step, and how long one call may take: it must not hold up the polls. */
 const stepRecords = 64;
-const callRecords = 2000;
-
-type InFlight = RecordId & { sentMs: number; backlog: boolean; commitsBefore: number };
-type Suspect = { sends: number; notBeforeMs: number };
-
-const keyOf = ({ epoch, offset }: RecordId): string => `${epoch}:${offset}`;
+const callMs = 20;
+/** Epochs of which it is kept what was sent, at least. */
+const minEpochs = 1000;
 
 /**
  * Decides which record goes when (CONTRACTS 2). Live records go at once; all else that is pending and not in flight is backlog and goes
- * oldest first at a bounded rate; what was sent and not committed in time becomes backlog again. Nothing is kept here but the ids of what
- * is in flight: the records stay on disk. Times are the machine's, since a network is no faster when a plant is simulated faster.
+ * oldest first at an adaptive rate; what was sent and not committed in time becomes backlog again, or goes under trial when others were
+ * (sender-trials.ts). Nothing is kept here but ids and the records under trial: the others stay on disk.
  */
-export function createSender({ outbox, settings, log }: SenderOptions) {
-  const { backlogRecordsPerSecond, commitTimeoutMs, maxInFlightRecords } = settings;
-  const burst = Math.max(1, backlogRecordsPerSecond / 4);
+export function createSender({ outbox, settings, log, now = () => performance.now() }: SenderOptions) {
+  const { backlogRecordsPerSecond, backlogBytesPerSecond, commitTimeoutMs, maxInFlightRecords } = settings;
+  const ceilings = { recordsPerSecond: backlogRecordsPerSecond, bytesPerSecond: backlogBytesPerSecond };
   const passEveryMs = Math.max(commitTimeoutMs / 4, 50);
-  /** In order of sending, since a record sent again is put in again. */
-  const inFlight = new Map<string, InFlight>();
-  const suspects = new Map<string, Suspect>();
+  const rate = backlogRate({ ...ceilings, commitTimeoutMs });
+  const trials = createTrials({ outbox, log });
+  const flight = flightLog();
+  const sent = sentLog(Math.max(minEpochs, maxInFlightRecords));
   let transport: Transport | undefined;
-  let backlogInFlight = 0;
-  let commits = 0;
-  const counts = { sentLive: 0, sentBacklog: 0, committedRecords: 0 };
-  let tokens = burst;
-  let filledMs = performance.now();
+  const counts = { sentLive: 0, sentBacklog: 0, committedRecords: 0, commits: 0 };
   /** The pass over the backlog: where it is, when it began, and whether something before it is due again. */
   let cursor = 0;
   let passStartedMs = 0;
   let overdue = false;
+  let wasTrial = false;
 
-  function forget(key: string): void {
-    if (inFlight.get(key)?.backlog) backlogInFlight -= 1;
-    inFlight.delete(key);
-  }
-
-  function send(record: OutboxRecord, backlog: boolean): void {
-    const key = keyOf(record);
-    forget(key);
+  function send(record: OutboxRecord, kind: SendKind): void {
     const { epoch, offset } = record;
-    inFlight.set(key, { epoch, offset, sentMs: performance.now(), backlog, commitsBefore: commits });
-    if (backlog) backlogInFlight += 1;
-    counts[backlog ? "sentBacklog" : "sentLive"] += 1;
-    transport?.send(record);
-  }
-
-  /** Counts a send that stayed without commit while others were committed: only that speaks against the record itself. */
-  function suspect(key: string, { epoch, offset }: RecordId, nowMs: number): void {
-    const known = suspects.get(key) ?? { sends: 0, notBeforeMs: 0 };
-    known.sends += 1;
-    suspects.set(key, known);
-    if (known.sends >= suspectAfterSends) known.notBeforeMs = nowMs + suspectIntervalMs;
-    if (known.sends === suspectAfterSends) {
-      log.error(
-        { code: "OUTBOX_RECORD_UNCOMMITTED", epoch, offset, sends: known.sends },
-        "the platform commits other records and not this one: it is sent rarely from now on; look for it in the log of ingest",
-      );
+    const key = keyOf(record);
+    sent.add(record);
+    const bytes = transport?.send(record) ?? 0;
+    if (bytes === 0) {
+      trials.forget(key);
+      return;
     }
-    const [oldest] = suspects.keys();
-    if (suspects.size > maxSuspects && oldest !== undefined) suspects.delete(oldest);
+    flight.add({ epoch, offset, bytes, kind, sentMs: now(), isFirst: !trials.isKnown(key) });
+    counts[kind === "live" ? "sentLive" : "sentBacklog"] += 1;
+    if (kind === "live") return;
+    rate.take(bytes);
+    wasTrial = kind === "trial";
   }
 
   function expire(nowMs: number): void {
-    for (const [key, sent] of inFlight) {
-      if (nowMs - sent.sentMs < commitTimeoutMs) return;
-      forget(key);
+    for (const { entry, isAgainstIt } of flight.expire(nowMs - commitTimeoutMs)) {
+      if (entry.isFirst && isAgainstIt) trials.outcome(true);
+      if (entry.kind !== "trial") rate.waiting(entry.sentMs, nowMs);
+      trials.failed(entry, isAgainstIt);
       overdue = true;
-      if (commits > sent.commitsBefore) suspect(key, sent, nowMs);
     }
+    const sinceMs = flight.waitingSinceMs();
+    if (sinceMs !== undefined) rate.waiting(sinceMs, nowMs);
   }
 
-  function fill(nowMs: number): void {
-    tokens = Math.min(burst, tokens + ((nowMs - filledMs) / 1000) * backlogRecordsPerSecond);
-    filledMs = nowMs;
-  }
-
-  function mayGo(record: OutboxRecord, nowMs: number): boolean {
-    const key = keyOf(record);
-    return !inFlight.has(key) && (suspects.get(key)?.notBeforeMs ?? 0) <= nowMs;
-  }
-
-  function hasRoom(): boolean {
-    return tokens >= 1 && backlogInFlight < maxInFlightRecords && transport?.hasRoom("backlog") === true;
+  function hasRoom(nowMs: number): boolean {
+    if (flight.notLive() >= maxInFlightRecords || !transport?.hasRoom("backlog")) return false;
+    return rate.mayTake(flight.window(), nowMs);
   }
 
   /** Starts over from the oldest record, at most four times within the time-out: the way there leads over what is in flight. */
@@ -132,70 +114,91 @@ export function createSender({ outbox, settings, log }: SenderOptions) {
     return true;
   }
 
-  /** Sends what may go of the backlog now. Called often: on a timer, after a commit, when the socket has drained. */
-  function pump(): void {
-    const nowMs = performance.now();
-    if (!transport) return;
-    fill(nowMs);
-    expire(nowMs);
-    if (overdue) startPass(nowMs);
-    for (let seen = 0; seen < callRecords && hasRoom(); ) {
-      if (outbox.stats().pendingRecords <= inFlight.size) return;
+  function sendTrials(atMost: number, nowMs: number): void {
+    let left = atMost;
+    for (const [key, record] of trials.held()) {
+      if (left === 0 || !hasRoom(nowMs)) return;
+      if (flight.has(key)) continue;
+      send(record, "trial");
+      left -= 1;
+    }
+  }
+
+  function sendBacklog(nowMs: number): void {
+    while (hasRoom(nowMs) && now() - nowMs < callMs) {
+      if (outbox.stats().pendingRecords <= flight.size()) return;
       const found = outbox.pending(cursor, stepRecords);
       if (found.length === 0 && !startPass(nowMs)) return;
-      seen += Math.max(1, found.length);
       for (const { record, position } of found) {
-        if (!hasRoom()) return;
+        if (!hasRoom(nowMs)) return;
         cursor = position;
-        if (!mayGo(record, nowMs)) continue;
-        tokens -= 1;
-        send(record, true);
+        const key = keyOf(record);
+        if (flight.has(key)) continue;
+        if (!trials.isSuspect(key)) send(record, "backlog");
+        else trials.hold(record);
       }
     }
   }
 
-  function live(record: OutboxRecord): void {
-    if (transport?.hasRoom("live")) send(record, false);
+  /** Sends what may go of the backlog now. Called often: on a timer, after a commit, when the socket has drained. */
+  function pump(): void {
+    if (!transport) return;
+    const nowMs = now();
+    expire(nowMs);
+    if (overdue) startPass(nowMs);
+    // Where there is room for one record only, trial and backlog take turns.
+    if (!wasTrial) sendTrials(1, nowMs);
+    sendBacklog(nowMs);
+    sendTrials(Number.POSITIVE_INFINITY, nowMs);
   }
 
+  /** @param ranges what was sent by this process and is stored */
   function committed(epoch: string, ranges: readonly Range[], freed: number): void {
-    if (freed > 0) commits += 1;
+    const nowMs = now();
+    if (freed > 0) counts.commits += 1;
     counts.committedRecords += freed;
     const offsets = rangeSet(ranges);
-    for (const [key, sent] of inFlight) {
-      if (sent.epoch === epoch && offsets.has(sent.offset)) forget(key);
+    for (const { sentMs } of flight.committed(epoch, offsets)) {
+      trials.outcome(false);
+      rate.committed(sentMs, nowMs);
     }
-    for (const key of suspects.keys()) {
-      if (key.startsWith(epoch) && offsets.has(Number(key.slice(epoch.length + 1)))) suspects.delete(key);
-    }
+    trials.committed(epoch, offsets);
     pump();
   }
 
   return {
-    live,
+    live: (record: OutboxRecord): void => {
+      if (transport?.hasRoom("live")) send(record, "live");
+    },
     committed,
     pump,
+    sent: { within: sent.within, knows: sent.knows, last: sent.last },
+    /** The records of an epoch have another id now: all of them go again. */
+    renewed: (epoch: string): void => {
+      flight.clear(epoch);
+      trials.forgetEpoch(epoch);
+      cursor = 0;
+      pump();
+    },
     /** A session is born: nothing is in flight in it yet. */
     begin: (to: Transport): void => {
-      inFlight.clear();
-      backlogInFlight = 0;
+      flight.clear();
       cursor = 0;
-      passStartedMs = performance.now();
+      passStartedMs = now();
       overdue = false;
       transport = to;
+      rate.begin(passStartedMs);
       pump();
     },
     end: (): void => {
       transport = undefined;
     },
-    stats: (): SenderStats => ({
-      ...counts,
-      commits,
-      inFlightRecords: inFlight.size,
-      suspectRecords: suspects
-        .values()
-        .filter(({ sends }) => sends >= suspectAfterSends)
-        .toArray().length,
-    }),
+    stats: (): SenderStats => {
+      const { recordsPerSecond, commitDelayMs } = rate.stats();
+      const rates = { backlogRecordsPerSecond: recordsPerSecond, commitDelayMs };
+      return { ...counts, ...trials.stats(), ...rates, inFlightRecords: flight.size() };
+    },
   };
 }
+
+export type Sender = ReturnType<typeof createSender>;

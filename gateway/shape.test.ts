@@ -101,6 +101,24 @@ describe("what becomes a sample", () => {
     ]);
   });
 
+  it("tells what became of a poll's readings: polled, suppressed, bad", () => {
+    const shaper = createShaper(deviceOf("type: int16, range: { max: 10 }", "type: int16"), { lastSourceTimeMs: 0 });
+    let now = t0;
+    const counts = (...readings: Parameters<typeof shaper.shape>[0]) => {
+      now += 1;
+      const made = shaper.shape(readings, now).length;
+      expect(shaper.counts().polled - shaper.counts().suppressed).toBe(made);
+      return shaper.counts();
+    };
+    expect(counts(good(1), good(2, 1))).toEqual({ polled: 2, suppressed: 0, bad: 0 });
+    expect(counts(good(1), good(3, 1))).toEqual({ polled: 2, suppressed: 1, bad: 0 });
+    expect(counts(good(11))).toEqual({ polled: 1, suppressed: 0, bad: 1 });
+    // Still bad, and suppressed.
+    expect(counts(good(11), good(3, 1))).toEqual({ polled: 2, suppressed: 2, bad: 1 });
+    shaper.lost(Status.BadTimeout, now + 1);
+    expect(counts()).toEqual({ polled: 0, suppressed: 0, bad: 0 });
+  });
+
   it("a value out of range is kept as read and marked", () => {
     const shaper = createShaper(deviceOf("type: int16, range: { min: 0, max: 10 }", "type: int64, range: { max: 5 }"), {
       lastSourceTimeMs: 0,

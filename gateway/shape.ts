@@ -32,9 +32,20 @@ export function definitionOf(device: CommonDevice, tag: CommonTag, simulated: bo
   return definition;
 }
 
+/** What became of the readings of one poll. */
+export type PollCounts = {
+  readonly polled: number;
+  /** Those that made no sample. */
+  readonly suppressed: number;
+  /** Those of bad quality, suppressed or not. */
+  readonly bad: number;
+};
+
 export type Shaper = {
   /** What of one poll is worth a sample, in time order. @param nowMs time of observation, UTC ms */
   readonly shape: (readings: readonly RawReading[], nowMs: number) => ShapedSample[];
+  /** Of the last call of `shape`. */
+  readonly counts: () => PollCounts;
   /** The device cannot be read any more: one bad sample for each metric that was reported, once until it is read again. */
   readonly lost: (status: number, nowMs: number) => ShapedSample[];
 };
@@ -94,6 +105,8 @@ export function createShaper(
   const states = device.tags.map((tag) => stateOf(device, tag, lastSourceTimeMs));
   let lastPollMs = lastSourceTimeMs;
   let isLost = false;
+  let counts: PollCounts = { polled: 0, suppressed: 0, bad: 0 };
+  let bad = 0;
 
   type Time = { readonly timeMs: number; readonly certain: boolean };
 
@@ -132,6 +145,7 @@ export function createShaper(
       (typeof value === "number" || typeof value === "bigint") && (value < state.min || value > state.max);
     if (outside && qualityOf(status) !== "bad") status = Status.BadOutOfRange;
     if (!certain && qualityOf(status) !== "bad") status = Status.Uncertain;
+    if (qualityOf(status) === "bad") bad += 1;
     const elapsedMs = nowMs - state.observedMs;
     const unchanged =
       state.reported &&
@@ -147,10 +161,13 @@ export function createShaper(
   return {
     shape(readings, nowMs) {
       isLost = false;
+      bad = 0;
       const poll = pollTime(nowMs);
       const samples = readings.flatMap((reading) => shapeOne(reading, poll, nowMs) ?? []);
+      counts = { polled: readings.length, suppressed: readings.length - samples.length, bad };
       return samples.sort((a, b) => a.sourceTimeMs - b.sourceTimeMs);
     },
+    counts: () => counts,
     lost(status, nowMs) {
       if (isLost) return [];
       isLost = true;

@@ -37,6 +37,14 @@ export const metricOf = (message: Seen | undefined, name: string) =>
   message?.payload.metrics.find((m) => m.name === name);
 export const offsets = (messages: Seen[]) => messages.map((m) => m.header?.offset);
 
+/** As fast as can be: what is tested is the order and not the pace. */
+export const fastSettings = {
+  backlogRecordsPerSecond: 10_000,
+  backlogBytesPerSecond: 1_000_000_000,
+  commitTimeoutMs: 60_000,
+  maxInFlightRecords: 10_000,
+};
+
 export type EdgeBench = Awaited<ReturnType<typeof edgeBench>>;
 
 export async function edgeBench() {
@@ -50,6 +58,7 @@ export async function edgeBench() {
     return openOutbox({ path, maxBytes: 1e9, fsyncMs: 50, ...owner, clock: systemClock, log });
   };
   const bench = {
+    folder,
     host: (await startHost()) as Host,
     outbox: openBox(),
     lines,
@@ -60,7 +69,7 @@ export async function edgeBench() {
         node: "gateway-1",
         devices: ["press", "oven"],
         broker: { host: "127.0.0.1", port: options.port ?? bench.host.port, ...reconnect },
-        settings: { backlogRecordsPerSecond: 10_000, commitTimeoutMs: 60_000, maxInFlightRecords: 10_000 },
+        settings: fastSettings,
         outbox: bench.outbox,
         clock: systemClock,
         log,
@@ -80,9 +89,9 @@ export async function edgeBench() {
       node?.recordWritten(record);
       return record;
     },
-    /** Ends this life of the outbox and begins the next, as a restart of the gateway does. */
-    async reopen(): Promise<void> {
-      await bench.outbox.close();
+    /** Ends this life of the outbox, unless it has ended, and begins the next, as a restart of the gateway does. */
+    async reopen({ isClosed = false } = {}): Promise<void> {
+      if (!isClosed) await bench.outbox.close();
       bench.outbox = openBox();
     },
     async close(): Promise<void> {

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { type AddressInfo, createConnection, createServer, type Server, type Socket } from "node:net";
-import { decodeHeader, encodeNotice, type RecordHeader } from "@jilian/domain/commit.ts";
+import { type CommitNotice, decodeHeader, encodeNotice, type RecordHeader } from "@jilian/domain/commit.ts";
 import { DataType, type Value } from "@jilian/domain/datatypes.ts";
 import type { Range } from "@jilian/domain/range-set.ts";
 import { decodePayload, encodePayload, type InPayload, readValue } from "@jilian/domain/sparkplug/payload.ts";
@@ -18,6 +18,8 @@ export type Seen = SparkplugTopic & {
   header: RecordHeader | undefined;
   /** Values by metric name, resolved by the births seen so far. */
   values: Record<string, Value>;
+  /** When it came, by performance.now(). */
+  atMs: number;
 };
 
 export type Host = Awaited<ReturnType<typeof startHost>>;
@@ -34,6 +36,7 @@ export async function startHost(port = 0) {
   /** Names and datatypes by device and alias, or by name for metrics of the node. */
   const born = new Map<string, { name: string; datatype: number }>();
   const waiting = new Set<() => void>();
+  const listeners = new Set<(seen: Seen) => void>();
 
   broker.on("publish", (packet, client) => {
     const topic = parseTopic(packet.topic);
@@ -51,7 +54,10 @@ export async function startHost(port = 0) {
       values[known?.name ?? `unknown ${key}`] = known ? readValue(metric, known.datatype) : null;
     }
     const header = payload.body && decodeHeader(payload.body);
-    seen.push({ ...topic, payload, bytes, qos: packet.qos, retain: packet.retain, header, values });
+    const atMs = performance.now();
+    const message = { ...topic, payload, bytes, qos: packet.qos, retain: packet.retain, header, values, atMs };
+    seen.push(message);
+    for (const listen of listeners) listen(message);
     for (const check of waiting) check();
   });
 
@@ -84,8 +90,10 @@ export async function startHost(port = 0) {
     publish,
     command,
     rebirth: () => command(rebirthMetric, DataType.Boolean, true),
-    commit: (epoch: string, ranges: Range[]) =>
-      command(commitMetric, DataType.String, encodeNotice({ epoch, ranges, atMs: 1 })),
+    commit: (epoch: string, ranges: Range[], told: Partial<CommitNotice> = {}) =>
+      command(commitMetric, DataType.String, encodeNotice({ epoch, ranges, atMs: 1, ...told })),
+    /** Tells of every message from now on, before it is looked for by `until`. */
+    listen: (to: (seen: Seen) => void): void => void listeners.add(to),
     ofType: (type: Seen["type"], device?: string) =>
       seen.filter((s) => s.type === type && (device === undefined || s.device === device)),
     /** Waits until a condition holds, checked with every message; it gives the value it was waiting for. */

@@ -5,7 +5,8 @@ import { DatabaseSync } from "node:sqlite";
 import { systemClock } from "@jilian/domain/clock.ts";
 import { pino } from "pino";
 import type { StoredSample } from "./model.ts";
-import { type OpenedOutbox, type OutboxOptions, openOutbox } from "./outbox.ts";
+import { type OpenedOutbox, openOutbox } from "./outbox.ts";
+import type { OutboxOptions } from "./outbox-box.ts";
 
 let time = 1_750_000_000_000;
 /** A sample later than every one before. */

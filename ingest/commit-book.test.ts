@@ -1,7 +1,7 @@
 import { decodeNotice } from "@jilian/domain/commit.ts";
 import { decodePayload } from "@jilian/domain/sparkplug/payload.ts";
-import { expect, test } from "vitest";
-import { commitBook } from "./commit-book.ts";
+import { describe, expect, test } from "vitest";
+import { type CommitBook, commitBook } from "./commit-book.ts";
 
 const e1 = "00000000000000e1";
 const e2 = "00000000000000e2";
@@ -13,14 +13,17 @@ function read(notice: { topic: string; payload: Uint8Array } | undefined) {
   return { topic: notice.topic, name: metric.name, ...decodeNotice(metric.wire.value) };
 }
 
+const record = (offset: number, epoch = e1, writtenAtMs = 1000 + offset) => ({ epoch, offset, writtenAtMs });
+const readAll = (book: CommitBook, atMs = 1) => book.notices(atMs).map(read);
+
 test("a record is claimed once, until it is stored or released", () => {
   const book = commitBook([]);
-  expect(book.claim("f1", "gw-1", { epoch: e1, offset: 4 })).toBe(true);
-  expect(book.claim("f1", "gw-1", { epoch: e1, offset: 4 })).toBe(false);
-  expect(book.claim("f1", "gw-1", { epoch: e2, offset: 4 })).toBe(true);
-  expect(book.claim("f1", "gw-2", { epoch: e1, offset: 4 })).toBe(true);
-  book.release("f1", "gw-1", { epoch: e1, offset: 4 });
-  expect(book.claim("f1", "gw-1", { epoch: e1, offset: 4 })).toBe(true);
+  expect(book.claim("f1", "gw-1", record(4))).toBe("new");
+  expect(book.claim("f1", "gw-1", record(4))).toBe("on its way");
+  expect(book.claim("f1", "gw-1", record(4, e2))).toBe("new");
+  expect(book.claim("f1", "gw-2", record(4))).toBe("new");
+  book.release("f1", "gw-1", record(4));
+  expect(book.claim("f1", "gw-1", record(4))).toBe("new");
   expect(book.notices(0)).toEqual([]);
 });
 
@@ -44,18 +47,147 @@ test("what is stored becomes due once, as ranges, to the node that sent it", () 
         [9, 9],
       ],
       atMs: 77,
+      last: 9,
     },
-    { topic: "spBv1.0/f1/NCMD/gw-2", name: "Jilian/Commit", epoch: e2, ranges: [[0, 0]], atMs: 77 },
+    { topic: "spBv1.0/f1/NCMD/gw-2", name: "Jilian/Commit", epoch: e2, ranges: [[0, 0]], atMs: 77, last: 0 },
   ]);
   expect(book.notices(78)).toEqual([]);
 });
 
-test("a repeat of what is stored is answered again, of that record alone", () => {
+test("a repeat of what was seen stored is answered again, of that record alone", () => {
+  const book = commitBook([]);
+  for (const offset of [41, 42, 43]) book.claim("f1", "gw-1", record(offset));
+  book.stored([entry(e1, [[41, 43]])]);
+  expect(readAll(book)).toMatchObject([{ ranges: [[41, 43]], last: 43 }]);
+  expect(book.claim("f1", "gw-1", record(42))).toBe("repeat");
+  expect(readAll(book)).toMatchObject([{ ranges: [[42, 42]], last: 43 }]);
+});
+
+test("of what was stored before the start nobody knows by which record: it is stored again before it is answered", () => {
   const book = commitBook([entry(e1, [[0, 99]])]);
   expect(book.notices(0)).toEqual([]);
-  expect(book.claim("f1", "gw-1", { epoch: e1, offset: 42 })).toBe(false);
-  expect(read(book.notices(1)[0]).ranges).toEqual([[42, 42]]);
-  expect(book.claim("f1", "gw-1", { epoch: e1, offset: 100 })).toBe(true);
+  expect(book.claim("f1", "gw-1", record(42))).toBe("again");
+  expect(book.claim("f1", "gw-1", record(42))).toBe("on its way");
+  expect(book.notices(0)).toEqual([]);
+  book.stored([entry(e1, [[42, 42]])]);
+  expect(readAll(book)).toMatchObject([{ ranges: [[42, 42]], last: 99 }]);
+  expect(book.claim("f1", "gw-1", record(42))).toBe("repeat");
+  expect(book.claim("f1", "gw-1", record(100))).toBe("new");
+});
+
+describe("a gateway that was set back gives offsets of its epoch to other records", () => {
+  const seen: string[] = [];
+  const make = () => {
+    seen.length = 0;
+    const book = commitBook([], { onSetBack: (...who) => seen.push(who.join("/")) });
+    for (const offset of [0, 1, 2]) book.claim("f1", "gw-1", record(offset));
+    book.stored([entry(e1, [[0, 2]])]);
+    return book;
+  };
+
+  test("what is stored under the offset is no answer: the record is stored too, and the gateway told", () => {
+    const book = make();
+    book.notices(0);
+    expect(book.claim("f1", "gw-1", record(1, e1, 9000))).toBe("again");
+    expect(seen).toEqual([`f1/gw-1/${e1}`]);
+    expect(readAll(book)).toMatchObject([{ ranges: [], setBack: true, last: 2 }]);
+    expect(book.notices(0)).toEqual([]);
+    book.stored([entry(e1, [[1, 1]])]);
+    const [told] = readAll(book);
+    expect(told).toMatchObject({ ranges: [[1, 1]] });
+    expect(told).not.toHaveProperty("setBack");
+    expect(book.claim("f1", "gw-1", record(1, e1, 9000))).toBe("repeat");
+  });
+
+  test("a notice that was due for the earlier record does not go out", () => {
+    const book = make();
+    book.claim("f1", "gw-1", record(1, e1, 9000));
+    expect(readAll(book).map(({ ranges, setBack }) => [ranges, setBack])).toEqual([
+      [[], true],
+      [
+        [
+          [0, 0],
+          [2, 2],
+        ],
+        undefined,
+      ],
+    ]);
+  });
+
+  test("while the earlier record is on its way the later one has to wait, and is not freed by it", () => {
+    const book = make();
+    for (const offset of [3, 4, 5]) book.claim("f1", "gw-1", record(offset));
+    expect(book.claim("f1", "gw-1", record(4, e1, 9000))).toBe("contested");
+    book.stored([entry(e1, [[3, 5]])]);
+    const told = readAll(book);
+    expect(told[0]).toMatchObject({ ranges: [], setBack: true });
+    expect(told[1]?.ranges).toEqual([
+      [0, 3],
+      [5, 5],
+    ]);
+    expect(book.claim("f1", "gw-1", record(4, e1, 9000))).toBe("again");
+    book.stored([entry(e1, [[4, 4]])]);
+    expect(readAll(book).at(-1)?.ranges).toEqual([[4, 4]]);
+  });
+});
+
+describe("memory", () => {
+  test("times of writing are forgotten oldest first; what is forgotten is stored again, not believed", () => {
+    const book = commitBook([], { maxRemembered: { ofEpoch: 2, all: 3 } });
+    const store = (epoch: string, offset: number) => {
+      expect(book.claim("f1", "gw-1", record(offset, epoch))).toBe("new");
+      book.stored([entry(epoch, [[offset, offset]])]);
+    };
+    for (const offset of [0, 1, 2]) store(e1, offset);
+    expect([0, 1, 2].map((offset) => book.claim("f1", "gw-1", record(offset)))).toEqual(["again", "repeat", "repeat"]);
+    book.release("f1", "gw-1", record(0));
+    for (const offset of [0, 1]) store(e2, offset);
+    expect(book.claim("f1", "gw-1", record(2))).toBe("again");
+    expect(book.claim("f1", "gw-1", record(1, e2))).toBe("repeat");
+  });
+
+  test("epochs are forgotten, the one unused for longest first, but never with something on its way or due", () => {
+    const name = (n: number) => n.toString(16).padStart(16, "0");
+    const book = commitBook(
+      Array.from({ length: 5 }, (_, n) => entry(name(n), [[0, 9]])),
+      { maxEpochs: 3 },
+    );
+    expect([0, 1, 2, 3, 4].map((n) => book.claim("f1", "gw-1", record(5, name(n))))).toEqual([
+      "new",
+      "new",
+      "again",
+      "again",
+      "again",
+    ]);
+    for (const n of [5, 6, 7]) book.stored([entry(name(n), [[0, 0]])]);
+    expect(book.claim("f1", "gw-1", record(5, name(2)))).toBe("on its way");
+    expect(readAll(book).map(({ epoch }) => epoch)).toEqual([5, 6, 7].map(name));
+  });
+});
+
+test("what the store refused is refused at once for a while, longer each time, but not another record under its offset", () => {
+  let nowMs = 0;
+  const book = commitBook([], { nowMs: () => nowMs });
+  const refuse = () => {
+    expect(book.claim("f1", "gw-1", record(7))).toBe("new");
+    book.refuse("f1", "gw-1", record(7));
+    expect(book.claim("f1", "gw-1", record(7))).toBe("refused");
+  };
+  const untilTried = () => {
+    const fromMs = nowMs;
+    while (book.claim("f1", "gw-1", record(7)) === "refused") nowMs += 1000;
+    book.release("f1", "gw-1", record(7));
+    return nowMs - fromMs;
+  };
+  const waits = Array.from({ length: 8 }, () => {
+    refuse();
+    return untilTried();
+  });
+  expect(waits).toEqual([15, 30, 60, 120, 240, 480, 600, 600].map((s) => s * 1000));
+  refuse();
+  expect(book.claim("f1", "gw-1", record(7, e1, 9999))).toBe("new");
+  expect(book.claim("f1", "gw-2", record(7))).toBe("new");
+  expect(book.notices(0)).toEqual([]);
 });
 
 test("many ranges are told in several notices, none left out", () => {

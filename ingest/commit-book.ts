@@ -1,24 +1,51 @@
-import { encodeNotice, type RecordId } from "@jilian/domain/commit.ts";
+import { encodeNotice, type RecordHeader, type RecordId } from "@jilian/domain/commit.ts";
 import { DataType } from "@jilian/domain/datatypes.ts";
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
-import { type RangeSet, rangeSet } from "@jilian/domain/range-set.ts";
+import { type Range, type RangeSet, rangeSet } from "@jilian/domain/range-set.ts";
 import { encodePayload } from "@jilian/domain/sparkplug/payload.ts";
 import { commitMetric, topicOf } from "@jilian/domain/topics.ts";
 import type { CommitEntry } from "@jilian/store/telemetry.ts";
 
 /**
- * Which outbox records are stored, which are on their way, and which notices are due. A record is stored once: a repeated one is answered
- * with a notice (the first was lost) or left to the one on its way.
+ * What becomes of a record that has arrived:
+ * - `new`: to be stored.
+ * - `again`: its offset is stored, but this process does not know that it was with this record. To be stored as well: what is there
+ *   already is left out, and what is not shows that the offset was given twice (`setBack`).
+ * - `repeat`: this very record is stored; the notice was lost, and another becomes due.
+ * - `on its way`: this very record is; its notice will come.
+ * - `contested`: another record of the same offset is on its way. It must come again.
+ * - `refused`: the store has refused it a short while ago.
+ */
+export type Claim = "new" | "again" | "repeat" | "on its way" | "contested" | "refused";
+
+/**
+ * Which outbox records are stored, which are on their way, and which notices are due. A notice frees a record at its gateway, so one becomes
+ * due only for what this process has seen stored, or knows to be a repeat of it: same offset, same time of writing. A gateway that was set
+ * back to an earlier image uses offsets again for other readings; those are never answered as stored before they are.
  */
 export type CommitBook = {
-  /** True when the record is new here and is now on its way. False: it is stored (a notice becomes due) or on its way already. */
-  readonly claim: (group: string, node: string, record: RecordId) => boolean;
+  readonly claim: (group: string, node: string, record: RecordHeader) => Claim;
   /** Gives up a record that was claimed and shed: it may come again. */
   readonly release: (group: string, node: string, record: RecordId) => void;
+  /** Gives up a claimed record that the store refused for itself: it is refused at once for a while, longer each time. */
+  readonly refuse: (group: string, node: string, record: RecordHeader) => void;
   /** Notes what the store has confirmed; notices become due. */
   readonly stored: (entries: readonly CommitEntry[]) => void;
+  /** Notes that a gateway gave an offset of this epoch to two records; the next notice tells it so. */
+  readonly setBack: (group: string, node: string, epoch: string) => void;
   /** The notices that are due, as NCMD messages; they are due no longer. */
   readonly notices: (atMs: number) => { topic: string; payload: Uint8Array }[];
+};
+
+export type CommitBookOptions = {
+  /** Told whenever a gateway is found to have been set back; perhaps many times for one case. */
+  onSetBack?: (group: string, node: string, epoch: string) => void;
+  /** A clock that only goes forward, ms. */
+  nowMs?: () => number;
+  /** Epochs kept in mind; the one unused for longest is forgotten first: what comes of it is stored again, which changes nothing. */
+  maxEpochs?: number;
+  /** Records, of one epoch and of all, whose time of writing is kept in mind. */
+  maxRemembered?: { ofEpoch: number; all: number };
 };
 
 type Epoch = {
@@ -26,17 +53,71 @@ type Epoch = {
   node: string;
   epoch: string;
   stored: RangeSet;
-  claimed: Set<number>;
-  due: RangeSet;
+  /** Highest offset stored; -1 for none. */
+  last: number;
+  due: RangeSet | undefined;
+  setBackDue: boolean;
+  /** Offsets on their way, with the time at which their record was written. */
+  claimed: Map<number, number>;
+  /** Of those, offsets of which two records are about: storing the one must not free the other. */
+  contested: Set<number>;
+  /** The same times of what was stored last, the oldest first. */
+  written: Map<number, number>;
 };
 
 /** Most ranges in one notice: it must stay a small message. */
 const rangesPerNotice = 500;
+/** How long a refused record is not tried again: at first, and at most. A fault of the store may be repaired meanwhile. */
+const refusal = { firstMs: 15_000, longestMs: 600_000, most: 10_000 };
 
-export function commitBook(committed: readonly CommitEntry[]): CommitBook {
+/** Records that the store refused for themselves, bounded. Poison that is sent again and again then costs nothing. */
+function refusalBook(nowMs: () => number) {
+  const refused = new Map<string, { writtenAtMs: number; times: number; untilMs: number }>();
+  const keyOf = (group: string, node: string, { epoch, offset }: RecordId) => `${group}/${node}/${epoch}:${offset}`;
+  return {
+    add: (group: string, node: string, record: RecordHeader): void => {
+      const key = keyOf(group, node, record);
+      const times = (refused.get(key)?.times ?? 0) + 1;
+      const forMs = Math.min(refusal.firstMs * 2 ** (times - 1), refusal.longestMs);
+      // Deleting first moves it to the end: the one refused longest ago makes room first.
+      refused.delete(key);
+      refused.set(key, { writtenAtMs: record.writtenAtMs, times, untilMs: nowMs() + forMs });
+      const [oldest] = refused.keys();
+      if (refused.size > refusal.most && oldest !== undefined) refused.delete(oldest);
+    },
+    has: (group: string, node: string, record: RecordHeader): boolean => {
+      if (refused.size === 0) return false;
+      const found = refused.get(keyOf(group, node, record));
+      return found !== undefined && found.writtenAtMs === record.writtenAtMs && nowMs() < found.untilMs;
+    },
+  };
+}
+
+function noticesOf({ group, node, epoch, last, due, setBackDue }: Epoch, atMs: number) {
+  const ranges = due?.ranges() ?? [];
+  const told: { ranges: Range[]; setBack?: true }[] = setBackDue ? [{ ranges: [], setBack: true }] : [];
+  for (let i = 0; i < ranges.length; i += rangesPerNotice) told.push({ ranges: ranges.slice(i, i + rangesPerNotice) });
+  return told.map((each) => {
+    const value = encodeNotice({ epoch, atMs, ...each, ...(last >= 0 ? { last } : {}) });
+    const metric = { name: commitMetric, timestampMs: atMs, datatype: DataType.String, declare: true, value };
+    return {
+      topic: topicOf({ group, type: "NCMD", node }),
+      payload: encodePayload({ timestampMs: atMs, metrics: [metric] }),
+    };
+  });
+}
+
+/** @param committed what the store holds at the start */
+export function commitBook(committed: readonly CommitEntry[], options: CommitBookOptions = {}): CommitBook {
+  const { onSetBack, nowMs = () => performance.now(), maxEpochs = 50_000 } = options;
+  const { ofEpoch, all } = options.maxRemembered ?? { ofEpoch: 4000, all: 500_000 };
   const epochs = new Map<string, Epoch>();
   /** Those with notices due: epochs are as many as gateways ever started, and few of them are alive. */
   const owed = new Set<Epoch>();
+  /** Those with times of writing in mind, the one that was stored longest ago first. */
+  const remembering = new Set<Epoch>();
+  const refused = refusalBook(nowMs);
+  let remembered = 0;
 
   function epochOf(group: string, node: string, epoch: string): Epoch {
     return getOrMake(epochs, `${group}/${node}/${epoch}`, () => ({
@@ -44,52 +125,149 @@ export function commitBook(committed: readonly CommitEntry[]): CommitBook {
       node,
       epoch,
       stored: rangeSet(),
-      claimed: new Set(),
-      due: rangeSet(),
+      last: -1,
+      due: undefined,
+      setBackDue: false,
+      claimed: new Map(),
+      contested: new Set(),
+      written: new Map(),
     }));
   }
 
+  /** Makes room: an epoch on which nothing hangs is forgotten. */
+  function forgetEpochs(): void {
+    if (epochs.size <= maxEpochs) return;
+    for (const [key, epoch] of epochs) {
+      if (epochs.size <= maxEpochs) return;
+      if (epoch.claimed.size > 0 || owed.has(epoch)) continue;
+      remembered -= epoch.written.size;
+      remembering.delete(epoch);
+      epochs.delete(key);
+    }
+  }
+
   function owe(epoch: Epoch, first: number, last: number): void {
+    epoch.due ??= rangeSet();
     epoch.due.add(first, last);
     owed.add(epoch);
   }
 
-  for (const { group, node, epoch, ranges } of committed) {
-    for (const [first, last] of ranges) epochOf(group, node, epoch).stored.add(first, last);
+  /** Takes an offset out of what is due: the record that has come now is another one, and not stored yet. */
+  function disown(epoch: Epoch, offset: number): void {
+    if (!epoch.due?.has(offset)) return;
+    const rest = epoch.due.ranges().flatMap(([first, last]): Range[] => {
+      if (offset < first || offset > last) return [[first, last]];
+      return [
+        ...(first < offset ? [[first, offset - 1] as const] : []),
+        ...(offset < last ? [[offset + 1, last] as const] : []),
+      ];
+    });
+    epoch.due = rangeSet(rest);
+  }
+
+  function remember(epoch: Epoch, offset: number, writtenAtMs: number): void {
+    if (!epoch.written.delete(offset)) remembered += 1;
+    epoch.written.set(offset, writtenAtMs);
+    if (epoch.written.size > ofEpoch) {
+      epoch.written.delete(epoch.written.keys().next().value as number);
+      remembered -= 1;
+    }
+    for (const other of remembering) {
+      if (remembered <= all || other === epoch) break;
+      remembered -= other.written.size;
+      other.written.clear();
+      remembering.delete(other);
+    }
+  }
+
+  function setBack(group: string, node: string, name: string): void {
+    const epoch = epochOf(group, node, name);
+    epoch.setBackDue = true;
+    owed.add(epoch);
+    onSetBack?.(group, node, name);
+  }
+
+  function claim(group: string, node: string, record: RecordHeader): Claim {
+    const { epoch: name, offset, writtenAtMs } = record;
+    const epoch = epochOf(group, node, name);
+    const underWay = epoch.claimed.get(offset);
+    if (underWay === writtenAtMs) return "on its way";
+    if (underWay !== undefined) {
+      epoch.contested.add(offset);
+      setBack(group, node, name);
+      return "contested";
+    }
+    if (refused.has(group, node, record)) return "refused";
+    const isStored = epoch.stored.has(offset);
+    const known = isStored ? epoch.written.get(offset) : undefined;
+    if (known === writtenAtMs) {
+      owe(epoch, offset, offset);
+      return "repeat";
+    }
+    if (known !== undefined) setBack(group, node, name);
+    if (isStored) disown(epoch, offset);
+    epoch.claimed.set(offset, writtenAtMs);
+    return isStored ? "again" : "new";
+  }
+
+  function release(group: string, node: string, { epoch: name, offset }: RecordId): void {
+    const epoch = epochOf(group, node, name);
+    epoch.claimed.delete(offset);
+    epoch.contested.delete(offset);
+  }
+
+  /** The offsets of a range whose notice may go out now, that none is freed of which another record is about. */
+  function settle(epoch: Epoch, first: number, last: number): void {
+    let from = first;
+    for (let n = first; n <= last; n += 1) {
+      const writtenAtMs = epoch.claimed.get(n);
+      epoch.claimed.delete(n);
+      if (writtenAtMs !== undefined) remember(epoch, n, writtenAtMs);
+      if (!epoch.contested.delete(n)) continue;
+      if (from < n) owe(epoch, from, n - 1);
+      from = n + 1;
+    }
+    if (from <= last) owe(epoch, from, last);
+  }
+
+  for (const { group, node, epoch: name, ranges } of committed) {
+    const epoch = epochOf(group, node, name);
+    for (const [first, last] of ranges) {
+      epoch.stored.add(first, last);
+      epoch.last = Math.max(epoch.last, last);
+    }
+    forgetEpochs();
   }
   return {
-    claim: (group, node, { epoch: epochId, offset }) => {
-      const epoch = epochOf(group, node, epochId);
-      if (epoch.stored.has(offset)) {
-        owe(epoch, offset, offset);
-        return false;
-      }
-      if (epoch.claimed.has(offset)) return false;
-      epoch.claimed.add(offset);
-      return true;
+    claim,
+    release,
+    refuse: (group, node, record) => {
+      release(group, node, record);
+      refused.add(group, node, record);
     },
-    release: (group, node, { epoch, offset }) => epochOf(group, node, epoch).claimed.delete(offset),
     stored: (entries) => {
-      for (const { group, node, epoch: epochId, ranges } of entries) {
-        const epoch = epochOf(group, node, epochId);
+      for (const { group, node, epoch: name, ranges } of entries) {
+        const epoch = epochOf(group, node, name);
+        // Used last, forgotten last.
+        const key = `${group}/${node}/${name}`;
+        epochs.delete(key);
+        epochs.set(key, epoch);
+        remembering.delete(epoch);
+        remembering.add(epoch);
         for (const [first, last] of ranges) {
           epoch.stored.add(first, last);
-          owe(epoch, first, last);
-          for (let n = first; n <= last; n += 1) epoch.claimed.delete(n);
+          epoch.last = Math.max(epoch.last, last);
+          settle(epoch, first, last);
         }
       }
+      forgetEpochs();
     },
+    setBack,
     notices: (atMs) => {
-      const messages: { topic: string; payload: Uint8Array }[] = [];
+      const messages = [...owed].flatMap((epoch) => noticesOf(epoch, atMs));
       for (const epoch of owed) {
-        const ranges = epoch.due.ranges();
-        epoch.due = rangeSet();
-        for (let i = 0; i < ranges.length; i += rangesPerNotice) {
-          const value = encodeNotice({ epoch: epoch.epoch, ranges: ranges.slice(i, i + rangesPerNotice), atMs });
-          const metric = { name: commitMetric, timestampMs: atMs, datatype: DataType.String, declare: true, value };
-          const topic = topicOf({ group: epoch.group, type: "NCMD", node: epoch.node });
-          messages.push({ topic, payload: encodePayload({ timestampMs: atMs, metrics: [metric] }) });
-        }
+        epoch.due = undefined;
+        epoch.setBackDue = false;
       }
       owed.clear();
       return messages;

@@ -1,12 +1,13 @@
+import { accountMetric } from "@jilian/domain/account.ts";
 import type { Clock } from "@jilian/domain/clock.ts";
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
 import { deviceKey } from "@jilian/domain/identity.ts";
 import { qualityOf } from "@jilian/domain/quality.ts";
 import { parseDeviceMetric } from "@jilian/domain/sample.ts";
-import type { Ledger } from "@jilian/store/ledger.ts";
 import { deviceWindowMs, type LiveDevice, type LiveNode, type LiveState } from "@jilian/store/live.ts";
 import type { Registry } from "@jilian/store/registry.ts";
 import type { Series, StoredRow } from "@jilian/store/telemetry.ts";
+import type { LedgerNotes } from "./ledger-notes.ts";
 import type { QueuedSample } from "./queue.ts";
 import { metricsOf, type NodeSession } from "./sessions.ts";
 
@@ -23,8 +24,11 @@ export type LiveWriter = {
   readonly seed: (series: readonly Series[], latest: readonly StoredRow[]) => void;
 };
 
-export function liveWriter(state: LiveState, parts: { ledger: Ledger; registry: Registry; clock: Clock }): LiveWriter {
-  const { ledger, registry, clock } = parts;
+export function liveWriter(
+  state: LiveState,
+  parts: { notes: Pick<LedgerNotes, "finding" | "birth" | "unregistered">; registry: Registry; clock: Clock },
+): LiveWriter {
+  const { notes, registry, clock } = parts;
 
   function nodeOf(group: string, node: string): LiveNode {
     return getOrMake(state.nodes, `${group}/${node}`, () => ({
@@ -61,13 +65,13 @@ export function liveWriter(state: LiveState, parts: { ledger: Ledger; registry: 
     const key = deviceKey(session.group, session.node, device);
     const simulated = metricsOf(session, device).some((m) => m.definition.simulated);
     if (!registry.devices.has(key)) {
-      ledger.noteUnregistered(place, clock.now());
+      notes.unregistered(place);
     } else if (simulated && !registry.demo) {
       const detail =
         "a simulator answers for this device; its data does not count, because the pilot is not marked demo";
-      ledger.noteFinding({ code: "SIMULATED_IN_REAL_PILOT", subject: key, detail }, clock.now());
+      notes.finding({ code: "SIMULATED_IN_REAL_PILOT", subject: key, detail });
     } else {
-      ledger.noteBirth({ ...place, firstBirthMs: clock.now() });
+      notes.birth({ ...place, firstBirthMs: clock.now() });
     }
   }
 
@@ -100,7 +104,8 @@ export function liveWriter(state: LiveState, parts: { ledger: Ledger; registry: 
         if (device.group === session.group && device.node === session.node) device.born = false;
     },
     deviceBorn: (session, device) => {
-      const heartbeats = metricsOf(session, device).map((m) => m.definition.heartbeatMs);
+      const readings = metricsOf(session, device).filter(({ definition }) => definition.name !== accountMetric);
+      const heartbeats = readings.map((m) => m.definition.heartbeatMs);
       Object.assign(deviceOf(session.group, session.node, device), {
         born: true,
         bornMs: clock.now(),
@@ -117,6 +122,8 @@ export function liveWriter(state: LiveState, parts: { ledger: Ledger; registry: 
         takeNodeMetric(sample);
         return;
       }
+      // What a gateway says of its own work is no reading: it keeps no device online.
+      if (key.metric === accountMetric) return;
       if (!historical && qualityOf(sample.status) === "good") {
         const device = deviceOf(key.group, key.node, key.device);
         noteGood(device, sample.sourceTimeMs);
@@ -137,7 +144,7 @@ export function liveWriter(state: LiveState, parts: { ledger: Ledger; registry: 
       const byId = new Map(series.map((s) => [s.id, s]));
       for (const row of latest) {
         const known = byId.get(row.series);
-        if (!known) continue;
+        if (!known || known.metric === accountMetric) continue;
         const { value, status, sourceTimeMs, gatewayTimeMs } = row;
         state.samples.set(row.series, { series: known, value, status, sourceTimeMs, gatewayTimeMs });
         if (known.device === "" || qualityOf(status) !== "good") continue;

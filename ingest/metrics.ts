@@ -46,6 +46,16 @@ function plantRows({ live, registry, clock }: Pick<IngestParts, "live" | "regist
       "Samples that the gateway says it had to drop.",
       each((gateway) => told(gateway, nodeMetrics.droppedSamples)),
     ),
+    counter(
+      name("gateway_set_aside_records_total"),
+      "Records that the gateway says it had to set aside.",
+      each((gateway) => told(gateway, nodeMetrics.setAsideRecords)),
+    ),
+    gauge(
+      name("gateway_outbox_writable"),
+      "0 while the gateway says that it cannot write its outbox; 1 else.",
+      each((gateway) => flag(live.nodes.get(gateway)?.metrics.get(nodeMetrics.writable) !== false)),
+    ),
     gauge(name("devices"), "Registered devices by state.", devices),
   ];
 }
@@ -59,10 +69,24 @@ const counted: readonly (readonly [key: string, name: string, help: string])[] =
   ["conflictingSamples", "conflicting_samples_total", "Samples whose time was stored already with another value."],
   ["shedSamples", "shed_samples_total", "Samples refused because the queue was full; gateways send them again."],
   ["repeatedRecords", "repeated_records_total", "Records that came again."],
+  [
+    "recheckedRecords",
+    "rechecked_records_total",
+    "Records whose offset was stored, stored again to be sure it was with them.",
+  ],
+  ["setBacks", "set_backs_total", "Offsets that a gateway gave to two records, because it was set back."],
   ["refusedRecords", "refused_records_total", "Records that the store will never take."],
+  ["refusedAgainRecords", "refused_again_records_total", "Such records that came again and were not tried."],
+  [
+    "deferredRecords",
+    "deferred_records_total",
+    "Records that have to come again because too many beside them were refused.",
+  ],
   ["unreadableMessages", "unreadable_messages_total", "Messages that could not be decoded."],
   ["rebirthRequests", "rebirth_requests_total", "Births asked for again."],
   ["commitNotices", "commit_notices_total", "Commit notices sent to gateways."],
+  ["storeBusy", "store_busy_total", "Writes for which the store asked to wait; they are tried again."],
+  ["ledgerFailures", "ledger_failures_total", "Notes that the ledger did not take."],
   ["storeFailures", "store_failures_total", "Writes that the store did not take; they are tried again."],
   ["transactions", "store_transactions_total", "Writes that the store took."],
 ];

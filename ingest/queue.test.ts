@@ -5,7 +5,7 @@ import { type QueuedRecord, type QueuedSample, recordQueue } from "./queue.ts";
 
 let nextOffset = 0;
 function record(samples: number, outbox = true): QueuedRecord {
-  const own = outbox ? { epoch: "e", offset: nextOffset++ } : undefined;
+  const own = outbox ? { epoch: "e", offset: nextOffset++, writtenAtMs: 0 } : undefined;
   const sample = {} as QueuedSample;
   return { group: "f1", node: "gw-1", record: own, samples: Array(samples).fill(sample), receivedAtMs: 0 };
 }

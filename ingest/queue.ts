@@ -1,3 +1,4 @@
+import type { RecordHeader } from "@jilian/domain/commit.ts";
 import type { Value } from "@jilian/domain/datatypes.ts";
 import type { BornMetric } from "./sessions.ts";
 
@@ -14,7 +15,9 @@ export type QueuedSample = {
 export type QueuedRecord = {
   group: string;
   node: string;
-  record: { epoch: string; offset: number } | undefined;
+  record: RecordHeader | undefined;
+  /** Its offset is stored, but perhaps by another record (commit-book.ts). */
+  again?: boolean;
   samples: QueuedSample[];
   receivedAtMs: number;
   /** Newest source time among its samples that are not historical; absent when all are. */

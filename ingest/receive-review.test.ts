@@ -10,7 +10,9 @@ import { createLiveState, deviceState, type LiveState } from "@jilian/store/live
 import { openLedger } from "@jilian/store/sqlite/ledger.ts";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { commitBook } from "./commit-book.ts";
+import { ledgerNotes } from "./ledger-notes.ts";
 import { liveWriter } from "./live-writer.ts";
+import { nodeWatch } from "./node-watch.ts";
 import { type RecordQueue, recordQueue } from "./queue.ts";
 import { createReceiver } from "./receive.ts";
 import { manualClock, silent, testRegistry } from "./test-world.ts";
@@ -27,12 +29,14 @@ beforeEach(() => {
   clock.set(t0);
   const folder = mkdtempSync(join(tmpdir(), "receive-"));
   const ledger = openLedger({ path: join(folder, "ledger.sqlite"), log: silent });
+  const notes = ledgerNotes({ ledger, clock, log: silent });
   live = createLiveState();
   queue = recordQueue(1000);
   const receiver = createReceiver({
     queue,
     book: commitBook([]),
-    live: liveWriter(live, { ledger, registry: testRegistry(true), clock }),
+    live: liveWriter(live, { notes, registry: testRegistry(true), clock }),
+    watch: nodeWatch({ ledger, notes, clock, log: silent }),
     clock,
     log: silent,
     reorderMs: 1000,

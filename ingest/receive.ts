@@ -1,5 +1,5 @@
 import type { Clock } from "@jilian/domain/clock.ts";
-import { decodeHeader, outboxUuid } from "@jilian/domain/commit.ts";
+import { decodeHeader, outboxUuid, type RecordHeader } from "@jilian/domain/commit.ts";
 import { type DataTypeNumber, fromWire, isSupported, type Value } from "@jilian/domain/datatypes.ts";
 import { messageOf } from "@jilian/domain/errors.ts";
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
@@ -10,6 +10,7 @@ import { count } from "@jilian/store/live.ts";
 import type { Logger } from "pino";
 import type { CommitBook } from "./commit-book.ts";
 import type { LiveWriter } from "./live-writer.ts";
+import type { NodeWatch } from "./node-watch.ts";
 import type { QueuedRecord, QueuedSample, RecordQueue } from "./queue.ts";
 import {
   type BornMetric,
@@ -26,6 +27,7 @@ export type ReceiverParts = {
   queue: RecordQueue;
   book: CommitBook;
   live: LiveWriter;
+  watch: Pick<NodeWatch, "born" | "told">;
   clock: Clock;
   log: Logger;
   reorderMs: number;
@@ -74,12 +76,17 @@ function sampleOf(metric: InMetric, born: BornMetric, atMs: number, ownTypes: bo
   }
 }
 
+/** Values by the names of their metrics. */
+function valuesOf(samples: readonly QueuedSample[]): Map<string, Value> {
+  return new Map(samples.map(({ metric, value }) => [metric.key.metric, value]));
+}
+
 /**
  * The Sparkplug host application (Sparkplug 3.0, 6.4.20): births, aliases and seq are handled here, at once and in order; only data goes
  * to the queue and only data is shed. Nothing in here waits or throws.
  */
 export function createReceiver(parts: ReceiverParts): Receiver {
-  const { queue, book, live, clock, log } = parts;
+  const { queue, book, live, watch, clock, log } = parts;
   const sessions = new Map<string, NodeSession>();
   const rebirthAt = new Map<string, number>();
   const reorderTimers = new Map<NodeSession, NodeJS.Timeout>();
@@ -148,22 +155,27 @@ export function createReceiver(parts: ReceiverParts): Receiver {
         { code: "METRIC_UNSUPPORTED", node: `${topic.group}/${topic.node}`, device, metrics: refused },
         "metrics of a type that is not carried",
       );
-    takeBirthValues(session, topic, payload);
+    const samples = takeBirthValues(session, topic, payload);
+    if (topic.type === "NBIRTH" && session.outbox) watch.born(session.group, session.node, valuesOf(samples));
   }
 
-  function takeBirthValues(session: NodeSession, topic: SparkplugTopic, payload: InPayload): void {
+  /** @returns all values of the birth */
+  function takeBirthValues(session: NodeSession, topic: SparkplugTopic, payload: InPayload): QueuedSample[] {
     const { group, node, device = "" } = topic;
     const atMs = payload.timestampMs ?? clock.now();
     const samples: QueuedSample[] = [];
+    const found: QueuedSample[] = [];
     for (const metric of payload.metrics) {
       const born = find(session, device, { ...metric, alias: undefined });
       if (!born || metric.isNull) continue;
       const sample = sampleOf(metric, born, atMs, false);
       live.sample(sample, metric.historical);
+      found.push(sample);
       // A node with an outbox sends every reading as a record of its own; the values in its births only repeat them.
       if (!session.outbox && !metric.transient) samples.push(sample);
     }
     if (samples.length > 0) enqueue({ group, node, record: undefined, samples, receivedAtMs: clock.now() });
+    return found;
   }
 
   function death(session: NodeSession, topic: SparkplugTopic, payload: InPayload): void {
@@ -195,6 +207,7 @@ export function createReceiver(parts: ReceiverParts): Receiver {
     }
     const atMs = header?.writtenAtMs ?? payload.timestampMs ?? clock.now();
     const samples: QueuedSample[] = [];
+    const ofNode: QueuedSample[] = [];
     let newestLiveMs: number | undefined;
     for (const metric of payload.metrics) {
       const born = find(session, device, metric);
@@ -206,17 +219,28 @@ export function createReceiver(parts: ReceiverParts): Receiver {
       }
       const sample = sampleOf(metric, born, atMs, header !== undefined);
       live.sample(sample, metric.historical);
+      if (device === "" && session.outbox) ofNode.push(sample);
       if (metric.transient) continue;
       samples.push(sample);
       if (!metric.historical) newestLiveMs = Math.max(newestLiveMs ?? 0, sample.sourceTimeMs);
     }
     count(live.state, "receivedSamples", samples.length);
-    const record = header && { epoch: header.epoch, offset: header.offset };
-    if (record && !book.claim(topic.group, topic.node, record)) count(live.state, "repeatedRecords");
-    else if (samples.length > 0 || record) {
-      const { group, node } = topic;
-      enqueue({ group, node, record, samples, receivedAtMs: clock.now(), newestLiveMs });
-    }
+    if (ofNode.length > 0) watch.told(topic.group, topic.node, valuesOf(ofNode));
+    if (samples.length > 0 || header) take(topic, header, samples, newestLiveMs);
+  }
+
+  /** Queues what a data message holds, unless it is a record that is here already or that the store has just refused. */
+  function take(
+    { group, node }: SparkplugTopic,
+    record: RecordHeader | undefined,
+    samples: QueuedSample[],
+    newestLiveMs: number | undefined,
+  ): void {
+    const claim = record ? book.claim(group, node, record) : "new";
+    if (claim === "new" || claim === "again") {
+      if (claim === "again") count(live.state, "recheckedRecords");
+      enqueue({ group, node, record, samples, receivedAtMs: clock.now(), newestLiveMs, again: claim === "again" });
+    } else count(live.state, claim === "refused" ? "refusedAgainRecords" : "repeatedRecords");
   }
 
   function handle(topicText: string, bytes: Uint8Array): void {

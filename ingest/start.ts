@@ -4,7 +4,7 @@ import { messageOf } from "@jilian/domain/errors.ts";
 import { encodePayload } from "@jilian/domain/sparkplug/payload.ts";
 import { rebirthMetric, topicOf } from "@jilian/domain/topics.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
-import { type LiveState, publishResults } from "@jilian/store/live.ts";
+import { count, type LiveState, publishResults } from "@jilian/store/live.ts";
 import type { Registry } from "@jilian/store/registry.ts";
 import type { Telemetry } from "@jilian/store/telemetry.ts";
 import type { Logger } from "pino";
@@ -12,7 +12,9 @@ import type { SparkplugBus } from "./bus.ts";
 import { commitBook } from "./commit-book.ts";
 import type { IngestConfig } from "./config.ts";
 import { type KpiStats, startKpi } from "./kpi/start.ts";
+import { ledgerNotes } from "./ledger-notes.ts";
 import { liveWriter } from "./live-writer.ts";
+import { nodeWatch } from "./node-watch.ts";
 import { type QueuedRecord, recordQueue } from "./queue.ts";
 import { createReceiver } from "./receive.ts";
 import { startWriter } from "./write.ts";
@@ -55,8 +57,15 @@ const keepResultsMs = 40 * 60_000;
  */
 export async function startIngest(config: IngestConfig, parts: IngestParts): Promise<Ingest> {
   const { bus, telemetry, ledger, live, registry, clock, log } = parts;
-  const book = commitBook(await telemetry.committed());
-  const writer = liveWriter(live, { ledger, registry, clock });
+  const notes = ledgerNotes({ ledger, clock, log, onFailure: () => count(live, "ledgerFailures") });
+  const watch = nodeWatch({ ledger, notes, clock, log });
+  const book = commitBook(await telemetry.committed(), {
+    onSetBack: (group, node, epoch) => {
+      count(live, "setBacks");
+      watch.setBack(group, node, epoch);
+    },
+  });
+  const writer = liveWriter(live, { notes, registry, clock });
   writer.seed(await telemetry.series(), await telemetry.latest());
   const queue = recordQueue(config.queueSamples);
   const kpi = await startKpi(config, {
@@ -67,6 +76,7 @@ export async function startIngest(config: IngestConfig, parts: IngestParts): Pro
     queue,
     book,
     live: writer,
+    watch,
     clock,
     log,
     reorderMs: config.reorderMs,
@@ -95,7 +105,7 @@ export async function startIngest(config: IngestConfig, parts: IngestParts): Pro
     queue,
     book,
     telemetry,
-    ledger,
+    notes,
     live: writer,
     bus,
     clock,

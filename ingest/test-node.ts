@@ -11,7 +11,9 @@ import { createLiveState, deviceState, type LiveState } from "@jilian/store/live
 import { openLedger } from "@jilian/store/sqlite/ledger.ts";
 import { afterEach, beforeEach } from "vitest";
 import { type CommitBook, commitBook } from "./commit-book.ts";
+import { ledgerNotes } from "./ledger-notes.ts";
 import { liveWriter } from "./live-writer.ts";
+import { nodeWatch } from "./node-watch.ts";
 import { type RecordQueue, recordQueue } from "./queue.ts";
 import { createReceiver, type Receiver } from "./receive.ts";
 import { manualClock, silent, testRegistry } from "./test-world.ts";
@@ -39,10 +41,12 @@ export function start({ demo = true, bound = 1000, rebirthIntervalMs = 0 } = {})
   host.book = commitBook([]);
   host.rebirths = [];
   const { ledger, live, queue, book, rebirths } = host;
+  const notes = ledgerNotes({ ledger, clock, log: silent });
   host.receiver = createReceiver({
     queue,
     book,
-    live: liveWriter(live, { ledger, registry: testRegistry(demo), clock }),
+    live: liveWriter(live, { notes, registry: testRegistry(demo), clock }),
+    watch: nodeWatch({ ledger, notes, clock, log: silent }),
     clock,
     log: silent,
     reorderMs,

@@ -6,6 +6,7 @@ import { openTelemetry } from "@jilian/store/duckdb/telemetry.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import { indexRegistry, type Registry, type RegistryDevice } from "@jilian/store/registry.ts";
 import { openLedger } from "@jilian/store/sqlite/ledger.ts";
+import type { Telemetry } from "@jilian/store/telemetry.ts";
 import type { OwnedTelemetry } from "@jilian/store/thread/owner.ts";
 import { type Logger, pino } from "pino";
 
@@ -91,6 +92,18 @@ export async function openWorld(log: Logger = silent): Promise<World> {
     },
   };
   return world;
+}
+
+/** A store that answers writes with errors as long as there are some; and when it was asked, ms. */
+export function answering(store: Telemetry, errors: Error[]): { telemetry: Telemetry; writes: number[] } {
+  const writes: number[] = [];
+  const write: Telemetry["write"] = async (batch) => {
+    writes.push(performance.now());
+    const error = errors.shift();
+    if (error) throw error;
+    return await store.write(batch);
+  };
+  return { telemetry: { ...store, write }, writes };
 }
 
 /** Waits until something holds, for a bounded time; for conditions that no event announces. */

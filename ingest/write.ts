@@ -1,23 +1,24 @@
 import type { Clock } from "@jilian/domain/clock.ts";
-import { codeOf, messageOf } from "@jilian/domain/errors.ts";
+import { codeOf, JilianError, messageOf } from "@jilian/domain/errors.ts";
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
 import { type RangeSet, rangeSet } from "@jilian/domain/range-set.ts";
-import type { Ledger } from "@jilian/store/ledger.ts";
 import { count } from "@jilian/store/live.ts";
 import type { CommitEntry, SampleRow, Telemetry, WriteBatch, WriteOutcome } from "@jilian/store/telemetry.ts";
 import type { Logger } from "pino";
 import type { SparkplugBus } from "./bus.ts";
 import type { CommitBook } from "./commit-book.ts";
+import type { LedgerNotes } from "./ledger-notes.ts";
 import type { LiveWriter } from "./live-writer.ts";
 import { pause } from "./pause.ts";
 import type { QueuedRecord, RecordQueue } from "./queue.ts";
 import type { BornMetric } from "./sessions.ts";
+import { siftRefused } from "./sift-refused.ts";
 
 export type WriterParts = {
   queue: RecordQueue;
   book: CommitBook;
   telemetry: Telemetry;
-  ledger: Pick<Ledger, "noteFinding">;
+  notes: Pick<LedgerNotes, "finding">;
   live: LiveWriter;
   bus: SparkplugBus;
   clock: Clock;
@@ -30,13 +31,13 @@ export type WriterParts = {
 
 const retryMinMs = 200;
 const retryMaxMs = 10_000;
+/** A store that asks for more patience than this is asked sooner: it may have been wrong about its own trouble. */
+const busyMaxMs = 60_000;
 /** Repeated records are answered at least this often, even when nothing new is stored. */
 const noticeIntervalMs = 250;
 
-/** Conflicts are told to people at most this often. */
-const findingIntervalMs = 10_000;
-/** Errors by which the store says that the batch is at fault, not the store (store/telemetry.ts). */
-const batchFaults = new Set(["VALUE_MISFIT", "SERIES_UNKNOWN", "COMMIT_RANGE_INVALID"]);
+/** Epochs of one batch whose repeats are looked at apart. */
+const maxRecheckedEpochs = 16;
 
 /** The offsets of a batch as ranges, per gateway and epoch. */
 function commitsOf(records: readonly QueuedRecord[]): CommitEntry[] {
@@ -81,81 +82,71 @@ function rowsOf(records: readonly QueuedRecord[]): SampleRow[] {
   return rows;
 }
 
-/** Tells of conflicting samples: counts each, logs each batch, and notes a finding now and then. */
-function conflictTeller({ live, ledger, clock, log }: WriterParts): (outcome: WriteOutcome) => void {
-  let untold = 0;
-  let toldAt = Number.NEGATIVE_INFINITY;
-  return ({ conflicts, tx }) => {
-    if (conflicts === 0) return;
-    count(live.state, "conflictingSamples", conflicts);
-    const detail = "another value was stored already under the same series and time; the first stays";
-    log.warn({ code: "SAMPLE_CONFLICT", conflicts, tx }, detail);
-    untold += conflicts;
-    if (performance.now() - toldAt < findingIntervalMs) return;
-    toldAt = performance.now();
-    ledger.noteFinding(
-      { code: "SAMPLE_CONFLICT", subject: "telemetry", detail: `${untold} samples: ${detail}` },
-      clock.now(),
-    );
-    untold = 0;
-  };
+/**
+ * The batches of what was taken from the queue. Records whose offset is stored already go apart, those of one epoch together: whether the
+ * store leaves out all of their samples tells of this epoch, and of no other, whether they are repeats. After a restart all gateways
+ * repeat at once: then a transaction for each would take longer than the answer is worth.
+ */
+function batchesOf(records: readonly QueuedRecord[]): QueuedRecord[][] {
+  if (!records.some(({ again }) => again)) return [[...records]];
+  const idOf = ({ group, node, record, again }: QueuedRecord) => (again ? `${group}/${node}/${record?.epoch}` : "");
+  const groups = Map.groupBy(records, idOf);
+  if (groups.size <= maxRecheckedEpochs) return [...groups.values()];
+  return [...Map.groupBy(records, ({ again }) => again === true).values()];
 }
 
-/** Writes records to the store; resolves when the store has confirmed them. */
-function recordWriter(parts: WriterParts): (records: readonly QueuedRecord[]) => Promise<void> {
-  const { book, telemetry, live, log } = parts;
-  const tellConflicts = conflictTeller(parts);
+/** Tells of conflicting samples: counts each, logs each batch, and notes a finding now and then. */
+function tellConflicts({ live, notes, log }: WriterParts, { conflicts, tx }: WriteOutcome): void {
+  if (conflicts === 0) return;
+  count(live.state, "conflictingSamples", conflicts);
+  const detail = "another value was stored already under the same series and time; the first stays";
+  log.warn({ code: "SAMPLE_CONFLICT", conflicts, tx }, detail);
+  notes.finding({ code: "SAMPLE_CONFLICT", subject: "telemetry", detail: `${conflicts} samples at once: ${detail}` });
+}
 
-  async function write(records: readonly QueuedRecord[]): Promise<void> {
-    const fresh = await numberSeries(telemetry, records);
-    const batch: WriteBatch = { samples: rowsOf(records), commits: commitsOf(records) };
-    const startedMs = performance.now();
-    const outcome = await telemetry.write(batch);
-    book.stored(batch.commits);
-    parts.onStored?.(records, performance.now() - startedMs);
-    count(live.state, "transactions");
-    count(live.state, "storedSamples", outcome.written);
-    count(live.state, "duplicateSamples", outcome.duplicates);
-    tellConflicts(outcome);
-    // The first samples of a series came before it had a number, without which the live state could not take them.
-    for (const { samples } of fresh.size > 0 ? records : [])
-      for (const sample of samples) if (fresh.has(sample.metric)) live.sample(sample, true);
+/** Writes records as one batch; resolves when the store has confirmed them. */
+async function writeBatch(parts: WriterParts, records: readonly QueuedRecord[]): Promise<void> {
+  const { book, telemetry, live } = parts;
+  const fresh = await numberSeries(telemetry, records);
+  const batch: WriteBatch = { samples: rowsOf(records), commits: commitsOf(records) };
+  const startedMs = performance.now();
+  const outcome = await telemetry.write(batch);
+  book.stored(batch.commits);
+  const [only, ...others] = batch.commits;
+  if (records[0]?.again && only && others.length === 0 && outcome.written + outcome.conflicts > 0) {
+    book.setBack(only.group, only.node, only.epoch);
   }
+  parts.onStored?.(records, performance.now() - startedMs);
+  count(live.state, "transactions");
+  count(live.state, "storedSamples", outcome.written);
+  count(live.state, "duplicateSamples", outcome.duplicates);
+  tellConflicts(parts, outcome);
+  // The first samples of a series came before it had a number, without which the live state could not take them.
+  for (const { samples } of fresh.size > 0 ? records : [])
+    for (const sample of samples) if (fresh.has(sample.metric)) live.sample(sample, true);
+}
 
-  /** What the store will never take must not stand before what it would: the record is put aside, uncommitted: it stays at its gateway. */
-  function refuse({ group, node, record, samples }: QueuedRecord, error: unknown): void {
-    if (record) book.release(group, node, record);
-    count(live.state, "refusedRecords");
-    log.error(
-      { code: "RECORD_REFUSED", cause: codeOf(error), err: messageOf(error), node: `${group}/${node}`, record },
-      `the store refused a record of ${samples.length} samples`,
-    );
-  }
-
-  return async (records) => {
-    try {
-      await write(records);
-    } catch (error) {
-      if (!batchFaults.has(codeOf(error))) throw error;
-      if (records.length === 1) return refuse(records[0] as QueuedRecord, error);
-      for (const record of records) {
-        await write([record]).catch((fault: unknown) => {
-          if (!batchFaults.has(codeOf(fault))) throw fault;
-          refuse(record, fault);
-        });
-      }
-    }
-  };
+/** What the store will never take must not stand before what it would: the record is put aside, uncommitted: it stays at its gateway. */
+function refuse({ book, live, notes, log }: WriterParts, queued: QueuedRecord, error: unknown): void {
+  const { group, node, record, samples } = queued;
+  if (record) book.refuse(group, node, record);
+  count(live.state, "refusedRecords");
+  const subject = `${group}/${node}`;
+  const cause = codeOf(error);
+  log.error(
+    { code: "RECORD_REFUSED", cause, err: messageOf(error), node: subject, record },
+    `the store refused a record of ${samples.length} samples`,
+  );
+  notes.finding({ code: "RECORD_REFUSED", subject, detail: `${cause}: ${messageOf(error)}`.slice(0, 500) });
 }
 
 /**
  * Stores what is queued, one transaction a batch, samples and commit ranges together; only what the store has confirmed is told to the
- * gateways (CONTRACTS 2). A store that fails is asked again with back-off, while the bounded queue sheds.
+ * gateways (CONTRACTS 2). A store that fails is asked again with back-off, or when it asked to be, while the bounded queue sheds.
  * @returns a handle whose close() writes out what is queued, or gives it up, uncommitted, when the store fails, and ends the loop
  */
 export function startWriter(parts: WriterParts): { close: () => Promise<void> } {
   const { queue, book, live, bus, clock, log } = parts;
-  const write = recordWriter(parts);
   const stop = new AbortController();
 
   /** Sends the notices that are due. A lost one does no harm: the record comes again and is answered again. */
@@ -167,22 +158,43 @@ export function startWriter(parts: WriterParts): { close: () => Promise<void> } 
     );
   }
 
-  /** @returns false when the store failed and the writer is closing */
+  /** Tries until the store has taken the records or said which of them it never will. @returns false when it failed amid closing */
   async function store(records: readonly QueuedRecord[]): Promise<boolean> {
+    const sift = siftRefused(records, {
+      write: (some) => writeBatch(parts, some),
+      refuse: (record, error) => refuse(parts, record, error),
+      defer: ({ group, node, record }) => {
+        if (record) book.release(group, node, record);
+        count(live.state, "deferredRecords");
+      },
+    });
     for (let waitMs = retryMinMs; ; waitMs = Math.min(waitMs * 2, retryMaxMs)) {
       try {
-        await write(records);
+        await sift();
         return true;
       } catch (error) {
-        count(live.state, "storeFailures");
+        const askedMs = error instanceof JilianError ? (error.retryAfterMs ?? 0) : 0;
+        const pauseMs = Math.min(Math.max(waitMs, askedMs), Math.max(waitMs, busyMaxMs));
+        count(live.state, codeOf(error) === "STORE_BUSY_REMOTE" ? "storeBusy" : "storeFailures");
         log.error(
-          { code: "STORE_WRITE", err: messageOf(error), records: records.length, waitMs },
+          {
+            code: "STORE_WRITE",
+            cause: codeOf(error),
+            err: messageOf(error),
+            records: records.length,
+            waitMs: pauseMs,
+          },
           stop.signal.aborted ? "the store took nothing; giving up" : "the store took nothing; asking again",
         );
         if (stop.signal.aborted) return false;
-        await pause(waitMs, stop.signal);
+        await pause(pauseMs, stop.signal);
       }
     }
+  }
+
+  async function storeAll(records: readonly QueuedRecord[]): Promise<boolean> {
+    for (const batch of batchesOf(records)) if (!(await store(batch))) return false;
+    return true;
   }
 
   async function run(): Promise<void> {
@@ -191,11 +203,11 @@ export function startWriter(parts: WriterParts): { close: () => Promise<void> } 
       await queue.ready(noticeIntervalMs, stop.signal);
       if (queue.samples() > 0 && queue.samples() < parts.batchSamples) await pause(parts.lingerMs, stop.signal);
       const records = queue.take(parts.batchSamples);
-      if (records.length > 0) writable = await store(records);
+      if (records.length > 0) writable = await storeAll(records);
       // Not waited for: a gateway that does not read its socket would hold up everyone's samples.
       void notify();
     }
-    while (writable && queue.samples() > 0) writable = await store(queue.take(parts.batchSamples));
+    while (writable && queue.samples() > 0) writable = await storeAll(queue.take(parts.batchSamples));
     await notify();
   }
 

@@ -2,6 +2,7 @@ import { hourMs } from "@jilian/domain/periods.ts";
 import type { Result } from "@jilian/domain/result.ts";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Ledger, Principal } from "./ledger.ts";
+import { completenessTests } from "./ledger-suite-completeness.ts";
 import { logSuite } from "./ledger-suite-log.ts";
 
 /** One empty database; `open` opens it again and again, as several processes would. `dispose` closes what is open and removes it. */
@@ -245,6 +246,28 @@ function noteTests(ledger: () => Ledger, another: () => Ledger): void {
     ).toEqual(["a", "b"]);
   });
 
+  it("keeps the boxes of a gateway, the last seen first, whatever the clocks say, and few of them", () => {
+    const counters = { droppedSamples: 0, setAsideRecords: 0, setBacks: 0 };
+    const box = (name: string, lastSeenMs: number, starts = 1, node = "gw-1") => {
+      return { group: "zhuji-1", node, box: name, starts, epoch: `epoch of ${starts}`, ...counters, lastSeenMs };
+    };
+    ledger().noteNodeBox(box("a", 30));
+    ledger().noteNodeBox(box("b", 20));
+    ledger().noteNodeBox(box("x", 99, 7, "gw-2"));
+    expect(another().nodeBoxes("zhuji-1", "gw-1")).toEqual([box("b", 20), box("a", 30)]);
+    const again = { ...box("a", 10, 2), droppedSamples: 2 ** 40, setAsideRecords: 3, setBacks: 1 };
+    ledger().noteNodeBox(again);
+    expect(another().nodeBoxes("zhuji-1", "gw-1")).toEqual([again, box("b", 20)]);
+    for (let n = 0; n < 20; n += 1) ledger().noteNodeBox(box(`n${n}`, n));
+    expect(
+      another()
+        .nodeBoxes("zhuji-1", "gw-1")
+        .map((found) => found.box),
+    ).toEqual(Array.from({ length: 16 }, (_, n) => `n${19 - n}`));
+    expect(another().nodeBoxes("zhuji-1", "gw-2")).toEqual([box("x", 99, 7, "gw-2")]);
+    expect(another().nodeBoxes("zhuji-1", "gw-3")).toEqual([]);
+  });
+
   it("keeps numbers exactly up to 2^53", () => {
     for (const value of [0, -1, 0.1, Number.MAX_SAFE_INTEGER, 1e300]) {
       ledger().setNumber("n", value);
@@ -270,7 +293,15 @@ export function ledgerSuite(name: string, make: () => LedgerUnderTest): void {
       first = under.open();
     });
     afterEach(() => under.dispose());
-    for (const tests of [credentialTests, resultTests, queryTests, transactionTests, noteTests, ...logSuite])
+    for (const tests of [
+      credentialTests,
+      resultTests,
+      queryTests,
+      transactionTests,
+      noteTests,
+      completenessTests,
+      ...logSuite,
+    ])
       tests(
         () => first,
         () => under.open(),

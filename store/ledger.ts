@@ -1,5 +1,6 @@
 import type { Period } from "@jilian/domain/periods.ts";
 import type { Result, ResultKey } from "@jilian/domain/result.ts";
+import type { CompletenessLedger } from "./completeness.ts";
 import type { ResultQuery } from "./telemetry.ts";
 
 /** Whom a credential lets in, and as what. */
@@ -52,10 +53,28 @@ export type FirstBirth = { group: string; node: string; device: string; firstBir
 export type Finding = { code: string; subject: string; detail: string; firstMs: number; lastMs: number; count: number };
 
 /**
+ * What the births of one outbox file said last. A file is made with a random name; a gateway whose births name another one is another
+ * box, or has another disk.
+ */
+export type NodeBox = {
+  group: string;
+  node: string;
+  box: string;
+  /** How often the file was opened, and the epoch of the last opening. */
+  starts: number;
+  epoch: string;
+  /** Counters of the file, and of the process in the case of `setBacks`. */
+  droppedSamples: number;
+  setAsideRecords: number;
+  setBacks: number;
+  lastSeenMs: number;
+};
+
+/**
  * Results from the hour and from factory upward, credentials, births, findings: what several processes share. Implementations: SQLite
  * (embedded); PostgreSQL follows. Calls are synchronous in SQLite and cheap; none is made per sample.
  */
-export type Ledger = {
+export type Ledger = CompletenessLedger & {
   /** Replaces the credential of a name by a new secret; only a salted hash is kept. */
   readonly setCredential: (principal: Principal, secret: string) => void;
   /** The principal of a name and secret, or undefined; takes the same time for a wrong name as for a wrong secret. */
@@ -98,6 +117,11 @@ export type Ledger = {
   readonly unregistered: () => UnregisteredDevice[];
   readonly noteFinding: (finding: { code: string; subject: string; detail: string }, atMs: number) => void;
   readonly findings: (limit: number) => Finding[];
+
+  /** The boxes that were seen under a gateway's name, the last one first, at most 16. */
+  readonly nodeBoxes: (group: string, node: string) => NodeBox[];
+  /** Notes what a box said, in place of what it said before. */
+  readonly noteNodeBox: (box: NodeBox) => void;
 
   /** Small durable numbers of the services: progress of the KPI engine. */
   readonly getNumber: (name: string) => number | undefined;

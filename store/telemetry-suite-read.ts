@@ -47,6 +47,33 @@ function plainTests({ store, reopen, nowAndReopened }: Harness): void {
     expect((await (await reopen()).latest()).find((row) => row.series === a)).toMatchObject({ value: 6, tx: 3 });
   });
 
+  it("counts what is stored by series and hour of the source time, of any quality, each key once", async () => {
+    const hour = 60 * minute;
+    const [a, b, c] = (await makeSeries(store(), ["a", "b", "c"])) as [number, number, number];
+    const times = [0, 1, 60_000, hour - 1, hour, 30 * hour, 30 * hour + 5];
+    const samples = [
+      ...times.map((t) => sample(a, t, t)),
+      sample(b, hour + 1, null, Status.BadTimeout),
+      sample(c, 0, 1),
+    ];
+    await store().write({ samples, commits: [] });
+    // Again, and late: what is there already counts once.
+    await store().write({ samples: [...samples, sample(a, 2, 2)], commits: [] });
+    const row = (series: number, hours: number, count: number) => ({
+      series,
+      hourMs: startMs + hours * hour,
+      samples: count,
+    });
+    await nowAndReopened(async (open) => {
+      const count = (series: number[], from: number, to: number) =>
+        open.countSamples(series, startMs + from * hour, startMs + to * hour);
+      expect(await count([b, a, a], 0, 31)).toEqual([row(a, 0, 5), row(a, 1, 1), row(a, 30, 2), row(b, 1, 1)]);
+      expect(await count([a], 1, 2)).toEqual([row(a, 1, 1)]);
+      expect(await count([a, b, c], 2, 30)).toEqual([]);
+      expect(await count([], 0, 31)).toEqual([]);
+    });
+  });
+
   it("tells which minutes transactions changed, of any quality", async () => {
     const [a, b] = (await makeSeries(store(), ["a", "b"])) as [number, number];
     const first = [sample(a, 59_999, 1), sample(a, 60_000, 2), sample(a, 60_500, 3), sample(a, 119_000, 4)];

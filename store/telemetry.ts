@@ -49,6 +49,9 @@ export type Window = { series: SeriesId; fromMs: number; toMs: number };
 /** The minutes of a series that got samples in a range of transactions, with the first and last new source time in each. */
 export type ChangedMinute = { series: SeriesId; minuteMs: number; firstMs: number; lastMs: number };
 
+/** How many samples of a series are stored whose source time lies in an hour. */
+export type SampleCount = { series: SeriesId; hourMs: number; samples: number };
+
 /** A stored counter leaf: one device, role, carrier or product, minute. */
 export type LeafRow = {
   series: SeriesId;
@@ -85,8 +88,9 @@ export type Telemetry = {
   readonly series: () => Promise<Series[]>;
   /**
    * Stores a batch and its commit ranges in one transaction; resolves only when it survives a kill of the process.
-   * @throws JilianError VALUE_MISFIT for NaN, an infinity, an integer beyond 64 bits or a time that is not whole milliseconds since 1970,
-   * SERIES_UNKNOWN, COMMIT_RANGE_INVALID: the batch is at fault, and nothing of it counts; anything else: the store is. DuckDB has then stored
+   * @throws JilianError VALUE_MISFIT for NaN, an infinity, an integer beyond 64 bits, a time that is not whole milliseconds since 1970 or
+   * what the server refuses, SAMPLE_TOO_LATE, SERIES_UNKNOWN, COMMIT_RANGE_INVALID: the batch is at fault, and nothing of it counts;
+   * anything else: the store is, STORE_BUSY_REMOTE for now and with `retryAfterMs` where it asked for time. DuckDB has then stored
    * nothing; InfluxDB, which has no transactions, perhaps a part, which counts once the batch has come again
    */
   readonly write: (batch: WriteBatch) => Promise<WriteOutcome>;
@@ -105,6 +109,11 @@ export type Telemetry = {
   readonly latest: () => Promise<StoredRow[]>;
   /** What transactions in (afterTx, upToTx] changed. */
   readonly changedMinutes: (afterTx: number, upToTx: number) => Promise<ChangedMinute[]>;
+  /**
+   * Stored samples of the series by hour of their source time in [fromMs, toMs), of any quality, each key once; by series as they are
+   * numbered and hour, hours without any are absent. fromMs and toMs are whole hours.
+   */
+  readonly countSamples: (series: readonly SeriesId[], fromMs: number, toMs: number) => Promise<SampleCount[]>;
   /**
    * Milliseconds per minute in which each device was online: some sample of good quality of its series was younger than its window.
    * One row for each device and each whole minute in [fromMs, toMs), zeros included, by device as asked and minute. Many devices in one

@@ -124,7 +124,9 @@ function isMissed({ scope }: RatioDefinition, { plan }: MachineSums, lacks: read
 }
 
 /** What one machine adds to a ratio. */
-type Part = { dueMs: number; given: Map<Term, Given> } | { dueMs: number; reason: NullReason; missed: boolean };
+type Part =
+  | { dueMs: number; mostMs: number; given: Map<Term, Given> }
+  | { dueMs: number; reason: NullReason; missed: boolean };
 
 function partOf(definition: RatioDefinition, machine: MachineSums): Part {
   const { scope, terms } = definition;
@@ -141,15 +143,23 @@ function partOf(definition: RatioDefinition, machine: MachineSums): Part {
   const reason = lacks.find((lack) => lasting.has(lack));
   if (!reason && dueMs === 0) return { dueMs, reason: "not_planned", missed: false };
   if (lacks.length > 0) return { dueMs, reason: reason ?? "no_data", missed: isMissed(definition, machine, lacks) };
-  return { dueMs, given };
+  return { dueMs, mostMs: coverableMs(machine, dueMs), given };
+}
+
+/** What of a machine's due time readings can cover at most: what samples that are not stored stand for is lost to all of it alike. */
+function coverableMs({ elapsedMs, lostMs }: MachineSums, dueMs: number): number {
+  if (lostMs === 0) return dueMs;
+  const kept = Math.max(0, elapsedMs - lostMs);
+  return Number((BigInt(dueMs) * BigInt(kept)) / BigInt(elapsedMs));
 }
 
 /**
  * The figure of a ratio over machines. Pure.
  *
  * Completeness is covered over due time, each summed over the machines: due is what has passed of the period (of planned time: in planned
- * time), covered what the least covered of a machine's terms tells. A machine that lacks a term is due and not covered where it is missed
- * (`isMissed`); else it has no part, and neither has one without planned time in the period.
+ * time), covered what the least covered of a machine's terms tells, at most what is stored of the machine's samples (lost-time.ts). A machine
+ * that lacks a term is due and not covered where it is missed (`isMissed`); else it has no part, and neither has one without planned time in
+ * the period.
  * The estimated share is that of the term of which most is estimated.
  */
 export function ratioFigure(definition: RatioDefinition, machines: readonly MachineSums[]): Figure {
@@ -162,7 +172,7 @@ export function ratioFigure(definition: RatioDefinition, machines: readonly Mach
   const due = [...whole, ...lacking.filter((part) => part.missed)];
   const dueMs = due.reduce((ms, part) => ms + part.dueMs, 0);
   const covered = (given: Given[]) => Math.min(...given.map((g) => g.coveredMs));
-  const coveredMs = whole.reduce((ms, part) => ms + Math.min(part.dueMs, covered([...part.given.values()])), 0);
+  const coveredMs = whole.reduce((ms, part) => ms + Math.min(part.mostMs, covered([...part.given.values()])), 0);
   const completeness = dueMs > 0 ? share(BigInt(coveredMs), BigInt(dueMs)) : null;
   if (whole.length === 0) {
     const missed = lacking.filter((part) => part.missed);

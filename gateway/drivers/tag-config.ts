@@ -157,6 +157,8 @@ export function commonTagFaults(tag: CommonTag, device: CommonDevice, check: Che
   const { pollIntervalMs } = device;
   const heartbeatMs = tag.heartbeatMs ?? device.heartbeatMs;
   check(heartbeatMs >= pollIntervalMs, "/heartbeatMs", `>= pollIntervalMs (${pollIntervalMs})`, "raise it");
+  const isOwn = tag.name.toLowerCase().startsWith("jilian/");
+  check(!isOwn, "/name", 'a name that does not begin with "Jilian/": the gateway\'s own metrics do', "rename it");
   const { min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY } = tag.range ?? {};
   check(min <= max, "/range", "min not above max", "exchange them");
 }

@@ -24,23 +24,32 @@ export type Meters = ReadonlyMap<string, SeriesId | undefined>;
 /** A sum of so many counters, and how complete its input was; `coveredMs` is the sum of theirs. */
 type Sum = { amount: bigint; estimated: bigint; coveredMs: number; counters: number; lowerBound: boolean };
 
+/** What has passed of a period, and of it by device the time that samples which are not stored stand for (domain/lost-time.ts). */
+export type Due = { readonly elapsedMs: number; readonly lostMs: ReadonlyMap<string, number> };
+
+/** The time that readings of a device cover: what they say, at most what is due and was not lost. */
+function coveredBy(ms: number, { elapsedMs, lostMs }: Due, device: string): number {
+  return Math.min(ms, Math.max(0, elapsedMs - (lostMs.get(device) ?? 0)));
+}
+
 /** The energy of the incoming meters among devices, kWh as an integer at 6 places, or why it is not known. */
 function meteredBy(
   devices: readonly string[],
   meters: Meters,
   leaves: ReadonlyMap<SeriesId, CounterLeaf>,
-  elapsedMs: number,
+  due: Due,
 ): Sum | NullReason {
   const own = devices.filter((key) => meters.has(key));
   if (own.length === 0) return "no_meter";
-  const told = own
-    .map((key) => leaves.get(meters.get(key) as SeriesId))
-    .filter((leaf): leaf is CounterLeaf => leaf !== undefined && tellsIncrease(leaf));
+  const told = own.flatMap((key) => {
+    const leaf = leaves.get(meters.get(key) as SeriesId);
+    return leaf && tellsIncrease(leaf) ? [{ ...leaf, coveredMs: coveredBy(leaf.coveredMs, due, key) }] : [];
+  });
   if (told.length === 0) return "no_data";
   return {
     amount: told.reduce((amount, leaf) => amount + leaf.amount, 0n),
     estimated: told.reduce((amount, leaf) => amount + estimatedOf(leaf), 0n),
-    coveredMs: told.reduce((ms, leaf) => ms + Math.min(leaf.coveredMs, elapsedMs), 0),
+    coveredMs: told.reduce((ms, leaf) => ms + leaf.coveredMs, 0),
     counters: own.length,
     lowerBound: told.length < own.length || told.some((leaf) => leaf.resets > 0),
   };
@@ -61,15 +70,15 @@ export function energyFigures(
   site: Site,
   meters: Meters,
   leaves: ReadonlyMap<SeriesId, CounterLeaf>,
-  elapsedMs: number,
+  due: Due,
   region: GridRegion,
 ): [IndicatorDefinition, Figure][] {
-  const sum = meteredBy(site.devices, meters, leaves, elapsedMs);
+  const sum = meteredBy(site.devices, meters, leaves, due);
   const of = (definition: IndicatorDefinition, value: (kWh: bigint) => bigint): [IndicatorDefinition, Figure] => [
     definition,
     typeof sum === "string"
       ? absentFigure(sum, sum === "no_meter" ? null : 0)
-      : figureOf(sum, formatScaled(value(sum.amount), scaleOfUnit[definition.unit] as number), elapsedMs),
+      : figureOf(sum, formatScaled(value(sum.amount), scaleOfUnit[definition.unit] as number), due.elapsedMs),
   ];
   return [
     of(energyElectricity, (kWh) => kWh),
@@ -83,7 +92,10 @@ type Output = Sum & { products: Set<string | undefined> };
 /** The good production of a factory's output machines, pieces as an integer at 6 places, or why it is not known. */
 function outputOf(machines: readonly MachineSums[], elapsedMs: number): Output | NullReason {
   if (machines.length === 0) return "no_output";
-  const counters = machines.map((machine) => machine.counters.filter(({ role }) => role === "production.good"));
+  const counters = machines.map(({ counters: own, lostMs }) => {
+    const mostMs = Math.max(0, elapsedMs - lostMs);
+    return own.filter(({ role }) => role === "production.good").map((counter) => ({ ...counter, mostMs }));
+  });
   if (counters.some((own) => own.length === 0)) return "no_register";
   const all = counters.flat();
   const told = all.filter(({ whole }) => whole.told);
@@ -91,7 +103,7 @@ function outputOf(machines: readonly MachineSums[], elapsedMs: number): Output |
   return {
     amount: told.reduce((sum, { whole }) => sum + whole.amount, 0n),
     estimated: told.reduce((sum, { whole }) => sum + whole.estimated, 0n),
-    coveredMs: told.reduce((ms, { whole }) => ms + Math.min(whole.coveredMs, elapsedMs), 0),
+    coveredMs: told.reduce((ms, { whole, mostMs }) => ms + Math.min(whole.coveredMs, mostMs), 0),
     counters: all.length,
     lowerBound: told.length < all.length || told.some(({ whole }) => whole.partial),
     products: new Set(told.filter(({ whole }) => whole.amount > 0n).map(({ product }) => product)),
@@ -112,16 +124,17 @@ export function unitProductFigure(
   site: Site,
   meters: Meters,
   leaves: ReadonlyMap<SeriesId, CounterLeaf>,
-  elapsedMs: number,
+  due: Due,
   outputs: readonly Machine[],
   sums: ReadonlyMap<string, MachineSums>,
 ): [IndicatorDefinition, Figure] {
+  const { elapsedMs } = due;
   const reasons: NullReason[] = [];
   const both: { energy: Sum; output: Output }[] = [];
   const products = new Set<string>();
   let factories = 0;
   for (const [factory, devices] of site.factories) {
-    const energy = meteredBy(devices, meters, leaves, elapsedMs);
+    const energy = meteredBy(devices, meters, leaves, due);
     const own = outputs.filter(({ key }) => devices.includes(key)).map(({ key }) => sums.get(key) as MachineSums);
     const output = outputOf(own, elapsedMs);
     if (energy === "no_meter" && output === "no_output") {

@@ -1,5 +1,7 @@
 import type { Clock } from "@jilian/domain/clock.ts";
+import { messageOf } from "@jilian/domain/errors.ts";
 import { deviceKey } from "@jilian/domain/identity.ts";
+import { lostTimes } from "@jilian/domain/lost-time.ts";
 import {
   dayMs,
   isoTime,
@@ -14,6 +16,7 @@ import type { Result } from "@jilian/domain/result.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import type { Registry } from "@jilian/store/registry.ts";
 import type { Telemetry } from "@jilian/store/telemetry.ts";
+import { completenessKeeper } from "./completeness.ts";
 import type { Meters } from "./energy.ts";
 import { fasterThanPlanned, figures, type PeriodInput } from "./figures.ts";
 import type { Wanted } from "./leaf-reader.ts";
@@ -65,6 +68,9 @@ type Sources = {
   signature: string;
 };
 
+/** Stored samples are counted this often at most, machine time; and before what is final is made. */
+const countIntervalMs = 30_000;
+
 const progressName = "kpi.foldedTx";
 const finalName = (period: Period) => `kpi.final.${period}`;
 
@@ -91,6 +97,10 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     const detail = `${series.metric} fell, or rose faster than its meter can: the increase is unknown, figures are lower bounds`;
     ledger.noteFinding({ code: "UNEXPLAINED_RESET", subject, detail }, clock.now());
   });
+  const completeness = completenessKeeper(telemetry, ledger, index, (series, error) => {
+    const subject = deviceKey(series.group, series.node, series.device);
+    ledger.noteFinding({ code: "ACCOUNT_INVALID", subject, detail: messageOf(error) }, clock.now());
+  });
   const dirty: Record<Period, Set<number>> = { minute: new Set(), hour: new Set(), day: new Set() };
   const startedMs = clock.now();
   for (const period of periods) {
@@ -101,6 +111,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   let seenMinute = Math.max(finalMs("minute"), periodStart("minute", startedMs - watermarkMs));
   let learntMinute = periodStart("minute", startedMs);
   let provisionalAt = Number.NEGATIVE_INFINITY;
+  let countedAt = Number.NEGATIVE_INFINITY;
   let known = sources();
   const shown = showcase(telemetry, parts.onShowFailed ?? (() => undefined));
   shown.add(latelyPublished(ledger, startedMs));
@@ -164,12 +175,14 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     const firstBirths = new Map(
       ledger.firstBirths().map((b) => [deviceKey(b.group, b.node, b.device), b.firstBirthMs]),
     );
+    const losses = period === "minute" ? [] : ledger.lossyHours(fromMs, toMs);
     const found = await keeper.read(period === "minute" ? minutes : hours, fromMs, toMs, length, nowMs);
     const inputs = found
       .filter(({ startMs }) => wanted.has(startMs))
       .map(({ startMs, leaves }): PeriodInput => {
         const asked = { period, startMs, asOfMs: nowMs, watermarkTx: foldedTx };
-        return { ...asked, meters, machines, leaves, firstBirths };
+        const lostMs = lostTimes(losses, startMs, Math.min(startMs + length, nowMs));
+        return { ...asked, meters, machines, leaves, lostMs, firstBirths };
       });
     const results = inputs.flatMap((input) => figures(registry, sites, input));
     if (period === "minute") return await publishMinutes(telemetry, results, nowMs);
@@ -219,9 +232,17 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
         learntMinute = nowMinute;
       }
       touch(await keeper.fold(changed, upToTx, nowMs));
+      await completeness.fold(changed);
       foldedTx = upToTx;
     }
     return upToTx < lastTx;
+  }
+
+  /** Counts what is stored: a loss that differs changes the completeness of its hour and day. */
+  async function countStored(): Promise<void> {
+    countedAt = performance.now();
+    for (const { hourMs: at } of await completeness.count())
+      for (const period of ["hour", "day"] as const) dirty[period].add(periodStart(period, at));
   }
 
   async function tick({ thorough = false } = {}): Promise<{ results: Result[]; caughtUp: boolean }> {
@@ -232,6 +253,8 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     keeper.passed(steps(seenMinute, nowMinute, minuteMs));
     seenMinute = nowMinute;
     const results = await refresh("minute", nowMs, behind);
+    const ends = !behind && periodStart("hour", nowMs - watermarkMs) > finalMs("hour");
+    if (ends || performance.now() - countedAt >= countIntervalMs) await countStored();
     if (thorough || performance.now() - provisionalAt >= parts.provisionalIntervalMs) {
       provisionalAt = performance.now();
       results.push(...(await refresh("hour", nowMs, behind)), ...(await refresh("day", nowMs, behind)));
@@ -245,12 +268,17 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     }
     shown.begin();
     if (thorough) await shown.idle();
-    return { results, caughtUp: !behind && finals === 0 };
+    const caughtUp = !behind && finals === 0;
+    // Counting is dear: of a row of thorough ticks the last one does it, and is the last one when no figure differs for it.
+    if (!thorough || !caughtUp || !completeness.isBehind()) return { results, caughtUp };
+    await countStored();
+    noteProgress();
+    return { results, caughtUp: periods.every((period) => dirty[period].size === 0) };
   }
 
   /** The ledger vouches for what is folded once every figure that depends on it is published. */
   function noteProgress(): void {
-    if (periods.some((period) => dirty[period].size > 0)) return;
+    if (completeness.isBehind() || periods.some((period) => dirty[period].size > 0)) return;
     const safeTx = keeper.safeTx();
     if (safeTx > (ledger.getNumber(progressName) ?? 0)) ledger.setNumber(progressName, safeTx);
   }

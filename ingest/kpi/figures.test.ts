@@ -29,6 +29,7 @@ function figuresOf(
     meters,
     machines: [],
     leaves: { counters: new Map(leaves), online: new Map(online), planned: new Map(), states: new Map() },
+    lostMs: new Map<string, number>(),
     firstBirths: new Map(births),
   });
   return (entity: string, indicator = "energy.electricity") =>

@@ -30,6 +30,8 @@ export type PeriodInput = {
   meters: Meters;
   machines: readonly Machine[];
   leaves: PeriodLeaves;
+  /** Of what has passed of the period, the time that samples which are not stored stand for, ms by device key (domain/lost-time.ts). */
+  lostMs: ReadonlyMap<string, number>;
   /** First birth, UTC ms, by device key. */
   firstBirths: ReadonlyMap<string, number>;
 };
@@ -47,6 +49,7 @@ function figuresOf(
   const { asOfMs, startMs, meters, leaves, machines } = input;
   const untilMs = Math.min(startMs + periodLengthMs(input.period), asOfMs);
   const elapsedMs = Math.max(1, untilMs - startMs);
+  const due = { elapsedMs, lostMs: input.lostMs };
   const online = site.devices.filter((key) => (leaves.online.get(key) ?? 0) > 0);
   const ever = site.devices.filter((key) => (input.firstBirths.get(key) ?? Number.POSITIVE_INFINITY) < untilMs);
   const factories = new Set(online.map((key) => key.slice(0, key.indexOf("/"))));
@@ -57,10 +60,10 @@ function figuresOf(
     [devicesRegistered, count(site.devices.length)],
     [devicesEverConnected, count(ever.length)],
     [devicesOnline, count(online.length)],
-    ...energyFigures(site, meters, leaves.counters, elapsedMs, registry.gridRegion),
+    ...energyFigures(site, meters, leaves.counters, due, registry.gridRegion),
   ];
   if (energyUnitProduct.periods.includes(input.period))
-    found.push(unitProductFigure(site, meters, leaves.counters, elapsedMs, outputs, sums));
+    found.push(unitProductFigure(site, meters, leaves.counters, due, outputs, sums));
   for (const definition of ratioIndicators)
     if (definition.periods.includes(input.period)) found.push([definition, ratioFigure(definition, own)]);
   return found.filter(([definition]) => definition.levels.includes(site.level));
@@ -79,7 +82,7 @@ function factorsOf({ id }: IndicatorDefinition, registry: Registry): string | nu
 export function figures(registry: Registry, sites: readonly Site[], input: PeriodInput): Result[] {
   const { period, startMs, asOfMs } = input;
   const endMs = startMs + periodLengthMs(period);
-  const sums = sumsOf(input.machines, input.leaves, { startMs, endMs, asOfMs });
+  const sums = sumsOf(input.machines, input.leaves, { startMs, endMs, asOfMs }, input.lostMs);
   return sites.flatMap((site) =>
     figuresOf(registry, site, input, sums).map(([definition, figure]) => ({
       indicator: definition.id,
@@ -112,7 +115,7 @@ const judged = 0.9;
 export function fasterThanPlanned(input: PeriodInput): { key: string; effectiveness: string }[] {
   const { startMs, asOfMs } = input;
   const endMs = startMs + periodLengthMs(input.period);
-  return [...sumsOf(input.machines, input.leaves, { startMs, endMs, asOfMs })].flatMap(([key, sums]) => {
+  return [...sumsOf(input.machines, input.leaves, { startMs, endMs, asOfMs }, input.lostMs)].flatMap(([key, sums]) => {
     const { value, completeness } = ratioFigure(oeeEffectiveness, [sums]);
     const above = value !== null && Number(value) > 1 && (completeness ?? 0) >= judged;
     return above ? [{ key, effectiveness: value }] : [];

@@ -64,6 +64,7 @@ export function sumsOf(
   machines: readonly Machine[],
   leaves: PeriodLeaves,
   { startMs, endMs, asOfMs }: { startMs: number; endMs: number; asOfMs: number },
+  lostMs: ReadonlyMap<string, number>,
 ): Map<string, MachineSums> {
   const elapsedMs = Math.min(endMs, asOfMs) - startMs;
   return new Map(
@@ -76,7 +77,7 @@ export function sumsOf(
       }));
       const state = states.length === 0 ? undefined : (leaves.states.get(key) ?? noState);
       const plannedMs = plannedTimeMs(plan, startMs, endMs, asOfMs);
-      return [key, { plan, counters: sums, state, elapsedMs, plannedMs }];
+      return [key, { plan, counters: sums, state, elapsedMs, plannedMs, lostMs: lostMs.get(key) ?? 0 }];
     }),
   );
 }

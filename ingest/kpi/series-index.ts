@@ -1,3 +1,4 @@
+import { accountMetric } from "@jilian/domain/account.ts";
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
 import { deviceKey } from "@jilian/domain/identity.ts";
 import { isRole, type Role, roles } from "@jilian/domain/roles.ts";
@@ -19,6 +20,10 @@ export type SeriesIndex = {
   readonly seriesOf: (id: SeriesId) => Series | undefined;
   /** Whose online time a series counts for; undefined for metrics of nodes, and for simulated ones outside of demonstrations. */
   readonly deviceOf: (id: SeriesId) => OnlineQuery | undefined;
+  /** True for the series of a device's accounts: what a gateway says of its own work is no reading. */
+  readonly isAccount: (id: SeriesId) => boolean;
+  /** Every series of readings of a device, registered, simulated or not. */
+  readonly ofDevice: (device: string) => readonly SeriesId[];
   /** The series of a role that count for a device, in the order of their numbers. */
   readonly ofRole: (role: Role, device: string) => Series[];
 };
@@ -34,6 +39,7 @@ export function seriesIndex(telemetry: Telemetry, registry: Registry): SeriesInd
   let holds = new Map<SeriesId, number>();
   let members = new Map<string, Series[]>();
   let queries = new Map<SeriesId, OnlineQuery>();
+  let readings = new Map<string, SeriesId[]>();
 
   async function learn(): Promise<void> {
     const found = await telemetry.series();
@@ -41,9 +47,12 @@ export function seriesIndex(telemetry: Telemetry, registry: Registry): SeriesInd
     rules = new Map();
     holds = new Map();
     members = new Map();
+    readings = new Map();
     for (const one of found) {
       const { role, simulated } = one.definition;
       const key = keyOf(one);
+      if (one.metric === accountMetric) continue;
+      if (one.device !== "") getOrMake(readings, key, () => []).push(one.id);
       if (one.device !== "" && (registry.demo || !simulated)) getOrMake(members, key, () => []).push(one);
       if (isRole(role) && roles[role].kind === "counter")
         rules.set(one.id, counterRule(one.definition, registry.devices.get(key)?.device.ratedPowerKW));
@@ -64,6 +73,8 @@ export function seriesIndex(telemetry: Telemetry, registry: Registry): SeriesInd
     holdOf: (id) => holds.get(id),
     seriesOf: (id) => series.get(id),
     deviceOf: (id) => queries.get(id),
+    isAccount: (id) => series.get(id)?.metric === accountMetric,
+    ofDevice: (device) => readings.get(device) ?? [],
     ofRole: (role, device) =>
       (members.get(device) ?? []).filter((s) => s.definition.role === role).sort((a, b) => a.id - b.id),
   };

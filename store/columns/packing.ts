@@ -1,7 +1,7 @@
 import type { CounterLeaf } from "@jilian/domain/leaf.ts";
 import { minuteMs } from "@jilian/domain/periods.ts";
 import type { Result } from "@jilian/domain/result.ts";
-import type { ChangedMinute, ConnectionRow, LeafRow, OnlineQuery, StateRow } from "../telemetry.ts";
+import type { ChangedMinute, ConnectionRow, LeafRow, OnlineQuery, SampleCount, StateRow } from "../telemetry.ts";
 
 /** Rows as one plain array a field: crosses between threads several times faster than objects do. */
 export type FieldColumns<T> = { [K in keyof T]: T[K][] };
@@ -105,6 +105,17 @@ export function unpackChanged([series, minutes, firsts, lasts]: ChangedColumns):
     minuteMs: minutes?.[i] as number,
     firstMs: firsts?.[i] as number,
     lastMs: lasts?.[i] as number,
+  }));
+}
+
+/** Rows of `SampleCount` as columns: series, hourMs, samples. */
+export type CountColumns = Float64Array<ArrayBuffer>[];
+
+export function unpackCounts([series, hours, samples]: CountColumns): SampleCount[] {
+  return Array.from(series ?? [], (id, i) => ({
+    series: id,
+    hourMs: hours?.[i] as number,
+    samples: samples?.[i] as number,
   }));
 }
 

@@ -17,7 +17,7 @@ import { isFatal } from "./faults.ts";
 import { createLanes, type Lanes } from "./lanes.ts";
 import { openLatestBook } from "./latest.ts";
 import { readNeighbours } from "./neighbours.ts";
-import { readChanged, readOnline, readWindow } from "./reads.ts";
+import { readChanged, readCounts, readOnline, readWindow } from "./reads.ts";
 import { migrate } from "./schema.ts";
 import { openSeriesBook } from "./series.ts";
 import { type Books, createWriter, type Writer } from "./write.ts";
@@ -115,6 +115,8 @@ function calls({ writing, reading, knowing }: Access): Engine {
     latest: () => knowing((memory) => memory.latest.all()),
     changedMinutes: (afterTx, upToTx) =>
       reading("read changed minutes", (connection) => readChanged(connection, afterTx, upToTx)),
+    countSamples: (series, fromMs, toMs) =>
+      reading("count samples", (connection) => readCounts(connection, series, fromMs, toMs)),
     onlineMs: (devices, fromMs, toMs) =>
       reading("read online time", (connection) => readOnline(connection, devices, fromMs, toMs)),
     writeLeaves: (leaves, connections, states) =>

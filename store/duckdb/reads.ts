@@ -1,9 +1,9 @@
 import { BIGINT, type DuckDBConnection, INTEGER } from "@duckdb/node-api";
-import { minuteMs } from "@jilian/domain/periods.ts";
+import { hourMs, minuteMs } from "@jilian/domain/periods.ts";
 import type { SampleColumns } from "../columns/columns.ts";
-import type { ChangedColumns } from "../columns/packing.ts";
+import type { ChangedColumns, CountColumns } from "../columns/packing.ts";
 import { addToMinutes } from "../columns/windows.ts";
-import type { OnlineQuery, Window } from "../telemetry.ts";
+import type { OnlineQuery, SeriesId, Window } from "../telemetry.ts";
 import { snapshot, temporary } from "./database.ts";
 import { good, readNumberColumns, readSamples, sampleList } from "./rows.ts";
 
@@ -30,6 +30,22 @@ export async function readChanged(
     SELECT series::DOUBLE, (source_ms - source_ms % ${minuteMs})::DOUBLE AS minute_ms, min(source_ms)::DOUBLE, max(source_ms)::DOUBLE
     FROM sample WHERE tx > ${whole(afterTx)} AND tx <= ${whole(upToTx)} GROUP BY series, minute_ms ORDER BY series, minute_ms`);
   return await readNumberColumns(result, 4);
+}
+
+export async function readCounts(
+  connection: DuckDBConnection,
+  series: readonly SeriesId[],
+  fromMs: number,
+  toMs: number,
+): Promise<CountColumns> {
+  return await snapshot(connection, async () => {
+    await temporary(connection, "counted", series.length, { series: [INTEGER, (i) => series[i] as number] });
+    const result = await connection.run(`
+      SELECT series::DOUBLE, (source_ms - source_ms % ${hourMs})::DOUBLE AS hour_ms, count(*)::DOUBLE FROM sample
+      WHERE source_ms >= ${whole(fromMs)} AND source_ms < ${whole(toMs)} AND series IN (SELECT series FROM counted)
+      GROUP BY series, hour_ms ORDER BY series, hour_ms`);
+    return await readNumberColumns(result, 3);
+  });
 }
 
 /**

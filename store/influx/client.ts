@@ -5,6 +5,16 @@ import { HttpError, InfluxDB } from "@influxdata/influxdb-client";
 import { codeOf, JilianError, messageOf } from "@jilian/domain/errors.ts";
 import { type Block, parseAnswer } from "./answer.ts";
 import type { InfluxSetting } from "./config.ts";
+import {
+  type Answer,
+  faultOf,
+  isRefusal,
+  queryFault,
+  queryWordsFault,
+  remedies,
+  wordsOf,
+  writeFault,
+} from "./faults.ts";
 import { quotedName } from "./text.ts";
 
 /** Major version, from the header of `/ping`. */
@@ -20,9 +30,6 @@ const statementsPerRequest = 200;
 const pauseBetweenPingsMs = 250;
 const pingTimeoutMs = 5_000;
 
-/** HTTP statuses by which InfluxDB says that the lines are at fault: sent again they would be refused again. */
-const refusals = new Set([201, 400, 413, 422]);
-
 export type InfluxClient = {
   readonly flavour: Flavour;
   /** As it tells itself: `1.6.7`. */
@@ -30,7 +37,8 @@ export type InfluxClient = {
   /**
    * Writes lines with times in milliseconds; resolves when InfluxDB has acknowledged all of them. When it rejects, any of them may be
    * stored, or may be still: the outcome of a request without an answer is unknown.
-   * @throws JilianError VALUE_MISFIT when lines are at fault; anything else: the store is, and the same lines can be written again
+   * @throws JilianError VALUE_MISFIT, SAMPLE_TOO_LATE when lines are at fault; anything else: the store is, and the same lines can be
+   * written again, for STORE_BUSY_REMOTE after `retryAfterMs`
    */
   readonly write: (lines: Iterable<string>) => Promise<void>;
   /** Runs one InfluxQL statement. */
@@ -41,60 +49,6 @@ export type InfluxClient = {
   readonly createDatabase: () => Promise<void>;
   readonly close: () => void;
 };
-
-type Answer = { status: number; version: string | undefined; body: string };
-type Fault = { code: string; remedy: string };
-
-const remedies = {
-  unreachable: "check that InfluxDB runs and that url, port and network are right; the same is tried again",
-  unauthorised: "check user and password (1.x) or token (2.x, 3.x) and their right to read and write the database",
-  missing:
-    "make it: CREATE DATABASE (1.x), `influx bucket create --retention 0` (2.x), `influxdb3 create database` (3.x); names must agree",
-  failed: "look at the log of InfluxDB; check its disk space and memory",
-  fileLimit: "start InfluxDB 3 Core with a higher --query-file-limit: by default a query sees some 72 hours",
-};
-
-/** What an HTTP status means for who asked. */
-function faultOf(status: number): Fault {
-  if (status === 401 || status === 403) return { code: "STORE_UNAUTHORISED", remedy: remedies.unauthorised };
-  if (status === 404) return { code: "STORE_DATABASE_MISSING", remedy: remedies.missing };
-  return { code: "STORE_FAILED", remedy: remedies.failed };
-}
-
-/** What InfluxDB's words instead of an answer mean. */
-function faultOfWords(words: string): Fault {
-  if (/database not found/i.test(words)) return faultOf(404);
-  if (/not authorized/i.test(words)) return faultOf(403);
-  return /file limit/i.test(words) ? { code: "STORE_FAILED", remedy: remedies.fileLimit } : faultOf(500);
-}
-
-/** The words of an error body: `{"error": ...}` (1.x, 3.x), `{"code", "message"}` (2.x), or the text itself. */
-function wordsOf(body: string): string {
-  try {
-    const told = JSON.parse(body) as { error?: string; message?: string; data?: unknown };
-    const lines = told.data === undefined || told.data === null ? "" : ` ${JSON.stringify(told.data)}`;
-    return `${told.error ?? told.message ?? body}${lines}`.slice(0, 500);
-  } catch {
-    return body.slice(0, 500);
-  }
-}
-
-/** What InfluxDB's refusal of lines means; it names the limit or the line. */
-function refused(status: number, body: string, address: string): JilianError {
-  const words = wordsOf(body);
-  const retention = /retention/i.test(words);
-  const limit = /max-(?:series|values)/.test(words);
-  return new JilianError(`InfluxDB refused lines (${status}): ${words}`, {
-    code: "VALUE_MISFIT",
-    action: "write to InfluxDB",
-    address,
-    remedy: retention
-      ? "keep the database without end (retention 0): InfluxDB drops what is older than its retention"
-      : limit
-        ? "raise the limit that it names in InfluxDB's configuration"
-        : "nothing of this batch counts as stored; the message names the line or field at fault",
-  });
-}
 
 /** The answer of one request, whatever its status. @throws what the network throws */
 function exchange(
@@ -112,16 +66,18 @@ function exchange(
   const chunks: Uint8Array[] = [];
   let status = 0;
   let version: string | undefined;
+  let retryAfter: string | undefined;
   transport.send(path, body, { method, headers: { "content-type": type }, signal: abort.signal } as never, {
     responseStarted: (headers, code) => {
       status = code ?? 0;
       version = headers["x-influxdb-version"] as string | undefined;
+      retryAfter = headers["retry-after"] as string | undefined;
     },
     next: (chunk) => void chunks.push(chunk),
-    complete: () => resolve({ status, version, body: Buffer.concat(chunks).toString("utf8") }),
+    complete: () => resolve({ status, version, retryAfter, body: Buffer.concat(chunks).toString("utf8") }),
     error: (error) => {
-      if (error instanceof HttpError) resolve({ status: error.statusCode, version, body: error.body ?? "" });
-      else reject(error);
+      if (!(error instanceof HttpError)) reject(error);
+      else resolve({ status: error.statusCode, version, retryAfter, body: error.body ?? "" });
     },
   });
   return promise.finally(() => clearTimeout(timer));
@@ -154,7 +110,7 @@ async function eachOf<T>(items: Iterable<T>, atOnce: number, work: (item: T) => 
   };
   await Promise.all(Array.from({ length: atOnce }, run));
   // A refusal says more than a request that was cut short beside it.
-  if (errors.length > 0) throw errors.find((error) => codeOf(error) === "VALUE_MISFIT") ?? errors[0];
+  if (errors.length > 0) throw errors.find((error) => isRefusal(codeOf(error))) ?? errors[0];
 }
 
 function connect({ url, username, password, token }: InfluxSetting) {
@@ -236,18 +192,12 @@ async function ping(ask: Ask, startWaitMs: number): Promise<Answer> {
 
 /** Writing over a path. */
 function createWrite(ask: Ask, path: string, { url, database }: InfluxSetting): InfluxClient["write"] {
-  const action = "write to InfluxDB";
+  const place = { action: "write to InfluxDB", address: `${url}, database ${database}` };
   return async (lines) => {
     await eachOf(requestsOf(lines), writesInFlight, async (body) => {
-      const answer = await ask({ path, body, action });
+      const answer = await ask({ path, body, action: place.action });
       // 3.x may answer 201 when it took only some of the lines; only 204 says all.
-      if (answer.status === 204) return;
-      if (refusals.has(answer.status)) throw refused(answer.status, answer.body, url);
-      throw new JilianError(`InfluxDB answers a write with ${answer.status}: ${wordsOf(answer.body)}`, {
-        ...faultOf(answer.status),
-        action,
-        address: `${url}, database ${database}`,
-      });
+      if (answer.status !== 204) throw writeFault(answer, place);
     });
   };
 }
@@ -257,17 +207,13 @@ type Query = (text: string, statements: number) => Promise<Block[][]>;
 /** One query request of some statements, divided by semicolons. */
 function createQuery(ask: Ask, { url, database }: InfluxSetting): Query {
   const path = `/query?db=${encodeURIComponent(database)}&epoch=ms`;
-  const detail = { action: "query InfluxDB", address: `${url}, database ${database}` };
+  const place = { action: "query InfluxDB", address: `${url}, database ${database}` };
   return async (text, statements) => {
-    const { status, body } = await ask({ path, body: new URLSearchParams({ q: text }).toString(), ...detail });
-    if (status !== 200) {
-      const words = wordsOf(body);
-      const fault = [401, 403, 404].includes(status) ? faultOf(status) : faultOfWords(words);
-      throw new JilianError(`InfluxDB answers a query with ${status}: ${words}`, { ...fault, ...detail });
-    }
-    const { blocks, error } = parseAnswer(body, statements);
+    const answer = await ask({ path, body: new URLSearchParams({ q: text }).toString(), ...place });
+    if (answer.status !== 200) throw queryFault(answer, place);
+    const { blocks, error } = parseAnswer(answer.body, statements);
     if (error === undefined) return blocks;
-    throw new JilianError(`InfluxDB answers a query with: ${error}`, { ...faultOfWords(error), ...detail });
+    throw queryWordsFault(error, place);
   };
 }
 

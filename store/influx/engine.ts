@@ -15,6 +15,7 @@ import type { Engine, RunningEngine } from "../thread/engine.ts";
 import { storeFailed } from "../thread/faults.ts";
 import { connectInflux, type InfluxClient } from "./client.ts";
 import type { InfluxSetting } from "./config.ts";
+import { readCounts } from "./counts.ts";
 import { type Derived, derivedStore } from "./derived.ts";
 import { openJournal } from "./journal.ts";
 import { createLanes, type Lanes } from "./lanes.ts";
@@ -123,6 +124,8 @@ function calls(parts: Parts, lanes: Record<"writing" | "deriving" | "reading", L
       reading("read windows", () => readNeighbours(windows, reader, recent, newest.usable(series.last()))),
     latest: async () => newest.all(),
     changedMinutes: (afterTx, upToTx) => reading("read changed minutes", () => journal.changedMinutes(afterTx, upToTx)),
+    countSamples: (ids, fromMs, toMs) =>
+      reading("count samples", () => readCounts(parts.client, series, ids, fromMs, toMs)),
     onlineMs: (devices, fromMs, toMs) =>
       reading("read online time", () => readOnline(devices, fromMs, toMs, reader, recent)),
     writeLeaves: (leaves, connections, states) =>

@@ -7,6 +7,7 @@ import type { Block } from "./answer.ts";
 import { changeSet, readChanges, writeChanges } from "./changes.ts";
 import type { InfluxClient } from "./client.ts";
 import { readCommits, writeCommits } from "./commits.ts";
+import { ownWrite } from "./faults.ts";
 import { fixedTimeMs } from "./series.ts";
 import { lineText, within } from "./text.ts";
 
@@ -187,10 +188,11 @@ function createFence(
 
 /** @throws what the client throws; JilianError STORE_LOCKED when another process opens the store at the same time */
 export async function openJournal(
-  client: InfluxClient,
+  writing: InfluxClient,
   address: string,
   { snapshotEntries, onFenced }: JournalOptions,
 ): Promise<Journal> {
+  const client = { ...writing, write: ownWrite(writing.write, address) };
   const { session, lastTx: foundTx, clean } = await takeOver(client);
   const voids = await readVoids(client);
   const { commits, snapshotTx } = await readAllCommits(client, foundTx, voids);

@@ -1,5 +1,6 @@
 import { codeOf, JilianError } from "@jilian/domain/errors.ts";
 import type { InfluxClient } from "./client.ts";
+import { isRefusal, retentionError } from "./faults.ts";
 import { fixedTimeMs } from "./series.ts";
 
 /** Version of the layout that this program writes: measurements, tags, fields and what they mean. */
@@ -49,14 +50,9 @@ export async function prepareSchema(client: InfluxClient, address: string): Prom
     const remedy = "restore the measurements store_*, or give the platform an empty database of its own";
     throw unreadable("the InfluxDB database holds samples but not what tells which are whole", address, remedy);
   }
-  const retention = new JilianError("the InfluxDB database does not keep its data without end", {
-    code: "STORE_RETENTION",
-    action: "open the telemetry store",
-    address,
-    remedy: "set its retention to infinite: DURATION INF (1.x), --retention 0 (2.x), no retention period (3.x)",
-  });
+  const retention = retentionError({ action: "open the telemetry store", address });
   await client.write([`store_schema version=${schemaVersion}i ${fixedTimeMs}`]).catch((error: unknown) => {
-    if (error instanceof JilianError && error.code === "VALUE_MISFIT") throw retention;
+    if (isRefusal(codeOf(error))) throw retention;
     throw error;
   });
   if ((await readVersion(client)) === undefined) throw retention;

@@ -1,3 +1,4 @@
+import type { JilianError } from "@jilian/domain/errors.ts";
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
 import type { SeriesKey } from "@jilian/domain/sample.ts";
 import { unknownSeries } from "../columns/check.ts";
@@ -6,6 +7,7 @@ import type { Series, SeriesId } from "../telemetry.ts";
 import type { WantedSeries } from "../thread/engine.ts";
 import type { Block } from "./answer.ts";
 import type { InfluxClient } from "./client.ts";
+import { ownWrite } from "./faults.ts";
 import { fromTagValue, lineTag, lineText, tagIs } from "./text.ts";
 
 /** Time of points that are rewritten in place, such as definitions. */
@@ -69,11 +71,15 @@ function known(id: SeriesId, key: SeriesKey, definition: string): KnownSeries {
 /** Numbers are reserved before a series is written with one: what arrives late, after a kill, cannot take a number given out anew. */
 const reservation = (last: SeriesId) => `store_numbers reserved=true ${last}`;
 
+/** A series beyond a limit of InfluxDB, on names or on their number: then those that are there go on all the same. */
+const isBeyondLimit = ({ message }: JilianError) => /\bmax[ -]/i.test(message);
+
 /**
  * @param fence called after each write of definitions and before they count
  * @throws what the client throws
  */
 export async function openSeriesBook(client: InfluxClient, fence: () => Promise<void>): Promise<SeriesBook> {
+  const write = ownWrite(client.write, "measurement series", isBeyondLimit);
   const byKey = new Map<string, KnownSeries>();
   const byId = new Map<SeriesId, KnownSeries>();
   const ids = new Map<string, SeriesId | undefined>();
@@ -94,11 +100,11 @@ export async function openSeriesBook(client: InfluxClient, fence: () => Promise<
   /** Writes new and changed series. */
   async function store(fresh: readonly KnownSeries[], reserved: SeriesId): Promise<void> {
     if (reserved > last) {
-      await client.write([reservation(reserved)]);
+      await write([reservation(reserved)]);
       await fence();
       last = reserved;
     }
-    await client.write(
+    await write(
       fresh.map(
         ({ id, tags, definition }) => `series${tags} id=${id}i,definition=${lineText(definition)} ${fixedTimeMs}`,
       ),

@@ -2,14 +2,16 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, request, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
-/** What a proxy does with a request: pass it on; lose it; pass it on and lose the answer; keep it back until `release`. */
-export type Fate = "pass" | "lose" | "lose answer" | "hold";
+/** An answer that the server behind does not give, as it was recorded of another or stands in its documentation. */
+export type Told = { status: number; headers?: Record<string, string>; body?: string };
+/** What a proxy does with a request: pass it on; lose it; pass it on and lose the answer; keep it back until `release`; answer itself. */
+export type Fate = "pass" | "lose" | "lose answer" | "hold" | Told;
 export type Seen = { method: string; path: string; headers: IncomingMessage["headers"]; body: string };
 
 export type FaultProxy = {
   readonly url: string;
-  /** Decides about every request from now on. */
-  readonly decide: (fate: (seen: Seen) => Fate) => void;
+  /** Decides about every request from now on; a promise keeps it waiting, as a slow server does. */
+  readonly decide: (fate: (seen: Seen) => Fate | Promise<Fate>) => void;
   /** Requests that are kept back. */
   readonly held: () => number;
   /** Passes on what was kept back, as a network does that delivers late; resolves when the server has answered. */
@@ -33,19 +35,23 @@ async function forward(target: string, incoming: IncomingMessage, body: Buffer) 
 
 /** A real HTTP proxy before an InfluxDB, for what networks and kills do to requests. */
 export async function startProxy(target: string): Promise<FaultProxy> {
-  let fateOf: (seen: Seen) => Fate = () => "pass";
+  let fateOf: (seen: Seen) => Fate | Promise<Fate> = () => "pass";
   const held: (() => Promise<unknown>)[] = [];
 
   async function handle(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
     const body = await readBody(incoming);
     const { method = "GET", url: path = "/", headers } = incoming;
-    const fate = fateOf({ method, path, headers, body: body.toString("utf8") });
+    const fate = await fateOf({ method, path, headers, body: body.toString("utf8") });
     if (fate === "hold") {
       held.push(() => forward(target, incoming, body));
       return;
     }
     if (fate === "lose") {
       incoming.socket.destroy();
+      return;
+    }
+    if (typeof fate === "object") {
+      outgoing.writeHead(fate.status, fate.headers).end(fate.body);
       return;
     }
     const answer = await forward(target, incoming, body);

@@ -6,6 +6,7 @@ import type { ChangedColumns } from "../columns/packing.ts";
 import type { CommitEntry, Window, WriteOutcome } from "../telemetry.ts";
 import { changesOf } from "./changes.ts";
 import type { InfluxClient } from "./client.ts";
+import { isRefusal } from "./faults.ts";
 import type { Journal } from "./journal.ts";
 import type { NewestBook } from "./newest.ts";
 import type { RecentBook } from "./recent.ts";
@@ -203,7 +204,7 @@ export function createWriter(client: InfluxClient, books: Books, reader: SampleR
         await journal.write(commits, changed);
         note(pending);
       } catch (error) {
-        if (codeOf(error) !== "VALUE_MISFIT") throw error;
+        if (!isRefusal(codeOf(error))) throw error;
         pending.refused = true;
         refusal = error;
       }

@@ -3,7 +3,9 @@ import { DatabaseSync } from "node:sqlite";
 import { JilianError } from "@jilian/domain/errors.ts";
 import type { Logger } from "pino";
 import type { Finding, FirstBirth, Ledger, UnregisteredDevice } from "../ledger.ts";
+import { completenessLedger } from "./completeness.ts";
 import { credentials } from "./credentials.ts";
+import { nodeBoxes } from "./node-boxes.ts";
 import { changeLog, results } from "./results.ts";
 import { migrate, migrations } from "./schema.ts";
 
@@ -132,8 +134,10 @@ export function openLedger({ path, log }: { path: string; log: Logger }): Ledger
       ...credentials(db),
       ...results(db, transaction),
       ...changeLog(db),
+      ...completenessLedger(db, transaction),
       ...births(db),
       ...findings(db),
+      ...nodeBoxes(db),
       ...numbers(db),
       transaction,
       close: () => {

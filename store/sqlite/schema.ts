@@ -1,5 +1,6 @@
 import type { DatabaseSync } from "node:sqlite";
 import { JilianError } from "@jilian/domain/errors.ts";
+import { completenessSchema } from "./completeness.ts";
 
 /** "JiLe": marks a file as a ledger (SQLite's application_id), so that another program's database is never migrated by mistake. */
 const applicationId = 0x4a694c65;
@@ -48,6 +49,16 @@ export const migrations: readonly string[] = [
    ALTER TABLE change_counter ADD COLUMN log TEXT NOT NULL DEFAULT '';
    UPDATE change_counter SET log = lower(hex(randomblob(8)));
    ALTER TABLE credential ADD COLUMN created_ms INTEGER;`,
+
+  // Who a gateway was: the outbox files seen under its name. A higher `seen` was seen later.
+  `CREATE TABLE node_box (
+     seen INTEGER PRIMARY KEY, "group" TEXT NOT NULL, node TEXT NOT NULL, box TEXT NOT NULL, starts INTEGER NOT NULL,
+     epoch TEXT NOT NULL, dropped_samples INTEGER NOT NULL, set_aside_records INTEGER NOT NULL, set_backs INTEGER NOT NULL,
+     last_seen_ms INTEGER NOT NULL, UNIQUE ("group", node, box)
+   ) STRICT;`,
+
+  // The completeness ledger.
+  completenessSchema,
 ];
 
 function pragma(db: DatabaseSync, name: string): number {

@@ -8,6 +8,7 @@ import {
   packStates,
   unpackChanged,
   unpackConnections,
+  unpackCounts,
   unpackLeaves,
   unpackOnline,
   unpackResults,
@@ -111,6 +112,7 @@ export function telemetryOver(port: MessagePort, close: (end: Remote["end"]) => 
     },
     latest: async () => unpackSamples(await call("latest")),
     changedMinutes: async (afterTx, upToTx) => unpackChanged(await call("changedMinutes", afterTx, upToTx)),
+    countSamples: async (series, fromMs, toMs) => unpackCounts(await call("countSamples", series, fromMs, toMs)),
     onlineMs: async (devices, fromMs, toMs) =>
       unpackOnline(devices, fromMs, await call("onlineMs", devices, fromMs, toMs)),
     writeLeaves: (leaves, connections, states = []) =>

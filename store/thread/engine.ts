@@ -3,6 +3,7 @@ import type { SampleColumns } from "../columns/columns.ts";
 import type {
   ChangedColumns,
   ConnectionColumns,
+  CountColumns,
   LeafColumns,
   ResultColumns,
   StateColumns,
@@ -25,6 +26,7 @@ export type Engine = {
   readWithNeighbours: (windows: readonly Window[]) => Promise<WindowColumns>;
   latest: () => Promise<SampleColumns>;
   changedMinutes: (afterTx: number, upToTx: number) => Promise<ChangedColumns>;
+  countSamples: (series: readonly SeriesId[], fromMs: number, toMs: number) => Promise<CountColumns>;
   onlineMs: (devices: readonly OnlineQuery[], fromMs: number, toMs: number) => Promise<Float64Array<ArrayBuffer>[]>;
   writeLeaves: (leaves: LeafColumns, connections: ConnectionColumns, states: StateColumns) => Promise<void>;
   readLeaves: (series: readonly SeriesId[], fromMs: number, toMs: number) => Promise<LeafColumns>;

@@ -31,14 +31,16 @@ export type WireError = {
   remedy: string;
   device?: string;
   address?: string;
+  retryAfterMs?: number;
   cause?: string;
 };
 
 export function encodeError(thrown: unknown, action: string): WireError {
-  const { message, code, remedy, device, address, cause, action: done } = storeFailed(thrown, action);
+  const { message, code, remedy, device, address, retryAfterMs, cause, action: done } = storeFailed(thrown, action);
   const wire: WireError = { message, code, action: done, remedy };
   if (device !== undefined) wire.device = device;
   if (address !== undefined) wire.address = address;
+  if (retryAfterMs !== undefined) wire.retryAfterMs = retryAfterMs;
   if (cause !== undefined) wire.cause = messageOf(cause);
   return wire;
 }

@@ -1,0 +1,87 @@
+import type { Clock } from "@jilian/domain/clock.ts";
+import type { Logger } from "pino";
+import { type Accounts, startAccounts } from "./accounts.ts";
+import { startCollector } from "./collect.ts";
+import type { GatewayConfig } from "./config.ts";
+import { gatewayDrivers } from "./drivers/drivers.ts";
+import { startEdgeNode } from "./edge-node.ts";
+import type { CollectorEvents } from "./model.ts";
+import type { OpenedOutbox } from "./outbox.ts";
+
+export type GatewayDeps = { log: Logger; clock: Clock };
+
+/** A reading's way through the gateway: on disk first, then on the wire. */
+function collectInto(
+  outbox: OpenedOutbox,
+  edge: ReturnType<typeof startEdgeNode>,
+  accounts: Accounts,
+): CollectorEvents {
+  const idsOf = new Map<string, Map<string, number>>();
+  return {
+    onDefinitions: (device, shaped) => {
+      const definitions = accounts.withAccount(shaped);
+      const ids = outbox.declare(device, definitions);
+      accounts.declared(device, ids);
+      idsOf.set(device, new Map(definitions.map(({ name }, i) => [name, ids[i] as number])));
+      edge.deviceDefinitions(device, definitions);
+    },
+    onConnection: edge.deviceConnection,
+    onSamples: (device, samples) => {
+      const ids = idsOf.get(device);
+      const stored = samples.map(({ metric, ...sample }) => ({ ...sample, metricId: ids?.get(metric) as number }));
+      accounts.queued(device, samples);
+      const record = outbox.write(device, stored);
+      if (record) edge.recordWritten(record);
+    },
+  };
+}
+
+export type Assembly = ReturnType<typeof assemble>;
+
+/**
+ * Everything of a gateway around one open outbox: edge node, accounts, drivers, collector. They know its ids and epochs, so that another
+ * outbox needs another assembly.
+ * @param onDropped is given what to tell of dropped samples, for as long as this assembly runs
+ */
+export function assemble(config: GatewayConfig, outbox: OpenedOutbox, { log, clock }: GatewayDeps) {
+  const { group, node, broker, primaryHost, devices } = config;
+  const edge = startEdgeNode({
+    group,
+    node,
+    devices: devices.map(({ id }) => id),
+    broker,
+    settings: config.outbox,
+    ...(primaryHost === undefined ? {} : { primaryHost }),
+    outbox,
+    clock,
+    log,
+  });
+  const accounts = startAccounts({ devices, outbox, clock, onWritten: edge.recordWritten });
+  const drivers = gatewayDrivers(config, { clock, log });
+  const collector = startCollector({
+    devices,
+    createDriver: drivers.create,
+    clock,
+    events: collectInto(outbox, edge, accounts),
+    polls: accounts.polls,
+    log,
+    lastSourceTimeMs: accounts.lastSourceTimeMs,
+  });
+  async function closeAll(): Promise<void> {
+    await collector.close();
+    accounts.close();
+    await drivers.close();
+    await edge.close();
+  }
+  let closing: Promise<void> | undefined;
+  return {
+    outbox,
+    onDropped: accounts.dropped,
+    stats: () => ({ edge: edge.stats(), devices: collector.stats() }),
+    /** Stops collecting, takes leave of the broker. The outbox stays open. */
+    close: (): Promise<void> => {
+      closing ??= closeAll();
+      return closing;
+    },
+  };
+}

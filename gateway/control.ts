@@ -1,0 +1,182 @@
+import { once } from "node:events";
+import { chmodSync, lstatSync, unlinkSync } from "node:fs";
+import { createServer, type Socket } from "node:net";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+import type { RecordId } from "@jilian/domain/commit.ts";
+import { codeOf, messageOf } from "@jilian/domain/errors.ts";
+import type { Logger } from "pino";
+import { atMostEvery } from "./log-limit.ts";
+import type { AsideRecord, Outbox } from "./model.ts";
+
+/** What can be asked of an outbox from outside its process: to show, send again or delete what was set aside. One line of JSON. */
+export type ControlRequest = { v: 1; command: "list" | "replay" | "drop"; ids: readonly RecordId[] | "all" };
+
+/** An answer is lines of JSON: records, then how many there were or were changed; or why there is no answer. */
+export type ControlLine =
+  | ({ type: "aside" } & AsideView)
+  | { type: "done"; records: number }
+  | { type: "error"; message: string };
+
+/** A record that was set aside, as people and programs read it: times are ISO 8601, whole numbers beyond 2^53 are text. */
+export type AsideView = RecordId & {
+  device: string;
+  writtenAt: string;
+  reason: string;
+  samples: { metric: string; value: string | number | boolean | null; status: number; time: string }[];
+};
+
+export type AsideOutbox = Pick<Outbox, "asides" | "replayAsides" | "dropAsides">;
+
+/** Most records in one answer. */
+const maxListed = 10_000;
+const limits = { connections: 4, requestBytes: 1024 * 1024, idleMs: 10_000 };
+
+/** The socket of the gateway that owns an outbox file. */
+export function controlPath(outboxPath: string): string {
+  return `${outboxPath}.sock`;
+}
+
+function isoTime(ms: number): string {
+  const date = new Date(ms);
+  return Number.isNaN(date.getTime()) ? String(ms) : date.toISOString();
+}
+
+function viewOf({ epoch, offset, device, writtenAtMs, reason, samples }: AsideRecord): AsideView {
+  const shown = samples.map(({ metric, value, status, sourceTimeMs }) => {
+    const isLarge = typeof value === "bigint" && !Number.isSafeInteger(Number(value));
+    const plain = typeof value === "bigint" ? (isLarge ? String(value) : Number(value)) : value;
+    return { metric, value: plain, status, time: isoTime(sourceTimeMs) };
+  });
+  return { epoch, offset, device, writtenAt: isoTime(writtenAtMs), reason, samples: shown };
+}
+
+/** Answers a request from an open outbox, line by line. */
+export function* answerControl(outbox: AsideOutbox, { command, ids }: ControlRequest): Generator<ControlLine> {
+  if (command !== "list") {
+    yield { type: "done", records: command === "replay" ? outbox.replayAsides(ids) : outbox.dropAsides(ids) };
+    return;
+  }
+  const asides = outbox.asides(maxListed);
+  for (const aside of asides) yield { type: "aside", ...viewOf(aside) };
+  yield { type: "done", records: asides.length };
+}
+
+function isId(found: unknown): found is RecordId {
+  if (typeof found !== "object" || found === null) return false;
+  const { epoch, offset } = found as Record<string, unknown>;
+  return typeof epoch === "string" && Number.isSafeInteger(offset);
+}
+
+/** Reads a request; undefined when it is none. */
+export function readControlRequest(text: string): ControlRequest | undefined {
+  try {
+    const { v, command, ids } = JSON.parse(text) as Record<string, unknown>;
+    if (v !== 1 || (command !== "list" && command !== "replay" && command !== "drop")) return undefined;
+    if (ids !== "all" && !(Array.isArray(ids) && ids.every(isId))) return undefined;
+    return { v, command, ids };
+  } catch {
+    return undefined;
+  }
+}
+
+/** The first line that a socket sends; undefined when it ends or grows beyond the bound before that. */
+function firstLine(socket: Socket): Promise<string | undefined> {
+  const { promise, resolve } = Promise.withResolvers<string | undefined>();
+  let text = "";
+  socket.on("data", (chunk: string) => {
+    // What comes after the line is read and thrown away.
+    if (text.length > limits.requestBytes || text.includes("\n")) return;
+    text += chunk;
+    const end = text.indexOf("\n");
+    if (end >= 0) resolve(text.slice(0, end));
+    else if (text.length > limits.requestBytes) resolve(undefined);
+  });
+  socket.once("close", () => resolve(undefined)).once("end", () => resolve(undefined));
+  return promise;
+}
+
+function* texts(lines: Iterable<ControlLine>): Generator<string> {
+  for (const line of lines) yield `${JSON.stringify(line)}\n`;
+}
+
+async function serve(socket: Socket, { outbox, log }: ControlOptions): Promise<void> {
+  socket.setEncoding("utf8");
+  socket.setTimeout(limits.idleMs, () => socket.destroy());
+  const line = await firstLine(socket);
+  if (line === undefined) {
+    socket.destroy();
+    return;
+  }
+  const request = readControlRequest(line);
+  if (request && request.command !== "list")
+    log.info({ command: request.command }, "asked to change what is set aside");
+  const answer: Iterable<ControlLine> = request
+    ? answerControl(outbox(), request)
+    : [{ type: "error", message: "this is no request of this version of the program" }];
+  await pipeline(Readable.from(texts(answer)), socket);
+}
+
+/** A socket that an ended process left behind; the lock on the outbox file says that no other process can be using it. */
+function removeStale(path: string): void {
+  try {
+    if (lstatSync(path).isSocket()) unlinkSync(path);
+  } catch (thrown) {
+    if (codeOf(thrown) !== "ENOENT") throw thrown;
+  }
+}
+
+export type ControlOptions = {
+  /** The outbox in use: another one while its medium fails. */
+  outbox: () => AsideOutbox;
+  /** Of the outbox file. */
+  path: string;
+  log: Logger;
+};
+
+export type Control = { readonly close: () => Promise<void> };
+
+/**
+ * Listens beside the outbox file for `jilian-gateway aside`, since the file itself belongs to this process alone: a Unix domain socket
+ * for this user only. Nothing in it throws: what keeps it from listening is logged and costs the command, never readings. Windows has
+ * no such sockets in Node.js; there the command needs the gateway to be stopped.
+ */
+export function startControl(options: ControlOptions): Control {
+  const { path, log } = options;
+  if (process.platform === "win32") return { close: async () => undefined };
+  const at = controlPath(path);
+  const tell = atMostEvery(60_000);
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on("close", () => sockets.delete(socket));
+    serve(socket, options).catch((thrown: unknown) => {
+      socket.destroy();
+      tell(() =>
+        log.warn({ code: "CONTROL_FAILED", found: messageOf(thrown) }, "a request at the control socket failed"),
+      );
+    });
+  });
+  server.maxConnections = limits.connections;
+  const failed = (thrown: unknown): void =>
+    log.warn(
+      { code: "CONTROL_UNAVAILABLE", path: at, found: messageOf(thrown) },
+      "`jilian-gateway aside` cannot ask this gateway while it runs; a shorter outbox.path in a folder of its own helps",
+    );
+  server.on("error", failed);
+  try {
+    removeStale(at);
+    server.listen(at, () => chmodSync(at, 0o600));
+  } catch (thrown) {
+    failed(thrown);
+  }
+  return {
+    close: async () => {
+      if (!server.listening) return;
+      const closed = once(server, "close");
+      server.close();
+      for (const socket of sockets) socket.destroy();
+      await closed;
+    },
+  };
+}

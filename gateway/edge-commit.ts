@@ -1,0 +1,67 @@
+import type { CommitNotice } from "@jilian/domain/commit.ts";
+import type { Logger } from "pino";
+import { atMostEvery } from "./log-limit.ts";
+import type { Outbox } from "./model.ts";
+import type { Sender } from "./sender.ts";
+
+export type CommitStats = {
+  /** How often this process found itself set back to an earlier moment and took a new epoch. */
+  setBacks: number;
+  /** Notices that named records which this process has not sent: late for a process before it, or forged. */
+  unsentNotices: number;
+};
+
+const tellMs = 60_000;
+
+/**
+ * Obeys commit notices (CONTRACTS 2). A notice frees what this process has sent and nothing else, so that a late or forged one cannot
+ * free a reading that the platform has never seen. One that only a process set back in time can get (a virtual machine reverted to a
+ * snapshot) frees nothing: the epoch gets another name, and everything pending of it goes again.
+ */
+export function commitReader({ outbox, sender, log }: { outbox: Outbox; sender: Sender; log: Logger }) {
+  const tellUnsent = atMostEvery(tellMs);
+  const tellSetBack = atMostEvery(tellMs);
+  const stats: CommitStats = { setBacks: 0, unsentNotices: 0 };
+
+  /** Offsets of the epoch in use that the platform has and this process has not sent; or the platform has seen it write twice under one. */
+  function isSetBack({ epoch, last, setBack }: CommitNotice): boolean {
+    if (!sender.sent.knows(epoch)) return false;
+    return setBack === true || (epoch === outbox.epoch && last !== undefined && last > sender.sent.last(epoch));
+  }
+
+  function renew({ epoch, last }: CommitNotice): void {
+    stats.setBacks += 1;
+    const sentLast = sender.sent.last(epoch);
+    const renewed = outbox.renewEpoch(epoch);
+    tellSetBack((heldBack) =>
+      log.error(
+        { code: "OUTBOX_SET_BACK", epoch, renewed, storedLast: last, sentLast, heldBack },
+        "the platform has records of this epoch that this process has not sent: it was set back to an earlier moment (a reverted " +
+          "virtual machine?). What is pending goes again under a new epoch; restart the gateway after a revert",
+      ),
+    );
+    sender.renewed(epoch);
+  }
+
+  return {
+    read: (notice: CommitNotice): void => {
+      const { epoch, ranges } = notice;
+      if (isSetBack(notice)) {
+        renew(notice);
+        return;
+      }
+      const { sent, isAll } = sender.sent.within(epoch, ranges);
+      if (!isAll) {
+        stats.unsentNotices += 1;
+        tellUnsent((heldBack) =>
+          log.warn(
+            { code: "COMMIT_UNSENT", epoch, ranges: ranges.slice(0, 10), heldBack },
+            "a commit notice names records that this process has not sent: they are kept; if this goes on after a restart, check who writes to Jilian/Commit",
+          ),
+        );
+      }
+      if (sent.length > 0) sender.committed(epoch, sent, outbox.commit(epoch, sent));
+    },
+    stats: (): CommitStats => ({ ...stats }),
+  };
+}

@@ -1,0 +1,166 @@
+import type { RecordId } from "@jilian/domain/commit.ts";
+import type { AsideRecord, OutboxRecord, StoredSample } from "./model.ts";
+import { type Box, countDrop, samplesOf, stamp } from "./outbox-box.ts";
+import { encodeSamples } from "./outbox-record.ts";
+import { recordOverheadBytes } from "./outbox-state.ts";
+import type { AsideRow, OutboxTables, RecordRow } from "./outbox-tables.ts";
+
+/** How much that was set aside is kept for inspection; older records make room. */
+const keptRecords = 1000;
+const keptBytes = 16 * 1024 * 1024;
+/** Records moved back in one transaction. */
+const replayRows = 64;
+
+/** Sets a pending record aside: it is sent no more, and kept for a person to look at. */
+export function setAsideRow(box: Box, row: RecordRow, reason: string): void {
+  const { state, store, options } = box;
+  const of = state.epochAt(row.position);
+  const device = state.deviceName(row.device) ?? "";
+  const id = { epoch: of?.epoch ?? "", offset: row.position - (of?.base ?? 0) };
+  const done = store.change("set a record aside", (tables) => {
+    tables.setAside({ ...row, ...id, device, reason });
+    tables.remove(row.position, row.position);
+    state.count("setAsideRecords", 1);
+    state.aside(1, row.bytes.length);
+    state.freed([{ ...row, size: row.bytes.length }], tables.oldest(state.tally.goneTo));
+    return true;
+  });
+  if (!done) return;
+  const { path, log } = options;
+  log.error({ code: "OUTBOX_SET_ASIDE", path, ...id, device, samples: row.samples, reason }, "record set aside");
+  trimAsides(box);
+}
+
+/** Drops the oldest records set aside beyond the bounds, counted as drops for want of room. */
+function trimAsides(box: Box): void {
+  const { state, store } = box;
+  const { tally } = state;
+  const isBeyond = (): boolean => tally.asideRecords > keptRecords || tally.asideBytes > keptBytes;
+  if (!isBeyond()) return;
+  const why = `more than ${keptRecords} records or ${keptBytes} bytes are set aside`;
+  while (isBeyond()) {
+    const [row] = store.read((tables) => tables.asidesAfter(tally.asidesGoneTo, 1)) ?? [];
+    if (!row) break;
+    state.aside(-1, -row.bytes.length);
+    const samples = samplesOf(row);
+    countDrop(box, { device: row.device, samples, count: samples.length, reason: "full", why });
+    state.counts.add("droppedAsideRecords", 1);
+    tally.asidesGoneTo = row.position;
+  }
+  store.change("drop old records set aside", () => undefined);
+}
+
+/** Records set aside, oldest first, with the names of their metrics. */
+export function asides({ state, store }: Box, limit: number): AsideRecord[] {
+  const rows = store.read((tables) => tables.asidesAfter(state.tally.asidesGoneTo, limit)) ?? [];
+  return rows.map((row) => {
+    const { epoch, offset, device, writtenAtMs, reason } = row;
+    const samples = samplesOf(row).map((sample) => ({
+      ...sample,
+      metric: state.metricName(sample.metricId) ?? `metric ${sample.metricId}`,
+    }));
+    return { epoch, offset, device, writtenAtMs, reason, samples };
+  });
+}
+
+/** Goes through wanted records set aside, oldest first or as named, in batches that hold little in memory. */
+function* batchesOf({ state, store }: Box, ids: readonly RecordId[] | "all"): Generator<AsideRow[]> {
+  const { asidesGoneTo } = state.tally;
+  if (ids !== "all") {
+    for (let i = 0; i < ids.length; i += replayRows) {
+      const wanted = ids.slice(i, i + replayRows);
+      const rows = store.read((tables) => wanted.flatMap((id) => tables.asideOf(id) ?? [])) ?? [];
+      const unique = new Map(rows.map((row) => [row.position, row]));
+      yield [...unique.values()].filter(({ position }) => position > asidesGoneTo);
+    }
+    return;
+  }
+  for (let from = asidesGoneTo; ; ) {
+    const rows = store.read((tables) => tables.asidesAfter(from, replayRows)) ?? [];
+    const last = rows.at(-1);
+    if (!last) return;
+    yield rows;
+    from = last.position;
+  }
+}
+
+/** Writes a record at the next position, inside a transaction. */
+function append(
+  { state }: Box,
+  tables: OutboxTables,
+  { device: name, samples, writtenAtMs }: { device: string; samples: readonly StoredSample[]; writtenAtMs: number },
+): OutboxRecord {
+  const device = state.deviceOf(name);
+  const bytes = encodeSamples(samples);
+  const position = state.tally.next;
+  const { epoch, base } = state.current();
+  tables.insert({ position, device: device.id, writtenAtMs, samples: samples.length, bytes });
+  state.written(device, bytes.length, writtenAtMs, samples);
+  return { epoch, offset: position - base, writtenAtMs, device: name, samples };
+}
+
+/** Moves records set aside back into the queue while it has room; those that cannot be read stay. Returns how many. */
+export function replayAsides(box: Box, ids: readonly RecordId[] | "all"): number {
+  const { state, store, options } = box;
+  const writtenAtMs = stamp(box);
+  let count = 0;
+  for (const rows of batchesOf(box, ids)) {
+    let room = options.maxBytes - state.tally.bytes;
+    const fitting = rows.filter((row) => {
+      const samples = samplesOf(row);
+      if (samples.length === 0 || row.device === "") return false;
+      room -= row.bytes.length + recordOverheadBytes;
+      return room >= 0;
+    });
+    const moved = store.change("replay records set aside", (tables) => {
+      for (const row of fitting) {
+        append(box, tables, { device: row.device, samples: samplesOf(row), writtenAtMs });
+        tables.removeAsides(row.position, row.position);
+        state.aside(-1, -row.bytes.length);
+      }
+      return fitting.length;
+    });
+    if (moved === undefined || room < 0) return count + (moved ?? 0);
+    count += moved;
+  }
+  return count;
+}
+
+/** Deletes records set aside. Returns how many. */
+export function dropAsides(box: Box, ids: readonly RecordId[] | "all"): number {
+  const { state, store } = box;
+  let count = 0;
+  for (const rows of batchesOf(box, ids)) {
+    const gone = store.change("drop records set aside", (tables) => {
+      for (const { position, bytes } of rows) {
+        tables.removeAsides(position, position);
+        state.aside(-1, -bytes.length);
+      }
+      state.count("droppedAsideRecords", rows.length);
+      return rows.length;
+    });
+    if (gone === undefined) break;
+    count += gone;
+  }
+  return count;
+}
+
+/** Replaces a pending record by two, halves in time order. */
+export function split(box: Box, row: RecordRow): OutboxRecord[] {
+  const { state, store } = box;
+  const device = state.deviceName(row.device);
+  const samples = samplesOf(row).toSorted((a, b) => a.sourceTimeMs - b.sourceTimeMs);
+  if (device === undefined || samples.length < 2) return [];
+  const writtenAtMs = stamp(box);
+  const middle = samples.length >> 1;
+  return (
+    store.change("split a record", (tables) => {
+      const halves = [samples.slice(0, middle), samples.slice(middle)].map((half) =>
+        append(box, tables, { device, samples: half, writtenAtMs }),
+      );
+      tables.remove(row.position, row.position);
+      state.freed([{ ...row, size: row.bytes.length }], tables.oldest(state.tally.goneTo));
+      return halves;
+    }) ?? []
+  );
+}

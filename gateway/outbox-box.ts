@@ -1,0 +1,157 @@
+import type { Clock } from "@jilian/domain/clock.ts";
+import type { Logger } from "pino";
+import { atMostEvery } from "./log-limit.ts";
+import type { DropReason, StoredSample } from "./model.ts";
+import type { ClockWatch } from "./outbox-clock.ts";
+import { decodeSamples } from "./outbox-record.ts";
+import { type OutboxState, recordOverheadBytes } from "./outbox-state.ts";
+import type { OutboxStore } from "./outbox-store.ts";
+import type { RecordRow } from "./outbox-tables.ts";
+
+/** What a sudden end may cost: see outbox.durability in gateway/config.ts. */
+export type Durability = "power-cut" | "process";
+
+export type OutboxOptions = {
+  /** File; its folder is made when missing. Undefined: in memory, for as long as the medium fails. */
+  path: string | undefined;
+  /** Pending data that may wait, in bytes of records and their overhead; beyond it the oldest are dropped. */
+  maxBytes: number;
+  /** Pending data older than this, ms, is dropped where the clock can tell; never when absent. */
+  maxAgeMs?: number;
+  /** Interval of the group fsync, ms: what a power cut may take. */
+  fsyncMs: number;
+  /** `power-cut` if absent. */
+  durability?: Durability;
+  group: string;
+  node: string;
+  clock: Clock;
+  log: Logger;
+  /** Told of samples before the transaction that drops them; notes made by it become durable with the drop. */
+  onDropped?: (device: string, samples: readonly StoredSample[], reason: DropReason) => void;
+  /** Of the running system, where another than its own is to be taken: for tests. */
+  bootId?: string;
+  /** The machine's monotonic timer, ms, where another than its own is to be taken: for tests. */
+  machineMs?: () => number;
+};
+
+/** An open outbox from the inside: what its parts share. */
+export type Box = {
+  options: OutboxOptions;
+  store: OutboxStore;
+  state: OutboxState;
+  watch: ClockWatch;
+  /** Greatest time of writing in the epoch in use. */
+  lastWrittenMs: number;
+  tellDropped: (act: (heldBack: number) => void) => void;
+};
+
+/** Rows handled in one go, so that many records hold little in memory. */
+export const batchRows = 1000;
+
+export function newBox(parts: Omit<Box, "lastWrittenMs" | "tellDropped">): Box {
+  return { ...parts, lastWrittenMs: Number.NEGATIVE_INFINITY, tellDropped: atMostEvery(60_000) };
+}
+
+/** A step of the clock back by less is a correction, and times of writing stand still meanwhile. */
+const toleratedBackMs = 1000;
+
+/** Looks at the clock, and remembers the steps it made: they are no age. */
+export function look({ watch, state }: Box): void {
+  if (watch.look(state.tally.next - 1) !== 0) state.text("clockJumps", JSON.stringify(state.jumps));
+}
+
+/**
+ * The time of writing of the next record. It never falls within an epoch, so that the platform can tell a gateway that was set back to
+ * an earlier image by it: where the clock is set back, another epoch begins. Not to be called inside a transaction.
+ */
+export function stamp(box: Box): number {
+  const { state, store, options } = box;
+  look(box);
+  const { now, rate } = options.clock;
+  const nowMs = now();
+  if (nowMs < box.lastWrittenMs - toleratedBackMs * Math.max(1, rate)) {
+    state.begin();
+    store.changeSynced("begin an epoch", () => undefined);
+    box.lastWrittenMs = nowMs;
+  }
+  box.lastWrittenMs = Math.max(box.lastWrittenMs, nowMs);
+  return box.lastWrittenMs;
+}
+
+/** The samples of a row, none when its bytes are damaged. */
+export function samplesOf({ bytes }: { bytes: Uint8Array }): StoredSample[] {
+  try {
+    return decodeSamples(bytes);
+  } catch {
+    return [];
+  }
+}
+
+/** Counts and tells samples that are gone. @param samples what of them is known; `count` is how many they were */
+export function countDrop(
+  { state, options, tellDropped }: Box,
+  drop: { device: string; samples: readonly StoredSample[]; count: number; reason: DropReason; why: string },
+): void {
+  const { device, samples, count, reason, why } = drop;
+  state.counts.dropped(reason, samples, count, state.isKnown);
+  if (samples.length > 0) options.onDropped?.(device, samples, reason);
+  const total = state.counts.counts.droppedSamples;
+  const { path, log } = options;
+  tellDropped((heldBack) =>
+    log.error({ code: "OUTBOX_DROPPED", path, reason, samples: count, total, heldBack }, `readings dropped: ${why}`),
+  );
+}
+
+/**
+ * Drops the oldest pending records while `isDue` says so of the next. They are counted and told now and pending no more; the next
+ * transaction, whichever it is, deletes them together with what was counted: so a count is durable exactly when its drop is.
+ * @returns whether anything was dropped
+ */
+export function dropOldest(box: Box, reason: DropReason, why: string, isDue: (row: RecordRow) => boolean): boolean {
+  const { state, store } = box;
+  const { tally } = state;
+  const before = tally.goneTo;
+  for (let due = true; due; ) {
+    const rows = store.read((tables) => tables.after(tally.goneTo, 64)) ?? [];
+    due = rows.length > 0;
+    for (const row of rows) {
+      due = isDue(row);
+      if (!due) break;
+      const device = state.deviceName(row.device) ?? "";
+      const samples = samplesOf(row);
+      countDrop(box, { device, samples, count: row.samples, reason, why });
+      tally.goneTo = row.position;
+      state.freed([{ ...row, size: row.bytes.length }], tally.oldest);
+    }
+  }
+  if (tally.goneTo === before) return false;
+  const oldest = store.read((tables) => tables.oldest(tally.goneTo));
+  state.freed([], oldest);
+  return true;
+}
+
+/** Drops the oldest until a number of bytes is free. */
+export function dropBytes(box: Box, bytes: number, why: string): void {
+  let left = bytes;
+  if (left <= 0) return;
+  dropOldest(box, "full", why, (row) => {
+    const due = left > 0;
+    left -= row.bytes.length + recordOverheadBytes;
+    return due;
+  });
+}
+
+/** Looks at the clock, and drops what is older than `maxAgeMs`: at every tick, a limited number at a time. */
+export function dropAged(box: Box): void {
+  const { state, store, watch, options } = box;
+  look(box);
+  const { oldest } = state.tally;
+  if (!oldest) return;
+  const { maxAgeMs = Number.POSITIVE_INFINITY } = options;
+  const isAged = (row: { position: number; writtenAtMs: number }): boolean => (watch.ageOf(row) ?? 0) > maxAgeMs;
+  if (!isAged(oldest)) return;
+  let left = batchRows;
+  const why = "older than outbox.maxAgeMs";
+  if (dropOldest(box, "age", why, (row) => left-- > 0 && isAged(row)))
+    store.change("drop old records", () => undefined);
+}

@@ -1,0 +1,67 @@
+import type { Clock } from "@jilian/domain/clock.ts";
+
+/** How long the clock must have run with the machine's timer before an age told by it may cost a reading. */
+const steadyMs = 3_600_000;
+/** A step of the clock, beyond what reading two clocks one after the other and a correction by slewing explain. */
+const toleratedStepMs = 1000;
+/** No gateway of this program ran before: an earlier time is that of a box that does not know the date yet. */
+const earliestMs = Date.UTC(2025, 0, 1);
+/** Jumps remembered one by one; more are added to the oldest. */
+const maxJumps = 100;
+
+/** The clock stepped by so much: records up to this position were stamped before. */
+export type ClockJump = { position: number; stepMs: number };
+
+/**
+ * Watches the clock against the machine's timer, so that the age of a record can be told although a box starts in 1970, gets the date later,
+ * or is set a year ahead: steps seen while the program runs are no age.
+ * @param machineMs the machine's monotonic timer, ms
+ * @param jumps as they were remembered in the file
+ */
+export function clockWatch(clock: Clock, machineMs: () => number, jumps: ClockJump[]) {
+  let wallMs = clock.now();
+  let timerMs = machineMs();
+  let steadySinceMs = timerMs;
+
+  return {
+    /**
+     * Looks at both clocks; to be called often, and before each record is stamped.
+     * @param position of the last record written
+     * @returns by how much the clock has stepped since the last look, ms of the clock; 0 when it ran on
+     */
+    look(position: number): number {
+      const [nowMs, nowTimerMs] = [clock.now(), machineMs()];
+      const stepMs = nowMs - wallMs - (nowTimerMs - timerMs) * clock.rate;
+      wallMs = nowMs;
+      timerMs = nowTimerMs;
+      if (Math.abs(stepMs) <= toleratedStepMs * Math.max(1, clock.rate)) return 0;
+      steadySinceMs = nowTimerMs;
+      jumps.push({ position, stepMs: Math.round(stepMs) });
+      if (jumps.length > maxJumps) {
+        const [first, second] = jumps.splice(0, 2) as [ClockJump, ClockJump];
+        // The later of the two positions: the older records get a little more of the step than was theirs, or a little less.
+        jumps.unshift({ position: second.position, stepMs: first.stepMs + second.stepMs });
+      }
+      return stepMs;
+    },
+    /**
+     * Age of a record, ms of the clock; undefined while the clock cannot tell: it has not run steadily for an hour, or it or the record's
+     * time lies before this program existed.
+     */
+    ageOf({ position, writtenAtMs }: { position: number; writtenAtMs: number }): number | undefined {
+      if (timerMs - steadySinceMs < steadyMs || wallMs < earliestMs || writtenAtMs < earliestMs) return undefined;
+      const steppedMs = jumps.reduce((sum, jump) => (jump.position >= position ? sum + jump.stepMs : sum), 0);
+      return wallMs - writtenAtMs - steppedMs;
+    },
+    /** Forgets the jumps that no pending record lies before. Returns whether there were any. */
+    forgetBefore(position: number): boolean {
+      const kept = jumps.filter((jump) => jump.position >= position);
+      const forgot = kept.length < jumps.length;
+      jumps.splice(0, jumps.length, ...kept);
+      return forgot;
+    },
+    jumps: (): readonly ClockJump[] => jumps,
+  };
+}
+
+export type ClockWatch = ReturnType<typeof clockWatch>;

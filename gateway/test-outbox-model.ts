@@ -1,0 +1,127 @@
+import type { RecordId } from "@jilian/domain/commit.ts";
+import type { Range } from "@jilian/domain/range-set.ts";
+import type { OutboxRecord, StoredSample } from "./model.ts";
+import { encodeSamples } from "./outbox-record.ts";
+
+/** What an outbox should hold, in the plainest form: lists, and the rules of CONTRACTS 2 in words of arrays. For property tests. */
+export type ModelRecord = RecordId & {
+  device: string;
+  samples: readonly StoredSample[];
+  broken: boolean;
+  serial: number;
+};
+
+/** Room of a record, as documented: its bytes and 32 more. */
+export const sizeOf = (samples: readonly StoredSample[]): number => encodeSamples(samples).length + 32;
+
+export type OutboxModel = ReturnType<typeof outboxModel>;
+
+export function outboxModel(maxBytes: number) {
+  let pending: ModelRecord[] = [];
+  let asides: ModelRecord[] = [];
+  let serial = 0;
+  const counts = { dropped: 0, setAside: 0, droppedAsides: 0 };
+  const droppedOf = new Map<number, number>();
+  const lastSourceMs = new Map<string, number>();
+  const notes = new Map<string, string>();
+  const contents = new Map<string, string>();
+
+  const bytes = (): number => pending.reduce((sum, { samples }) => sum + sizeOf(samples), 0);
+
+  function drop({ samples, broken }: Pick<ModelRecord, "samples" | "broken">): void {
+    counts.dropped += samples.length;
+    if (!broken) for (const { metricId } of samples) droppedOf.set(metricId, (droppedOf.get(metricId) ?? 0) + 1);
+  }
+
+  /** An id is never given to other content. */
+  function remember({
+    epoch,
+    offset,
+    device,
+    samples,
+  }: Pick<ModelRecord, "epoch" | "offset" | "device" | "samples">): void {
+    const text = `${device} ${encodeSamples(samples).toString("hex")}`;
+    const before = contents.get(`${epoch}:${offset}`);
+    if (before !== undefined && before !== text) throw new Error(`${epoch}:${offset} was given to other content`);
+    contents.set(`${epoch}:${offset}`, text);
+  }
+
+  function add(record: OutboxRecord): void {
+    const { epoch, offset, device, samples } = record;
+    remember(record);
+    serial += 1;
+    pending.push({ epoch, offset, device, samples, broken: false, serial });
+  }
+
+  return {
+    pending: () => pending,
+    asides: () => asides,
+    counts,
+    droppedOf,
+    lastSourceMs,
+    notes,
+    bytes,
+    remember,
+    /** What a write should drop: itself (false), or the oldest until it fits. */
+    makeRoom(device: string, samples: readonly StoredSample[]): boolean {
+      const size = sizeOf(samples);
+      if (size > maxBytes) {
+        drop({ samples, broken: false });
+        return false;
+      }
+      while (bytes() + size > maxBytes) drop(pending.shift() as ModelRecord);
+      for (const { sourceTimeMs } of samples)
+        lastSourceMs.set(device, Math.max(lastSourceMs.get(device) ?? 0, sourceTimeMs));
+      return true;
+    },
+    add,
+    commit(epoch: string, ranges: readonly Range[]): number {
+      const before = pending.length;
+      pending = pending.filter((r) => r.epoch !== epoch || !ranges.some(([a, b]) => a <= r.offset && r.offset <= b));
+      return before - pending.length;
+    },
+    split(i: number, halves: readonly OutboxRecord[]): void {
+      pending.splice(i, 1);
+      for (const half of halves) add(half);
+    },
+    setAside(i: number): void {
+      const [record] = pending.splice(i, 1);
+      if (record) asides.push(record);
+      asides.sort((a, b) => a.serial - b.serial);
+      counts.setAside += 1;
+    },
+    /** What replaying should move: those that can be read, while there is room. Returns them; they are asides no more. */
+    replay(wanted: readonly ModelRecord[]): ModelRecord[] {
+      const moved: ModelRecord[] = [];
+      let room = maxBytes - bytes();
+      for (const record of wanted.filter(({ broken }) => !broken)) {
+        room -= sizeOf(record.samples);
+        if (room < 0) break;
+        moved.push(record);
+      }
+      asides = asides.filter((record) => !moved.includes(record));
+      return moved;
+    },
+    dropAsides(wanted: readonly ModelRecord[]): void {
+      asides = asides.filter((record) => !wanted.includes(record));
+      counts.droppedAsides += wanted.length;
+    },
+    rename(from: string, to: string): void {
+      pending = pending.map((record) => (record.epoch === from ? { ...record, epoch: to } : record));
+      for (const record of pending) remember(record);
+    },
+    /** After damage that no model foretells: what is there now counts, and must have been there before. */
+    resync(foundPending: readonly OutboxRecord[], foundAsides: readonly RecordId[]): void {
+      const known = new Map(pending.map((record) => [`${record.epoch}:${record.offset}`, record]));
+      pending = foundPending.map((record) => {
+        const before = known.get(`${record.epoch}:${record.offset}`);
+        if (!before) throw new Error(`${record.epoch}:${record.offset} was not pending`);
+        remember(record);
+        return before;
+      });
+      const key = ({ epoch, offset }: RecordId) => `${epoch}:${offset}`;
+      const kept = new Set(foundAsides.map(key));
+      asides = asides.filter((record) => kept.has(key(record)));
+    },
+  };
+}

@@ -1,0 +1,69 @@
+import { getOrMake } from "@jilian/domain/get-or-make.ts";
+import { type RangeSet, rangeSet } from "@jilian/domain/range-set.ts";
+import { pino } from "pino";
+import type { OutboxRecord, StoredSample } from "./model.ts";
+import type { OpenedOutbox } from "./outbox.ts";
+import { createSender, type SenderSettings } from "./sender.ts";
+
+/** What the platform makes of a record that has arrived. */
+export type Verdict = "stores" | "refuses" | "loses";
+
+const stepMs = 50;
+const silent = pino({ level: "silent" });
+
+/**
+ * For tests: a sender on a real outbox, with a platform that takes its records in order and commits them after a delay, in a time of its
+ * own that passes as fast as the machine can. Samples are told apart by their values.
+ */
+export function senderWorld(outbox: OpenedOutbox, settings: SenderSettings) {
+  let nowMs = 1_000_000;
+  let verdict: (record: OutboxRecord) => Verdict = () => "stores";
+  let delayMs = 300;
+  const onTheWay: { record: OutboxRecord; sentMs: number }[] = [];
+  const stored = new Set<StoredSample["value"]>();
+  const sent: { record: OutboxRecord; atMs: number }[] = [];
+  const sender = createSender({ outbox, settings, log: silent, now: () => nowMs });
+  const transport = {
+    hasRoom: () => true,
+    send: (record: OutboxRecord): number => {
+      onTheWay.push({ record, sentMs: nowMs });
+      sent.push({ record, atMs: nowMs });
+      return 60 + 20 * record.samples.length;
+    },
+  };
+
+  function arrive(): void {
+    const due = new Map<string, RangeSet>();
+    for (let first = onTheWay[0]; first && first.sentMs + delayMs <= nowMs; first = onTheWay[0]) {
+      onTheWay.shift();
+      const { record } = first;
+      if (verdict(record) !== "stores") continue;
+      for (const { value } of record.samples) stored.add(value);
+      getOrMake(due, record.epoch, () => rangeSet()).add(record.offset, record.offset);
+    }
+    for (const [epoch, set] of due) sender.committed(epoch, set.ranges(), outbox.commit(epoch, set.ranges()));
+  }
+
+  return {
+    sender,
+    sent,
+    stored,
+    now: () => nowMs,
+    connect: (): void => sender.begin(transport),
+    /** From now on. */
+    platform: (is: { verdict?: typeof verdict; delayMs?: number }): void => {
+      verdict = is.verdict ?? verdict;
+      delayMs = is.delayMs ?? delayMs;
+    },
+    /** Lets time pass, until a condition holds if there is one. @returns the seconds that passed */
+    pass: (seconds: number, until: () => boolean = () => false, each: () => void = () => undefined): number => {
+      const fromMs = nowMs;
+      for (; nowMs < fromMs + seconds * 1000 && !until(); nowMs += stepMs) {
+        arrive();
+        each();
+        sender.pump();
+      }
+      return (nowMs - fromMs) / 1000;
+    },
+  };
+}

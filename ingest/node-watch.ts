@@ -1,0 +1,217 @@
+import type { Clock } from "@jilian/domain/clock.ts";
+import type { Value } from "@jilian/domain/datatypes.ts";
+import { messageOf } from "@jilian/domain/errors.ts";
+import { getOrMake } from "@jilian/domain/get-or-make.ts";
+import { nodeMetrics } from "@jilian/domain/sample.ts";
+import type { Ledger, NodeBox } from "@jilian/store/ledger.ts";
+import type { Logger } from "pino";
+import type { LedgerNotes } from "./ledger-notes.ts";
+
+/** Metrics of a node as it tells them, by name. */
+export type NodeMetrics = ReadonlyMap<string, Value>;
+
+/**
+ * Watches who a gateway is and what its outbox says of itself, and raises findings. Nothing is decided by it: readings are stored
+ * whoever sends them, since their keys make that harmless. But counters of another box, or of an image, are not taken for the same one's.
+ */
+export type NodeWatch = {
+  /** NBIRTH of a node with an outbox. */
+  readonly born: (group: string, node: string, told: NodeMetrics) => void;
+  /** NDATA. */
+  readonly told: (group: string, node: string, told: NodeMetrics) => void;
+  /** The commit book saw one offset given to two records. */
+  readonly setBack: (group: string, node: string, epoch: string) => void;
+};
+
+type Counters = Pick<NodeBox, "droppedSamples" | "setAsideRecords" | "setBacks">;
+type Identity = { box: string; starts: number; epoch: string };
+type Watched = {
+  /** Boxes as the ledger has them, the last one seen first. */
+  boxes: NodeBox[];
+  riseNotedMs: number;
+  writable: boolean;
+  /** Its medium fails and it works from memory: it does not know its file, and its counters are not the file's. */
+  fromMemory: boolean;
+  /** Processes that were born, by box and epoch, the last one last. */
+  lives: string[];
+  /** When one was born again after another had been. */
+  returnsMs: number[];
+};
+
+/** Rising counters are noted this often: an outbox that drops all the time tells so every second. */
+const noteEveryMs = 60_000;
+/** Two returns within this time are no accident of the network. */
+const returnsWithinMs = 3_600_000;
+const maxLives = 8;
+const zero: Counters = { droppedSamples: 0, setAsideRecords: 0, setBacks: 0 };
+
+const counterNames = {
+  droppedSamples: nodeMetrics.droppedSamples,
+  setAsideRecords: nodeMetrics.setAsideRecords,
+  setBacks: nodeMetrics.setBacks,
+} as const;
+
+const words = {
+  GATEWAY_REPLACED: "another outbox under this name: the box or its disk was replaced, or the file was begun anew",
+  GATEWAY_RESTORED: "its outbox is an earlier image of itself: readings since then may be missing",
+  GATEWAY_CLONED:
+    "two processes push each other out under this name: stop one, and give each a name and a password of its own",
+  OUTBOX_UNWRITABLE: "the outbox cannot be written: readings are kept in memory or lost",
+  GATEWAY_SET_BACK:
+    "it was set back to an earlier moment while it ran; it goes on under a new epoch, what it sends is stored",
+} as const;
+
+function countOf(value: Value | undefined): number | undefined {
+  const found = typeof value === "bigint" ? Number(value) : value;
+  return typeof found === "number" && Number.isSafeInteger(found) && found >= 0 ? found : undefined;
+}
+
+/** Who a birth says the node is. A gateway from before boxes had names tells none: it is known by its counters alone. */
+function identityOf(told: NodeMetrics): Identity {
+  const text = (name: string) => {
+    const value = told.get(name);
+    return typeof value === "string" && /^[0-9a-f]{16}$/.test(value) ? value : "";
+  };
+  return {
+    box: text(nodeMetrics.box),
+    epoch: text(nodeMetrics.epoch),
+    starts: countOf(told.get(nodeMetrics.starts)) ?? 0,
+  };
+}
+
+function countersOf(told: NodeMetrics, before: Counters): Counters {
+  const of = (key: keyof Counters) => countOf(told.get(counterNames[key])) ?? before[key];
+  return { droppedSamples: of("droppedSamples"), setAsideRecords: of("setAsideRecords"), setBacks: of("setBacks") };
+}
+
+/** Findings for counters that are higher than they were. */
+function risesOf(before: Counters, now: Counters): [code: string, detail: string][] {
+  const found: [string, string][] = [];
+  const rise = (key: keyof Counters) => now[key] - before[key];
+  if (rise("droppedSamples") > 0)
+    found.push(["OUTBOX_DROPPED", `${rise("droppedSamples")} samples were dropped, ${now.droppedSamples} in all`]);
+  if (rise("setAsideRecords") > 0)
+    found.push([
+      "OUTBOX_SET_ASIDE",
+      `${rise("setAsideRecords")} records were set aside, ${now.setAsideRecords} in all`,
+    ]);
+  // This one is of the process: where it is lower than it was, another process counts.
+  if (rise("setBacks") > 0 || (rise("setBacks") < 0 && now.setBacks > 0))
+    found.push(["GATEWAY_SET_BACK", words.GATEWAY_SET_BACK]);
+  return found;
+}
+
+/** What a box that is known tells against what it told last; undefined for another start of it, as any. */
+function isImage(known: NodeBox, now: Identity & Counters): boolean {
+  if (now.box === "" || now.starts > known.starts) return false;
+  if (now.starts < known.starts) return true;
+  // A process that found itself set back goes on under another epoch, and says so.
+  return now.epoch !== known.epoch && now.setBacks <= known.setBacks;
+}
+
+/** @param ledger for what was noted before this start */
+export function nodeWatch(parts: {
+  ledger: Pick<Ledger, "nodeBoxes">;
+  notes: LedgerNotes;
+  clock: Clock;
+  log: Logger;
+}): NodeWatch {
+  const { ledger, notes, clock, log } = parts;
+  const nodes = new Map<string, Watched>();
+
+  function watched(group: string, node: string): Watched {
+    return getOrMake(nodes, `${group}/${node}`, () => ({
+      boxes: ledger.nodeBoxes(group, node),
+      riseNotedMs: Number.NEGATIVE_INFINITY,
+      writable: true,
+      fromMemory: false,
+      lives: [],
+      returnsMs: [],
+    }));
+  }
+
+  /** Notes findings and what the box says now, all or nothing; what was not noted is noted with the next news. */
+  function note(known: Watched, box: NodeBox, findings: readonly [code: string, detail: string][]): void {
+    const subject = `${box.group}/${box.node}`;
+    const done = notes.together((to) => {
+      for (const [code, detail] of findings) to.noteFinding({ code, subject, detail }, clock.now());
+      to.noteNodeBox(box);
+    });
+    if (!done) return;
+    for (const [code, detail] of findings) log.warn({ code, node: subject, box: box.box }, detail);
+    known.boxes = [box, ...known.boxes.filter(({ box: other }) => other !== box.box)].slice(0, 16);
+  }
+
+  /** @returns true when processes alternate under this name */
+  function alternates(known: Watched, life: string): boolean {
+    const nowMs = performance.now();
+    if (known.lives.at(-1) === life) return false;
+    if (known.lives.includes(life)) known.returnsMs.push(nowMs);
+    known.lives = [...known.lives.filter((other) => other !== life), life].slice(-maxLives);
+    known.returnsMs = known.returnsMs.filter((ms) => nowMs - ms < returnsWithinMs).slice(-maxLives);
+    return known.returnsMs.length >= 2;
+  }
+
+  function watchWritable(known: Watched, subject: string, told: NodeMetrics): void {
+    const now = told.get(nodeMetrics.writable);
+    if (typeof now !== "boolean") return;
+    if (known.writable && !now) {
+      notes.finding({ code: "OUTBOX_UNWRITABLE", subject, detail: words.OUTBOX_UNWRITABLE });
+    }
+    known.writable = now;
+  }
+
+  function born(group: string, node: string, told: NodeMetrics): void {
+    let known: Watched;
+    try {
+      known = watched(group, node);
+    } catch (error) {
+      // The birth counts all the same, and the next one is looked at.
+      log.error({ code: "LEDGER_READ", node: `${group}/${node}`, err: messageOf(error) }, "the ledger cannot be read");
+      return;
+    }
+    watchWritable(known, `${group}/${node}`, told);
+    known.fromMemory = told.get(nodeMetrics.box) === "";
+    if (known.fromMemory) return;
+    const identity = identityOf(told);
+    const previous = known.boxes.find(({ box }) => box !== "");
+    const same = known.boxes.find(({ box }) => box === identity.box);
+    const now = { ...identity, ...countersOf(told, zero) };
+    const image = same !== undefined && isImage(same, now);
+    const replaced = previous !== undefined && previous.box !== identity.box && identity.box !== "";
+    const cloned = identity.box !== "" && alternates(known, `${identity.box}/${identity.epoch}`);
+    const findings: [string, string][] = [];
+    if (cloned) findings.push(["GATEWAY_CLONED", words.GATEWAY_CLONED]);
+    else if (image)
+      findings.push(["GATEWAY_RESTORED", `${words.GATEWAY_RESTORED} (start ${now.starts}, known: ${same.starts})`]);
+    else if (replaced)
+      findings.push(["GATEWAY_REPLACED", `${words.GATEWAY_REPLACED} (${identity.box}, before: ${previous.box})`]);
+    // The counters of an image say what happened before it was made.
+    findings.push(...risesOf(image ? now : (same ?? zero), now));
+    const isNews =
+      same !== known.boxes[0] || same?.starts !== now.starts || same.epoch !== now.epoch || findings.length > 0;
+    if (isNews) note(known, { group, node, ...now, lastSeenMs: clock.now() }, findings);
+  }
+
+  function toldLater(group: string, node: string, told: NodeMetrics): void {
+    const known = nodes.get(`${group}/${node}`);
+    if (!known) return;
+    watchWritable(known, `${group}/${node}`, told);
+    const [box] = known.boxes;
+    if (!box || known.fromMemory) return;
+    const now = { ...box, ...countersOf(told, box), lastSeenMs: clock.now() };
+    const findings = risesOf(box, now);
+    if (findings.length === 0 || performance.now() - known.riseNotedMs < noteEveryMs) return;
+    known.riseNotedMs = performance.now();
+    note(known, now, findings);
+  }
+
+  return {
+    born,
+    told: toldLater,
+    setBack: (group, node, epoch) => {
+      log.warn({ code: "GATEWAY_SET_BACK", node: `${group}/${node}`, epoch }, "one offset came with two records");
+      notes.finding({ code: "GATEWAY_SET_BACK", subject: `${group}/${node}`, detail: words.GATEWAY_SET_BACK });
+    },
+  };
+}
