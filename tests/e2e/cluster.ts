@@ -1,15 +1,19 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
 import { demoOpcuaUser, demoPlants } from "@jilian/deploy/demo/make-gateways.ts";
 import { type Demo, freePort, freePorts, prepareDemo, trustServers } from "@jilian/deploy/demo/prepare.ts";
-import { type Running, startProgram } from "@jilian/deploy/processes.ts";
 import { type Simulator, scaledNow, startSimulator } from "@jilian/simulators/simulator.ts";
 import { pino } from "pino";
 import { parseDocument, type YAMLMap } from "yaml";
-
-const root = resolve(fileURLToPath(import.meta.url), "../../..");
+import {
+  brokerProgram,
+  gatewayProgram,
+  ingestProgram,
+  type ProgramSetting,
+  platformProgram,
+  programs,
+} from "./programs.ts";
 
 export type ClusterSetting = {
   /** Plant seconds in a second of the machine. */
@@ -86,17 +90,6 @@ function adaptPlatform(demo: Demo, dir: string): void {
   writeFileSync(registry, readFileSync(registry, "utf8").replaceAll(/,\s*ratedPowerKW: \d+/g, ""));
 }
 
-/** Level of a pino line; lines that are none count as complaints. */
-function isComplaint(line: string): boolean {
-  try {
-    return (JSON.parse(line) as { level?: number }).level !== undefined
-      ? Number((JSON.parse(line) as { level: number }).level) >= 40
-      : true;
-  } catch {
-    return true;
-  }
-}
-
 export async function startCluster(setting: ClusterSetting): Promise<Cluster> {
   const dir = join(mkdtempSync(join(tmpdir(), "jilian-e2e-")), "demo");
   const startedMs = Date.now();
@@ -118,26 +111,16 @@ export async function startCluster(setting: ClusterSetting): Promise<Cluster> {
   }
 
   const env = { JILIAN_CLOCK: `${setting.rate},${setting.originMs},${startedMs}`, JILIAN_LOG_LEVEL: "info" };
-  const complaints: string[] = [];
-  const running = new Map<string, Running>();
-  const args = new Map<string, string[]>();
   const kills = new Map<string, Kill>();
-  const run = (name: string) => {
-    const started = startProgram({ name, args: args.get(name) as string[], env }, (line) => {
-      if (isComplaint(line)) complaints.push(`${name}: ${line}`);
-    });
-    running.set(name, started);
-    return started.ready;
-  };
-  const platform = [join(root, "deploy/jilian.ts"), "run"];
-  const config = ["--config", demo.platformFile];
+  const settings = new Map<string, ProgramSetting>();
   if (setting.separateBroker)
-    args.set("broker", [...platform, "broker", ...config]).set("ingest", [...platform, "ingest", "api", ...config]);
-  else args.set("platform", [...platform, ...config]);
-  for (const { gateway, file } of demo.gatewayFiles)
-    args.set(gateway, [join(root, "gateway/main.ts"), "run", "--config", file]);
+    settings.set("broker", brokerProgram(demo.platformFile)).set("ingest", ingestProgram(demo.platformFile));
+  else settings.set("platform", platformProgram(demo.platformFile));
+  const platforms = [...settings.keys()];
+  for (const { gateway, file } of demo.gatewayFiles) settings.set(gateway, gatewayProgram(file));
   const gateways = demo.gatewayFiles.map(({ gateway }) => gateway);
-  for (const name of args.keys()) if (!gateways.includes(name)) await run(name);
+  const running = programs(settings, env);
+  for (const name of platforms) await running.start(name);
   // The plants begin last: some of their counters roll over within their first minutes, which must not pass unread.
   const plants = demoPlants.map(({ profile, protocols }, i) => ({
     profile,
@@ -159,7 +142,7 @@ export async function startCluster(setting: ClusterSetting): Promise<Cluster> {
     demo,
     simulator.plants.map((plant) => plant.opcua?.certificatePath ?? null),
   );
-  await Promise.all(gateways.map(run));
+  await Promise.all(gateways.map(running.start));
 
   const apiUrl = `http://127.0.0.1:${api}`;
   return {
@@ -172,9 +155,9 @@ export async function startCluster(setting: ClusterSetting): Promise<Cluster> {
       if (!response.ok) throw new Error(`GET ${path}: ${response.status} ${body}`);
       return JSON.parse(body) as T;
     },
-    pids: () => new Map([...running].map(([name, handle]) => [name, handle.pid() ?? 0])),
+    pids: running.pids,
     kill: async (name) => {
-      const killing = running.get(name)?.kill();
+      const killing = running.kill(name);
       const killedAtMs = now();
       await killing;
       const killed: Kill = { name, killedAtMs };
@@ -182,15 +165,13 @@ export async function startCluster(setting: ClusterSetting): Promise<Cluster> {
       return killed;
     },
     start: async (name) => {
-      await run(name);
+      await running.start(name);
       const killed = kills.get(name);
       if (killed) killed.backAtMs = now();
     },
-    complaints: () => [...complaints],
+    complaints: running.complaints,
     close: async () => {
-      const platforms = ["platform", "ingest", "broker"];
-      await Promise.all([...running].filter(([name]) => !platforms.includes(name)).map(([, handle]) => handle.stop()));
-      for (const name of platforms) await running.get(name)?.stop();
+      await running.close(gateways, platforms.toReversed());
       await simulator.close();
       rmSync(resolve(dir, ".."), { recursive: true, force: true });
     },

@@ -5,8 +5,8 @@ import type { PlantHandle } from "@jilian/simulators/simulator.ts";
 import { engineering, type Matching, match, type Scale, type Served, type Stored } from "./oracle.ts";
 import { matchBySource, type SourceMatching } from "./oracle-source.ts";
 
-/** A machine that stalls for two seconds stamps an answer two minutes of plant time late. */
-const slackMs = 120_000;
+/** A machine that stalls stamps an answer late, by up to the request's time-out: five seconds are five minutes of plant time. */
+const slackMs = 300_000;
 /** One tick of the machine's clock, twice, in plant time: two processes read it independently. */
 const stepMs = 120;
 

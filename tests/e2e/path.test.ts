@@ -50,7 +50,7 @@ async function expectExact(title: string, own: Cluster, kills: readonly Kill[]):
   // An OPC UA server tells a new session what holds now, however long it has held: a change while the gateway was away has its own time.
   const wasCut = (m: { gateway: string; protocol: string; timeMs: number }) =>
     kills.some(({ name, killedAtMs, backAtMs = killedAtMs }) => {
-      const untilMs = m.protocol === "opcua" ? backAtMs + 2 * minuteMs : killedAtMs + 12_000;
+      const untilMs = m.protocol === "opcua" ? backAtMs + 5 * minuteMs : killedAtMs + 12_000;
       return name === m.gateway && m.timeMs > killedAtMs - 12_000 && m.timeMs < untilMs;
     });
   const missing = verdict.missing.filter((m) => !wasCut(m));

@@ -1,0 +1,118 @@
+import { setTimeout as pause } from "node:timers/promises";
+import { decodeHeader, encodeNotice } from "@jilian/domain/commit.ts";
+import { DataType } from "@jilian/domain/datatypes.ts";
+import { decodePayload, encodePayload } from "@jilian/domain/sparkplug/payload.ts";
+import { commitMetric, topicOf } from "@jilian/domain/topics.ts";
+import { between, type Draw, type Fault } from "./fault.ts";
+import { type Frame, PUBLISH, publishPacket, SUBACK } from "./mqtt-frames.ts";
+import type { Rule } from "./proxy.ts";
+import type { World, WorldGateway } from "./world.ts";
+
+function isNotice({ type, topic, payload }: Frame): boolean {
+  if (type !== PUBLISH || topic?.split("/")[2] !== "NCMD" || !payload) return false;
+  return decodePayload(payload).metrics.some(({ name }) => name === commitMetric);
+}
+
+/** A rule for commit notices alone. */
+const onNotices =
+  (rule: Rule): Rule =>
+  (frame, send) =>
+    isNotice(frame) ? rule(frame, send) : send(frame.bytes);
+
+const noticeFault = (name: string, short: boolean, rule: (draw: Draw) => Rule): Fault => ({
+  name,
+  short,
+  store: "duckdb",
+  inject: async ({ gateways }, draw) => {
+    for (const { proxy } of gateways) proxy.rules({ down: onNotices(rule(draw)) });
+    // Longer than the gateways wait for a commit: they send again.
+    await pause(between(draw, 2500, 3500));
+    for (const { proxy } of gateways) proxy.rules({});
+    return undefined;
+  },
+});
+
+function noticePacket({ group, id }: WorldGateway, text: string): Buffer {
+  const metric = { name: commitMetric, timestampMs: Date.now(), datatype: DataType.String, declare: true, value: text };
+  const payload = encodePayload({ timestampMs: Date.now(), metrics: [metric] });
+  return publishPacket(topicOf({ group, type: "NCMD", node: id }), payload);
+}
+
+/** The greatest offset that was seen on the wire, by epoch. */
+type Sent = Map<string, number>;
+
+/** Records that may have been sent and not have reached the proxy. */
+const onTheWay = 10;
+
+/**
+ * Notices for what was never sent, for an epoch that is not there, and what is no notice. Not for what was sent: such a notice can come
+ * late from a host, and nothing but the broker's access rules tells it from a true one.
+ */
+function forgeries(gateway: WorldGateway, sent: Sent): Buffer[] {
+  const atMs = Date.now();
+  const claims = [...sent, ["0123456789abcdef", -1 - onTheWay] as const];
+  const known = claims.map(([epoch, last]) =>
+    encodeNotice({ epoch, ranges: [[last + 1 + onTheWay, Number.MAX_SAFE_INTEGER]], atMs }),
+  );
+  const broken = [
+    '{"v":1}',
+    "",
+    "[]",
+    '{"v":1,"epoch":"x","ranges":[[0,1]],"atMs":0}',
+    '{"v":1,"epoch":"0123456789abcdef","ranges":[[5,1]],"atMs":1}',
+  ];
+  return [...known, ...broken].map((text) => noticePacket(gateway, text));
+}
+
+/** Notes what a gateway sends. */
+function watchSent({ proxy }: WorldGateway, sent: Sent, onSubscribed?: () => void): void {
+  proxy.rules({
+    up: (frame, send) => {
+      if (frame.type === PUBLISH && frame.payload && frame.topic?.split("/")[2] === "DDATA") {
+        const { body } = decodePayload(frame.payload);
+        const header = body && decodeHeader(body);
+        if (header) sent.set(header.epoch, Math.max(header.offset, sent.get(header.epoch) ?? 0));
+      }
+      send(frame.bytes);
+    },
+    down: (frame, send) => {
+      send(frame.bytes);
+      if (frame.type === SUBACK) onSubscribed?.();
+    },
+  });
+}
+
+/** Forged as soon as the gateway listens again after an outage: what it kept is on disk and not sent yet. */
+async function forge(world: World, draw: Draw): Promise<undefined> {
+  const sent = new Map(world.gateways.map((gateway): [WorldGateway, Sent] => [gateway, new Map()]));
+  for (const [gateway, own] of sent) watchSent(gateway, own);
+  await pause(1000);
+  for (const { proxy } of world.gateways) {
+    proxy.refuse(true);
+    proxy.reset();
+  }
+  await pause(between(draw, 2000, 3000));
+  for (const [gateway, own] of sent) {
+    const inject = () => {
+      for (const packet of forgeries(gateway, own)) gateway.proxy.inject(packet);
+    };
+    watchSent(gateway, own, inject);
+    gateway.proxy.refuse(false);
+  }
+  await pause(1000);
+  for (const { proxy } of world.gateways) proxy.rules({});
+  return undefined;
+}
+
+export const noticeFaults: readonly Fault[] = [
+  noticeFault("commit notices lost", true, () => () => undefined),
+  noticeFault("commit notices late", false, (draw) => {
+    const lateMs = between(draw, 1200, 2000);
+    return ({ bytes }, send) => setTimeout(() => send(bytes), lateMs).unref();
+  }),
+  noticeFault("commit notices repeated", false, (draw) => ({ bytes }, send) => {
+    for (let i = 0; i < 3; i += 1) send(bytes);
+    setTimeout(() => send(bytes), between(draw, 100, 1500)).unref();
+  }),
+  { name: "commit notices forged", short: true, store: "duckdb", inject: forge },
+];

@@ -1,0 +1,193 @@
+/**
+ * Ways to break the product, one for each guarantee, with the rows of the matrix that must turn red. A mutation is made of edits: a
+ * snippet that stands exactly once in a source file, and what comes in its place (mutate-hook.ts).
+ */
+export type Edit = { readonly file: string; readonly find: string; readonly put: string };
+
+export type Mutation = {
+  readonly name: string;
+  /** The guarantee that it breaks, in words. */
+  readonly breaks: string;
+  readonly edits: readonly Edit[];
+  /** Faults that must show it. */
+  readonly reddens: readonly string[];
+};
+
+const edit = (file: string, find: string, put: string): Edit => ({ file, find, put });
+
+/** Every data message is stored as new, whatever is known of its record; the store keeps every row that comes. */
+const storedAgain = [
+  edit("ingest/receive.ts", 'const claim = record ? book.claim(group, node, record) : "new";', 'const claim = "new";'),
+  edit(
+    "store/duckdb/write.ts",
+    "if (late.length === 0) return { kept, duplicates: 0, conflicts: 0 };",
+    "return { kept: Array.from({ length: batch.length }, (_, i) => i), duplicates: 0, conflicts: 0 };",
+  ),
+];
+
+export const mutations: readonly Mutation[] = [
+  {
+    name: "commit before store",
+    breaks: "a notice goes out only after the store has confirmed",
+    edits: [
+      edit(
+        "ingest/write.ts",
+        "const outcome = await telemetry.write(batch);",
+        `book.stored(batch.commits);
+         for (const { topic, payload } of book.notices(parts.clock.now()))
+           parts.bus.publish(topic, payload, { qos: 0, retain: false }).catch(() => undefined);
+         await pause(500, new AbortController().signal);
+         const outcome = await telemetry.write(batch);`,
+      ),
+    ],
+    reddens: ["ingest killed"],
+  },
+  {
+    name: "cumulative watermark",
+    breaks: "a notice names ranges of offsets, not all up to one",
+    edits: [
+      edit(
+        "ingest/commit-book.ts",
+        "const ranges = due?.ranges() ?? [];",
+        "const ranges = (due?.ranges() ?? []).slice(-1).map(([, last]) => [0, last] as [number, number]);",
+      ),
+    ],
+    reddens: ["half-open TCP"],
+  },
+  {
+    name: "reused offsets",
+    breaks:
+      "a record's id is never given to other content: a new epoch at every start, and a stored offset is no proof",
+    edits: [
+      edit("gateway/outbox-state.ts", 'randomBytes(8).toString("hex")', '"0123456789abcdef"'),
+      edit("gateway/outbox.ts", "tables.dropEpochsExcept(state.epochNames());", "tables.dropEpochsExcept([]);"),
+      edit("ingest/commit-book.ts", "if (known === writtenAtMs) {", "if (isStored) {"),
+    ],
+    reddens: ["gateway killed"],
+  },
+  {
+    name: "publish without write",
+    breaks: "a record is on disk before it goes out",
+    edits: [
+      edit(
+        "gateway/outbox.ts",
+        "tables.insert({ position, device: device.id, writtenAtMs, samples: samples.length, bytes });",
+        "",
+      ),
+    ],
+    reddens: ["half-open TCP"],
+  },
+  {
+    name: "freed on publish",
+    breaks: "a record is freed by its commit, not by being sent",
+    edits: [
+      edit(
+        "gateway/sender.ts",
+        "const bytes = transport?.send(record) ?? 0;",
+        "const bytes = transport?.send(record) ?? 0; if (bytes > 0) outbox.commit(epoch, [[offset, offset]]);",
+      ),
+    ],
+    reddens: ["half-open TCP"],
+  },
+  {
+    name: "backlog never sent",
+    breaks: "what could not go out live goes later",
+    edits: [edit("gateway/sender.ts", "    sendBacklog(nowMs);", "")],
+    reddens: ["network cut"],
+  },
+  {
+    name: "no fsync",
+    breaks: "a power cut costs at most the last outbox.fsyncMs",
+    edits: [edit("gateway/outbox-sync.ts", "await handle.datasync();", "")],
+    reddens: ["power cut"],
+  },
+  {
+    name: "drops not counted",
+    breaks: "every drop is counted and told",
+    edits: [edit("gateway/outbox-box.ts", "state.counts.dropped(reason, samples, count, state.isKnown);", "")],
+    // Not the row with ENOSPC: there the outbox lives for some seconds on room that it has in reserve.
+    reddens: ["files of the gateway may not grow (RLIMIT_FSIZE)"],
+  },
+  {
+    name: "store without key",
+    breaks: "a sample is stored once, however often it comes",
+    edits: storedAgain,
+    reddens: ["publishes duplicated and reordered"],
+  },
+  {
+    name: "notices believed",
+    breaks: "a notice frees only what this process has sent",
+    edits: [
+      edit(
+        "gateway/edge-commit.ts",
+        "const { sent, isAll } = sender.sent.within(epoch, ranges);",
+        "const { sent, isAll } = { sent: ranges, isAll: true };",
+      ),
+    ],
+    reddens: ["commit notices forged"],
+  },
+  {
+    name: "clock believed",
+    breaks: "source times of a device strictly increase",
+    edits: [
+      edit(
+        "gateway/shape.ts",
+        "return { timeMs: nowMs > lastPollMs ? nowMs : lastPollMs + 1, certain };",
+        "return { timeMs: nowMs, certain };",
+      ),
+      edit(
+        "gateway/shape.ts",
+        "return { ...poll, timeMs: Math.max(poll.timeMs, lastMs + 1) };",
+        "return { ...poll, timeMs: poll.timeMs };",
+      ),
+    ],
+    reddens: ["clock jumps forward and back"],
+  },
+  {
+    name: "seq after the queue",
+    breaks: "sequence numbers are followed before data is shed",
+    edits: [
+      edit(
+        "ingest/receive.ts",
+        "if (session.alive) watchSeq(session, payload.seq);",
+        "if (session.alive && queue.samples() < 900) watchSeq(session, payload.seq);",
+      ),
+    ],
+    reddens: ["slow store"],
+  },
+  {
+    name: "births shed",
+    breaks: "births are handled before the queue and never shed",
+    edits: [
+      edit(
+        "ingest/receive.ts",
+        'if (topic.type.endsWith("BIRTH")) birth(session, topic, payload);',
+        'if (topic.type.endsWith("BIRTH")) { if (queue.samples() < 900) birth(session, topic, payload); }',
+      ),
+    ],
+    reddens: ["slow store"],
+  },
+];
+
+export function mutationOf(name: string): Mutation {
+  const found = mutations.find((mutation) => mutation.name === name);
+  if (!found)
+    throw new RangeError(`no mutation is called "${name}"; there are: ${mutations.map((m) => m.name).join(", ")}`);
+  return found;
+}
+
+/** The source with every edit made. @throws RangeError when a snippet does not stand in it exactly once */
+export function mutated(source: string, edits: readonly Edit[]): string {
+  return edits.reduce((text, { file, find, put }) => {
+    const times = text.split(find).length - 1;
+    if (times !== 1)
+      throw new RangeError(`the snippet of a mutation stands ${times} times in ${file}, not once: ${find}`);
+    return text.replace(find, () => put);
+  }, source);
+}
+
+/** Environment of processes that shall be broken so. */
+export function mutationEnv(name: string): Record<string, string> {
+  const hook = new URL("./mutate-hook.ts", import.meta.url).href;
+  return { JILIAN_MUTATION: mutationOf(name).name, NODE_OPTIONS: `--import ${hook}` };
+}

@@ -1,0 +1,108 @@
+/**
+ * `npm run test:faults`: injects faults into the real processes, compares what was read with what is stored, and prints the table.
+ */
+import { parseArgs } from "node:util";
+import type { Fault } from "./fault.ts";
+import { allFaults, missingNeed, runMatrix } from "./matrix.ts";
+import { mutationEnv, mutations } from "./mutations.ts";
+import { canProve, prove } from "./prove.ts";
+import { isRed, type Run, tableOf } from "./tally.ts";
+
+const help = `node tests/faults/run.ts [--seed N] [--only NAME,...] [--runs N] [--short] [--mutate NAME] [--verbose]
+node tests/faults/run.ts --mutations [--seed N]
+
+  --seed N       replays a plan; without it a seed is drawn and printed
+  --only NAME    faults by name or a part of it, separated by commas
+  --runs N       of each fault (default 3, with --short 1)
+  --short        the faults of the short form only
+  --mutate NAME  breaks the product first, to see rows turn red: one of
+                 ${mutations.map(({ name }) => name).join(", ")}
+  --mutations    every mutation in turn, with the rows that it must turn red
+  --verbose      shows in the end what the programs complained of
+
+Exit code 0 when nothing was lost, stored twice or otherwise broken, else 1; with --mutations when every one was seen.
+`;
+const options = {
+  seed: { type: "string" },
+  only: { type: "string" },
+  runs: { type: "string" },
+  short: { type: "boolean" },
+  mutate: { type: "string" },
+  mutations: { type: "boolean" },
+  verbose: { type: "boolean" },
+  help: { type: "boolean", short: "h" },
+} as const;
+type Values = ReturnType<typeof readArguments>;
+
+function readArguments() {
+  return parseArgs({ options }).values;
+}
+
+const say = (text: string): void => void process.stdout.write(`${text}\n`);
+
+function wholeNumber(name: string, text: string | undefined, otherwise: number): number {
+  const found = text === undefined ? otherwise : Number(text);
+  if (!Number.isSafeInteger(found) || found < 1)
+    throw new RangeError(`--${name} is a whole number from 1, not ${text}`);
+  return found;
+}
+
+/** The faults that were asked for and that this machine can inject; what it cannot is said. */
+function chosen({ only, short }: Values): Fault[] {
+  const wanted = only?.split(",").map((name) => name.trim());
+  const found = allFaults.filter(
+    (fault) => (!short || fault.short) && (!wanted || wanted.some((part) => fault.name.includes(part))),
+  );
+  if (found.length === 0)
+    throw new RangeError(`no such fault: ${only}; there are:\n${allFaults.map(({ name }) => name).join("\n")}`);
+  return found.filter((fault) => {
+    const need = missingNeed(fault);
+    if (need) say(`skipped, this machine has no ${need}: ${fault.name}`);
+    return !need;
+  });
+}
+
+function tellRun({ fault, recoveryMs, broken }: Run): void {
+  say([`${fault.name}: recovered in ${(recoveryMs / 1000).toFixed(1)} s`, ...broken].join("; "));
+}
+
+async function runPlan(values: Values, seed: number): Promise<boolean> {
+  const { mutate, short, verbose } = values;
+  const faults = chosen(values);
+  const runs = wholeNumber("runs", values.runs, short ? 1 : 3);
+  say(`seed ${seed}, ${faults.length} faults, ${runs} runs each${mutate === undefined ? "" : `, mutated: ${mutate}`}`);
+  const rows = await runMatrix({
+    seed,
+    faults,
+    runs,
+    isShort: short === true,
+    patienceMs: mutate === undefined ? 30_000 : 6000,
+    ...(mutate === undefined ? {} : { env: mutationEnv(mutate) }),
+    ...(verbose ? { onComplaints: (lines: readonly string[]) => say(lines.join("\n")) } : {}),
+    onRun: tellRun,
+  });
+  say(`\n${tableOf(rows)}\n\nseed ${seed}`);
+  return !rows.some(isRed);
+}
+
+async function proveAll(seed: number): Promise<boolean> {
+  say(`seed ${seed}, ${mutations.length} mutations`);
+  let all = true;
+  for (const mutation of mutations) {
+    if (!canProve(mutation)) {
+      say(`skipped, this machine cannot inject it: ${mutation.name}`);
+      continue;
+    }
+    const { rows, unseen } = await prove(mutation, seed);
+    all &&= unseen.length === 0;
+    say(`${unseen.length === 0 ? "seen" : "NOT SEEN"}: ${mutation.name} (${mutation.breaks})\n${tableOf(rows)}\n`);
+  }
+  return all;
+}
+
+const values = readArguments();
+if (values.help) say(help);
+else {
+  const seed = wholeNumber("seed", values.seed, 1 + Math.floor(Math.random() * 2 ** 31));
+  process.exitCode = (await (values.mutations ? proveAll(seed) : runPlan(values, seed))) ? 0 : 1;
+}
