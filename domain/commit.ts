@@ -50,7 +50,7 @@ export type CommitNotice = {
   atMs: number;
   /** The highest offset of this epoch that the platform has stored: a gateway that never sent it was set back to an earlier moment. */
   last?: number;
-  /** The platform saw what only a gateway can send that was set back: an offset that it has already, or a lower one, written later. */
+  /** The platform saw one offset given to two records, which only a gateway does that was set back. */
   setBack?: true;
 };
 

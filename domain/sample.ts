@@ -88,9 +88,9 @@ export const nodeMetrics = {
   software: "Properties/Software",
   /** Random name of the outbox file, made with it: another one is another box, or a box whose disk was replaced. */
   box: "Properties/Box",
-  /** How often that file was opened, this start included, durable: a number that was seen with another epoch comes from a copy of the file. */
+  /** Epochs that the file has begun, durable: a number that was seen with another epoch comes from a copy of the file. */
   starts: "Properties/Starts",
-  /** The epoch of this start. */
+  /** The epoch in use. */
   epoch: "Properties/Epoch",
   pendingRecords: "Outbox/PendingRecords",
   oldestPendingMs: "Outbox/OldestPendingMs",

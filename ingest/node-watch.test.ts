@@ -99,14 +99,21 @@ describe("who a gateway is", () => {
 
   test("a process that found itself set back goes on under another epoch: that is no image", () => {
     born(boxA, 5, 1);
-    born(boxA, 5, 2, { setBacks: 1 });
-    born(boxA, 5, 2, { setBacks: 1 });
+    born(boxA, 6, 2, { setBacks: 1 });
+    born(boxA, 6, 2, { setBacks: 1 });
     start();
-    born(boxA, 5, 3, { setBacks: 2 });
-    born(boxA, 6, 4);
-    born(boxA, 6, 5, { setBacks: 1 });
-    born(boxA, 7, 6, { setBacks: 1 });
+    born(boxA, 7, 3, { setBacks: 2 });
+    born(boxA, 8, 4);
+    born(boxA, 9, 5, { setBacks: 1 });
+    born(boxA, 10, 6, { setBacks: 1 });
     expect(ledger.findings(9)).toMatchObject([{ code: "GATEWAY_SET_BACK", count: 3 }]);
+  });
+
+  test("a gateway that got a name with an update has not dropped anew what it had dropped", () => {
+    watch.born("f1", "gw-1", metricsOf({ dropped: 1000 }));
+    born(boxA, 1, 1, { dropped: 1000 });
+    born(boxA, 2, 2, { dropped: 1001 });
+    expect(ledger.findings(9)).toMatchObject([{ code: "OUTBOX_DROPPED", count: 2 }]);
   });
 
   test.each([

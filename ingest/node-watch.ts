@@ -101,12 +101,9 @@ function risesOf(before: Counters, now: Counters): [code: string, detail: string
   return found;
 }
 
-/** What a box that is known tells against what it told last; undefined for another start of it, as any. */
-function isImage(known: NodeBox, now: Identity & Counters): boolean {
-  if (now.box === "" || now.starts > known.starts) return false;
-  if (now.starts < known.starts) return true;
-  // A process that found itself set back goes on under another epoch, and says so.
-  return now.epoch !== known.epoch && now.setBacks <= known.setBacks;
+/** Each epoch that a file begins has a number of its own: one that was seen with another epoch comes from a copy of the file. */
+function isImage(known: NodeBox, { box, starts, epoch }: Identity): boolean {
+  return box !== "" && (starts < known.starts || (starts === known.starts && epoch !== known.epoch));
 }
 
 /** @param ledger for what was noted before this start */
@@ -187,7 +184,9 @@ export function nodeWatch(parts: {
     else if (replaced)
       findings.push(["GATEWAY_REPLACED", `${words.GATEWAY_REPLACED} (${identity.box}, before: ${previous.box})`]);
     // The counters of an image say what happened before it was made.
-    findings.push(...risesOf(image ? now : (same ?? zero), now));
+    // A gateway from before boxes had names is the same one with its counters, once it has a name.
+    const before = same ?? (previous === undefined ? known.boxes[0] : undefined) ?? zero;
+    findings.push(...risesOf(image ? now : before, now));
     const isNews =
       same !== known.boxes[0] || same?.starts !== now.starts || same.epoch !== now.epoch || findings.length > 0;
     if (isNews) note(known, { group, node, ...now, lastSeenMs: clock.now() }, findings);

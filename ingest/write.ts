@@ -33,7 +33,7 @@ const retryMinMs = 200;
 const retryMaxMs = 10_000;
 /** A store that asks for more patience than this is asked sooner: it may have been wrong about its own trouble. */
 const busyMaxMs = 60_000;
-/** Repeated records are answered at least this often, even when nothing new is stored. */
+/** Repeated records are answered at least this often when nothing new comes; while the store fails, with each attempt. */
 const noticeIntervalMs = 250;
 
 /** Epochs of one batch whose repeats are looked at apart. */
@@ -187,13 +187,19 @@ export function startWriter(parts: WriterParts): { close: () => Promise<void> } 
           stop.signal.aborted ? "the store took nothing; giving up" : "the store took nothing; asking again",
         );
         if (stop.signal.aborted) return false;
+        // What is stored is told although the store fails now, repeats included.
+        void notify();
         await pause(pauseMs, stop.signal);
       }
     }
   }
 
   async function storeAll(records: readonly QueuedRecord[]): Promise<boolean> {
-    for (const batch of batchesOf(records)) if (!(await store(batch))) return false;
+    for (const batch of batchesOf(records)) {
+      if (!(await store(batch))) return false;
+      // Not waited for: a gateway that does not read its socket would hold up everyone's samples.
+      void notify();
+    }
     return true;
   }
 
@@ -204,8 +210,7 @@ export function startWriter(parts: WriterParts): { close: () => Promise<void> } 
       if (queue.samples() > 0 && queue.samples() < parts.batchSamples) await pause(parts.lingerMs, stop.signal);
       const records = queue.take(parts.batchSamples);
       if (records.length > 0) writable = await storeAll(records);
-      // Not waited for: a gateway that does not read its socket would hold up everyone's samples.
-      void notify();
+      else void notify();
     }
     while (writable && queue.samples() > 0) writable = await storeAll(queue.take(parts.batchSamples));
     await notify();

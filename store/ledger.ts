@@ -60,7 +60,7 @@ export type NodeBox = {
   group: string;
   node: string;
   box: string;
-  /** How often the file was opened, and the epoch of the last opening. */
+  /** Epochs that the file has begun, and the last of them. */
   starts: number;
   epoch: string;
   /** Counters of the file, and of the process in the case of `setBacks`. */
