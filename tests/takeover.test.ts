@@ -90,6 +90,8 @@ async function join({ bdSeq, box, epoch }: Who) {
   client.on("error", () => undefined);
   closers.push(() => client.endAsync(true));
   const committed = new Set<number>();
+  // A record that goes again says the same time of writing.
+  const writtenFromMs = Date.now();
   let seq = 0;
   const send = (type: MessageType, metrics: Partial<OutMetric>[], more = {}) => {
     if (client.connected) client.publish(topic(type), encode(metrics, { seq, ...more }), { qos: 0 });
@@ -115,13 +117,16 @@ async function join({ bdSeq, box, epoch }: Who) {
         for (let offset = first; offset <= last; offset += 1) committed.add(offset);
     }
   });
-  await client.subscribeAsync(topic("NCMD"), { qos: 1 });
+  // The library leaves a subscription without its answer pending for ever when the connection ends.
+  const pushedOut = ended(client).then(() => Promise.reject(new Error("pushed out")));
+  await Promise.race([client.subscribeAsync(topic("NCMD"), { qos: 1 }), pushedOut]);
+  pushedOut.catch(() => undefined);
   birth();
   return {
     client,
     committed,
     data: (offset: number, value: number) => {
-      const body = encodeHeader({ epoch, offset, writtenAtMs: Date.now() });
+      const body = encodeHeader({ epoch, offset, writtenAtMs: writtenFromMs + offset });
       send("DDATA", [{ alias: 1, datatype: DataType.Double, value, declare: false }], { uuid: outboxUuid, body });
     },
   };
@@ -185,10 +190,10 @@ test.each([
     expect(takeovers).toBeLessThan(20);
     expect(broker.stats().refusedByCode.get("GATEWAY_CLONED")).toBeGreaterThan(0);
     await until(() => isAlive(), "the birth of the one that stayed");
-    const stayed = joined as Awaited<ReturnType<typeof join>>;
+    // The other may take over once in ten seconds: whoever stays now is served.
     await until(() => {
-      stayed.data(7, 3);
-      return stayed.committed.has(7);
+      if (joined?.client.connected) joined.data(7, 3);
+      return joined?.committed.has(7) === true;
     }, "its notice");
     stopped = true;
     for (const close of closers.splice(1)) await close();
