@@ -21,7 +21,12 @@ beforeAll(async () => {
   take(
     meter,
     hour - hourMs,
-    { ...polled, ...lost, gapMs: { MODBUS_TIMEOUT: 500_000, GATEWAY_DOWN: 100_000 } },
+    {
+      ...polled,
+      ...lost,
+      gapMs: { MODBUS_TIMEOUT: 500_000, GATEWAY_DOWN: 100_000 },
+      droppedTags: { "": 3, 电压: 20, 功率: 100 },
+    },
     hour + 7,
   );
   take(press, hour - hourMs, { ...polled, queued: 1002 });
@@ -30,6 +35,7 @@ beforeAll(async () => {
   world.ledger.writeStored([
     stored(meter, hour - hourMs, 800),
     stored(press, hour - hourMs, 1010),
+    stored(press, hour - 3 * hourMs, 0),
     stored(meter, hour, 77),
   ]);
 });
@@ -69,6 +75,11 @@ describe("the completeness ledger", () => {
           { reason: "MODBUS_TIMEOUT", ms: 500_000 },
           { reason: "GATEWAY_DOWN", ms: 100_000 },
         ],
+        droppedByMetric: [
+          { metric: "功率", samples: 100 },
+          { metric: "电压", samples: 20 },
+          { metric: "", samples: 3 },
+        ],
         // 3000 of 3600 answered; of 6000 readings 60 bad, 123 dropped, 79 missing.
         collectionRate: Math.round((10_000 * 3000 * (6000 - 262)) / (3600 * 6000)) / 10_000,
         accountTime: isoTime(hour + 7),
@@ -100,6 +111,8 @@ describe("the completeness ledger", () => {
           polls: { scheduled: 7200, answered: 6000, skipped: 10 },
           samples: { queued: 2004, missing: 79, uncounted: 8 },
           stored: 1810,
+          // Names of metrics mean something beside their device alone.
+          droppedByMetric: [],
         },
       ]);
     }

@@ -140,7 +140,8 @@ async function readLeaves(telemetry: Telemetry, cells: readonly Cell[], length: 
 /** What hours of a page's devices lack, by device. */
 function lossesOf(ledger: Pick<Ledger, "lossyHours">, cells: readonly Cell[], length: number): Map<string, Loss[]> {
   const [fromMs, toMs] = [cells[0]?.startMs ?? 0, (cells.at(-1)?.startMs ?? 0) + length];
-  return Map.groupBy(ledger.lossyHours(fromMs, toMs), ({ device }) => device);
+  const devices = cells.map(({ line }) => line.entity);
+  return Map.groupBy(ledger.lossyHours(fromMs, toMs, devices), ({ device }) => device);
 }
 
 /**

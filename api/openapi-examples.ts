@@ -88,6 +88,7 @@ export const examples: Readonly<Record<string, unknown>> = {
           { reason: "MODBUS_TIMEOUT", ms: 88021 },
           { reason: "GATEWAY_DOWN", ms: 16874 },
         ],
+        droppedByMetric: [],
         collectionRate: 0.97,
         accountTime: "2026-11-23T05:00:00.512+08:00",
       },

@@ -27,6 +27,16 @@ export const gapReasons = {
 
 /** Reasons that one account has room for. */
 export const maxGapReasons = 16;
+/** Metrics that one account names among what was dropped; the others stand together under an empty name. */
+export const maxDroppedTags = 50;
+/** Longest name of a metric among them, UTF-16 units. */
+const maxTagLength = 100;
+/** Greatest count of an account: far beyond what an hour can hold, and small enough that sums of many stay exact. */
+export const maxCount = 1e12;
+/** Longest gap of one reason in an hour's account, ms: more than the hour only where a clock ran through it again and again. */
+export const maxGapMs = 24 * hourMs;
+/** Hours of accounts begin before this, 2262: later ones no store can hold samples of. */
+const endOfHoursMs = 9_214_646_400_000;
 
 /** What was counted. All of it whole numbers; sums of accounts add up field by field. */
 export type AccountCounts = {
@@ -79,6 +89,8 @@ export type Account = AccountCounts & {
   part: string;
   /** Milliseconds in which the device was not read, by reason. */
   gapMs: Record<string, number>;
+  /** Dropped samples by the name of their metric; under an empty name those that there was no room for. Absent when there are none. */
+  droppedTags?: Record<string, number>;
 };
 
 export const noCounts: AccountCounts = Object.freeze(
@@ -94,21 +106,34 @@ const version = 1;
 const partPattern = /^[0-9a-f]{8}$/;
 const reasonPattern = /^[A-Z][A-Z0-9_]{0,63}$/;
 
-/** The text of an account: fields that are 0 and gaps that are none are left out. */
-export function encodeAccount({ hourMs: hour, part, gapMs, ...counts }: Account): string {
-  const told = Object.fromEntries(countFields.filter((field) => counts[field] > 0).map((f) => [f, counts[f]]));
-  return JSON.stringify({ v: version, hour, part, ...told, ...(Object.keys(gapMs).length > 0 && { gapMs }) });
+/** The text of an account: fields that are 0, gaps and dropped metrics that are none are left out. */
+export function encodeAccount({ hourMs: hour, part, gapMs, droppedTags = {}, ...counts }: Account): string {
+  const told = Object.fromEntries(
+    countFields.filter((field) => counts[field] > 0).map((field) => [field, Math.min(counts[field], maxCount)]),
+  );
+  const gaps = Object.keys(gapMs).length > 0 && { gapMs };
+  const tags = Object.keys(droppedTags).length > 0 && { droppedTags };
+  return JSON.stringify({ v: version, hour, part, ...told, ...gaps, ...tags });
 }
 
-function isCount(found: unknown): found is number {
-  return typeof found === "number" && Number.isSafeInteger(found) && found >= 0;
+function isCount(found: unknown, most = maxCount): found is number {
+  return typeof found === "number" && Number.isSafeInteger(found) && found >= 0 && found <= most;
 }
 
-function isGaps(found: unknown): found is Record<string, number> {
+/** True for an object of so many entries at most, each with a key and a number as they may be. */
+function isTable(
+  found: unknown,
+  size: number,
+  isKey: (key: string) => boolean,
+  most: number,
+): found is Record<string, number> {
   if (typeof found !== "object" || found === null || Array.isArray(found)) return false;
-  const gaps = Object.entries(found);
-  return gaps.length <= maxGapReasons && gaps.every(([reason, ms]) => reasonPattern.test(reason) && isCount(ms));
+  const entries = Object.entries(found);
+  return entries.length <= size && entries.every(([key, value]) => isKey(key) && isCount(value, most));
 }
+
+const isReason = (text: string): boolean => reasonPattern.test(text);
+const isTag = (text: string): boolean => text.length <= maxTagLength;
 
 function parse(text: string): Record<string, unknown> {
   const parsed: unknown = JSON.parse(text);
@@ -127,12 +152,14 @@ export function decodeAccount(text: string): Account {
   } catch (thrown) {
     cause = thrown;
   }
-  const { v, hour, part, gapMs = {}, ...counts } = found;
+  const { v, hour, part, gapMs = {}, droppedTags, ...counts } = found;
   const known = Object.entries(counts).every(
     ([field, value]) => (countFields as readonly string[]).includes(field) && isCount(value),
   );
-  const keyed = isCount(hour) && hour % hourMs === 0 && typeof part === "string" && partPattern.test(part);
-  if (v !== version || !keyed || !known || !isGaps(gapMs)) {
+  const keyed =
+    isCount(hour, endOfHoursMs) && hour % hourMs === 0 && typeof part === "string" && partPattern.test(part);
+  const tagged = droppedTags === undefined || isTable(droppedTags, maxDroppedTags + 1, isTag, maxCount);
+  if (v !== version || !keyed || !known || !tagged || !isTable(gapMs, maxGapReasons, isReason, maxGapMs)) {
     throw new JilianError("not an account of a gateway", {
       code: "ACCOUNT_INVALID",
       action: `read a sample of ${accountMetric}`,
@@ -140,7 +167,8 @@ export function decodeAccount(text: string): Account {
       cause,
     });
   }
-  return { ...noCounts, ...(counts as Partial<AccountCounts>), hourMs: hour, part, gapMs };
+  const tags = droppedTags && { droppedTags };
+  return { ...noCounts, ...(counts as Partial<AccountCounts>), hourMs: hour, part, gapMs, ...tags };
 }
 
 /** A code as a gap's reason: what does not look like one (of a library's errors) is OTHER. */
@@ -152,5 +180,17 @@ export function gapReason(code: string): string {
 export function addGap(gapMs: Record<string, number>, reason: string, ms: number): void {
   const known = reason in gapMs || Object.keys(gapMs).length < maxGapReasons - 1;
   const to = known ? reason : gapReasons.other;
-  gapMs[to] = (gapMs[to] ?? 0) + ms;
+  gapMs[to] = Math.min(maxGapMs, (gapMs[to] ?? 0) + ms);
+}
+
+/** Adds dropped samples of a metric; metrics beyond those that there is room for go together, as do names that are too long. */
+export function addDroppedTag(account: Account, metric: string, samples: number): void {
+  account.droppedTags ??= {};
+  const tags = account.droppedTags;
+  const known = Object.hasOwn(tags, metric);
+  const named = Object.keys(tags).length - (Object.hasOwn(tags, "") ? 1 : 0);
+  // Names that an object has of itself would not be counted.
+  const fits = isTag(metric) && !(metric in Object.prototype) && (known || named < maxDroppedTags);
+  const to = fits ? metric : "";
+  tags[to] = (tags[to] ?? 0) + samples;
 }

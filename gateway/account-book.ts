@@ -3,6 +3,7 @@ import {
   type Account,
   type AccountCounts,
   type AccountDropReason,
+  addDroppedTag,
   addGap,
   decodeAccount,
   encodeAccount,
@@ -11,7 +12,7 @@ import {
 } from "@jilian/domain/account.ts";
 import { hourMs } from "@jilian/domain/periods.ts";
 import type { Sample } from "@jilian/domain/sample.ts";
-import type { Outbox } from "./model.ts";
+import { type Outbox, raiseNote } from "./model.ts";
 
 /** What the book needs of the outbox: its small durable texts, and what it knows of source times. */
 export type BookStore = Pick<Outbox, "note" | "notes" | "lastSourceTimeMs" | "raisedMs">;
@@ -130,6 +131,15 @@ export function accountBook(store: BookStore, devices: readonly string[]) {
     return device ? [...device.others, ...device.hours.values()] : [];
   }
 
+  // The raise is durable with the newest hour of each device: the outbox need not keep it any longer, in the same transaction.
+  if (store.raisedMs > 0) {
+    for (const [id, device] of books) {
+      const newest = [...device.hours.values()].at(-1);
+      if (newest) save(id, device, newest);
+    }
+    store.note(raiseNote, undefined);
+  }
+
   const dropField = { full: "droppedFull", age: "droppedAge", unwritable: "droppedUnwritable" } as const;
 
   return {
@@ -174,10 +184,13 @@ export function accountBook(store: BookStore, devices: readonly string[]) {
         });
       }
     },
-    dropped: (id: string, samples: readonly Sample[], reason: AccountDropReason): void => {
+    /** Samples that the outbox dropped, with the names of their metrics; an empty one where it is not known. */
+    dropped: (id: string, samples: readonly (Sample & { metric: string })[], reason: AccountDropReason): void => {
       for (const [at, own] of Map.groupBy(samples, ({ sourceTimeMs }) => hourOf(sourceTimeMs)))
         change(id, at, (account) => {
           account[dropField[reason]] += own.length;
+          for (const [metric, of] of Map.groupBy(own, (sample) => sample.metric))
+            addDroppedTag(account, metric, of.length);
         });
     },
     /** The hours of a device that have changed since they were told, oldest first. */

@@ -34,6 +34,24 @@ describe("over restarts", () => {
     expect(killed()).toEqual({ queued: 2, pending: 2 });
   });
 
+  it("source times are raised after a power cut also where another program opened the file first, or the start was killed", async () => {
+    const run = start({ bootId: "boot-1" });
+    poll(run, 3);
+    const last = run.accounts.lastSourceTimeMs(device);
+    const path = join(mkdtempSync(join(bench.folder, "cut-")), "outbox.db");
+    for (const end of ["", "-wal"]) cpSync(`${bench.path}${end}`, `${path}${end}`);
+    const clock = { now: () => time.clockMs, rate: 1 };
+    const again = { path, clock, bootId: "boot-2" };
+    await bench.stop(bench.start(again));
+    const second = bench.start(again);
+    expect(accountBook(second, [device]).lastSampleMs(device)).toBe(last + 2000);
+    // Durable with any transaction, once: it is not raised again.
+    second.declare(device, []);
+    await bench.stop(second);
+    const third = bench.start(again);
+    expect([third.raisedMs, accountBook(third, [device]).lastSampleMs(device)]).toEqual([0, last + 2000]);
+  });
+
   it("counts go on where they were, and the time without a gateway is a gap", async () => {
     const run = start();
     poll(run, 100);

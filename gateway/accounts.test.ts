@@ -135,7 +135,7 @@ describe("what is counted", () => {
     const own = kept.filter(({ metricId }) => metricId === run.ids[0]);
     const [first, second] = [only(hour), only(hour + hourMs)];
     expect(stats.droppedSamples).toBeGreaterThan(100);
-    expect(first).toMatchObject({ queued: 30, droppedFull: 30 });
+    expect(first).toMatchObject({ queued: 30, droppedFull: 30, droppedTags: { a: 30 } });
     expect(second.queued).toBe(200);
     expect(second.queued - second.droppedFull).toBe(own.length);
   });

@@ -18,7 +18,7 @@ import { phaseOf } from "./schedule.ts";
 
 export type AccountsOptions = {
   readonly devices: readonly { readonly id: string; readonly pollIntervalMs: number }[];
-  readonly outbox: Pick<Outbox, "write" | "stats"> & BookStore & { readonly isWritable: () => boolean };
+  readonly outbox: Pick<Outbox, "write" | "stats" | "metrics"> & BookStore & { readonly isWritable: () => boolean };
   readonly clock: Clock;
   /** An account is on disk. */
   readonly onWritten: (record: OutboxRecord) => void;
@@ -89,6 +89,16 @@ function clockWatch({ clock, machineMs = () => performance.now() }: Pick<Account
 
 const noPolls = () => 0;
 
+/** Names of metrics by their stable ids, which keep them. */
+function metricNames(outbox: Pick<Outbox, "metrics">): (ids: Iterable<number>) => (id: number) => string {
+  const names = new Map<number, string>();
+  return (ids) => {
+    if ([...ids].some((id) => !names.has(id)))
+      for (const { id, definition } of outbox.metrics()) names.set(id, definition.name);
+    return (id) => names.get(id) ?? "";
+  };
+}
+
 /**
  * Keeps the account book of a gateway and sends it: an account of a (device, hour) when the hour ends, every five minutes while it is open,
  * and when something of an ended hour changes. A device that was never read has none; one that cannot be read is told of once an hour, so
@@ -104,6 +114,7 @@ export function startAccounts(options: AccountsOptions): Accounts {
     }),
   );
   const book = accountBook(outbox, [...devices.keys()]);
+  const namesOf = metricNames(outbox);
   const startedMs = clock.now();
   /** Last sign of life that is noted: of the run before, until the clock has reached it. */
   let aliveMs = Number(outbox.notes(aliveKey).get(aliveKey) ?? 0);
@@ -237,10 +248,12 @@ export function startAccounts(options: AccountsOptions): Accounts {
     },
     queued: (id, samples) => book.queued(id, samples, now()),
     dropped: (id, samples, reason) => {
-      const own = accountIds();
+      const accountsOwn = accountIds();
+      const own = samples.filter(({ metricId }) => !accountsOwn.has(metricId));
+      const nameOf = namesOf(own.map(({ metricId }) => metricId));
       book.dropped(
         id,
-        samples.filter(({ metricId }) => !own.has(metricId)),
+        own.map((sample) => ({ ...sample, metric: nameOf(sample.metricId) })),
         reason,
       );
     },

@@ -10,6 +10,9 @@ import type { OpenedOutbox } from "./outbox.ts";
 
 export type GatewayDeps = { log: Logger; clock: Clock };
 
+/** Samples of one record at most: a poll of a large device is several, none of which is near the size of a message. */
+const maxRecordSamples = 5000;
+
 /** A reading's way through the gateway: on disk first, then on the wire. */
 function collectInto(
   outbox: OpenedOutbox,
@@ -28,10 +31,13 @@ function collectInto(
     onConnection: edge.deviceConnection,
     onSamples: (device, samples) => {
       const ids = idsOf.get(device);
-      const stored = samples.map(({ metric, ...sample }) => ({ ...sample, metricId: ids?.get(metric) as number }));
-      accounts.queued(device, samples);
-      const record = outbox.write(device, stored);
-      if (record) edge.recordWritten(record);
+      for (let from = 0; from < samples.length; from += maxRecordSamples) {
+        const part = samples.slice(from, from + maxRecordSamples);
+        const stored = part.map(({ metric, ...sample }) => ({ ...sample, metricId: ids?.get(metric) as number }));
+        accounts.queued(device, part);
+        const record = outbox.write(device, stored);
+        if (record) edge.recordWritten(record);
+      }
     },
   };
 }

@@ -6,14 +6,16 @@ export type BacklogRateSettings = {
   commitTimeoutMs: number;
 };
 
-/** Where the rate begins with each connection and how low it can fall, as a share of the ceilings. */
+/** Where the rate begins with each connection: a pace that any store and uplink takes for the moment until the delay tells. */
+const start = { recordsPerSecond: 100, bytesPerSecond: 65_536 };
+/** How low it can fall, and where it begins at least, as a share of the ceilings. */
 const floorShare = 0.01;
 const floorRecordsPerSecond = 2;
 /**
- * Growth in a second of good commits: quick from the floor, which takes some ten seconds to the ceilings, and with care after a delay
+ * Growth in a second of good commits: quick at first, so that a small outage is made up for within seconds, and with care after a delay
  * has grown too long, since what the way and the store can take is then near. Half as fast after each such delay.
  */
-const quickRise = 1.6;
+const quickRise = 2;
 const carefulRise = 1.1;
 const fallTo = 0.5;
 /** A record that is larger than the rate allows for is paid off within this, or within what it takes at the ceiling. */
@@ -21,9 +23,9 @@ const longestPaySeconds = 10;
 /** Longest time between two commits that counts as time in which the rate proved itself. */
 const longestRiseMs = 1000;
 /** What records may wait longer than the shortest delay seen lately: about that is what a backlog adds to the delay of live data. */
-const queueMs = 1000;
-/** A third of it ends the quick start, and is what the window leaves room for: so the queue stops growing before the delay tells of it. */
-const earlyShare = 1 / 3;
+const queueMs = 500;
+/** This part of it ends the quick start, and is what the window leaves room for: so the queue stops growing before the delay tells of it. */
+const earlyShare = 0.45;
 /** No delay beyond this share of the time-out is taken for good, however slow the store is. */
 const timeoutShare = 0.7;
 /**
@@ -39,14 +41,18 @@ const smoothing = 1 / 8;
 
 /**
  * How fast a backlog may go, by the delay from send to commit, as congestion control in the Internet does: a quick start, halving when
- * the delay grows beyond the shortest one (RFC 6817), careful growth. One share of both ceilings is adapted, so that a thin uplink is
+ * the delay grows beyond the shortest one (RFC 6817), careful growth. Shares of both ceilings are adapted alike, so that a thin uplink is
  * spared by bytes and a slow store by records; a window of what may be in flight at this rate stops at once when nothing comes back.
  * Pure: times are given, of a monotonic clock in ms.
  */
 export function backlogRate({ recordsPerSecond, bytesPerSecond, commitTimeoutMs }: BacklogRateSettings) {
   const floor = Math.min(1, Math.max(floorShare, floorRecordsPerSecond / recordsPerSecond));
+  const atStart = {
+    records: Math.min(1, Math.max(floor, start.recordsPerSecond / recordsPerSecond)),
+    bytes: Math.min(1, Math.max(floor, start.bytesPerSecond / bytesPerSecond)),
+  };
+  const share = { ...atStart };
   const rate = {
-    share: floor,
     records: 0,
     bytes: 0,
     filledMs: 0,
@@ -67,16 +73,21 @@ export function backlogRate({ recordsPerSecond, bytesPerSecond, commitTimeoutMs 
   function refill(nowMs: number): void {
     const seconds = Math.max(0, nowMs - rate.filledMs) / 1000;
     rate.filledMs = nowMs;
-    const perSecond = { records: rate.share * recordsPerSecond, bytes: rate.share * bytesPerSecond };
+    const perSecond = { records: share.records * recordsPerSecond, bytes: share.bytes * bytesPerSecond };
     rate.records = Math.min(Math.max(1, perSecond.records / 4), rate.records + seconds * perSecond.records);
     rate.bytes = Math.min(perSecond.bytes / 4, rate.bytes + seconds * perSecond.bytes);
+  }
+
+  function scale(by: number): void {
+    share.records = Math.min(1, Math.max(floor, share.records * by));
+    share.bytes = Math.min(1, Math.max(floor, share.bytes * by));
   }
 
   /** Only what was sent after the last fall says something about the rate since then. */
   function fall(sentMs: number, nowMs: number): void {
     if (sentMs < rate.fellMs) return;
-    rate.share = Math.max(floor, rate.share * fallTo);
-    rate.isQuick = rate.share === floor;
+    scale(fallTo);
+    rate.isQuick = share.records === floor && share.bytes === floor;
     rate.fellMs = nowMs;
   }
 
@@ -84,7 +95,7 @@ export function backlogRate({ recordsPerSecond, bytesPerSecond, commitTimeoutMs 
   function rise(nowMs: number): void {
     const provedMs = Math.min(longestRiseMs, Math.max(0, nowMs - rate.provedMs));
     const perSecond = rate.isQuick ? quickRise : carefulRise;
-    if (rate.isUsed) rate.share = Math.min(1, rate.share * perSecond ** (provedMs / 1000));
+    if (rate.isUsed) scale(perSecond ** (provedMs / 1000));
     rate.isUsed = false;
     rate.provedMs = nowMs;
   }
@@ -111,7 +122,8 @@ export function backlogRate({ recordsPerSecond, bytesPerSecond, commitTimeoutMs 
     /** A connection is new: what was true of the one before it counts no more. */
     begin: (nowMs: number): void => {
       const { POSITIVE_INFINITY: unknown, NaN: none } = Number;
-      Object.assign(rate, { share: floor, records: 1, bytes: 1, isUsed: false, isQuick: true });
+      Object.assign(share, atStart);
+      Object.assign(rate, { records: 1, bytes: 1, isUsed: false, isQuick: true });
       Object.assign(rate, { filledMs: nowMs, fellMs: nowMs, provedMs: nowMs });
       Object.assign(judged, { sinceMs: nowMs, shortestMs: unknown });
       Object.assign(delay, { best: unknown, before: unknown, sinceMs: nowMs, smoothed: none });
@@ -119,14 +131,15 @@ export function backlogRate({ recordsPerSecond, bytesPerSecond, commitTimeoutMs 
     /** Whether one more record may go now, beside what of the backlog is in flight. At least one always may be. */
     mayTake: (inFlight: { records: number; bytes: number }, nowMs: number): boolean => {
       refill(nowMs);
-      const windowS = (rate.share * aboveBest(queueMs * earlyShare)) / 1000;
-      const fits = inFlight.records + 1 <= windowS * recordsPerSecond && inFlight.bytes < windowS * bytesPerSecond;
+      const windowS = aboveBest(queueMs * earlyShare) / 1000;
+      const mostRecords = windowS * share.records * recordsPerSecond;
+      const fits = inFlight.records + 1 <= mostRecords && inFlight.bytes < windowS * share.bytes * bytesPerSecond;
       return rate.records >= 1 && rate.bytes > 0 && (fits || inFlight.records === 0);
     },
     /** One has gone. Its bytes are known afterwards: one that was larger than what was left is paid off before the next. */
     take: (bytes: number): void => {
       rate.records -= 1;
-      rate.bytes -= Math.min(bytes, rate.share * Math.max(bytes, longestPaySeconds * bytesPerSecond));
+      rate.bytes -= Math.min(bytes, share.bytes * Math.max(bytes, longestPaySeconds * bytesPerSecond));
       rate.isUsed = true;
     },
     /** A record was committed that had been sent once, so that the delay is known. */
@@ -141,8 +154,9 @@ export function backlogRate({ recordsPerSecond, bytesPerSecond, commitTimeoutMs 
       if (nowMs - sentMs > aboveBest(silenceMs)) fall(sentMs, nowMs);
     },
     stats: () => ({
-      /** What the backlog may take now, by records; the same share of the bytes. */
-      recordsPerSecond: rate.share * recordsPerSecond,
+      /** What the backlog may take now, by records; by bytes it may be less. */
+      recordsPerSecond: share.records * recordsPerSecond,
+      bytesPerSecond: share.bytes * bytesPerSecond,
       /** From send to commit, smoothed; undefined before the first commit of a connection. */
       commitDelayMs: Number.isNaN(delay.smoothed) ? undefined : delay.smoothed,
     }),

@@ -1,7 +1,8 @@
 import { roles } from "@jilian/domain/roles.ts";
 import { describe, expect, it } from "vitest";
-import { type GatewayConfig, readGatewayConfig } from "./config.ts";
+import { type DeviceConfig, type GatewayConfig, readGatewayConfig } from "./config.ts";
 import { brokerAddress } from "./edge-link.ts";
+import { birthWarnings } from "./ops-setting.ts";
 
 const minimal = `group: hengda
 node: line-1
@@ -38,7 +39,13 @@ const withDevice = (lines: string) => minimal.replace("    unitId: 1\n", `    un
 describe("a valid configuration", () => {
   it("gets every default", () => {
     const { broker, outbox, devices, primaryHost } = valid(minimal);
-    expect(broker).toEqual({ host: "broker.local", keepaliveMs: 15_000, reconnectMinMs: 500, reconnectMaxMs: 30_000 });
+    expect(broker).toEqual({
+      host: "broker.local",
+      keepaliveMs: 15_000,
+      reconnectMinMs: 500,
+      reconnectMaxMs: 30_000,
+      maxPayloadBytes: 900_000,
+    });
     expect(brokerAddress(broker)).toBe("broker.local:1883");
     expect(brokerAddress({ ...broker, tls: {} })).toBe("broker.local:8883");
     expect(outbox).toEqual({
@@ -217,4 +224,13 @@ describe("faults of devices and of the whole", () => {
       "11 /devices/0/tags/0/type",
     ]);
   });
+});
+
+it("a device whose birth is larger than a message may be is told of, before it runs", () => {
+  const config = valid(minimal);
+  expect(birthWarnings(config)).toEqual([]);
+  const [device] = config.devices as [DeviceConfig];
+  const tags = Array.from({ length: 400 }, (_, i) => ({ ...device.tags[0], name: `tag-${i}` }));
+  const large = { ...config, broker: { ...config.broker, maxPayloadBytes: 16_384 }, devices: [{ ...device, tags }] };
+  expect(birthWarnings(large as GatewayConfig)).toEqual([expect.stringMatching(/400 tags.*16384.*divide its tags/)]);
 });

@@ -11,6 +11,8 @@ import { oneOf } from "./drivers/tag-config.ts";
 const strict = { additionalProperties: false } as const;
 const mebibyte = 1024 * 1024;
 const dayMs = 86_400_000;
+/** A tenth below the limit of the platform's broker, 1 MiB. */
+export const defaultMaxPayloadBytes = 900_000;
 const id = (description: string) => Type.String({ pattern: idPattern, description });
 
 const tlsFile = (description: string) => Type.Optional(Type.String({ minLength: 1, description }));
@@ -43,6 +45,12 @@ const brokerSchema = Type.Object(
     keepaliveMs: Type.Integer({ default: 15_000, minimum: 1000, maximum: 3_600_000 }),
     reconnectMinMs: Type.Integer({ default: 500, minimum: 10, maximum: 3_600_000 }),
     reconnectMaxMs: Type.Integer({ default: 30_000, minimum: 10, maximum: 3_600_000 }),
+    maxPayloadBytes: Type.Integer({
+      default: defaultMaxPayloadBytes,
+      minimum: 16_384,
+      maximum: 256 * mebibyte,
+      description: "no message is larger: a record beyond it is divided; below the limit of the broker",
+    }),
   },
   strict,
 );

@@ -8,6 +8,7 @@ import type { GatewayConfig } from "./config.ts";
 import { type AsideView, answerControl, type ControlLine, type ControlRequest } from "./control.ts";
 import { askGateway } from "./control-client.ts";
 import { openOutbox } from "./outbox.ts";
+import { viewAsides } from "./outbox-view.ts";
 
 const help = `jilian-gateway aside: what was set aside because the platform could not store it, or because it could not be read back
 
@@ -64,7 +65,13 @@ async function answerFromFile(
     });
   }
   const { path, maxBytes, fsyncMs, durability } = outbox;
-  const log = pino({ level: "silent" });
+  if (request.command === "list") {
+    // A look must not begin an epoch, nor be what repairs a file.
+    const asides = (limit: number) => viewAsides({ path, group, node }, limit);
+    for (const line of answerControl({ asides, replayAsides: () => 0, dropAsides: () => 0 }, request)) onLine(line);
+    return;
+  }
+  const log = pino({ level: "error" }, process.stderr);
   const opened = openOutbox({ path, maxBytes, fsyncMs, durability, group, node, clock: systemClock, log });
   try {
     for (const line of answerControl(opened, request)) onLine(line);
@@ -84,6 +91,13 @@ function textOf({ epoch, offset, device, writtenAt, reason, samples }: AsideView
 }
 
 const done = { list: "set aside", replay: "to be sent again", drop: "deleted" } as const;
+
+/** A gateway that holds the file and was not found at its socket: it has none, or is another user's. */
+function remedyOf(thrown: unknown): string {
+  if (!(thrown instanceof JilianError)) return "report it as a defect";
+  if (thrown.code !== "OUTBOX_LOCKED") return thrown.remedy;
+  return "a gateway runs on it but does not listen: look for CONTROL_ in its log, or stop it for this command";
+}
 
 /** Where the command gets its configuration from and writes to. */
 export type AsideIo = {
@@ -127,9 +141,7 @@ export async function asideCommand(args: readonly string[], { configOf, print, c
     const isRunning = await askGateway(config.outbox.path, request, show);
     if (!isRunning) await answerFromFile(config, request, show);
   } catch (thrown) {
-    complain(
-      `${messageOf(thrown)}\n  remedy: ${thrown instanceof JilianError ? thrown.remedy : "report it as a defect"}`,
-    );
+    complain(`${messageOf(thrown)}\n  remedy: ${remedyOf(thrown)}`);
     return 1;
   }
   return code;

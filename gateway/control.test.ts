@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, statSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { createConnection } from "node:net";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
@@ -12,6 +12,7 @@ import { type Control, type ControlLine, controlPath, startControl } from "./con
 import { asideCommand } from "./control-aside.ts";
 import { askGateway } from "./control-client.ts";
 import { type OpenedOutbox, openOutbox } from "./outbox.ts";
+import { viewAsides } from "./outbox-view.ts";
 import { startHost } from "./test-host.ts";
 import { type OutboxBench, outboxBench, sample } from "./test-outbox.ts";
 import { programs } from "./test-program.ts";
@@ -152,6 +153,57 @@ test.each([
   };
   expect(await asideCommand([...args, "--config", "gateway.yaml"], io)).toBe(2);
   expect(said.join()).toContain(expected);
+});
+
+describe("what is set aside, of a gateway that does not run", () => {
+  let bench: OutboxBench;
+  const owner = { group: "factory-1", node: "gateway-1" };
+  beforeEach(() => {
+    bench = outboxBench();
+  });
+  afterEach(() => bench.close());
+
+  test("is looked at without changing anything, also what a killed process left in its journal", async () => {
+    const outbox = bench.start();
+    const [id] = setAside(outbox, 1);
+    const path = `${bench.path}-copy`;
+    for (const suffix of ["", "-wal"]) copyFileSync(bench.path + suffix, path + suffix);
+    const before = ["", "-wal"].map((suffix) => readFileSync(path + suffix));
+    const found = viewAsides({ path, ...owner }, 10);
+    expect(found).toMatchObject([
+      { device: "press", reason: "the platform refuses it", samples: [{ metric: "temperature", value: 2n ** 60n }] },
+    ]);
+    expect(`${found[0]?.epoch}:${found[0]?.offset}`).toBe(id);
+    expect(["", "-wal"].map((suffix) => readFileSync(path + suffix))).toEqual(before);
+    // A power cut before is still one for the gateway that starts next.
+    expect(bench.start({ path, bootId: "another boot" }).raisedMs).toBe(2000);
+  });
+
+  test("is refused where the file is in use, another gateway's, no outbox, or damaged, which is told and left alone", async () => {
+    const view = (node = owner.node) => viewAsides({ path: bench.path, group: owner.group, node }, 10);
+    const refused = (code: string) => expect.objectContaining({ code });
+    const outbox = bench.start();
+    expect(() => view()).toThrow(refused("OUTBOX_LOCKED"));
+    await bench.stop(outbox);
+    expect(() => view("gateway-2")).toThrow(refused("OUTBOX_OTHER_NODE"));
+    writeFileSync(bench.path, Buffer.alloc(50_000, 7));
+    expect(() => view()).toThrow(refused("OUTBOX_CORRUPT"));
+    expect(readFileSync(bench.path)).toEqual(Buffer.alloc(50_000, 7));
+    writeFileSync(bench.path, "");
+    expect(() => view()).toThrow(refused("OUTBOX_FOREIGN_FILE"));
+    expect(() => viewAsides({ path: bench.folder, ...owner }, 10)).toThrow(refused("OUTBOX_UNOPENABLE"));
+  });
+});
+
+test("a folder that is missing at the start and comes later has its socket then, for its user alone", async () => {
+  const bench = outboxBench();
+  const path = join(bench.folder, "later", "outbox.db");
+  const control = startControl({ outbox: () => bench.start(), path, retryMs: 20, log: silent });
+  mkdirSync(join(bench.folder, "later"));
+  await vi.waitFor(() => expect(statSync(controlPath(path)).mode & 0o777).toBe(0o600), 8000);
+  await control.close();
+  expect(existsSync(controlPath(path))).toBe(false);
+  await bench.close();
 });
 
 test("`aside` asks the running gateway, and opens the file itself when none runs", async () => {

@@ -131,6 +131,8 @@ export type ControlOptions = {
   outbox: () => AsideOutbox;
   /** Of the outbox file. */
   path: string;
+  /** After so long it tries again to listen. */
+  retryMs?: number;
   log: Logger;
 };
 
@@ -142,10 +144,11 @@ export type Control = { readonly close: () => Promise<void> };
  * no such sockets in Node.js; there the command needs the gateway to be stopped.
  */
 export function startControl(options: ControlOptions): Control {
-  const { path, log } = options;
+  const { path, log, retryMs = 10_000 } = options;
   if (process.platform === "win32") return { close: async () => undefined };
   const at = controlPath(path);
   const tell = atMostEvery(60_000);
+  const tellUnavailable = atMostEvery(3_600_000);
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
     sockets.add(socket);
@@ -158,20 +161,41 @@ export function startControl(options: ControlOptions): Control {
     });
   });
   server.maxConnections = limits.connections;
-  const failed = (thrown: unknown): void =>
-    log.warn(
-      { code: "CONTROL_UNAVAILABLE", path: at, found: messageOf(thrown) },
-      "`jilian-gateway aside` cannot ask this gateway while it runs; a shorter outbox.path in a folder of its own helps",
+  // What is missing may come: the folder of an outbox whose medium is mounted later.
+  let retry: NodeJS.Timeout | undefined;
+  let isClosed = false;
+  const failed = (thrown: unknown): void => {
+    tellUnavailable(() =>
+      log.warn(
+        { code: "CONTROL_UNAVAILABLE", path: at, found: messageOf(thrown) },
+        "`jilian-gateway aside` cannot ask this gateway while it runs; a shorter outbox.path in a folder of its own helps",
+      ),
     );
-  server.on("error", failed);
-  try {
-    removeStale(at);
-    server.listen(at, () => chmodSync(at, 0o600));
-  } catch (thrown) {
-    failed(thrown);
+    if (!isClosed) retry = setTimeout(listen, retryMs).unref();
+  };
+  function listen(): void {
+    try {
+      removeStale(at);
+      server.listen(at);
+    } catch (thrown) {
+      failed(thrown);
+    }
   }
+  server.on("error", failed);
+  server.on("listening", () => {
+    try {
+      chmodSync(at, 0o600);
+    } catch (thrown) {
+      // Nobody else may ask: rather no socket than one that is open to others.
+      server.close();
+      failed(thrown);
+    }
+  });
+  listen();
   return {
     close: async () => {
+      isClosed = true;
+      clearTimeout(retry);
       if (!server.listening) return;
       const closed = once(server, "close");
       server.close();

@@ -12,6 +12,8 @@ export type CommitStats = {
 };
 
 const tellMs = 60_000;
+/** Epochs remembered as renewed: notices for them may be on their way for as long as the platform repeats them. */
+const maxRenewed = 1000;
 
 /**
  * Obeys commit notices (CONTRACTS 2). A notice frees what this process has sent and nothing else, so that a late or forged one cannot
@@ -21,6 +23,7 @@ const tellMs = 60_000;
 export function commitReader({ outbox, sender, log }: { outbox: Outbox; sender: Sender; log: Logger }) {
   const tellUnsent = atMostEvery(tellMs);
   const tellSetBack = atMostEvery(tellMs);
+  const renewed = new Set<string>();
   const stats: CommitStats = { setBacks: 0, unsentNotices: 0 };
 
   /** Offsets of the epoch in use that the platform has and this process has not sent; or the platform has seen it write twice under one. */
@@ -32,10 +35,13 @@ export function commitReader({ outbox, sender, log }: { outbox: Outbox; sender: 
   function renew({ epoch, last }: CommitNotice): void {
     stats.setBacks += 1;
     const sentLast = sender.sent.last(epoch);
-    const renewed = outbox.renewEpoch(epoch);
+    const inUse = outbox.renewEpoch(epoch);
+    renewed.add(epoch);
+    const [oldest] = renewed;
+    if (renewed.size > maxRenewed && oldest !== undefined) renewed.delete(oldest);
     tellSetBack((heldBack) =>
       log.error(
-        { code: "OUTBOX_SET_BACK", epoch, renewed, storedLast: last, sentLast, heldBack },
+        { code: "OUTBOX_SET_BACK", epoch, renewed: inUse, storedLast: last, sentLast, heldBack },
         "the platform has records of this epoch that this process has not sent: it was set back to an earlier moment (a reverted " +
           "virtual machine?). What is pending goes again under a new epoch; restart the gateway after a revert",
       ),
@@ -46,6 +52,8 @@ export function commitReader({ outbox, sender, log }: { outbox: Outbox; sender: 
   return {
     read: (notice: CommitNotice): void => {
       const { epoch, ranges } = notice;
+      // One set-back comes as several notices, and nothing is pending under that name any more.
+      if (renewed.has(epoch)) return;
       if (isSetBack(notice)) {
         renew(notice);
         return;

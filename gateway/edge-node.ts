@@ -6,11 +6,13 @@ import { encodePayload } from "@jilian/domain/sparkplug/payload.ts";
 import { stateTopic, topicOf } from "@jilian/domain/topics.ts";
 import type { Logger } from "pino";
 import { deathPayload } from "./births.ts";
+import { defaultMaxPayloadBytes } from "./config.ts";
 import { commandReader, readHostState } from "./edge-commands.ts";
 import { type CommitStats, commitReader } from "./edge-commit.ts";
 import { type BrokerSettings, brokerAddress, type Link, openLink } from "./edge-link.ts";
 import { type EdgeSession, edgeSession } from "./edge-session.ts";
 import { edgeState } from "./edge-state.ts";
+import { unbornDevices } from "./edge-unborn.ts";
 import { atMostEvery } from "./log-limit.ts";
 import type { Connection, OutboxRecord } from "./model.ts";
 import type { OpenedOutbox } from "./outbox.ts";
@@ -22,7 +24,12 @@ export type EdgeNodeOptions = {
   node: string;
   /** Ids of the configured devices. */
   devices: readonly string[];
-  broker: BrokerSettings & { reconnectMinMs: number; reconnectMaxMs: number };
+  broker: BrokerSettings & {
+    reconnectMinMs: number;
+    reconnectMaxMs: number;
+    /** Of a message; {@link defaultMaxPayloadBytes} when absent. */
+    maxPayloadBytes?: number;
+  };
   settings: SenderSettings;
   /** Sparkplug host id to wait for before any birth. */
   primaryHost?: string;
@@ -54,9 +61,11 @@ export function startEdgeNode(options: EdgeNodeOptions): EdgeNode {
   const { group, node, broker, outbox, clock, log, primaryHost } = options;
   const state = edgeState(outbox, options.devices);
   const sender = createSender({ outbox, settings: options.settings, log });
+  const unborn = unbornDevices(log);
   const commits = commitReader({ outbox, sender, log });
   const closing = new AbortController();
   const tellFailure = atMostEvery(60_000);
+  const tellDefect = atMostEvery(60_000);
   let session: EdgeSession | undefined;
   let link: Link | undefined;
   let connects = 0;
@@ -84,10 +93,22 @@ export function startEdgeNode(options: EdgeNodeOptions): EdgeNode {
     session?.birth();
   }
 
+  /** For what is called by timers and sockets: an exception there would end the process. The next session begins afresh. */
+  function guarded(act: () => void): void {
+    try {
+      act();
+    } catch (err) {
+      tellDefect((heldBack) =>
+        log.error({ code: "SESSION_FAILED", err, heldBack }, `the connection is begun anew: ${messageOf(err)}`),
+      );
+      void leave("a fault of the session");
+    }
+  }
+
   function onRebirth(): void {
     if (!session?.isBorn() || rebirthTimer) return;
     const waitMs = Math.max(gatherRebirthsMs, bornMs + rebirthMs - performance.now());
-    rebirthTimer = setTimeout(birth, waitMs);
+    rebirthTimer = setTimeout(() => guarded(birth), waitMs);
   }
 
   /** Births wait for the primary host; when it leaves, the node leaves too and waits connected again (Sparkplug 3.0, 5.4). */
@@ -134,7 +155,7 @@ export function startEdgeNode(options: EdgeNodeOptions): EdgeNode {
         payload: encodePayload(deathPayload(bdSeq, clock.now())),
       },
       filters: primaryHost === undefined ? commands : [...commands, stateTopic(primaryHost)],
-      onMessage,
+      onMessage: (topic, payload) => guarded(() => onMessage(topic, payload)),
       onDrain: sender.pump,
       signal: closing.signal,
     });
@@ -148,18 +169,23 @@ export function startEdgeNode(options: EdgeNodeOptions): EdgeNode {
     const startedMs = performance.now();
     connects += 1;
     const setBacks = () => commits.stats().setBacks;
-    session = edgeSession({ group, node, link, bdSeq, state, outbox, setBacks, clock, log });
-    if (closing.signal.aborted) void leave("closed");
-    else if (primaryHost === undefined || hostOnline) begin();
-    const timers = [setInterval(sender.pump, pumpMs), setInterval(tell, tellNodeMs)];
-    const why = await link.closed;
-    for (const timer of timers) clearInterval(timer);
-    clearTimeout(rebirthTimer);
-    rebirthTimer = undefined;
-    sender.end();
-    session = undefined;
-    link = undefined;
-    if (!closing.signal.aborted) log.warn({ code: "BROKER_LOST", bdSeq, why }, "connection to the broker ended");
+    const { maxPayloadBytes = defaultMaxPayloadBytes } = broker;
+    const setting = { group, node, link, bdSeq, state, unborn, maxPayloadBytes, outbox, setBacks, clock, log };
+    session = edgeSession(setting);
+    const timers = [setInterval(sender.pump, pumpMs), setInterval(() => guarded(tell), tellNodeMs)];
+    try {
+      if (closing.signal.aborted) void leave("closed");
+      else if (primaryHost === undefined || hostOnline) guarded(begin);
+      const why = await link.closed;
+      if (!closing.signal.aborted) log.warn({ code: "BROKER_LOST", bdSeq, why }, "connection to the broker ended");
+    } finally {
+      for (const timer of timers) clearInterval(timer);
+      clearTimeout(rebirthTimer);
+      rebirthTimer = undefined;
+      sender.end(true);
+      session = undefined;
+      link = undefined;
+    }
     return performance.now() - startedMs;
   }
 

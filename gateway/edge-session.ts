@@ -1,5 +1,6 @@
 import type { Clock } from "@jilian/domain/clock.ts";
 import type { DataTypeNumber } from "@jilian/domain/datatypes.ts";
+import { messageOf } from "@jilian/domain/errors.ts";
 import { encodePayload, type OutMetric, type OutPayload } from "@jilian/domain/sparkplug/payload.ts";
 import { type MessageType, topicOf } from "@jilian/domain/topics.ts";
 import type { Logger } from "pino";
@@ -7,7 +8,9 @@ import { birthMetric, deathPayload, type NodeView, nodeBirthMetrics, nodeStateMe
 import { dataPayload } from "./edge-data.ts";
 import type { Link } from "./edge-link.ts";
 import type { EdgeState } from "./edge-state.ts";
-import type { KnownMetric, OutboxRecord } from "./model.ts";
+import type { UnbornDevices } from "./edge-unborn.ts";
+import { atMostEvery } from "./log-limit.ts";
+import type { KnownMetric, OutboxRecord, StoredSample } from "./model.ts";
 import type { OpenedOutbox } from "./outbox.ts";
 
 export type SessionOptions = {
@@ -16,6 +19,9 @@ export type SessionOptions = {
   link: Link;
   bdSeq: number;
   state: EdgeState;
+  unborn: UnbornDevices;
+  /** Larger ones are never sent: a broker would end the connection, and again with the next one. */
+  maxPayloadBytes: number;
   outbox: OpenedOutbox;
   /** How often this process found itself set back. */
   setBacks: () => number;
@@ -27,13 +33,17 @@ export type SessionOptions = {
 const liveBufferBytes = 262_144;
 /** A node that has nothing to report is heard this often all the same: a host that missed its births can only then ask for them. */
 const nodeHeartbeatMs = 60_000;
+const tellMs = 60_000;
+/** Of a last value in a birth that would otherwise be too large. */
+const maxTextLength = 256;
 
 /**
  * A Sparkplug session: seq, births and what they declared (Sparkplug 3.0, 5 and 6.4). Everything that carries a seq leaves through
- * `emit`, in the order of the numbers, in one synchronous step.
+ * `publish`, in the order of the numbers, in one synchronous step.
  */
 export function edgeSession(options: SessionOptions) {
-  const { group, node, link, bdSeq, state, outbox, setBacks, clock, log } = options;
+  const { group, node, link, bdSeq, state, unborn, maxPayloadBytes, outbox, setBacks, clock, log } = options;
+  const tellSplit = atMostEvery(tellMs);
   /** Born devices with the version of the form they were born in. */
   const born = new Map<string, number>();
   /** What the births of this session declared, by alias. */
@@ -43,13 +53,20 @@ export function edgeSession(options: SessionOptions) {
   let told = new Map<string, string>();
   let toldMs = 0;
 
-  /** Returns the bytes of the payload. */
-  function emit(type: MessageType, payload: Omit<OutPayload, "seq">, device?: string): number {
+  function encode(payload: Omit<OutPayload, "seq">): Uint8Array {
+    return encodePayload({ ...payload, seq });
+  }
+
+  /** What was encoded last: it holds the seq that is used up by it. */
+  function publish(type: MessageType, bytes: Uint8Array, device?: string): void {
     const topic = topicOf({ group, type, node, ...(device === undefined ? {} : { device }) });
-    const bytes = encodePayload({ ...payload, seq });
     seq = (seq + 1) % 256;
-    void link.publish(topic, bytes, 0);
-    return bytes.length;
+    // What does not go out is still in the outbox, and a link that takes nothing any more ends by itself.
+    link.publish(topic, bytes, 0).catch((err: unknown) => log.debug({ topic, err }, "not published"));
+  }
+
+  function emit(type: MessageType, payload: Omit<OutPayload, "seq">, device?: string): void {
+    publish(type, encode(payload), device);
   }
 
   function view(nowMs: number): NodeView {
@@ -59,13 +76,41 @@ export function edgeSession(options: SessionOptions) {
     return { identity, epoch, outbox: outbox.stats(), isWritable, setBacks: setBacks(), devices, nowMs };
   }
 
-  function birthDevice(device: string, metrics: readonly KnownMetric[]): void {
+  /** A text longer than the bound is left out: its metric is born without a value. */
+  function encodeBirth(metrics: readonly KnownMetric[], longest = Number.POSITIVE_INFINITY): Uint8Array {
     const nowMs = clock.now();
-    const listed = metrics.map((metric) => birthMetric(metric, state.lastOf(metric.id), nowMs));
-    emit("DBIRTH", { timestampMs: nowMs, metrics: listed }, device);
-    for (const { id, definition } of metrics) declared.set(id, definition.datatype);
-    born.set(device, state.formOf(device));
-    log.debug({ device, metrics: metrics.length }, "device born");
+    const lastOf = (id: number): StoredSample | undefined => {
+      const last = state.lastOf(id);
+      return typeof last?.value === "string" && last.value.length > longest ? undefined : last;
+    };
+    const listed = metrics.map((metric) => birthMetric(metric, lastOf(metric.id), nowMs));
+    return encode({ timestampMs: nowMs, metrics: listed });
+  }
+
+  function birthDevice(device: string, metrics: readonly KnownMetric[]): void {
+    const form = state.formOf(device);
+    if (unborn.isHeldBack(device, form)) return;
+    let listed = metrics;
+    try {
+      let bytes = encodeBirth(metrics);
+      if (bytes.length > maxPayloadBytes) bytes = encodeBirth(metrics, maxTextLength);
+      if (bytes.length > maxPayloadBytes) {
+        // Readings of metrics that it has no more then wait, and hold up the others no longer.
+        unborn.tooLarge(device, form, { metrics: metrics.length, bytes: bytes.length, maxPayloadBytes });
+        const current = metrics.filter(state.isCurrent);
+        bytes = encodeBirth(current, maxTextLength);
+        if (current.length === metrics.length || bytes.length > maxPayloadBytes) return;
+        listed = current;
+      }
+      publish("DBIRTH", bytes, device);
+    } catch (thrown) {
+      unborn.failed(device, form, thrown);
+      return;
+    }
+    for (const { id, definition } of listed) declared.set(id, definition.datatype);
+    if (listed === metrics) unborn.isBorn(device);
+    born.set(device, form);
+    log.debug({ device, metrics: listed.length }, "device born");
   }
 
   /** The whole birth sequence: at the start of the session and when a host asks again. */
@@ -74,6 +119,7 @@ export function edgeSession(options: SessionOptions) {
     const now = view(nowMs);
     born.clear();
     declared.clear();
+    unborn.clear();
     seq = 0;
     emit("NBIRTH", { timestampMs: nowMs, metrics: nodeBirthMetrics(bdSeq, now) });
     told = textOf(nodeStateMetrics(now));
@@ -102,12 +148,41 @@ export function edgeSession(options: SessionOptions) {
     if (metrics) birthDevice(device, metrics);
   }
 
+  /** A record that is too large for one message goes as two, each with an id of its own, when their turn comes. */
+  function divide(record: OutboxRecord, bytes: number): void {
+    const { device, samples } = record;
+    if (samples.length < 2) {
+      const reason = `a message of ${bytes} bytes for its one sample, more than broker.maxPayloadBytes (${maxPayloadBytes})`;
+      outbox.setAside(record, reason);
+      return;
+    }
+    outbox.split(record);
+    tellSplit((heldBack) =>
+      log.info(
+        { device, samples: samples.length, bytes, maxPayloadBytes, heldBack },
+        "a record is larger than a message may be: split in two",
+      ),
+    );
+  }
+
+  /** Only what a record itself is made of can go wrong here, so that it is the one to be set aside. */
   function send(record: OutboxRecord): number {
-    reconcile(record.device);
-    if (record.samples.some(({ metricId }) => !declared.has(metricId))) birthAgain(record.device);
-    const payload = dataPayload(record, (id) => declared.get(id), state.isNewest, clock.now());
-    if (payload) return emit("DDATA", payload, record.device);
-    outbox.setAside(record, "it holds a metric that the outbox does not know");
+    const { device } = record;
+    reconcile(device);
+    if (record.samples.some(({ metricId }) => !declared.has(metricId))) birthAgain(device);
+    try {
+      const payload = dataPayload(record, (id) => declared.get(id), state.isNewest, clock.now());
+      const bytes = payload && encode(payload);
+      if (bytes && bytes.length <= maxPayloadBytes) {
+        publish("DDATA", bytes, device);
+        return bytes.length;
+      }
+      if (bytes) divide(record, bytes.length);
+      // A record of a device that cannot be born waits until it can.
+      else if (!unborn.has(device)) outbox.setAside(record, "it holds a metric that the outbox does not know");
+    } catch (thrown) {
+      outbox.setAside(record, `no message can be made of it: ${messageOf(thrown)}`);
+    }
     return 0;
   }
 

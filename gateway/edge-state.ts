@@ -9,7 +9,7 @@ const untried: Connection = { connected: false, status: Status.BadWaitingForInit
 /** What the edge node knows over all of its sessions: devices, the form of their births, and the newest sample of every metric. */
 export function edgeState(outbox: OpenedOutbox, configured: readonly string[]) {
   const connections = new Map<string, Connection>(configured.map((device) => [device, untried]));
-  const forms = new Map<string, { text: string; version: number }>();
+  const forms = new Map<string, { text: string; version: number; names: ReadonlySet<string> }>();
   const last = new Map<number, StoredSample>(outbox.newest().map((sample) => [sample.metricId, sample]));
 
   /** Returns whether the device's birth looks different from before. */
@@ -17,7 +17,8 @@ export function edgeState(outbox: OpenedOutbox, configured: readonly string[]) {
     const text = JSON.stringify(definitions);
     const known = forms.get(device);
     if (known?.text === text) return false;
-    forms.set(device, { text, version: (known?.version ?? 0) + 1 });
+    const names = new Set(definitions.map(({ name }) => name));
+    forms.set(device, { text, version: (known?.version ?? 0) + 1, names });
     return true;
   }
 
@@ -43,6 +44,8 @@ export function edgeState(outbox: OpenedOutbox, configured: readonly string[]) {
     lastOf: (metricId: number): StoredSample | undefined => last.get(metricId),
     /** Goes up when the device's birth must be sent again. */
     formOf: (device: string): number => forms.get(device)?.version ?? 0,
+    /** Whether a metric is one of its device now, and not only of readings that still wait. */
+    isCurrent: ({ device, definition }: KnownMetric): boolean => forms.get(device)?.names.has(definition.name) ?? true,
     connect: (device: string, connection: Connection): void => {
       if (connections.has(device)) connections.set(device, connection);
     },

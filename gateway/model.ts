@@ -97,6 +97,12 @@ export type OutboxStats = {
   droppedAsideRecords: number;
 };
 
+/**
+ * Note of an outbox: the raise of source times that a power cut made necessary, ms. Kept until the accounts, which have source times of
+ * their own, have made theirs as durable and delete it: whoever opens the file first after the power cut may not be the gateway.
+ */
+export const raiseNote = "raisedMs";
+
 /** Every reading on disk until the platform's store has confirmed it (CONTRACTS 2). All calls are synchronous. */
 export type Outbox = {
   /** Under which records are written now, 16 hexadecimal digits: random per start, another after {@link Outbox.renewEpoch}. */
@@ -110,7 +116,7 @@ export type Outbox = {
   readonly metrics: () => KnownMetric[];
   /** The greatest source time ever written for a device, durable; 0 when none. Seeds shaping after a restart. */
   readonly lastSourceTimeMs: (device: string) => number;
-  /** By how much those times were raised at this start, for what a power cut may have taken of them; 0 otherwise. */
+  /** By how much those times were raised, for what a power cut may have taken of them, until {@link raiseNote} is deleted; 0 otherwise. */
   readonly raisedMs: number;
   /** Writes one record; undefined when it had to be dropped (full or unwritable, counted). */
   readonly write: (device: string, samples: readonly StoredSample[]) => OutboxRecord | undefined;

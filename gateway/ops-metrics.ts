@@ -2,6 +2,7 @@ import type { Clock } from "@jilian/domain/clock.ts";
 import { counter, flag, gauge, type MetricRow } from "@jilian/domain/metric-rows.ts";
 import type { Parts } from "@jilian/domain/ops.ts";
 import type { DeviceStats } from "./collect.ts";
+import type { Outbox } from "./model.ts";
 import type { Gateway } from "./run.ts";
 
 const seconds = (ms: number): number => ms / 1000;
@@ -45,6 +46,20 @@ function deviceRows(devices: () => DeviceStats[]): MetricRow[] {
       name("last_poll_duration_seconds"),
       "How long the last answered poll took.",
       each(({ lastPollMs }) => seconds(lastPollMs)),
+    ),
+  ];
+}
+
+/** Samples dropped by device and metric: as many rows as metrics have lost something. */
+function droppedRows(outbox: () => Pick<Outbox, "droppedByMetric">): MetricRow[] {
+  return [
+    counter(
+      "jilian_gateway_device_dropped_samples_total",
+      "Samples of a metric that were dropped, since the file was made; of records that could not be read back none.",
+      () =>
+        outbox()
+          .droppedByMetric()
+          .map(({ device, metric, samples }) => ({ labels: { device, metric }, value: samples })),
     ),
   ];
 }
@@ -120,9 +135,14 @@ function mqttRows(stats: Gateway["stats"]): MetricRow[] {
 }
 
 /** All metrics of a gateway, read from the stats it keeps. */
-export function gatewayMetrics(gateway: Pick<Gateway, "stats">, maxBytes: number, clock: Clock): MetricRow[] {
+export function gatewayMetrics(
+  gateway: Pick<Gateway, "stats"> & { readonly outbox: () => Pick<Outbox, "droppedByMetric"> },
+  maxBytes: number,
+  clock: Clock,
+): MetricRow[] {
   return [
     ...deviceRows(() => gateway.stats().devices),
+    ...droppedRows(gateway.outbox),
     ...outboxRows(gateway.stats, maxBytes, clock),
     ...mqttRows(gateway.stats),
   ];

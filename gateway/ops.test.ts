@@ -4,12 +4,13 @@ import { chmodSync, readFileSync, writeFileSync } from "node:fs";
 import { connect as connectTcp, createServer, type Server } from "node:net";
 import { join } from "node:path";
 import { levelSwitch } from "@jilian/domain/log-levels.ts";
+import { renderMetrics } from "@jilian/domain/metric-rows.ts";
 import { readExposition, type Scrape } from "@jilian/domain/test-prometheus.ts";
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { parse } from "yaml";
 import { startOps } from "./ops.ts";
-import { gatewayHealth } from "./ops-metrics.ts";
+import { gatewayHealth, gatewayMetrics } from "./ops-metrics.ts";
 import { type Host, startHost, startRelay } from "./test-host.ts";
 import { logLines, programs, type RunningProgram } from "./test-program.ts";
 
@@ -308,4 +309,19 @@ test("version tells program, Node.js and schema, without a configuration", async
   const { ended, output } = bench.start(["version"]);
   expect(await ended).toBe(0);
   expect(output.out).toMatch(/^jilian-gateway \d+\.\d+\.\d+\nNode\.js v2\d+\.\d+\.\d+\noutbox schema 2\n$/);
+});
+
+test("what the outbox dropped is shown by device and metric", () => {
+  const drops = [
+    { device: "press", metric: "温度", samples: 3, firstMs: 1, lastMs: 2 },
+    { device: "press", metric: 'a"b', samples: 40, firstMs: 1, lastMs: 2 },
+  ];
+  const outbox = () => ({ droppedByMetric: () => drops });
+  const stats = () => {
+    throw new Error("asks for nothing else");
+  };
+  const rows = gatewayMetrics({ outbox, stats }, 1, { now: () => 0, rate: 1 });
+  const text = renderMetrics(rows.filter(({ name }) => name === "jilian_gateway_device_dropped_samples_total"));
+  expect(text).toContain('jilian_gateway_device_dropped_samples_total{device="press",metric="温度"} 3\n');
+  expect(text).toContain('{device="press",metric="a\\"b"} 40\n');
 });

@@ -1,9 +1,9 @@
 import type { RecordId } from "@jilian/domain/commit.ts";
-import type { AsideRecord, OutboxRecord, StoredSample } from "./model.ts";
+import type { AsideRecord, OutboxRecord } from "./model.ts";
 import { type Box, countDrop, samplesOf, stamp } from "./outbox-box.ts";
-import { encodeSamples } from "./outbox-record.ts";
 import { recordOverheadBytes } from "./outbox-state.ts";
-import type { AsideRow, OutboxTables, RecordRow } from "./outbox-tables.ts";
+import type { AsideRow, RecordRow } from "./outbox-tables.ts";
+import { append } from "./outbox-write.ts";
 
 /** How much that was set aside is kept for inspection; older records make room. */
 const keptRecords = 1000;
@@ -53,14 +53,17 @@ function trimAsides(box: Box): void {
 /** Records set aside, oldest first, with the names of their metrics. */
 export function asides({ state, store }: Box, limit: number): AsideRecord[] {
   const rows = store.read((tables) => tables.asidesAfter(state.tally.asidesGoneTo, limit)) ?? [];
-  return rows.map((row) => {
-    const { epoch, offset, device, writtenAtMs, reason } = row;
-    const samples = samplesOf(row).map((sample) => ({
-      ...sample,
-      metric: state.metricName(sample.metricId) ?? `metric ${sample.metricId}`,
-    }));
-    return { epoch, offset, device, writtenAtMs, reason, samples };
-  });
+  return rows.map((row) => asideOf(row, state.metricName));
+}
+
+/** A record set aside as it is shown, with the names of its metrics; without samples when its bytes are damaged. */
+export function asideOf(row: AsideRow, nameOf: (metricId: number) => string | undefined): AsideRecord {
+  const { epoch, offset, device, writtenAtMs, reason } = row;
+  const samples = samplesOf(row).map((sample) => ({
+    ...sample,
+    metric: nameOf(sample.metricId) ?? `metric ${sample.metricId}`,
+  }));
+  return { epoch, offset, device, writtenAtMs, reason, samples };
 }
 
 /** Goes through wanted records set aside, oldest first or as named, in batches that hold little in memory. */
@@ -82,21 +85,6 @@ function* batchesOf({ state, store }: Box, ids: readonly RecordId[] | "all"): Ge
     yield rows;
     from = last.position;
   }
-}
-
-/** Writes a record at the next position, inside a transaction. */
-function append(
-  { state }: Box,
-  tables: OutboxTables,
-  { device: name, samples, writtenAtMs }: { device: string; samples: readonly StoredSample[]; writtenAtMs: number },
-): OutboxRecord {
-  const device = state.deviceOf(name);
-  const bytes = encodeSamples(samples);
-  const position = state.tally.next;
-  const { epoch, base } = state.current();
-  tables.insert({ position, device: device.id, writtenAtMs, samples: samples.length, bytes });
-  state.written(device, bytes.length, writtenAtMs, samples);
-  return { epoch, offset: position - base, writtenAtMs, device: name, samples };
 }
 
 /** Moves records set aside back into the queue while it has room; those that cannot be read stay. Returns how many. */

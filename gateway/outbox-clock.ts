@@ -12,6 +12,20 @@ const maxJumps = 100;
 /** The clock stepped by so much: records up to this position were stamped before. */
 export type ClockJump = { position: number; stepMs: number };
 
+/** Reads remembered jumps back; undefined where they cannot be read. */
+export function readJumps(text: string): ClockJump[] | undefined {
+  try {
+    const found: unknown = JSON.parse(text);
+    const isJump = (jump: unknown): jump is ClockJump =>
+      typeof jump === "object" &&
+      jump !== null &&
+      Number.isFinite((jump as ClockJump).position + (jump as ClockJump).stepMs);
+    return Array.isArray(found) && found.every(isJump) ? found : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 /**
  * Watches the clock against the machine's timer, so that the age of a record can be told although a box starts in 1970, gets the date later,
  * or is set a year ahead: steps seen while the program runs are no age.
@@ -53,14 +67,6 @@ export function clockWatch(clock: Clock, machineMs: () => number, jumps: ClockJu
       const steppedMs = jumps.reduce((sum, jump) => (jump.position >= position ? sum + jump.stepMs : sum), 0);
       return wallMs - writtenAtMs - steppedMs;
     },
-    /** Forgets the jumps that no pending record lies before. Returns whether there were any. */
-    forgetBefore(position: number): boolean {
-      const kept = jumps.filter((jump) => jump.position >= position);
-      const forgot = kept.length < jumps.length;
-      jumps.splice(0, jumps.length, ...kept);
-      return forgot;
-    },
-    jumps: (): readonly ClockJump[] => jumps,
   };
 }
 

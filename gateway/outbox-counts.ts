@@ -38,10 +38,12 @@ export type Unsaved = {
  * @param isFile false in memory, where nothing is ever saved
  */
 export function outboxCounts(loaded: Pick<LoadedOutbox, "meta" | "dropped" | "notes">, isFile: boolean) {
-  const counts = Object.fromEntries(counters.map((key) => [key, Number(loaded.meta.get(key) ?? 0)])) as Record<
-    Counter,
-    number
-  >;
+  /** What is no count, by damage, begins anew. */
+  const countOf = (key: Counter): number => {
+    const value = Number(loaded.meta.get(key) ?? 0);
+    return Number.isSafeInteger(value) && value >= 0 ? value : 0;
+  };
+  const counts = Object.fromEntries(counters.map((key) => [key, countOf(key)])) as Record<Counter, number>;
   const drops = new Map<number, DroppedRow>(loaded.dropped.map((row) => [row.metric, row]));
   const notes = new Map(loaded.notes);
   const dirty = { counts: new Set<Counter>(), drops: new Set<DroppedRow>(), notes: new Set<string>() };

@@ -1,17 +1,32 @@
+import { statfsSync } from "node:fs";
+import { dirname } from "node:path";
+import { setImmediate as turn } from "node:timers/promises";
 import type { RecordId } from "@jilian/domain/commit.ts";
+import type { Range } from "@jilian/domain/range-set.ts";
 import type { MetricDefinition } from "@jilian/domain/sample.ts";
 import type { StoredSample } from "./model.ts";
 import type { Box } from "./outbox-box.ts";
 import type { Counter, Unsaved } from "./outbox-counts.ts";
+import { type NewRecord, writeAll } from "./outbox-write.ts";
+
+type Metric = { id: number; device: string; definition: MetricDefinition };
 
 /** What of an outbox is in no file: handed to the one that takes its place. */
-export type Remains = Unsaved & { lastSourceTimes: Map<string, number> };
+export type Remains = Unsaved & {
+  lastSourceTimes: Map<string, number>;
+  /** Every metric that it knows: what was dropped is counted by them. */
+  metrics: readonly Metric[];
+  /** The next one: no two sessions after each other may have the same. */
+  bdSeq: number;
+};
 
 /** How one outbox takes another's place, when a medium fails and when it is back. */
 export type Handover = {
   readonly remains: () => Remains;
   readonly take: (remains: Remains) => void;
-  /** Whether the file takes so many bytes now: writes them and takes them away again. */
+  /** Writes records in one transaction; false: none of them, and none is dropped. */
+  readonly writeAll: (records: readonly NewRecord[]) => boolean;
+  /** Whether the file takes so many bytes now: writes them and takes them away again, where the medium says that it has them. */
   readonly hasRoom: (bytes: number) => boolean;
 };
 
@@ -25,21 +40,43 @@ const carried: readonly Counter[] = [
   "droppedUnwritable",
 ];
 
-export function handover({ state, store, options }: Box): Handover {
+/** Room on the medium of a file, bytes; unlimited where it does not tell. */
+function mediumBytes(path: string): number {
+  try {
+    const { bavail, bsize } = statfsSync(dirname(path));
+    return bavail * bsize;
+  } catch {
+    return Number.POSITIVE_INFINITY;
+  }
+}
+
+export function handover(box: Box): Handover {
+  const { state, store, options } = box;
   return {
-    remains: () => ({ ...state.unsaved(), lastSourceTimes: state.lastSourceTimes() }),
-    take: ({ counts, saved, drops, notes, lastSourceTimes }) => {
+    remains: () => ({
+      ...state.unsaved(),
+      lastSourceTimes: state.lastSourceTimes(),
+      metrics: state.allMetrics(),
+      bdSeq: state.counts.counts.bdSeq,
+    }),
+    take: ({ counts, saved, drops, notes, lastSourceTimes, metrics, bdSeq }) => {
       if (options.path === undefined) for (const [key, value] of saved) state.counts.show(key, value);
       for (const key of carried) state.counts.add(key, counts.get(key) ?? 0);
+      for (const { device, definition } of metrics) state.know(device, definition);
       for (const { device, metric, samples, firstMs, lastMs } of drops) {
         const id = state.idOf(device, metric);
         if (id !== undefined) state.counts.dropMetric(id, samples, firstMs, lastMs);
       }
       for (const [key, value] of notes) state.counts.note(key, value);
       for (const [device, ms] of lastSourceTimes) state.raiseSourceTime(device, ms);
+      state.counts.set("bdSeq", bdSeq);
       store.change("take over from the outbox before", () => undefined);
     },
+    writeAll: (records) => writeAll(box, records),
     hasRoom: (bytes) => {
+      const { path } = options;
+      const inFile = store.read((tables) => tables.freeBytes());
+      if (path === undefined || inFile === undefined || inFile + mediumBytes(path) < bytes) return false;
       const taken = store.change("try the medium", (tables) => {
         tables.fill(bytes);
         return true;
@@ -51,12 +88,10 @@ export function handover({ state, store, options }: Box): Handover {
 
 /** What is moved from one outbox to another: both as they are open. */
 type Movable = {
-  readonly metrics: () => { id: number; device: string; definition: MetricDefinition }[];
+  readonly metrics: () => Metric[];
   readonly declare: (device: string, definitions: readonly MetricDefinition[]) => number[];
-  readonly pending: (
-    after: number,
-    limit: number,
-  ) => { record: { device: string; samples: readonly StoredSample[] }; position: number }[];
+  readonly pending: (after: number, limit: number) => { record: RecordId & NewRecord; position: number }[];
+  readonly commit: (epoch: string, ranges: readonly Range[]) => number;
   readonly asides: (
     limit: number,
   ) => (RecordId & { device: string; reason: string; samples: readonly (StoredSample & { metric: string })[] })[];
@@ -65,8 +100,11 @@ type Movable = {
   readonly handover: Handover;
 };
 
-/** Declares in `to` what `from` knows. Returns the ids there by the ids here. */
-function declareAll(from: Movable, to: Movable): Map<number, number> {
+/** Records in one transaction: some milliseconds, so that what else the gateway does goes on in between. */
+const batchRecords = 300;
+
+/** Declares in `to` what `from` knows. Returns the samples of `from` as `to` names them. */
+function translation(from: Movable, to: Movable): (samples: readonly StoredSample[]) => StoredSample[] {
   const idThere = new Map<number, number>();
   for (const [device, known] of Map.groupBy(from.metrics(), (metric) => metric.device)) {
     const ids = to.declare(
@@ -75,37 +113,58 @@ function declareAll(from: Movable, to: Movable): Map<number, number> {
     );
     for (const [i, { id }] of known.entries()) idThere.set(id, ids[i] as number);
   }
-  return idThere;
+  return (samples) =>
+    samples.flatMap((sample) => {
+      const metricId = idThere.get(sample.metricId);
+      return metricId === undefined ? [] : { ...sample, metricId };
+    });
 }
 
 /**
  * Moves everything from an outbox in memory to one with a file: what is pending as new records of the file's epoch, what was set aside,
  * counters, notes, source times. The platform may have some of it already; that is one key and one content, and stored once.
- * @returns how many records were moved
  */
-export function moveOutbox(from: Movable, to: Movable): number {
-  const idThere = declareAll(from, to);
-  const there = (samples: readonly StoredSample[]): StoredSample[] =>
-    samples.flatMap((sample) => {
-      const metricId = idThere.get(sample.metricId);
-      return metricId === undefined ? [] : { ...sample, metricId };
-    });
-  const asides = from.asides(Number.MAX_SAFE_INTEGER);
-  const remains = from.handover.remains();
-  // Those that are still here are counted again where they are set aside again.
-  remains.counts.set("setAsideRecords", (remains.counts.get("setAsideRecords") ?? 0) - asides.length);
-  to.handover.take(remains);
+export function outboxMove(from: Movable, to: Movable) {
   let moved = 0;
-  for (const { device, reason, samples } of asides) {
-    const id = to.write(device, there(samples.map(({ metric: _name, ...sample }) => sample)));
-    if (id) to.setAside(id, reason);
-  }
-  for (let after = 0; ; ) {
-    const found = from.pending(after, 100);
-    for (const { record, position } of found) {
-      if (to.write(record.device, there(record.samples))) moved += 1;
-      after = position;
+
+  /**
+   * Moves what is pending, batch by batch, while `from` may still be written and sent.
+   * @returns false when `to` failed: what was moved is there, the rest here
+   */
+  async function records(): Promise<boolean> {
+    const there = translation(from, to);
+    for (;;) {
+      const found = from.pending(0, batchRecords);
+      if (found.length === 0) return true;
+      const batch = found.map(({ record: { device, samples } }) => ({ device, samples: there(samples) }));
+      if (!to.handover.writeAll(batch.filter(({ samples }) => samples.length > 0))) return false;
+      moved += found.length;
+      for (const [epoch, own] of Map.groupBy(found, ({ record }) => record.epoch)) {
+        const [first, last] = [own.at(0), own.at(-1)];
+        if (first && last) from.commit(epoch, [[first.record.offset, last.record.offset]]);
+      }
+      await turn();
     }
-    if (found.length === 0) return moved;
   }
+
+  /**
+   * Moves what came since, and all the rest; `from` is not written any more.
+   * @returns false when `to` failed: what was not moved is still here
+   */
+  async function rest(): Promise<boolean> {
+    if (!(await records())) return false;
+    const there = translation(from, to);
+    const asides = from.asides(Number.MAX_SAFE_INTEGER);
+    const remains = from.handover.remains();
+    // Those that are still here are counted again where they are set aside again.
+    remains.counts.set("setAsideRecords", (remains.counts.get("setAsideRecords") ?? 0) - asides.length);
+    to.handover.take(remains);
+    for (const { device, reason, samples } of asides) {
+      const id = to.write(device, there(samples.map(({ metric: _name, ...sample }) => sample)));
+      if (id) to.setAside(id, reason);
+    }
+    return true;
+  }
+
+  return { records, rest, moved: (): number => moved };
 }

@@ -22,7 +22,11 @@ export function reserveFile(path: string) {
 
   /** Deletes it: its room is there for what must be written now. */
   function release(): void {
-    rmSync(path, { force: true });
+    try {
+      rmSync(path, { force: true });
+    } catch {
+      // The medium fails in another way than for want of room.
+    }
   }
 
   /** Makes it where it is missing. Returns whether it is there: a medium without so much room is as good as full. */

@@ -51,28 +51,34 @@ function saveMeta(db: DatabaseSync, to: OutboxTables): Map<string, unknown> {
     const value = meta.get(key);
     if (isWhole(value, 0)) to.saveMeta(key, value);
   }
+  // How the last use of it ended: where that cannot be read, as by a power cut, so that no source time is used twice.
+  const [closed, bootId] = [meta.get("closed"), meta.get("bootId")];
+  to.saveMeta("closed", closed === 1 ? 1 : 0);
+  to.saveMeta("bootId", closed === 0 && typeof bootId === "string" ? bootId : "");
   return meta;
 }
 
 /**
- * Takes over what can still be read of a damaged outbox into a fresh one: who it is, the last source time of each device, the ids of
- * metrics. Its records are not: they stay in the damaged file and count as set aside, at least one, so that the platform is told.
- * @param aside the damaged file under its new name, opened for reading only
+ * Takes over what can still be read of a damaged outbox into a fresh one: who it is, how it ended, the last source time of each device,
+ * the ids of metrics. Its records are not: they stay in the damaged file and count as set aside, at least one, so that the platform is told.
+ * @param damaged opened for reading only
  */
-export function writeSalvaged(aside: string, to: OutboxTables): void {
-  let db: DatabaseSync | undefined;
+export function writeSalvaged(damaged: string, to: OutboxTables): void {
+  let from: DatabaseSync | undefined;
   try {
-    db = new DatabaseSync(aside, { readOnly: true });
+    from = new DatabaseSync(damaged, { readOnly: true });
   } catch {
     // Nothing of it can be read.
   }
-  const from = db;
-  to.transaction(() => {
-    const meta = from === undefined ? new Map<string, unknown>() : saveMeta(from, to);
-    const pending = from === undefined ? 0 : saveDevices(from, to);
-    if (from !== undefined) saveMetrics(from, to);
-    const before = meta.get("setAsideRecords");
-    to.saveMeta("setAsideRecords", (isWhole(before, 0) ? before : 0) + Math.max(1, pending));
-  });
-  from?.close();
+  try {
+    to.transaction(() => {
+      const meta = from === undefined ? new Map<string, unknown>() : saveMeta(from, to);
+      const pending = from === undefined ? 0 : saveDevices(from, to);
+      if (from !== undefined) saveMetrics(from, to);
+      const before = meta.get("setAsideRecords");
+      to.saveMeta("setAsideRecords", (isWhole(before, 0) ? before : 0) + Math.max(1, pending));
+    });
+  } finally {
+    from?.close();
+  }
 }

@@ -1,7 +1,7 @@
-import { randomBytes } from "node:crypto";
+import { randomBytes, randomInt } from "node:crypto";
 import type { MetricDefinition, Sample } from "@jilian/domain/sample.ts";
 import type { KnownMetric, OutboxIdentity, OutboxStats, StoredSample } from "./model.ts";
-import type { ClockJump } from "./outbox-clock.ts";
+import { readJumps } from "./outbox-clock.ts";
 import { type Counter, outboxCounts } from "./outbox-counts.ts";
 import { deviceTable } from "./outbox-devices.ts";
 import type { DeviceRow, FreedRow, LoadedOutbox, OutboxTables } from "./outbox-tables.ts";
@@ -13,7 +13,11 @@ type Metric = KnownMetric & { declared: boolean };
 type Epoch = { epoch: string; base: number };
 type Oldest = { position: number; writtenAtMs: number } | undefined;
 
+type Text = "closed" | "bootId" | "clockJumps";
+
+const plain = ({ id, device, definition }: Metric): KnownMetric => ({ id, device, definition });
 const newEpoch = (): string => randomBytes(8).toString("hex");
+const epochPattern = /^[0-9a-f]{16}$/;
 
 export type StateOptions = {
   /** By how much the devices' source times are raised, for what a power cut may have taken; 0 otherwise. */
@@ -27,11 +31,14 @@ export type StateOptions = {
  * `flush` writes what is marked inside the caller's transaction, `flushed` clears the marks once that has committed. So a full disk
  * delays housekeeping and loses none of it.
  */
-export function outboxState(loaded: LoadedOutbox & { oldest: Oldest }, { raiseMs, isFile }: StateOptions) {
+export function outboxState(loaded: LoadedOutbox, { raiseMs, isFile }: StateOptions) {
   const devices = deviceTable(loaded.devices, raiseMs);
   const counts = outboxCounts(loaded, isFile);
   const metrics = new Map<number, Metric>();
   const idOf = new Map<string, number>();
+  const damaged = loaded.epochs.filter(({ epoch }) => !epochPattern.test(epoch));
+  // Under its damaged name nothing could be sent. The platform may have some of it already: one key and one content, stored once.
+  for (const epoch of damaged) epoch.epoch = newEpoch();
   const epochs: Epoch[] = [...loaded.epochs, { epoch: newEpoch(), base: loaded.lastPosition + 1 }];
   /** Metrics that are no longer declared, with the last position that can hold a sample of theirs. */
   const retired = new Map<number, number>();
@@ -46,14 +53,18 @@ export function outboxState(loaded: LoadedOutbox & { oldest: Oldest }, { raiseMs
     asideRecords: loaded.asides?.records ?? 0,
     asideBytes: loaded.asides?.bytes ?? 0,
   };
-  const jumps: ClockJump[] = JSON.parse(String(loaded.meta.get("clockJumps") ?? "[]"));
+  const jumps = readJumps(String(loaded.meta.get("clockJumps") ?? "[]"));
   const dirty = {
     metrics: new Set<Metric>(),
     texts: new Map<string, string | number>(),
-    epochs: new Set<Epoch>(epochs.slice(-1)),
+    epochs: new Set<Epoch>([...damaged, ...epochs.slice(-1)]),
   };
+  /** Every text as it is: a file that takes this one's place gets them all. */
+  const texts = new Map<string, string | number>(jumps ? [["clockJumps", JSON.stringify(jumps)]] : []);
   const box = String(loaded.meta.get("box") ?? "");
-  counts.add("starts", 1);
+  texts.set("box", box);
+  counts.add("starts", 1 + damaged.length);
+  if (!isFile) counts.show("bdSeq", randomInt(256));
   /** How to take back what the transaction under way has changed here, should it fail. */
   let undo: (() => void)[] = [];
   let before = { ...tally };
@@ -97,6 +108,17 @@ export function outboxState(loaded: LoadedOutbox & { oldest: Oldest }, { raiseMs
       retired.set(metric.id, tally.next - 1);
     }
     return ids;
+  }
+
+  /** Takes in a metric that is not declared here: to count what was dropped of it. */
+  function know(device: string, definition: MetricDefinition): void {
+    const key = keyOf(device, definition.name);
+    if (idOf.has(key)) return;
+    const metric = { id: ++lastMetricId, device, definition: { ...definition }, declared: false };
+    metrics.set(metric.id, metric);
+    idOf.set(key, metric.id);
+    retired.set(metric.id, tally.next - 1);
+    dirty.metrics.add(metric);
   }
 
   function isListed({ id, device, declared }: Metric): boolean {
@@ -243,7 +265,7 @@ export function outboxState(loaded: LoadedOutbox & { oldest: Oldest }, { raiseMs
     empty();
     for (const device of devices.byId.values()) devices.dirty.add(device);
     for (const metric of metrics.values()) dirty.metrics.add(metric);
-    dirty.texts.set("box", box);
+    for (const [key, text] of texts) dirty.texts.set(key, text);
     epochs.splice(0, epochs.length - 1);
     dirty.epochs.clear();
     dirty.epochs.add(current());
@@ -260,13 +282,16 @@ export function outboxState(loaded: LoadedOutbox & { oldest: Oldest }, { raiseMs
   return {
     tally,
     counts,
-    jumps,
+    /** Steps of the clock as they were remembered, and what of the file could not be read: told where it is opened. */
+    jumps: jumps ?? [],
+    faults: [...(jumps ? [] : ["steps of the clock"]), ...damaged.map(() => "the name of an epoch")],
     current,
     rename,
     aside,
     begin,
     nextBdSeq,
     declare,
+    know,
     deviceOf: devices.of,
     sourceTimes,
     written,
@@ -280,7 +305,10 @@ export function outboxState(loaded: LoadedOutbox & { oldest: Oldest }, { raiseMs
     flush,
     flushed,
     restart,
-    text: (key: "closed" | "bootId" | "clockJumps", value: string | number): void => void dirty.texts.set(key, value),
+    text: (key: Text, value: string | number): void => {
+      texts.set(key, value);
+      dirty.texts.set(key, value);
+    },
     isKnown: (metricId: number): boolean => metrics.has(metricId),
     metricName: (metricId: number): string | undefined => metrics.get(metricId)?.definition.name,
     identity: (): OutboxIdentity => (isFile ? { box, starts: counts.counts.starts } : { box: "", starts: 0 }),
@@ -288,8 +316,8 @@ export function outboxState(loaded: LoadedOutbox & { oldest: Oldest }, { raiseMs
     deviceName: (id: number): string | undefined => devices.byId.get(id)?.name,
     pendingOf: (device: string): number => devices.byName.get(device)?.pending ?? 0,
     lastSourceTimeMs: (device: string): number => devices.byName.get(device)?.lastSourceTimeMs ?? devices.floorMs,
-    metrics: (): KnownMetric[] =>
-      [...metrics.values()].filter(isListed).map(({ id, device, definition }) => ({ id, device, definition })),
+    metrics: (): KnownMetric[] => [...metrics.values()].filter(isListed).map(plain),
+    allMetrics: (): KnownMetric[] => [...metrics.values()].map(plain),
     droppedByMetric: () => counts.droppedByMetric(metrics),
     unsaved: () => counts.unsaved(metrics),
     lastSourceTimes: (): Map<string, number> =>

@@ -1,18 +1,11 @@
-import { existsSync } from "node:fs";
 import { messageOf } from "@jilian/domain/errors.ts";
 import type { Logger } from "pino";
 import { atMostEvery } from "./log-limit.ts";
-import {
-  isCorrupt,
-  type OutboxFileOptions,
-  openOutboxFile,
-  replaceOutboxFile,
-  Sqlite,
-  sqliteCode,
-} from "./outbox-file.ts";
+import { isCorrupt, type OutboxFileOptions, Sqlite, sqliteCode } from "./outbox-file.ts";
+import { openOutboxFile, replaceOutboxFile } from "./outbox-open.ts";
 import { reserveFile } from "./outbox-reserve.ts";
 import { groupSync } from "./outbox-sync.ts";
-import type { LoadedOutbox, OutboxTables } from "./outbox-tables.ts";
+import type { OutboxTables } from "./outbox-tables.ts";
 
 /** Free pages kept for the next records (1 MiB), and pages given back to the file system in one step. */
 const sparePages = 256;
@@ -87,9 +80,13 @@ function roomKeeper(path: string, tables: () => OutboxTables | undefined, log: L
   return {
     make(): void {
       isTight = true;
-      survive(() => reserve.release());
+      reserve.release();
       survive(() => tables()?.exec("PRAGMA wal_checkpoint(RESTART)"));
       survive(() => tables()?.limitGrowth());
+    },
+    /** The reserve may have been used up. */
+    doubt(): void {
+      isTight = true;
     },
     /** At every tick: takes the reserve back once there is room for it. */
     regain(): void {
@@ -115,6 +112,7 @@ export function outboxStore(options: OutboxStoreOptions) {
   let housekeeping: Housekeeping | undefined;
   let writable = true;
   let failure: number | undefined;
+  let wasDamaged = false;
   const room = path === undefined ? undefined : roomKeeper(`${path}-reserve`, () => tables, log);
   const ticks: (() => void)[] = [shrinker(() => tables, log), () => room?.regain()];
   const sync = groupSync({
@@ -145,13 +143,12 @@ export function outboxStore(options: OutboxStoreOptions) {
       tables = replaceOutboxFile(options, why).tables;
       housekeeping?.restart();
     } catch (thrown) {
-      // Renamed, and no fresh one in its place yet: its records are set aside all the same.
-      if (path !== undefined && !existsSync(path)) housekeeping?.restart();
       log.error(
         { code: "OUTBOX_FAILED", path, found: messageOf(thrown) },
         "the damaged outbox could not be replaced: is the medium full or read-only?",
       );
     }
+    room?.doubt();
   }
 
   function survive<T>(action: string, work: (on: OutboxTables) => T, undo?: () => void): T | undefined {
@@ -162,11 +159,12 @@ export function outboxStore(options: OutboxStoreOptions) {
       undo?.();
       failure = sqliteCode(thrown);
       if (failure === undefined) throw thrown;
+      wasDamaged = isCorrupt(thrown);
       const found = messageOf(thrown);
       tell((heldBack) =>
         log.error({ code: "OUTBOX_FAILED", path, action, found, heldBack }, `the outbox could not ${action}`),
       );
-      if (isCorrupt(thrown)) replace(thrown);
+      if (wasDamaged) replace(thrown);
       return undefined;
     }
   }
@@ -182,6 +180,7 @@ export function outboxStore(options: OutboxStoreOptions) {
   function attempt<T>(action: string, work: (to: OutboxTables) => T): T | undefined {
     writable = false;
     failure = undefined;
+    wasDamaged = false;
     housekeeping?.begun();
     return survive(
       action,
@@ -202,7 +201,7 @@ export function outboxStore(options: OutboxStoreOptions) {
   }
 
   return {
-    loaded: { ...opened.loaded, oldest: opened.tables.oldest(0) } satisfies LoadedOutbox & { oldest: unknown },
+    loaded: opened.loaded,
     change,
     /** As `change`, and on the medium when it returns: for what must not be unknown after a power cut. Costs an fsync here and now. */
     changeSynced<T>(action: string, work: (to: OutboxTables) => T): T | undefined {
@@ -217,6 +216,8 @@ export function outboxStore(options: OutboxStoreOptions) {
     isWritable: (): boolean => writable && path !== undefined,
     /** Whether the last transaction failed for want of room. */
     isFull: (): boolean => failure === Sqlite.full,
+    /** Whether the last transaction met a damaged file, in whose place a fresh one is by now. */
+    isRenewed: (): boolean => wasDamaged && tables !== undefined,
     read: <T>(query: (from: OutboxTables) => T): T | undefined => survive("read records", query),
     keep: (with_: Housekeeping): void => {
       housekeeping = with_;

@@ -16,7 +16,9 @@ export type GroupSyncOptions = {
 
 /**
  * Group fsync: every `everyMs`, when something was written since, the write-ahead log goes to the medium on a worker thread of libuv, so
- * that 5-50 ms on a flash card delay no reading. SQLite keeps no lock on this file, hence a second descriptor of it is harmless.
+ * that 5-50 ms on a flash card delay no reading. SQLite keeps no lock on this file, hence a second descriptor of it is harmless. What does
+ * delay one are SQLite's own syncs when it copies the log into the database, in the COMMIT that finds the log at its bound
+ * (`checkpointPages`): three for some 100 records of ordinary size.
  *
  * Why the log alone is enough: SQLite (synchronous=NORMAL) syncs the log before it copies pages of it into the database, syncs the
  * database before it writes the log from its beginning again, and then syncs the log's new header, whose salt makes older frames void. So

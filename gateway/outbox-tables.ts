@@ -32,7 +32,7 @@ function recordRow(row: Row): RecordRow {
   };
 }
 
-function asideRow(row: Row): AsideRow {
+export function asideRow(row: Row): AsideRow {
   return {
     position: Number(row.position),
     epoch: String(row.epoch),
@@ -44,7 +44,13 @@ function asideRow(row: Row): AsideRow {
   };
 }
 
-/** What an outbox takes into memory when it opens: everything but the records themselves, of which no row is read. */
+const oldestSql = "SELECT position, written_ms FROM record WHERE position > ? ORDER BY position LIMIT 1";
+
+function oldestRow(row: Row | undefined): { position: number; writtenAtMs: number } | undefined {
+  return row && { position: Number(row.position), writtenAtMs: Number(row.written_ms) };
+}
+
+/** What an outbox takes into memory when it opens: everything but the records themselves, of which the head of the oldest alone is read. */
 function loadTables(db: DatabaseSync) {
   const all = (sql: string): Row[] => db.prepare(sql).all();
   const meta = new Map(all("SELECT key, value FROM meta").map((r) => [String(r.key), r.value]));
@@ -83,7 +89,8 @@ function loadTables(db: DatabaseSync) {
     `SELECT epoch, base FROM epoch e WHERE EXISTS (SELECT 1 FROM record r WHERE r.position >= e.base AND r.position <
      ifnull((SELECT min(base) FROM epoch n WHERE n.base > e.base), 9223372036854775807)) ORDER BY base`,
   ).map((r) => ({ epoch: String(r.epoch), base: Number(r.base) }));
-  return { meta, notes, devices, metrics, dropped, asides, epochs, lastPosition: Number(last?.position) };
+  const oldest = oldestRow(db.prepare(oldestSql).get(0));
+  return { meta, notes, devices, metrics, dropped, asides, epochs, oldest, lastPosition: Number(last?.position) };
 }
 
 /** SQL on records set aside, prepared once. */
@@ -167,10 +174,11 @@ export function outboxTables(db: DatabaseSync) {
     `SELECT position, device, length(bytes) AS size FROM record WHERE position BETWEEN ? AND ? ORDER BY position LIMIT ?`,
   );
   const remove = on("DELETE FROM record WHERE position BETWEEN ? AND ?");
-  const first = on("SELECT position, written_ms FROM record WHERE position > ? ORDER BY position LIMIT 1");
+  const first = on(oldestSql);
   const one = on("SELECT * FROM record WHERE position = ?");
   const free = on("PRAGMA freelist_count");
   const pages = on("PRAGMA page_count");
+  const pageSize = on("PRAGMA page_size");
 
   /** All or nothing. The failure of a statement is told, not that of undoing it. */
   function transaction<T>(work: () => T): T {
@@ -208,10 +216,7 @@ export function outboxTables(db: DatabaseSync) {
       remove.run(from, to);
     },
     /** The first record after a position. */
-    oldest: (position: number): { position: number; writtenAtMs: number } | undefined => {
-      const row = first.get(position);
-      return row && { position: Number(row.position), writtenAtMs: Number(row.written_ms) };
-    },
+    oldest: (position: number) => oldestRow(first.get(position)),
     /** Every record, newest first. */
     newestFirst: function* (): Generator<RecordRow> {
       for (const row of on("SELECT * FROM record ORDER BY position DESC").iterate()) yield recordRow(row);
@@ -219,6 +224,7 @@ export function outboxTables(db: DatabaseSync) {
     /** Growth beyond the pages that the file has fails from now on. */
     limitGrowth: (): void => db.exec(`PRAGMA max_page_count = ${Number(pages.get()?.page_count)}`),
     freePages: (): number => Number(free.get()?.freelist_count),
+    freeBytes: (): number => Number(free.get()?.freelist_count) * Number(pageSize.get()?.page_size),
     exec: (sql: string): void => db.exec(sql),
     load: () => loadTables(db),
     dropEpochsExcept: (kept: readonly string[]): void => {

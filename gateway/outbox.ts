@@ -2,26 +2,17 @@ import { readFileSync } from "node:fs";
 import type { RecordId } from "@jilian/domain/commit.ts";
 import { messageOf } from "@jilian/domain/errors.ts";
 import type { Range } from "@jilian/domain/range-set.ts";
-import type { Outbox, OutboxRecord, StoredSample } from "./model.ts";
+import { type Outbox, type OutboxRecord, raiseNote, type StoredSample } from "./model.ts";
 import { asides, dropAsides, replayAsides, setAsideRow, split } from "./outbox-asides.ts";
-import {
-  type Box,
-  batchRows,
-  countDrop,
-  dropAged,
-  dropBytes,
-  newBox,
-  type OutboxOptions,
-  samplesOf,
-  stamp,
-} from "./outbox-box.ts";
+import { type Box, batchRows, dropAged, newBox, type OutboxOptions, samplesOf } from "./outbox-box.ts";
 import { clockWatch } from "./outbox-clock.ts";
 import { endedByPowerCut, unopenable } from "./outbox-file.ts";
 import { type Handover, handover } from "./outbox-move.ts";
-import { decodeSamples, encodeSamples } from "./outbox-record.ts";
-import { outboxState, recordOverheadBytes } from "./outbox-state.ts";
-import { outboxStore } from "./outbox-store.ts";
+import { decodeSamples } from "./outbox-record.ts";
+import { outboxState } from "./outbox-state.ts";
+import { type OutboxStore, outboxStore } from "./outbox-store.ts";
 import type { RecordRow } from "./outbox-tables.ts";
+import { write } from "./outbox-write.ts";
 
 export type OpenedOutbox = Outbox & {
   /** The newest pending sample of every metric that has one: with it a restarted gateway knows what it has. */
@@ -31,43 +22,9 @@ export type OpenedOutbox = Outbox & {
   readonly handover: Handover;
 };
 
-/** Room made at once on a medium that is full before `maxBytes` is reached. */
-const fullStepBytes = 64 * 1024;
 /** How far back the newest samples are looked for: the start of a gateway must not read a backlog of days. */
 const newestRows = 20_000;
 const newestMs = 500;
-
-function write(box: Box, deviceName: string, samples: readonly StoredSample[]): OutboxRecord | undefined {
-  const { state, store, options } = box;
-  const { tally } = state;
-  const device = state.deviceOf(deviceName);
-  const bytes = encodeSamples(samples);
-  const size = bytes.length + recordOverheadBytes;
-  const drop = { device: deviceName, samples, count: samples.length };
-  if (size > options.maxBytes) {
-    countDrop(box, { ...drop, reason: "full", why: "one record is larger than outbox.maxBytes; raise it" });
-    return undefined;
-  }
-  dropBytes(box, tally.bytes + size - options.maxBytes, "outbox.maxBytes is reached, the oldest make room");
-  const writtenAtMs = stamp(box);
-  state.sourceTimes(device, samples);
-  const insert = (): OutboxRecord | undefined =>
-    store.change("write a record", (tables) => {
-      const position = tally.next;
-      const { epoch, base } = state.current();
-      tables.insert({ position, device: device.id, writtenAtMs, samples: samples.length, bytes });
-      state.written(device, bytes.length, writtenAtMs, samples);
-      return { epoch, offset: position - base, writtenAtMs, device: deviceName, samples };
-    });
-  let record = insert();
-  // Once only until a transaction succeeds: a medium that fails for good must not cost the backlog, which can still be read.
-  if (!record && store.isFull() && tally.goneTo === 0) {
-    dropBytes(box, Math.max(size, fullStepBytes), "the medium is full, the oldest make room");
-    if (tally.goneTo > 0) record = insert();
-  }
-  if (!record) countDrop(box, { ...drop, reason: "unwritable", why: "the outbox cannot be written" });
-  return record;
-}
 
 function commit({ state, store }: Box, epoch: string, ranges: readonly Range[]): number {
   const bounds = state.boundsOf(epoch);
@@ -171,25 +128,36 @@ function unsyncedMs({ durability, fsyncMs, clock }: OutboxOptions): number {
  * @throws JilianError OUTBOX_LOCKED, OUTBOX_OTHER_NODE, OUTBOX_NEWER, OUTBOX_FOREIGN_FILE, OUTBOX_UNOPENABLE: see outbox-file.ts
  */
 export function openOutbox(options: OutboxOptions): OpenedOutbox {
-  const { clock, path, durability } = options;
-  const fileOptions = { ...options, bootId: options.bootId ?? machineBootId(), nowMs: clock.now };
-  const store = outboxStore({ ...fileOptions, syncs: durability !== "process" });
+  const bootId = options.bootId ?? machineBootId();
+  const syncs = options.durability !== "process";
+  const store = outboxStore({ ...options, bootId, nowMs: options.clock.now, syncs });
+  try {
+    return begin(options, store, bootId);
+  } catch (thrown) {
+    store.abandon();
+    throw thrown;
+  }
+}
+
+function begin(options: OutboxOptions, store: OutboxStore, bootId: string | undefined): OpenedOutbox {
+  const { clock, path, log } = options;
   const { loaded } = store;
-  const raisedMs = endedByPowerCut(loaded.meta, fileOptions.bootId) ? unsyncedMs(options) : 0;
-  const state = outboxState(loaded, { raiseMs: raisedMs, isFile: path !== undefined });
+  const raiseMs = endedByPowerCut(loaded.meta, bootId) ? unsyncedMs(options) : 0;
+  const raisedMs = raiseMs + (Number(loaded.notes.get(raiseNote)) || 0);
+  const state = outboxState(loaded, { raiseMs, isFile: path !== undefined });
+  for (const found of state.faults)
+    log.error({ code: "OUTBOX_UNREADABLE", path, found }, "a part of the outbox could not be read and was made anew");
   const watch = clockWatch(clock, options.machineMs ?? (() => performance.now()), state.jumps);
   const box = newBox({ options, store, state, watch });
   store.keep(state);
   state.text("closed", 0);
-  state.text("bootId", fileOptions.bootId ?? "");
+  state.text("bootId", bootId ?? "");
+  if (raiseMs > 0) state.counts.note(raiseNote, String(raisedMs));
   const begun = store.changeSynced("start an epoch", (tables) => {
     tables.dropEpochsExcept(state.epochNames());
     return true;
   });
-  if (!begun) {
-    store.abandon();
-    throw unopenable(fileOptions, "its first transaction failed; the medium may be full or read-only");
-  }
+  if (!begun) throw unopenable(options, "its first transaction failed; the medium may be full or read-only");
   store.onTick(() => dropAged(box));
   return outboxOf(box, raisedMs);
 }

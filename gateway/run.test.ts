@@ -154,6 +154,38 @@ describe("a gateway whose medium fails", () => {
     for (const [of, seen] of timesByEpoch()) for (const ms of seen) if (of !== epoch) expect(kept).toContain(ms);
   });
 
+  test("for one transaction, and then had nothing to write, stays with its file", async () => {
+    const path = join(folder, "outbox.db");
+    const original = DatabaseSync.prototype.prepare;
+    const onFile = new Set<DatabaseSync>();
+    vi.spyOn(DatabaseSync.prototype, "prepare").mockImplementation(function (this: DatabaseSync, sql) {
+      if (this.location() === path) onFile.add(this);
+      return original.call(this, sql);
+    });
+    await plc.close();
+    const running = start(path);
+    const outbox = running.outbox();
+    await vi.waitFor(() => expect(running.stats().devices[0]?.connected).toBe(false));
+    for (const db of onFile) db.exec("PRAGMA query_only = 1");
+    outbox.declare("press", []);
+    expect(outbox.isWritable()).toBe(false);
+    for (const db of onFile) db.exec("PRAGMA query_only = 0");
+    await vi.waitFor(() => expect(outbox.isWritable()).toBe(true), { timeout: 5000 });
+    expect(running.outbox()).toBe(outbox);
+    expect(lines.map(({ code }) => code)).not.toContain("OUTBOX_UNWRITABLE");
+  });
+
+  test("is not refused at the start where the file is damaged, and is where it is no outbox", async () => {
+    const path = join(folder, "outbox.db");
+    writeFileSync(path, "of another program");
+    expect(() => start(path)).toThrow(expect.objectContaining({ code: "OUTBOX_FOREIGN_FILE" }));
+    writeFileSync(path, Buffer.alloc(20_000));
+    writeFileSync(`${path}-reserve`, "");
+    const running = start(path);
+    await until("readings", () => timesByEpoch().size > 0);
+    expect(running.stats().outbox).toMatchObject({ isWritable: true, isInMemory: false });
+  });
+
   test("ends in order while it is away", async () => {
     mkdirSync(join(folder, "outbox.db"));
     const running = start(join(folder, "outbox.db"));

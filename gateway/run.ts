@@ -6,7 +6,8 @@ import type { EdgeNode } from "./edge-node.ts";
 import { atMostEvery } from "./log-limit.ts";
 import type { OutboxStats } from "./model.ts";
 import { type OpenedOutbox, openOutbox } from "./outbox.ts";
-import { moveOutbox } from "./outbox-move.ts";
+import { type DropTeller, dropTeller } from "./outbox-drops.ts";
+import { outboxMove } from "./outbox-move.ts";
 
 export type Gateway = {
   readonly stats: () => {
@@ -33,20 +34,29 @@ export type GatewayOptions = GatewayDeps & {
 const memoryBytes = 16 * 1024 * 1024;
 const lookMs = 250;
 
+/** Room beside what is moved that the file must have. */
+const spareBytes = 1024 * 1024;
+/** A file that fails again so soon after it was had again, in waits for a retry, is waited for twice as long; up to so many times as long. */
+const steadyWaits = 6;
+const mostWaits = 32;
+
+/** Faults at a start that only a person can settle. Everything else is a medium that is damaged or fails: live readings go on. */
+const refusals = new Set(["OUTBOX_LOCKED", "OUTBOX_OTHER_NODE", "OUTBOX_NEWER", "OUTBOX_FOREIGN_FILE"]);
+
 /** Opens the outboxes of one gateway: what they drop is told to the assembly that runs. */
-function outboxes(config: GatewayConfig, { log, clock }: GatewayDeps, running: () => Assembly | undefined) {
+function outboxes(config: GatewayConfig, { log, clock }: GatewayDeps, drops: DropTeller) {
   const { group, node } = config;
   const { path, maxBytes, maxAgeMs, fsyncMs, durability } = config.outbox;
   const tell = atMostEvery(60_000);
-  const onDropped: Assembly["onDropped"] = (device, samples, reason) => running()?.onDropped(device, samples, reason);
-  const common = { maxAgeMs, fsyncMs, durability, group, node, clock, log, onDropped };
+  const common = { maxAgeMs, fsyncMs, group, node, clock, log };
 
-  function openFile(): OpenedOutbox {
-    return openOutbox({ ...common, path, maxBytes });
+  function open(own: { path: string | undefined; maxBytes: number; durability: typeof durability }): OpenedOutbox {
+    const opened: OpenedOutbox = openOutbox({ ...common, ...own, onDropped: (...drop) => drops.tell(opened, ...drop) });
+    return opened;
   }
 
   function openMemory(): OpenedOutbox {
-    return openOutbox({ ...common, path: undefined, maxBytes: Math.min(maxBytes, memoryBytes), durability: "process" });
+    return open({ path: undefined, maxBytes: Math.min(maxBytes, memoryBytes), durability: "process" });
   }
 
   /** Once a minute, for as long as it lasts. */
@@ -63,9 +73,9 @@ function outboxes(config: GatewayConfig, { log, clock }: GatewayDeps, running: (
   /** The file, or undefined while it cannot be had. At a start a file that is not ours, or in use, is refused. */
   function tryFile(refuses: boolean): OpenedOutbox | undefined {
     try {
-      return openFile();
+      return open({ path, maxBytes, durability });
     } catch (thrown) {
-      if (refuses && codeOf(thrown) !== "OUTBOX_UNOPENABLE") throw thrown;
+      if (refuses && refusals.has(codeOf(thrown) ?? "")) throw thrown;
       tellWhy(thrown);
       return undefined;
     }
@@ -91,24 +101,34 @@ function duration(): (holds: boolean) => number {
  */
 export function startGateway(config: GatewayConfig, options: GatewayOptions): Gateway {
   const { log, retryMs = 10_000, unwritableMs = 3000 } = options;
-  const { tryFile, openMemory } = outboxes(config, options, () => running);
-  let running: Assembly | undefined;
+  const drops = dropTeller();
+  const { tryFile, openMemory } = outboxes(config, options, drops);
   let file = tryFile(true);
-  let current = assemble(config, file ?? openMemory(), options);
-  running = current;
+  let active = begin(file ?? openMemory());
   let triedMs = performance.now();
+  let returnedMs = Number.NEGATIVE_INFINITY;
+  let waitMs = retryMs;
   let closing: Promise<void> | undefined;
   const unwritableFor = duration();
 
-  /** Ends what runs and goes on with another outbox. */
+  function begin(outbox: OpenedOutbox): Assembly {
+    const assembly = assemble(config, outbox, options);
+    drops.listen(assembly);
+    return assembly;
+  }
+
+  /** Ends what runs and goes on with another outbox, or with the same where that is what `next` gives. */
   async function change(next: () => OpenedOutbox | Promise<OpenedOutbox>): Promise<void> {
-    await current.close();
-    running = undefined;
+    await active.close();
+    drops.listen(undefined);
     const outbox = await next();
-    await current.outbox.close();
+    if (outbox !== active.outbox) await active.outbox.close();
     if (closing) return outbox.close();
-    current = assemble(config, outbox, options);
-    running = current;
+    active = begin(outbox);
+  }
+
+  function waitLonger(): void {
+    waitMs = Math.min(2 * waitMs, mostWaits * retryMs);
   }
 
   async function leaveFile(): Promise<void> {
@@ -117,35 +137,54 @@ export function startGateway(config: GatewayConfig, options: GatewayOptions): Ga
       "the outbox cannot be written: live readings go on from memory, what the file holds waits for its medium",
     );
     await change(async () => {
+      const { outbox } = active;
       // First, because its last transaction may succeed: what that saves is not to be counted again.
-      await current.outbox.close();
+      await outbox.close();
       const memory = openMemory();
-      const remains = current.outbox.handover.remains();
-      memory.handover.take({ ...remains, notes: new Map([...remains.notes, ...current.outbox.notes("")]) });
+      const remains = outbox.handover.remains();
+      memory.handover.take({ ...remains, notes: new Map([...remains.notes, ...outbox.notes("")]) });
       return memory;
     });
     file = undefined;
     triedMs = performance.now();
+    if (triedMs - returnedMs < steadyWaits * waitMs) waitLonger();
+    else waitMs = retryMs;
   }
 
   async function returnToFile(): Promise<void> {
     const found = tryFile(false);
     if (!found) return;
-    const { pendingBytes } = current.outbox.stats();
-    if (!found.handover.hasRoom(2 * pendingBytes + 1024 * 1024)) return found.close();
-    let moved = 0;
-    await change(() => {
-      moved = moveOutbox(current.outbox, found);
-      return found;
-    });
+    const { pendingBytes } = active.outbox.stats();
+    if (!found.handover.hasRoom(2 * pendingBytes + spareBytes)) {
+      waitLonger();
+      return found.close();
+    }
+    const move = outboxMove(active.outbox, found);
+    // Most of it while readings are still taken, so that the gap is as short as what came meanwhile.
+    let isMoved = await move.records();
+    if (isMoved) {
+      await change(async () => {
+        isMoved = await move.rest();
+        return isMoved ? found : active.outbox;
+      });
+    }
+    if (!isMoved) {
+      waitLonger();
+      return found.close();
+    }
     file = found;
-    log.info({ code: "OUTBOX_RECOVERED", path: config.outbox.path, moved }, "the outbox has its file again");
+    returnedMs = performance.now();
+    log.info(
+      { code: "OUTBOX_RECOVERED", path: config.outbox.path, moved: move.moved() },
+      "the outbox has its file again",
+    );
   }
 
   async function look(): Promise<void> {
     const unwritable = unwritableFor(file !== undefined && !file.isWritable());
-    if (unwritable >= unwritableMs) return leaveFile();
-    if (file !== undefined || performance.now() - triedMs < retryMs) return;
+    // One attempt that failed, and nothing to write since, does not mean that it fails still.
+    if (unwritable >= unwritableMs && !file?.handover.hasRoom(0)) return leaveFile();
+    if (file !== undefined || performance.now() - triedMs < waitMs) return;
     triedMs = performance.now();
     return returnToFile();
   }
@@ -160,8 +199,8 @@ export function startGateway(config: GatewayConfig, options: GatewayOptions): Ga
   async function closeAll(): Promise<void> {
     clearInterval(timer);
     await looking;
-    await current.close();
-    await current.outbox.close();
+    await active.close();
+    await active.outbox.close();
   }
 
   const close = (): Promise<void> => {
@@ -171,13 +210,13 @@ export function startGateway(config: GatewayConfig, options: GatewayOptions): Ga
   return {
     stats: () => ({
       outbox: {
-        ...current.outbox.stats(),
-        isWritable: current.outbox.isWritable(),
-        isInMemory: current.outbox.identity.box === "",
+        ...active.outbox.stats(),
+        isWritable: active.outbox.isWritable(),
+        isInMemory: active.outbox.identity.box === "",
       },
-      ...current.stats(),
+      ...active.stats(),
     }),
-    outbox: () => current.outbox,
+    outbox: () => active.outbox,
     close,
     [Symbol.asyncDispose]: close,
   };

@@ -49,6 +49,8 @@ export function flightLog() {
   return {
     has: (key: string): boolean => entries.has(key),
     size: (): number => entries.size,
+    /** In the order of sending. */
+    entries: (): Iterable<InFlight> => entries.values(),
     /** Of the backlog and under trial. */
     notLive: (): number => notLive,
     window: (): { records: number; bytes: number } => ({ ...window }),

@@ -40,6 +40,34 @@ describe("what was sent", () => {
   });
 });
 
+test("one set-back that is told by several notices is one: it takes one new epoch", () => {
+  const bench = outboxBench();
+  const outbox = bench.start({ fsyncMs: 1000 });
+  const [metric] = outbox.declare("press", [{ name: "a", datatype: DataType.Double, simulated: false }]) as [number];
+  const log = pino({ level: "silent" });
+  const settings = {
+    backlogRecordsPerSecond: 20,
+    backlogBytesPerSecond: 1e6,
+    commitTimeoutMs: 2000,
+    maxInFlightRecords: 5,
+  };
+  const sender = createSender({ outbox, settings, log });
+  const reader = commitReader({ outbox, sender, log });
+  sender.begin({ hasRoom: () => true, send: () => 100 });
+  const record = outbox.write("press", [sample(metric, 1)]) as OutboxRecord;
+  sender.live(record);
+  const { starts } = outbox.identity;
+  for (let i = 0; i < 3; i += 1) reader.read({ epoch: record.epoch, ranges: [], atMs: 0, setBack: true });
+  reader.read({ epoch: record.epoch, ranges: [[0, 0]], atMs: 0, last: 7 });
+  expect(reader.stats()).toEqual({ setBacks: 1, unsentNotices: 0 });
+  expect(outbox.identity.starts).toBe(starts + 1);
+  expect(outbox.stats().pendingRecords).toBe(1);
+  // And a later one, of the epoch that came instead, counts again.
+  reader.read({ epoch: outbox.epoch, ranges: [], atMs: 0, last: 9 });
+  expect(reader.stats().setBacks).toBe(2);
+  return bench.close();
+});
+
 const offsetRange = fc
   .tuple(fc.nat({ max: 30 }), fc.constantFrom(0, 1, 5, 2 ** 52))
   .map(([first, length]): Range => [first, first + length]);

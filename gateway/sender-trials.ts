@@ -20,7 +20,12 @@ const rarestShare = 0.01;
 const keptPerSend = 0.98;
 const prior = { failed: 0.5, all: 5 };
 
-type Failed = RecordId & { sends: number; evidence: number };
+type Failed = RecordId & {
+  sends: number;
+  evidence: number;
+  /** Connections ended when it was sent (sender-cuts.ts): it is sent alone, once a connection has proved itself without it. */
+  isAccused: boolean;
+};
 
 /**
  * Finds what the platform can never take (CONTRACTS 2): a record that fails while others are committed is held in memory, sent again at
@@ -49,46 +54,67 @@ export function createTrials({ outbox, log }: { outbox: Outbox; log: Logger }) {
     held.delete(key);
   }
 
+  function knownOf(key: string, { epoch, offset }: RecordId, isAccused = false): Failed {
+    const known = failed.get(key) ?? { epoch, offset, sends: 0, evidence: 0, isAccused };
+    failed.set(key, known);
+    return known;
+  }
+
   /** When neither succeeds, the file cannot be written or the record was dropped: it is met again on disk or not at all. */
-  function judge(key: string, record: OutboxRecord, { sends, evidence }: Failed): void {
+  function judge(key: string, record: OutboxRecord, { sends, evidence, isAccused }: Failed): void {
     const { epoch, offset, device, samples } = record;
     if (samples.length > 1 && evidence >= splitAt) {
       forget(key);
       const pieces = outbox.split(record);
       if (pieces.length === 0) return;
       splits += 1;
-      for (const piece of pieces) if (held.size < maxTrials) hold(piece);
-      log.info({ epoch, offset, device, samples: samples.length, sends }, "a record is not committed: split in two");
+      for (const piece of pieces) if (held.size < maxTrials) hold(piece, isAccused);
+      const why = isAccused ? "connections end when a record is sent" : "a record is not committed";
+      log.info({ epoch, offset, device, samples: samples.length, sends }, `${why}: split in two`);
     } else if (samples.length <= 1 && evidence >= setAsideAt) {
       forget(key);
-      outbox.setAside(record, `the platform committed others and not this one, sent ${sends} times`);
+      const why = isAccused ? "connections ended when it was sent" : "the platform committed others and not this one";
+      outbox.setAside(record, `${why}, sent ${sends} times`);
     }
   }
 
-  function hold(record: OutboxRecord): void {
+  function hold(record: OutboxRecord, isAccused = false): void {
     const key = keyOf(record);
     held.set(key, record);
-    if (!failed.has(key)) failed.set(key, { epoch: record.epoch, offset: record.offset, sends: 0, evidence: 0 });
+    knownOf(key, record, isAccused);
+  }
+
+  /** Bounds what is remembered. */
+  function forgetOldest(): void {
+    for (const oldest of failed.keys()) {
+      if (failed.size <= maxFailed) break;
+      forget(oldest);
+    }
   }
 
   return {
     outcome,
-    /** A record was not committed in time. @param isAgainstIt a record sent later was committed meanwhile */
+    /**
+     * A record was not committed in time, or the connection ended when it was sent alone.
+     * @param isAgainstIt a record sent later was committed meanwhile, or others before that end
+     */
     failed: (id: RecordId, isAgainstIt: boolean): void => {
       const key = keyOf(id);
-      const known = failed.get(key) ?? { epoch: id.epoch, offset: id.offset, sends: 0, evidence: 0 };
+      const known = knownOf(key, id);
       if (isAgainstIt) {
         known.sends += 1;
         known.evidence += weight();
       }
-      failed.set(key, known);
       const record = held.get(key);
       if (record) judge(key, record, known);
-      for (const oldest of failed.keys()) {
-        if (failed.size <= maxFailed) break;
-        forget(oldest);
-      }
+      forgetOldest();
     },
+    /** Connection after connection ended when a record was sent, among others perhaps. */
+    accuse: (id: RecordId): void => {
+      knownOf(keyOf(id), id).isAccused = true;
+      forgetOldest();
+    },
+    isAccused: (key: string): boolean => failed.get(key)?.isAccused ?? false,
     committed: (epoch: string, offsets: RangeSet): void => {
       for (const [key, id] of failed) if (id.epoch === epoch && offsets.has(id.offset)) forget(key);
     },
@@ -96,7 +122,10 @@ export function createTrials({ outbox, log }: { outbox: Outbox; log: Logger }) {
     forget,
     /** Whether a record has failed before, or is a piece of one that has. */
     isKnown: (key: string): boolean => failed.has(key),
-    isSuspect: (key: string): boolean => held.has(key) || (failed.get(key)?.evidence ?? 0) > 0,
+    isSuspect: (key: string): boolean => {
+      const known = failed.get(key);
+      return held.has(key) || (known !== undefined && (known.isAccused || known.evidence > 0));
+    },
     /** Takes a suspect under trial; without room it waits on disk for its turn. */
     hold: (record: OutboxRecord): void => {
       if (held.size < maxTrials) hold(record);
@@ -109,7 +138,7 @@ export function createTrials({ outbox, log }: { outbox: Outbox; log: Logger }) {
     stats: () => ({
       suspectRecords: failed
         .values()
-        .filter(({ evidence }) => evidence > 0)
+        .filter(({ evidence, isAccused }) => isAccused || evidence > 0)
         .reduce((sum) => sum + 1, 0),
       splitRecords: splits,
     }),

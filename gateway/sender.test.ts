@@ -143,13 +143,14 @@ describe("nobody is suspected", () => {
 });
 
 describe("the backlog", () => {
-  test("begins low after each connection, follows at the ceiling, and live records never wait for it", () => {
+  test("begins modestly after each connection, follows at the ceiling within seconds, and live records never wait for it", () => {
     const world = begin();
     for (let i = 0; i < 6000; i += 1) world.write(1);
     world.connect();
     world.pass(1);
-    expect(world.sent.length).toBeLessThan(30);
-    expect(world.pass(60, world.isDone, world.live)).toBeLessThan(35);
+    expect(world.sent.length).toBeGreaterThan(50);
+    expect(world.sent.length).toBeLessThan(130);
+    expect(world.pass(60, world.isDone, world.live)).toBeLessThan(18);
     const delays = world.sender.stats();
     expect(delays.backlogRecordsPerSecond).toBe(500);
     expect(delays.commitDelayMs).toBeLessThan(400);

@@ -1,8 +1,11 @@
+import { messageOf } from "@jilian/domain/errors.ts";
 import { type Range, rangeSet } from "@jilian/domain/range-set.ts";
 import type { Logger } from "pino";
 import { backlogRate } from "./backlog-rate.ts";
+import { atMostEvery } from "./log-limit.ts";
 import type { Outbox, OutboxRecord } from "./model.ts";
-import { flightLog, keyOf, type SendKind } from "./sender-flight.ts";
+import { cutLog, justSent } from "./sender-cuts.ts";
+import { flightLog, type InFlight, keyOf, type SendKind } from "./sender-flight.ts";
 import { sentLog } from "./sender-sent.ts";
 import { createTrials } from "./sender-trials.ts";
 
@@ -20,7 +23,7 @@ export type SenderSettings = {
 export type Transport = {
   /** False while no more may be handed over. The backlog stops earlier than live data, so that this finds room. */
   readonly hasRoom: (kind: "live" | "backlog") => boolean;
-  /** Returns the bytes of its payload; 0 when it cannot be sent at all and was set aside. */
+  /** Returns the bytes of its payload; 0 when it was not sent: set aside, split, or its device cannot be born. Throws nothing. */
   readonly send: (record: OutboxRecord) => number;
 };
 
@@ -49,6 +52,9 @@ export type SenderOptions = { outbox: Outbox; settings: SenderSettings; log: Log
 /** Records read from disk in one step, and how long one call may take: it must not hold up the polls. */
 const stepRecords = 64;
 const callMs = 20;
+/** A connection that lasted so long has proved itself: a record that may end it can be tried. */
+const provedMs = 10_000;
+const tellMs = 60_000;
 /** Epochs of which it is kept what was sent, at least. */
 const minEpochs = 1000;
 
@@ -65,6 +71,9 @@ export function createSender({ outbox, settings, log, now = () => performance.no
   const trials = createTrials({ outbox, log });
   const flight = flightLog();
   const sent = sentLog(Math.max(minEpochs, maxInFlightRecords));
+  const cuts = cutLog();
+  const tellAccused = atMostEvery(tellMs);
+  const tellFailed = atMostEvery(tellMs);
   let transport: Transport | undefined;
   const counts = { sentLive: 0, sentBacklog: 0, committedRecords: 0, commits: 0 };
   /** The pass over the backlog: where it is, when it began, and whether something before it is due again. */
@@ -72,16 +81,18 @@ export function createSender({ outbox, settings, log, now = () => performance.no
   let passStartedMs = 0;
   let overdue = false;
   let wasTrial = false;
+  /** Of the session: when it began, whether something was committed in it, and which accused record was sent last. */
+  const session = { bornMs: 0, hasCommitted: false, accusedKey: "" };
 
   function send(record: OutboxRecord, kind: SendKind): void {
     const { epoch, offset } = record;
     const key = keyOf(record);
-    sent.add(record);
     const bytes = transport?.send(record) ?? 0;
     if (bytes === 0) {
       trials.forget(key);
       return;
     }
+    sent.add(record);
     flight.add({ epoch, offset, bytes, kind, sentMs: now(), isFirst: !trials.isKnown(key) });
     counts[kind === "live" ? "sentLive" : "sentBacklog"] += 1;
     if (kind === "live") return;
@@ -114,11 +125,40 @@ export function createSender({ outbox, settings, log, now = () => performance.no
     return true;
   }
 
+  /** A record at which connections ended goes alone of its kind, and late enough that the rest has got through. */
+  function mayTry(key: string, nowMs: number): boolean {
+    if (!trials.isAccused(key)) return true;
+    if (flight.has(session.accusedKey) || nowMs - session.bornMs < provedMs) return false;
+    session.accusedKey = key;
+    return true;
+  }
+
+  /** The connection is lost: evidence against a record that was tried alone on one that had proved itself, suspicion of what it was about. */
+  function blame(nowMs: number): void {
+    const others: InFlight[] = [];
+    for (const entry of justSent(flight.entries(), nowMs)) {
+      if (trials.isAccused(keyOf(entry))) trials.failed(entry, session.hasCommitted);
+      else others.push(entry);
+    }
+    for (const { epoch, offset, bytes } of cuts.lost(others)) {
+      const id = { epoch, offset };
+      trials.accuse(id);
+      const remedy =
+        "look into the broker's log; if it bounds the size of messages, set broker.maxPayloadBytes below that";
+      tellAccused((heldBack) =>
+        log.warn(
+          { code: "RECORD_ENDS_CONNECTION", ...id, bytes, remedy, heldBack },
+          "connections end in a row when this record is sent: it is tried alone from now on, and the others go first",
+        ),
+      );
+    }
+  }
+
   function sendTrials(atMost: number, nowMs: number): void {
     let left = atMost;
     for (const [key, record] of trials.held()) {
       if (left === 0 || !hasRoom(nowMs)) return;
-      if (flight.has(key)) continue;
+      if (flight.has(key) || !mayTry(key, nowMs)) continue;
       send(record, "trial");
       left -= 1;
     }
@@ -140,8 +180,7 @@ export function createSender({ outbox, settings, log, now = () => performance.no
     }
   }
 
-  /** Sends what may go of the backlog now. Called often: on a timer, after a commit, when the socket has drained. */
-  function pump(): void {
+  function sendDue(): void {
     if (!transport) return;
     const nowMs = now();
     expire(nowMs);
@@ -152,10 +191,28 @@ export function createSender({ outbox, settings, log, now = () => performance.no
     sendTrials(Number.POSITIVE_INFINITY, nowMs);
   }
 
+  /** What goes wrong is told and tried again with the next call: nobody who calls these could do more about it. */
+  function guarded(act: () => void): void {
+    try {
+      act();
+    } catch (err) {
+      tellFailed((heldBack) =>
+        log.error(
+          { code: "SENDER_FAILED", err, heldBack },
+          `readings could not be sent and stay pending: ${messageOf(err)}`,
+        ),
+      );
+    }
+  }
+
+  /** Sends what may go of the backlog now. Called often: on a timer, after a commit, when the socket has drained. */
+  const pump = (): void => guarded(sendDue);
+
   /** @param ranges what was sent by this process and is stored */
   function committed(epoch: string, ranges: readonly Range[], freed: number): void {
     const nowMs = now();
     if (freed > 0) counts.commits += 1;
+    session.hasCommitted ||= freed > 0;
     counts.committedRecords += freed;
     const offsets = rangeSet(ranges);
     for (const { sentMs } of flight.committed(epoch, offsets)) {
@@ -168,7 +225,9 @@ export function createSender({ outbox, settings, log, now = () => performance.no
 
   return {
     live: (record: OutboxRecord): void => {
-      if (transport?.hasRoom("live")) send(record, "live");
+      guarded(() => {
+        if (transport?.hasRoom("live")) send(record, "live");
+      });
     },
     committed,
     pump,
@@ -188,9 +247,12 @@ export function createSender({ outbox, settings, log, now = () => performance.no
       overdue = false;
       transport = to;
       rate.begin(passStartedMs);
+      Object.assign(session, { bornMs: passStartedMs, hasCommitted: false, accusedKey: "" });
       pump();
     },
-    end: (): void => {
+    /** @param isLost the connection ended, and not by our will */
+    end: (isLost = false): void => {
+      if (transport && isLost) guarded(() => blame(now()));
       transport = undefined;
     },
     stats: (): SenderStats => {

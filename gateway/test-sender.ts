@@ -5,10 +5,11 @@ import type { OutboxRecord, StoredSample } from "./model.ts";
 import type { OpenedOutbox } from "./outbox.ts";
 import { createSender, type SenderSettings } from "./sender.ts";
 
-/** What the platform makes of a record that has arrived. */
-export type Verdict = "stores" | "refuses" | "loses";
+/** What becomes of a record: `cuts` ends the connection as soon as it is sent, the others are the platform's doing once it has arrived. */
+export type Verdict = "stores" | "refuses" | "loses" | "cuts";
 
 const stepMs = 50;
+const reconnectMs = 1000;
 const silent = pino({ level: "silent" });
 
 /**
@@ -22,12 +23,17 @@ export function senderWorld(outbox: OpenedOutbox, settings: SenderSettings) {
   const onTheWay: { record: OutboxRecord; sentMs: number }[] = [];
   const stored = new Set<StoredSample["value"]>();
   const sent: { record: OutboxRecord; atMs: number }[] = [];
+  let isCut = false;
+  let cuts = 0;
+  let connectMs = Number.POSITIVE_INFINITY;
   const sender = createSender({ outbox, settings, log: silent, now: () => nowMs });
   const transport = {
     hasRoom: () => true,
     send: (record: OutboxRecord): number => {
-      onTheWay.push({ record, sentMs: nowMs });
       sent.push({ record, atMs: nowMs });
+      if (verdict(record) === "cuts") isCut = true;
+      // What comes after that is read by nobody.
+      if (!isCut) onTheWay.push({ record, sentMs: nowMs });
       return 60 + 20 * record.samples.length;
     },
   };
@@ -44,8 +50,21 @@ export function senderWorld(outbox: OpenedOutbox, settings: SenderSettings) {
     for (const [epoch, set] of due) sender.committed(epoch, set.ranges(), outbox.commit(epoch, set.ranges()));
   }
 
+  /** The end of a connection: what had arrived is stored, but no notice of it comes through; the next begins soon after. */
+  function cut(): void {
+    for (const { record } of onTheWay.splice(0)) {
+      if (verdict(record) === "stores") for (const { value } of record.samples) stored.add(value);
+    }
+    sender.end(true);
+    cuts += 1;
+    isCut = false;
+    connectMs = nowMs + reconnectMs;
+  }
+
   return {
     sender,
+    cut,
+    cuts: () => cuts,
     sent,
     stored,
     now: () => nowMs,
@@ -61,7 +80,12 @@ export function senderWorld(outbox: OpenedOutbox, settings: SenderSettings) {
       for (; nowMs < fromMs + seconds * 1000 && !until(); nowMs += stepMs) {
         arrive();
         each();
+        if (connectMs <= nowMs) {
+          connectMs = Number.POSITIVE_INFINITY;
+          sender.begin(transport);
+        }
         sender.pump();
+        if (isCut) cut();
       }
       return (nowMs - fromMs) / 1000;
     },

@@ -1,5 +1,5 @@
 import type { Account, AccountCounts } from "@jilian/domain/account.ts";
-import type { Period } from "@jilian/domain/periods.ts";
+import { dayMs, type Period } from "@jilian/domain/periods.ts";
 
 /** An account as it was stored: of a device (`factory/gateway/device`), with the source time of its sample. */
 export type StoredAccount = { device: string; sourceTimeMs: number; account: Account };
@@ -18,6 +18,8 @@ export type CompletenessQuery = {
   period: Exclude<Period, "minute">;
   fromMs: number;
   toMs: number;
+  /** Also what was dropped by metric: names mean something beside their device alone. */
+  byMetric?: boolean;
 };
 
 /** What is known of the devices of an entity in a period: sums over device hours. Periods of which nothing is known are absent. */
@@ -35,24 +37,48 @@ export type CompletenessSum = AccountCounts & {
   uncounted: number;
   /** Milliseconds in which devices were not read, by reason. */
   gapMs: Record<string, number>;
+  /** Dropped samples by metric, under an empty name those of others together; empty where not asked for. */
+  droppedTags: Record<string, number>;
   /** Source time of the newest account; 0 when there is none. */
   accountMs: number;
 };
 
+/** Parts that an hour of a device has at most; a gateway makes another one when it lost its book or had forgotten the hour. */
+export const maxParts = 200;
+/** How long accounts are kept part by part, and the sums of device hours; both by the hour they are of. */
+export const partsKeptMs = 40 * dayMs;
+export const hoursKeptMs = 400 * dayMs;
+
 /**
  * The completeness ledger: what gateways say they did, and what is stored, per device and hour. It is a cache of stored samples: brought up
  * to date from the store again, it comes to the same numbers in any order.
+ *
+ * What is shown of an hour is what belongs together: accounts are kept as they come, and count from the next `writeStored` of their hour on,
+ * in one transaction with what is stored of it. What is still to be done is durable: the hours to be counted, and those whose figures differ.
  */
 export type CompletenessLedger = {
   /**
-   * Takes accounts: of one (device, hour, part) that with the greatest source time counts.
+   * Takes accounts: of one (device, hour, part) that with the greatest source time counts. Their hours are to be counted.
+   * @returns those that are refused, because their hour has `maxParts` parts already
+   */
+  readonly writeAccounts: (accounts: readonly StoredAccount[]) => StoredAccount[];
+  /** Notes hours that are to be counted. */
+  readonly noteDue: (hours: readonly DeviceHour[]) => void;
+  /** All hours that are to be counted. */
+  readonly dueHours: () => DeviceHour[];
+  /**
+   * Takes counts of stored samples, and with them the accounts of their hours. The hours are not to be counted any more, but for those
+   * that are given as `again`; those whose loss differs now are kept until `notePublished`.
    * @returns the hours whose loss (`lossyHours`) differs now
    */
-  readonly writeAccounts: (accounts: readonly StoredAccount[]) => DeviceHour[];
-  /** Takes counts of stored samples. @returns likewise */
-  readonly writeStored: (counts: readonly StoredCount[]) => DeviceHour[];
-  /** The hours that begin in [fromMs, toMs) of which less is stored than was queued. */
-  readonly lossyHours: (fromMs: number, toMs: number) => LossyHour[];
+  readonly writeStored: (counts: readonly (StoredCount & { again?: boolean })[]) => DeviceHour[];
+  /** Starts of the hours whose loss differs from what figures were made of. */
+  readonly differingHours: () => number[];
+  readonly notePublished: (hours: readonly number[]) => void;
+  /** The hours that begin in [fromMs, toMs) of which less is stored than was queued. @param devices all when absent */
+  readonly lossyHours: (fromMs: number, toMs: number, devices?: readonly string[]) => LossyHour[];
   /** By start and entity. */
   readonly completeness: (query: CompletenessQuery) => CompletenessSum[];
+  /** Deletes some of what was kept long enough (`partsKeptMs`, `hoursKeptMs`); an hour whose parts are gone keeps its sums. */
+  readonly prune: (nowMs: number) => void;
 };

@@ -91,6 +91,13 @@ const rowSchema = Type.Object({
     }),
     { description: "why devices were not read, longest first" },
   ),
+  droppedByMetric: Type.Array(
+    Type.Object({
+      metric: Type.String({ description: "empty: those together that an account had no room to name" }),
+      samples: count("dropped samples of it"),
+    }),
+    { description: "what was dropped, of devices alone, most first; empty at the other levels 丢弃样本按点位" },
+  ),
   collectionRate: nullable(
     Type.Number({
       description:
@@ -169,6 +176,7 @@ function rowOf(
   const told = <T>(value: T): T | null => (accounted ? value : null);
   const dropped = { full: drops.droppedFull, age: drops.droppedAge, unwritable: drops.droppedUnwritable };
   const gaps = Object.entries(sum?.gapMs ?? {}).map(([reason, ms]) => ({ reason, ms }));
+  const byMetric = Object.entries(sum?.droppedTags ?? {}).map(([metric, samples]) => ({ metric, samples }));
   return {
     level,
     entity,
@@ -183,6 +191,7 @@ function rowOf(
     samples: told({ marked, queued, dropped, missing: sum?.missing ?? 0, uncounted: sum?.uncounted ?? 0 }),
     stored: sum ? sum.stored : null,
     gaps: gaps.sort((a, b) => b.ms - a.ms || (a.reason < b.reason ? -1 : 1)),
+    droppedByMetric: byMetric.sort((a, b) => b.samples - a.samples || (a.metric < b.metric ? -1 : 1)),
     collectionRate: accounted ? collectionRate(sum) : null,
     accountTime: accounted ? isoTime(sum.accountMs) : null,
   };
@@ -230,6 +239,7 @@ function pageOf(
     period: question.period,
     fromMs: head.startMs,
     toMs: last.startMs + length,
+    byMetric: question.level === "device",
   });
   const found = new Map(sums.map((sum) => [`${sum.startMs}/${sum.entity}`, sum]));
   const nowMs = clock.now();

@@ -1,73 +1,27 @@
-import { type Account, accountMetric, encodeAccount, noCounts } from "@jilian/domain/account.ts";
-import { DataType } from "@jilian/domain/datatypes.ts";
+import { accountMetric } from "@jilian/domain/account.ts";
 import { hourMs, minuteMs } from "@jilian/domain/periods.ts";
-import type { LoggedResult } from "@jilian/store/ledger.ts";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { type ManualClock, manualClock, openWorld, testRegistry, type World } from "../test-world.ts";
-import { createEngine, type Engine } from "./engine.ts";
+import {
+  account,
+  both,
+  clock,
+  engineOf,
+  every10s,
+  figure,
+  meter,
+  settle,
+  setUp,
+  startOver,
+  store,
+  sums,
+  t0,
+  tearDown,
+  tell,
+  world,
+} from "./test-completeness.ts";
 
-/** 10:00 in Shanghai. */
-const t0 = Date.UTC(2026, 10, 22, 2, 0);
-const meter = "f2/gw-1/meter-1";
-
-let world: World;
-let clock: ManualClock;
-beforeEach(async () => {
-  world = await openWorld();
-  clock = manualClock(t0);
-});
-afterEach(() => world.end());
-
-const engineOf = (): Promise<Engine> =>
-  createEngine({ ...world, registry: testRegistry(false), clock, provisionalIntervalMs: 0, txPerTick: 3 });
-
-async function settle(engine: Engine): Promise<void> {
-  while (!(await engine.tick({ thorough: true })).caughtUp);
-}
-
-async function seriesOf(metric: string, device = "meter-1"): Promise<number> {
-  const definition =
-    metric === accountMetric
-      ? { name: metric, datatype: DataType.String, simulated: false }
-      : { name: metric, datatype: DataType.Double, role: "energy.import", unit: "kWh", simulated: false };
-  const [series = 0] = await world.telemetry.ensureSeries([{ group: "f2", node: "gw-1", device, metric, definition }]);
-  return series;
-}
-
-/** Stores samples of a metric in one transaction. */
-async function store(rows: readonly (readonly [number, number | string])[], metric = "energy", device?: string) {
-  const series = await seriesOf(metric, device);
-  const samples = rows.map(([sourceTimeMs, value]) => {
-    return { series, sourceTimeMs, value, status: 0, gatewayTimeMs: sourceTimeMs, ingestTimeMs: clock.now() };
-  });
-  await world.telemetry.write({ samples, commits: [] });
-}
-
-function account(hour: number, counts: Partial<Account>): string {
-  return encodeAccount({ ...noCounts, hourMs: hour, part: "0000000a", gapMs: {}, ...counts });
-}
-const tell = (atMs: number, hour: number, counts: Partial<Account>, device?: string) =>
-  store([[atMs, account(hour, counts)]], accountMetric, device);
-
-/** 0.1 kWh every ten seconds. */
-const every10s = (fromMs: number, toMs: number) =>
-  Array.from(
-    { length: (toMs - fromMs) / 10_000 },
-    (_, i) => [fromMs + i * 10_000, (fromMs - t0) / 100_000 + i / 10] as const,
-  );
-
-const sums = (device = meter) =>
-  world.ledger.completeness({
-    members: [{ device, entity: device }],
-    period: "hour",
-    fromMs: t0 - 24 * hourMs,
-    toMs: t0 + 24 * hourMs,
-  });
-
-function figure(indicator = "energy.electricity", startMs = t0): LoggedResult {
-  const found = world.ledger.readResult({ indicator, level: "factory", entity: "f2", period: "hour", startMs });
-  return found ?? expect.fail(`no ${indicator}`);
-}
+beforeEach(setUp);
+afterEach(tearDown);
 
 describe("the ledger", () => {
   test("polled, suppressed, queued, dropped and stored of each hour, whatever the order of arrival and the restarts", async () => {
@@ -96,8 +50,7 @@ describe("the ledger", () => {
     }
     expect(sums()).toMatchObject(expected);
     const whole = sums();
-    await world.end();
-    world = await openWorld();
+    await startOver();
     engine = await engineOf();
     for (const part of [...parts].reverse()) {
       await part();
@@ -138,15 +91,9 @@ describe("the ledger", () => {
 });
 
 describe("completeness of figures", () => {
-  /** The second meter gives all the time as well, so that the factory's figure has both. */
-  async function hourOfBoth(): Promise<void> {
-    await store(every10s(t0 - minuteMs, t0 + hourMs + minuteMs));
-    await store(every10s(t0 - minuteMs, t0 + hourMs + minuteMs), "energy", "meter-2");
-  }
-
   test("is the time that readings cover, at most the share that is stored; the value stays", async () => {
     const engine = await engineOf();
-    await hourOfBoth();
+    await both(t0 - minuteMs, t0 + hourMs + minuteMs);
     await tell(t0 + hourMs, t0, { queued: 360 });
     clock.set(t0 + hourMs + 2 * minuteMs);
     await settle(engine);
@@ -165,7 +112,7 @@ describe("completeness of figures", () => {
 
   test("of what is final changes only when something is missing or was dropped, and is a revision then", async () => {
     const engine = await engineOf();
-    await hourOfBoth();
+    await both(t0 - minuteMs, t0 + hourMs + minuteMs);
     await tell(t0 + hourMs, t0, { queued: 300, scheduled: 360 });
     clock.set(t0 + hourMs + 16 * minuteMs);
     await settle(engine);

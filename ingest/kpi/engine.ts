@@ -4,6 +4,7 @@ import { deviceKey } from "@jilian/domain/identity.ts";
 import { lostTimes } from "@jilian/domain/lost-time.ts";
 import {
   dayMs,
+  hourMs,
   isoTime,
   minuteMs,
   type Period,
@@ -16,7 +17,7 @@ import type { Result } from "@jilian/domain/result.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import type { Registry } from "@jilian/store/registry.ts";
 import type { Telemetry } from "@jilian/store/telemetry.ts";
-import { completenessKeeper } from "./completeness.ts";
+import { type CountOptions, completenessKeeper } from "./completeness.ts";
 import type { Meters } from "./energy.ts";
 import { fasterThanPlanned, figures, type PeriodInput } from "./figures.ts";
 import type { Wanted } from "./leaf-reader.ts";
@@ -38,6 +39,10 @@ export type EngineParts = {
   txPerTick: number;
   /** Told when figures cannot be brought to displays (Telemetry.showResults); it is tried again with every tick. */
   onShowFailed?: (error: unknown) => void;
+  /** Told when stored samples cannot be counted, once a minute at most: completeness stays as it is, and it is tried again. */
+  onCountFailed?: (error: unknown) => void;
+  /** How long figures wait for a count at most, machine time; 5 s if absent. */
+  countPatienceMs?: number;
 };
 
 export type Engine = {
@@ -68,9 +73,6 @@ type Sources = {
   signature: string;
 };
 
-/** Stored samples are counted this often at most, machine time; and before what is final is made. */
-const countIntervalMs = 30_000;
-
 const progressName = "kpi.foldedTx";
 const finalName = (period: Period) => `kpi.final.${period}`;
 
@@ -97,9 +99,16 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     const detail = `${series.metric} fell, or rose faster than its meter can: the increase is unknown, figures are lower bounds`;
     ledger.noteFinding({ code: "UNEXPLAINED_RESET", subject, detail }, clock.now());
   });
-  const completeness = completenessKeeper(telemetry, ledger, index, (series, error) => {
-    const subject = deviceKey(series.group, series.node, series.device);
-    ledger.noteFinding({ code: "ACCOUNT_INVALID", subject, detail: messageOf(error) }, clock.now());
+  const completeness = completenessKeeper({
+    telemetry,
+    ledger,
+    index,
+    onInvalid: (series, error) => {
+      const subject = deviceKey(series.group, series.node, series.device);
+      ledger.noteFinding({ code: "ACCOUNT_INVALID", subject, detail: messageOf(error) }, clock.now());
+    },
+    onFailed: parts.onCountFailed ?? (() => undefined),
+    patienceMs: parts.countPatienceMs,
   });
   const dirty: Record<Period, Set<number>> = { minute: new Set(), hour: new Set(), day: new Set() };
   const startedMs = clock.now();
@@ -111,7 +120,6 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   let seenMinute = Math.max(finalMs("minute"), periodStart("minute", startedMs - watermarkMs));
   let learntMinute = periodStart("minute", startedMs);
   let provisionalAt = Number.NEGATIVE_INFINITY;
-  let countedAt = Number.NEGATIVE_INFINITY;
   let known = sources();
   const shown = showcase(telemetry, parts.onShowFailed ?? (() => undefined));
   shown.add(latelyPublished(ledger, startedMs));
@@ -192,10 +200,14 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     return standing;
   }
 
-  /** Publishes what is dirty, except for what the watermark has passed while the engine is behind. */
+  /** True for what the watermark has passed while the engine is behind. */
+  const mustWait = (length: number, nowMs: number, behind: boolean) => (startMs: number) =>
+    behind && startMs + length + watermarkMs <= nowMs;
+
+  /** Publishes what is dirty and need not wait. */
   async function refresh(period: Period, nowMs: number, behind: boolean): Promise<Result[]> {
     const length = periodLengthMs(period);
-    const waits = (startMs: number) => behind && startMs + length + watermarkMs <= nowMs;
+    const waits = mustWait(length, nowMs, behind);
     // A period that has not begun is touched again when it does.
     const due = [...dirty[period]].filter((startMs) => startMs <= nowMs && !waits(startMs));
     const results: Result[] = [];
@@ -232,16 +244,19 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
         learntMinute = nowMinute;
       }
       touch(await keeper.fold(changed, upToTx, nowMs));
-      await completeness.fold(changed);
+      await completeness.fold(changed, nowMs);
       foldedTx = upToTx;
     }
     return upToTx < lastTx;
   }
 
-  /** Counts what is stored: a loss that differs changes the completeness of its hour and day. */
-  async function countStored(): Promise<void> {
-    countedAt = performance.now();
-    for (const { hourMs: at } of await completeness.count())
+  /**
+   * Counts what is stored, before figures are made of it: readings, accounts and counts that belong together change a figure once. A loss
+   * that differs changes the completeness of its hour and day.
+   */
+  async function countStored(options: CountOptions): Promise<void> {
+    await completeness.count(options);
+    for (const at of completeness.differing())
       for (const period of ["hour", "day"] as const) dirty[period].add(periodStart(period, at));
   }
 
@@ -254,8 +269,10 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     seenMinute = nowMinute;
     const results = await refresh("minute", nowMs, behind);
     const ends = !behind && periodStart("hour", nowMs - watermarkMs) > finalMs("hour");
-    if (ends || performance.now() - countedAt >= countIntervalMs) await countStored();
-    if (thorough || performance.now() - provisionalAt >= parts.provisionalIntervalMs) {
+    const looks = thorough || performance.now() - provisionalAt >= parts.provisionalIntervalMs;
+    const isHeld = mustWait(hourMs, nowMs, behind);
+    if (looks || ends) await countStored({ nowMs, thorough: thorough && !behind, urgent: ends, isHeld });
+    if (looks) {
       provisionalAt = performance.now();
       results.push(...(await refresh("hour", nowMs, behind)), ...(await refresh("day", nowMs, behind)));
       noteProgress();
@@ -268,20 +285,21 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     }
     shown.begin();
     if (thorough) await shown.idle();
-    const caughtUp = !behind && finals === 0;
-    // Counting is dear: of a row of thorough ticks the last one does it, and is the last one when no figure differs for it.
-    if (!thorough || !caughtUp || !completeness.isBehind()) return { results, caughtUp };
-    await countStored();
-    noteProgress();
-    return { results, caughtUp: periods.every((period) => dirty[period].size === 0) };
+    const counted = !thorough || !completeness.isBehind();
+    return { results, caughtUp: !behind && finals === 0 && counted };
   }
 
   /** The ledger vouches for what is folded once every figure that depends on it is published. */
   function noteProgress(): void {
-    if (completeness.isBehind() || periods.some((period) => dirty[period].size > 0)) return;
+    if (periods.some((period) => dirty[period].size > 0)) return;
+    completeness.published();
     const safeTx = keeper.safeTx();
     if (safeTx > (ledger.getNumber(progressName) ?? 0)) ledger.setNumber(progressName, safeTx);
   }
 
-  return { tick, close: shown.idle, lagTx: () => Math.max(0, seenTx - foldedTx) };
+  const close = async () => {
+    await completeness.close();
+    await shown.idle();
+  };
+  return { tick, close, lagTx: () => Math.max(0, seenTx - foldedTx) };
 }

@@ -22,6 +22,8 @@ export type SeriesIndex = {
   readonly deviceOf: (id: SeriesId) => OnlineQuery | undefined;
   /** True for the series of a device's accounts: what a gateway says of its own work is no reading. */
   readonly isAccount: (id: SeriesId) => boolean;
+  /** The series of a device's accounts. */
+  readonly accountOf: (device: string) => Series | undefined;
   /** Every series of readings of a device, registered, simulated or not. */
   readonly ofDevice: (device: string) => readonly SeriesId[];
   /** The series of a role that count for a device, in the order of their numbers. */
@@ -40,6 +42,7 @@ export function seriesIndex(telemetry: Telemetry, registry: Registry): SeriesInd
   let members = new Map<string, Series[]>();
   let queries = new Map<SeriesId, OnlineQuery>();
   let readings = new Map<string, SeriesId[]>();
+  let accounts = new Map<string, Series>();
 
   async function learn(): Promise<void> {
     const found = await telemetry.series();
@@ -48,10 +51,14 @@ export function seriesIndex(telemetry: Telemetry, registry: Registry): SeriesInd
     holds = new Map();
     members = new Map();
     readings = new Map();
+    accounts = new Map();
     for (const one of found) {
       const { role, simulated } = one.definition;
       const key = keyOf(one);
-      if (one.metric === accountMetric) continue;
+      if (one.metric === accountMetric) {
+        accounts.set(key, one);
+        continue;
+      }
       if (one.device !== "") getOrMake(readings, key, () => []).push(one.id);
       if (one.device !== "" && (registry.demo || !simulated)) getOrMake(members, key, () => []).push(one);
       if (isRole(role) && roles[role].kind === "counter")
@@ -74,6 +81,7 @@ export function seriesIndex(telemetry: Telemetry, registry: Registry): SeriesInd
     seriesOf: (id) => series.get(id),
     deviceOf: (id) => queries.get(id),
     isAccount: (id) => series.get(id)?.metric === accountMetric,
+    accountOf: (device) => accounts.get(device),
     ofDevice: (device) => readings.get(device) ?? [],
     ofRole: (role, device) =>
       (members.get(device) ?? []).filter((s) => s.definition.role === role).sort((a, b) => a.id - b.id),

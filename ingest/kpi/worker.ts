@@ -1,6 +1,6 @@
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { clockFromSetting } from "@jilian/domain/clock.ts";
-import { messageOf } from "@jilian/domain/errors.ts";
+import { codeOf, messageOf } from "@jilian/domain/errors.ts";
 import { indexRegistry } from "@jilian/store/registry.ts";
 import { openLedger } from "@jilian/store/sqlite/ledger.ts";
 import { connectTelemetry } from "@jilian/store/thread/owner.ts";
@@ -29,6 +29,16 @@ const engine = await createEngine({
   clock,
   provisionalIntervalMs,
   txPerTick,
+  onCountFailed: (error) =>
+    log.warn(
+      {
+        code: "KPI_COUNT",
+        found: codeOf(error),
+        err: messageOf(error),
+        remedy: "is the store overloaded, or too slow for its timeout? figures go on with the completeness they have",
+      },
+      "stored samples could not be counted; trying again",
+    ),
   onShowFailed: (error) =>
     log.warn(
       { code: "KPI_SHOW", err: messageOf(error) },

@@ -1,12 +1,13 @@
+import { getOrMake } from "@jilian/domain/get-or-make.ts";
 import { hourMs } from "@jilian/domain/periods.ts";
 import type { CountColumns } from "../columns/packing.ts";
 import type { SeriesId } from "../telemetry.ts";
 import type { InfluxClient } from "./client.ts";
 import { bySeries, type SeriesBook } from "./series.ts";
-import { lastTimeMs, within } from "./text.ts";
+import { lastTimeMs, tagIs, within } from "./text.ts";
 
-/** Series whose condition still makes one statement; more are counted all together and sorted out here. */
-const fewSeries = 100;
+/** Devices whose condition still makes one statement; of more on one node the whole node is counted and sorted out here. */
+const fewDevices = 50;
 /** Time that one statement covers. */
 const pieceMs = 24 * hourMs;
 
@@ -14,6 +15,23 @@ const pieceMs = 24 * hourMs;
 function* pieces(fromMs: number, toMs: number): Generator<[number, number]> {
   const endMs = Math.min(toMs, lastTimeMs + 1);
   for (let from = Math.max(0, fromMs); from < endMs; from += pieceMs) yield [from, Math.min(endMs, from + pieceMs)];
+}
+
+/** What holds for points of some devices of each node: never for the whole store, whose answer knows no bound. */
+function conditions(book: SeriesBook, series: Iterable<SeriesId>): string[] {
+  const nodes = new Map<string, Set<string>>();
+  for (const id of series) {
+    const { group, node, device } = book.get(id).key;
+    // What is empty is no tag of a point; what else matches then is left out of the answer.
+    const tags = [["group", group] as const, ["node", node] as const].filter(([, text]) => text !== "");
+    const rule = tags.map(([name, text]) => tagIs(name, text)).join(" AND ");
+    getOrMake(nodes, rule, () => new Set()).add(device);
+  }
+  return [...nodes].map(([rule, devices]) => {
+    const all = devices.size > fewDevices || devices.has("");
+    const own = all ? "" : `(${[...devices].map((device) => tagIs("device", device)).join(" OR ")})`;
+    return [rule, own].filter((part) => part !== "").join(" AND ");
+  });
 }
 
 /** Stored samples of series by hour: the status is written with every sample, so its count is theirs. */
@@ -26,14 +44,13 @@ export async function readCounts(
 ): Promise<CountColumns> {
   const wanted = new Set(series);
   const found: [number, number, number][] = [];
-  if (wanted.size === 0) return columnsOf(found);
-  const rule = [...wanted].map((id) => `(${book.get(id).condition})`).join(" OR ");
-  const only = wanted.size <= fewSeries ? ` AND (${rule})` : "";
+  const rules = conditions(book, wanted);
   for (const [from, to] of pieces(fromMs, toMs)) {
-    const blocks = await client.query(
-      `SELECT count("status") FROM "sample" WHERE ${within(from, to)}${only} ${bySeries}, time(1h) fill(none)`,
-    );
-    for (const { tags, values } of blocks) {
+    const statements = rules.map((rule) => {
+      const where = [within(from, to), rule].filter((part) => part !== "").join(" AND ");
+      return `SELECT count("status") FROM "sample" WHERE ${where} ${bySeries}, time(1h) fill(none)`;
+    });
+    for (const { tags, values } of (await client.queryAll(statements)).flat()) {
       const id = book.idOf(tags);
       if (id === undefined || !wanted.has(id)) continue;
       for (const [ms, samples] of values) if (Number(samples) > 0) found.push([id, Number(ms), Number(samples)]);

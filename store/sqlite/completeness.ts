@@ -1,7 +1,22 @@
 import type { DatabaseSync } from "node:sqlite";
-import { type AccountCounts, countFields, decodeAccount, encodeAccount, noCounts } from "@jilian/domain/account.ts";
+import {
+  type Account,
+  type AccountCounts,
+  countFields,
+  decodeAccount,
+  encodeAccount,
+  noCounts,
+} from "@jilian/domain/account.ts";
 import { periodLengthMs, periodStart } from "@jilian/domain/periods.ts";
-import type { CompletenessLedger, CompletenessSum, DeviceHour, LossyHour } from "../completeness.ts";
+import {
+  type CompletenessLedger,
+  type CompletenessSum,
+  type DeviceHour,
+  hoursKeptMs,
+  type LossyHour,
+  maxParts,
+  partsKeptMs,
+} from "../completeness.ts";
 import type { Ledger } from "../ledger.ts";
 
 const columnOf = (field: keyof AccountCounts): string => field.replaceAll(/[A-Z]/g, (sign) => `_${sign.toLowerCase()}`);
@@ -25,6 +40,20 @@ export const completenessSchema = `
    ) STRICT, WITHOUT ROWID;
    CREATE INDEX completeness_lossy ON completeness (hour_ms) WHERE parts > 0 AND queued > stored;`;
 
+/** Likewise: the hours that are to be counted, those whose figures differ, dropped metrics, and indexes by age. */
+export const completenessDueSchema = `
+   ALTER TABLE completeness ADD COLUMN dropped_tags TEXT NOT NULL DEFAULT '{}';
+   ALTER TABLE completeness ADD COLUMN closed INTEGER NOT NULL DEFAULT 0;
+   CREATE INDEX account_part_hour ON account_part (hour_ms);
+   CREATE INDEX completeness_hour ON completeness (hour_ms);
+   CREATE TABLE completeness_due (
+     hour_ms INTEGER NOT NULL, device TEXT NOT NULL, PRIMARY KEY (hour_ms, device)
+   ) STRICT, WITHOUT ROWID;
+   CREATE TABLE completeness_differs (hour_ms INTEGER PRIMARY KEY) STRICT;`;
+
+/** Rows that are deleted at once at most. */
+const prunedAtOnce = 500;
+
 type Row = Record<string, unknown>;
 
 const kept = "(queued - dropped_full - dropped_age - dropped_unwritable)";
@@ -38,92 +67,181 @@ function countsOf(row: Row): AccountCounts {
   return Object.fromEntries(countFields.map((field) => [field, Number(row[columnOf(field)] ?? 0)])) as AccountCounts;
 }
 
+function addTo(sums: Map<string, number>, more: Record<string, number> = {}): void {
+  for (const [key, value] of Object.entries(more)) sums.set(key, (sums.get(key) ?? 0) + value);
+}
+
+function readPart(text: string): Account | undefined {
+  try {
+    return decodeAccount(text);
+  } catch {
+    // Kept by an earlier release, whose bounds were wider.
+    return undefined;
+  }
+}
+
 /** The sum of an hour's parts, ready to be written. */
 function sumOfParts(rows: readonly Row[]) {
   const counts = { ...noCounts };
-  const gapMs: Record<string, number> = {};
+  const gapMs = new Map<string, number>();
+  const tags = new Map<string, number>();
   for (const row of rows) {
-    const account = decodeAccount(String(row.account));
+    const account = readPart(String(row.account));
+    if (!account) continue;
     for (const field of countFields) counts[field] += account[field];
-    for (const [reason, ms] of Object.entries(account.gapMs)) gapMs[reason] = (gapMs[reason] ?? 0) + ms;
+    addTo(gapMs, account.gapMs);
+    addTo(tags, account.droppedTags);
   }
   const accountMs = rows.reduce((ms, row) => Math.max(ms, Number(row.sourceMs)), 0);
-  return { parts: rows.length, accountMs, counts, gaps: JSON.stringify(gapMs) };
+  const text = (sums: Map<string, number>) => JSON.stringify(Object.fromEntries(sums));
+  return { parts: rows.length, accountMs, counts, gaps: text(gapMs), tags: text(tags) };
 }
 
-function writing(db: DatabaseSync, transaction: Ledger["transaction"]) {
+/** Takes accounts and notes what is to be done. */
+function noting(db: DatabaseSync, transaction: Ledger["transaction"]) {
   const putPart = db.prepare(
     `INSERT INTO account_part VALUES (?1, ?2, ?3, ?4, ?5)
      ON CONFLICT DO UPDATE SET source_ms = ?4, account = ?5 WHERE source_ms < ?4`,
   );
-  const partsOf = db.prepare(
-    "SELECT source_ms AS sourceMs, account FROM account_part WHERE device = ? AND hour_ms = ? ORDER BY part",
+  const room = db.prepare(
+    `SELECT count(*) < ${maxParts} OR total(part = ?3) > 0 AS has FROM account_part WHERE device = ?1 AND hour_ms = ?2`,
   );
-  const values = columns.map((_, i) => `?${i + 6}`).join(", ");
-  const putSums = db.prepare(
-    `INSERT INTO completeness (device, hour_ms, parts, account_ms, gaps, ${columns.join(", ")}, stored)
-     VALUES (?1, ?2, ?3, ?4, ?5, ${values}, 0) ON CONFLICT DO UPDATE SET parts = ?3, account_ms = ?4, gaps = ?5,
-     ${columns.map((column, i) => `${column} = ?${i + 6}`).join(", ")}`,
-  );
-  const putStored = db.prepare(
-    `INSERT INTO completeness (device, hour_ms, parts, account_ms, gaps, ${columns.join(", ")}, stored)
-     VALUES (?1, ?2, 0, 0, '{}', ${columns.map(() => 0).join(", ")}, ?3) ON CONFLICT DO UPDATE SET stored = ?3`,
-  );
-  const lossOf = db.prepare(
-    "SELECT queued, stored FROM completeness WHERE device = ? AND hour_ms = ? AND parts > 0 AND queued > stored",
-  );
-
-  /** Does work on each hour and tells those whose loss it changed. */
-  function changing<T extends DeviceHour>(rows: readonly T[], work: (row: T) => void): DeviceHour[] {
-    return transaction(() =>
-      rows
-        .filter((row) => {
-          const loss = () => JSON.stringify(lossOf.get(row.device, row.hourMs) ?? null);
-          const before = loss();
-          work(row);
-          return loss() !== before;
-        })
-        .map(({ device, hourMs }) => ({ device, hourMs })),
-    );
-  }
-
+  const putDue = db.prepare("INSERT OR IGNORE INTO completeness_due VALUES (?1, ?2)");
+  const due = db.prepare("SELECT device, hour_ms AS hourMs FROM completeness_due ORDER BY hour_ms, device");
+  const differing = db.prepare("SELECT hour_ms AS hourMs FROM completeness_differs ORDER BY hour_ms");
+  const dropDiffering = db.prepare("DELETE FROM completeness_differs WHERE hour_ms = ?");
   return {
-    writeAccounts: (accounts) => {
-      const rows = accounts.map((one) => ({ ...one, hourMs: one.account.hourMs }));
-      return changing(rows, ({ device, hourMs, sourceTimeMs, account }) => {
-        putPart.run(device, hourMs, account.part, sourceTimeMs, encodeAccount(account));
-        const { parts, accountMs, counts, gaps } = sumOfParts(partsOf.all(device, hourMs));
-        putSums.run(device, hourMs, parts, accountMs, gaps, ...countFields.map((field) => counts[field]));
-      });
-    },
-    writeStored: (counts) =>
-      changing(counts, ({ device, hourMs, stored }) => {
-        putStored.run(device, hourMs, stored);
+    writeAccounts: (accounts) =>
+      transaction(() =>
+        accounts.filter(({ device, sourceTimeMs, account }) => {
+          const { hourMs, part } = account;
+          if (!room.get(device, hourMs, part)?.has) return true;
+          const { changes } = putPart.run(device, hourMs, part, sourceTimeMs, encodeAccount(account));
+          if (changes > 0) putDue.run(hourMs, device);
+          return false;
+        }),
+      ),
+    noteDue: (hours) =>
+      transaction(() => {
+        for (const { device, hourMs } of hours) putDue.run(hourMs, device);
+      }),
+    dueHours: () => due.all().map((row) => ({ ...row }) as DeviceHour),
+    differingHours: () => differing.all().map((row) => Number(row.hourMs)),
+    notePublished: (hours) =>
+      transaction(() => {
+        for (const hour of hours) dropDiffering.run(hour);
       }),
   } satisfies Partial<CompletenessLedger>;
 }
 
-/** The completeness ledger in the embedded ledger. @param transaction of the same database */
-export function completenessLedger(db: DatabaseSync, transaction: Ledger["transaction"]): CompletenessLedger {
-  const lossy = db.prepare(
-    `SELECT device, hour_ms AS hourMs, queued, stored FROM completeness
-     WHERE parts > 0 AND queued > stored AND hour_ms >= ? AND hour_ms < ? ORDER BY hour_ms, device`,
+function counting(db: DatabaseSync, transaction: Ledger["transaction"]): Pick<CompletenessLedger, "writeStored"> {
+  const partsOf = db.prepare(
+    "SELECT source_ms AS sourceMs, account FROM account_part WHERE device = ? AND hour_ms = ? ORDER BY part",
   );
-  const sums = db.prepare(
-    `${asked} SELECT ${bucket} AS startMs, entity, sum(parts > 0) AS accounted, sum(stored) AS stored, max(account_ms) AS accountMs,
-       ${columns.map((column) => `sum(${column}) AS ${column}`).join(", ")},
-       sum(CASE WHEN parts > 0 THEN max(0, ${kept} - stored) ELSE 0 END) AS missing,
-       sum(CASE WHEN parts > 0 THEN max(0, stored - ${kept}) ELSE 0 END) AS uncounted ${joined} ${ranged}
-     GROUP BY 1, 2 ORDER BY 1, 2`,
+  const closed = db.prepare("SELECT 1 FROM completeness WHERE device = ? AND hour_ms = ? AND closed = 1");
+  const first = 8;
+  const values = columns.map((_, i) => `?${i + first}`).join(", ");
+  const putSums = db.prepare(
+    `INSERT INTO completeness (device, hour_ms, stored, parts, account_ms, gaps, dropped_tags, ${columns.join(", ")})
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ${values}) ON CONFLICT DO UPDATE SET stored = ?3, parts = ?4, account_ms = ?5,
+     gaps = ?6, dropped_tags = ?7, ${columns.map((column, i) => `${column} = ?${i + first}`).join(", ")}`,
   );
-  const gaps = db.prepare(
-    `${asked} SELECT ${bucket} AS startMs, entity, key AS reason, sum(value) AS ms
-     ${joined}, json_each(gaps) ${ranged} AND gaps <> '{}' GROUP BY 1, 2, 3 ORDER BY 1, 2, 3`,
+  const putStored = db.prepare("UPDATE completeness SET stored = ?3 WHERE device = ?1 AND hour_ms = ?2");
+  const lossOf = db.prepare(
+    "SELECT queued, stored FROM completeness WHERE device = ? AND hour_ms = ? AND parts > 0 AND queued > stored",
+  );
+  const putDiffers = db.prepare("INSERT OR IGNORE INTO completeness_differs VALUES (?)");
+  const dropDue = db.prepare("DELETE FROM completeness_due WHERE hour_ms = ? AND device = ?");
+
+  function put(device: string, hourMs: number, stored: number): void {
+    // Its parts were kept long enough and are gone: the sums that were made of them stay.
+    if (closed.get(device, hourMs)) putStored.run(device, hourMs, stored);
+    else {
+      const { parts, accountMs, counts, gaps, tags } = sumOfParts(partsOf.all(device, hourMs));
+      const numbers = countFields.map((field) => counts[field]);
+      putSums.run(device, hourMs, stored, parts, accountMs, gaps, tags, ...numbers);
+    }
+  }
+
+  return {
+    writeStored: (counts) =>
+      transaction(() =>
+        counts
+          .filter(({ device, hourMs, stored, again }) => {
+            const loss = () => JSON.stringify(lossOf.get(device, hourMs) ?? null);
+            const before = loss();
+            put(device, hourMs, stored);
+            if (!again) dropDue.run(hourMs, device);
+            const differs = loss() !== before;
+            if (differs) putDiffers.run(hourMs);
+            return differs;
+          })
+          .map(({ device, hourMs }) => ({ device, hourMs })),
+      ),
+  };
+}
+
+type DeletedPart = { device: string; hourMs: number; part: string };
+
+function pruning(db: DatabaseSync, transaction: Ledger["transaction"]): Pick<CompletenessLedger, "prune"> {
+  // Parts that no sum has yet wait for being counted.
+  const old = db.prepare(
+    `SELECT device, hour_ms AS hourMs, part FROM account_part AS part_of WHERE hour_ms < ? AND NOT EXISTS (
+       SELECT 1 FROM completeness_due AS due WHERE due.hour_ms = part_of.hour_ms AND due.device = part_of.device)
+     ORDER BY hour_ms LIMIT ${prunedAtOnce}`,
+  );
+  const dropPart = db.prepare("DELETE FROM account_part WHERE device = ? AND hour_ms = ? AND part = ?");
+  const close = db.prepare("UPDATE completeness SET closed = 1 WHERE device = ? AND hour_ms = ? AND closed = 0");
+  const hours = ["completeness", "completeness_due"].map((table) =>
+    db.prepare(
+      `DELETE FROM ${table} WHERE (device, hour_ms) IN (
+         SELECT device, hour_ms FROM ${table} WHERE hour_ms < ? LIMIT ${prunedAtOnce})`,
+    ),
   );
   return {
-    ...writing(db, transaction),
-    lossyHours: (fromMs, toMs) => lossy.all(fromMs, toMs).map((row) => ({ ...row }) as LossyHour),
-    completeness: ({ members, period, fromMs, toMs }) => {
+    prune: (nowMs) =>
+      transaction(() => {
+        for (const { device, hourMs, part } of old.all(nowMs - partsKeptMs) as DeletedPart[]) {
+          dropPart.run(device, hourMs, part);
+          close.run(device, hourMs);
+        }
+        for (const table of hours) table.run(nowMs - hoursKeptMs);
+      }),
+  };
+}
+
+/** Sums over device hours. Floating, since a sum of integers that overflows is an error in SQLite; whole and exact up to 2^53 all the same. */
+function summing(db: DatabaseSync): Pick<CompletenessLedger, "completeness"> {
+  const sums = db.prepare(
+    `${asked} SELECT ${bucket} AS startMs, entity, sum(parts > 0) AS accounted, total(stored) AS stored,
+       max(account_ms) AS accountMs, ${columns.map((column) => `total(${column}) AS ${column}`).join(", ")},
+       total(CASE WHEN parts > 0 THEN max(0, ${kept} - stored) ELSE 0 END) AS missing,
+       total(CASE WHEN parts > 0 THEN max(0, stored - ${kept}) ELSE 0 END) AS uncounted ${joined} ${ranged}
+     GROUP BY 1, 2 ORDER BY 1, 2`,
+  );
+  const [gaps, tags] = ["gaps", "dropped_tags"].map((column) =>
+    db.prepare(
+      `${asked} SELECT ${bucket} AS startMs, entity, key, total(value) AS value
+       ${joined}, json_each(${column}) ${ranged} AND ${column} <> '{}' GROUP BY 1, 2, 3 ORDER BY 1, 2, 3`,
+    ),
+  ) as [ReturnType<typeof db.prepare>, ReturnType<typeof db.prepare>];
+
+  function sumOf(row: Row): CompletenessSum {
+    const numbers = ["startMs", "accounted", "stored", "missing", "uncounted", "accountMs"] as const;
+    return {
+      ...countsOf(row),
+      ...(Object.fromEntries(numbers.map((name) => [name, Number(row[name])])) as Record<
+        (typeof numbers)[number],
+        number
+      >),
+      entity: String(row.entity),
+      gapMs: {},
+      droppedTags: {},
+    };
+  }
+
+  return {
+    completeness: ({ members, period, fromMs, toMs, byMetric }) => {
       const length = periodLengthMs(period);
       const question = {
         members: JSON.stringify(members.map(({ device, entity }) => [device, entity])),
@@ -132,22 +250,41 @@ export function completenessLedger(db: DatabaseSync, transaction: Ledger["transa
         from: fromMs,
         to: toMs,
       };
-      const found = new Map<string, CompletenessSum>();
-      for (const row of sums.all(question)) {
-        const numbers = (names: readonly string[]) => names.map((name) => [name, Number(row[name])]);
-        const sum = {
-          ...countsOf(row),
-          ...Object.fromEntries(numbers(["startMs", "accounted", "stored", "missing", "uncounted", "accountMs"])),
-          entity: String(row.entity),
-          gapMs: {},
-        } as CompletenessSum;
-        found.set(`${sum.startMs}/${sum.entity}`, sum);
+      const keyOf = (row: Row) => `${row.startMs}/${row.entity}`;
+      const found = new Map(sums.all(question).map((row) => [keyOf(row), sumOf(row)]));
+      for (const row of gaps.all(question)) {
+        const sum = found.get(keyOf(row));
+        if (sum) sum.gapMs[String(row.key)] = Number(row.value);
       }
-      for (const { startMs, entity, reason, ms } of gaps.all(question)) {
-        const sum = found.get(`${startMs}/${entity}`);
-        if (sum) sum.gapMs[String(reason)] = Number(ms);
+      for (const row of byMetric ? tags.all(question) : []) {
+        const sum = found.get(keyOf(row));
+        if (sum) sum.droppedTags[String(row.key)] = Number(row.value);
       }
       return [...found.values()];
+    },
+  };
+}
+
+/** The completeness ledger in the embedded ledger. @param transaction of the same database */
+export function completenessLedger(db: DatabaseSync, transaction: Ledger["transaction"]): CompletenessLedger {
+  const isLossy = "parts > 0 AND queued > stored AND hour_ms >= :from AND hour_ms < :to";
+  const rows = "SELECT device, hour_ms AS hourMs, queued, stored FROM";
+  const lossy = db.prepare(`${rows} completeness WHERE ${isLossy} ORDER BY hour_ms, device`);
+  // By the key of each device: those of a page are few, and all that lack something may be many.
+  const lossyOf = db.prepare(
+    `${rows} json_each(:devices) AS asked CROSS JOIN completeness ON device = asked.value
+     WHERE ${isLossy} ORDER BY hour_ms, device`,
+  );
+  return {
+    ...noting(db, transaction),
+    ...counting(db, transaction),
+    ...pruning(db, transaction),
+    ...summing(db),
+    lossyHours: (from, to, devices) => {
+      const found = devices
+        ? lossyOf.all({ from, to, devices: JSON.stringify([...new Set(devices)]) })
+        : lossy.all({ from, to });
+      return found.map((row) => ({ ...row }) as LossyHour);
     },
   };
 }

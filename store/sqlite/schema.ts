@@ -1,6 +1,6 @@
 import type { DatabaseSync } from "node:sqlite";
 import { JilianError } from "@jilian/domain/errors.ts";
-import { completenessSchema } from "./completeness.ts";
+import { completenessDueSchema, completenessSchema } from "./completeness.ts";
 
 /** "JiLe": marks a file as a ledger (SQLite's application_id), so that another program's database is never migrated by mistake. */
 const applicationId = 0x4a694c65;
@@ -59,6 +59,9 @@ export const migrations: readonly string[] = [
 
   // The completeness ledger.
   completenessSchema,
+
+  // What the completeness ledger has still to do, and ways to what is old in it.
+  completenessDueSchema,
 ];
 
 function pragma(db: DatabaseSync, name: string): number {

@@ -2,7 +2,7 @@ import { cpSync, rmSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { until } from "../e2e/until.ts";
-import { anyGateway, between, type Draw, type Fault } from "./fault.ts";
+import { anyGateway, between, type Draw, type Fault, lasting, type Plan } from "./fault.ts";
 import { allStored } from "./stored.ts";
 import type { World } from "./world.ts";
 
@@ -19,11 +19,11 @@ const powerCut = (name: string, torn: boolean, short: boolean): Fault => ({
   store: "duckdb",
   needs: ["shim"],
   limit: `the last ${fsyncMs} ms`,
-  inject: async (world, draw) => {
+  inject: async (world, draw, plan) => {
     const { id, proxy, cut, killsMs } = anyGateway(world, draw);
     proxy.refuse(true);
     proxy.reset();
-    await pause(between(draw, 2000, 3500));
+    await lasting(draw, plan, 2600, 3500);
     await world.kill(id);
     const killedMs = killsMs.at(-1) as number;
     cut?.strike(torn ? draw : undefined);
@@ -40,12 +40,12 @@ const diskFull: Fault = {
   store: "duckdb",
   needs: ["shim"],
   limit: "dropped, counted and told",
-  inject: async (world, draw) => {
+  inject: async (world, draw, plan) => {
     const { cut, proxy } = anyGateway(world, draw);
     cut?.fill(true);
     proxy.refuse(true);
     proxy.reset();
-    await pause(between(draw, 2000, 3000));
+    await lasting(draw, plan, 2000, 3000);
     cut?.fill(false);
     proxy.refuse(false);
     return { countedDrops: true };
@@ -74,11 +74,11 @@ const clockJumps: Fault = {
   name: "clock jumps forward and back",
   short: true,
   store: "duckdb",
-  inject: async (world, draw) => {
+  inject: async (world, draw, plan) => {
     const { setClock } = anyGateway(world, draw);
     for (const offsetMs of [between(draw, 60_000, hourMs), 0]) {
       setClock(offsetMs);
-      await pause(1200);
+      await lasting(draw, plan, 1200, 1200);
     }
     return undefined;
   },
@@ -100,8 +100,11 @@ const clockBack: Fault = {
   },
 };
 
-/** The folder of the outbox is put back to an earlier state, as a virtual machine's disk is; nothing unstored is in between. */
-async function setBack(world: World, draw: Draw): Promise<undefined> {
+/**
+ * The folder of the outbox is put back to an earlier state, as a virtual machine's disk is; nothing unstored is in between. The gateway
+ * was started again since that state: that another start than the one known has its number is what the platform can see.
+ */
+async function setBack(world: World, draw: Draw, plan: Plan): Promise<undefined> {
   const gateway = anyGateway(world, draw);
   const { id, meters, proxy, outboxFile } = gateway;
   const folder = dirname(outboxFile);
@@ -110,13 +113,15 @@ async function setBack(world: World, draw: Draw): Promise<undefined> {
   // Some of what the copy holds is still pending in it.
   proxy.refuse(true);
   proxy.reset();
-  await pause(800);
+  await lasting(draw, plan, 800, 800);
   world.signal(id, "SIGSTOP");
   // Without its control socket, which cannot be copied.
   cpSync(folder, copy, { recursive: true, filter: (path) => statSync(path).isDirectory() || statSync(path).isFile() });
   world.signal(id, "SIGCONT");
   proxy.refuse(false);
-  await pause(between(draw, 1000, 2000));
+  await world.kill(id);
+  await world.start(id);
+  await lasting(draw, plan, 1000, 2000);
   for (const { plant } of meters) await plant.startFault({ kind: "silent" });
   await until("everything read to be stored before the set-back", 30_000, () => allStored(world, gateway, startedMs));
   await world.kill(id);
@@ -133,7 +138,13 @@ export const boxFaults: readonly Fault[] = [
   powerCut("power cut, torn writes survive", true, false),
   diskFull,
   fileLimit,
-  { name: "outbox set back to an earlier copy", short: true, store: "duckdb", inject: setBack },
+  {
+    name: "outbox set back to an earlier copy",
+    short: true,
+    store: "duckdb",
+    findings: ["GATEWAY_RESTORED", "GATEWAY_SET_BACK"],
+    inject: setBack,
+  },
 ];
 
 /** Injected last: a gateway whose clock was set back stamps its readings in the future until the machine's clock has come there. */

@@ -60,7 +60,7 @@ const brokerUnderLoad: Fault = {
 
 const ingestStopped: Fault = {
   name: "ingest stands still (SIGSTOP)",
-  short: true,
+  short: false,
   store: "duckdb",
   inject: async (world, draw) => {
     world.signal("ingest", "SIGSTOP");
@@ -76,7 +76,7 @@ export const killFaults: readonly Fault[] = [
   killed(["ingest"], true),
   killed(["gateway", "broker"], false),
   killed(["gateway", "ingest"], false),
-  killed(["broker", "ingest"], true),
+  killed(["broker", "ingest"], false),
   brokerUnderLoad,
   ingestStopped,
   killed(["store"], false),

@@ -1,5 +1,5 @@
 import { setTimeout as pause } from "node:timers/promises";
-import { anyGateway, between, type Draw, type Fault } from "./fault.ts";
+import { anyGateway, between, type Draw, type Fault, lasting, type Plan } from "./fault.ts";
 import { type Frame, PUBLISH } from "./mqtt-frames.ts";
 import type { Rule } from "./proxy.ts";
 import type { World } from "./world.ts";
@@ -10,23 +10,27 @@ const later =
   ({ bytes }, send) =>
     setTimeout(() => send(bytes), delayMs).unref();
 
-const networkFault = (name: string, short: boolean, inject: (world: World, draw: Draw) => Promise<void>): Fault => ({
+const networkFault = (
+  name: string,
+  short: boolean,
+  inject: (world: World, draw: Draw, plan: Plan) => Promise<void>,
+): Fault => ({
   name,
   short,
   store: "duckdb",
-  inject: async (world, draw) => {
-    await inject(world, draw);
+  inject: async (world, draw, plan) => {
+    await inject(world, draw, plan);
     for (const { proxy } of world.gateways) proxy.rules({});
     return undefined;
   },
 });
 
-const cut = networkFault("network cut", true, async (world, draw) => {
+const cut = networkFault("network cut", true, async (world, draw, plan) => {
   for (const { proxy } of world.gateways) {
     proxy.refuse(true);
     proxy.reset();
   }
-  await pause(between(draw, 1500, 3000));
+  await lasting(draw, plan, 1500, 3000);
   for (const { proxy } of world.gateways) proxy.refuse(false);
 });
 
@@ -45,7 +49,7 @@ const delay = networkFault("delay", false, async (world, draw) => {
 });
 
 /** The connection is reset within a packet, again and again. */
-const reset = networkFault("reset within packets", true, async (world, draw) => {
+const reset = networkFault("reset within packets", false, async (world, draw) => {
   const { proxy } = anyGateway(world, draw);
   for (let i = 0; i < 4; i += 1) {
     let left = between(draw, 1, 8);
@@ -71,7 +75,7 @@ const reset = networkFault("reset within packets", true, async (world, draw) => 
   }
 });
 
-const abandoned = networkFault("reconnect while the old session lives", true, async (world, draw) => {
+const abandoned = networkFault("reconnect while the old session lives", false, async (world, draw) => {
   const { proxy } = anyGateway(world, draw);
   for (let i = 0; i < 2; i += 1) {
     proxy.abandon();
@@ -80,7 +84,7 @@ const abandoned = networkFault("reconnect while the old session lives", true, as
 });
 
 /** Data is sent twice, or held back until the next has passed. */
-const disorder = networkFault("publishes duplicated and reordered", true, async (world, draw) => {
+const disorder = networkFault("publishes duplicated and reordered", true, async (world, draw, plan) => {
   for (const { proxy } of world.gateways) {
     let held: Buffer | undefined;
     proxy.rules({
@@ -97,7 +101,7 @@ const disorder = networkFault("publishes duplicated and reordered", true, async 
       },
     });
   }
-  await pause(3000);
+  await lasting(draw, plan, 3000, 3000);
 });
 
 export const networkFaults: readonly Fault[] = [cut, halfOpen, delay, reset, abandoned, disorder];

@@ -3,7 +3,7 @@ import { decodeHeader, encodeNotice } from "@jilian/domain/commit.ts";
 import { DataType } from "@jilian/domain/datatypes.ts";
 import { decodePayload, encodePayload } from "@jilian/domain/sparkplug/payload.ts";
 import { commitMetric, topicOf } from "@jilian/domain/topics.ts";
-import { between, type Draw, type Fault } from "./fault.ts";
+import { between, type Draw, type Fault, lasting, type Plan } from "./fault.ts";
 import { type Frame, PUBLISH, publishPacket, SUBACK } from "./mqtt-frames.ts";
 import type { Rule } from "./proxy.ts";
 import type { World, WorldGateway } from "./world.ts";
@@ -19,9 +19,9 @@ const onNotices =
   (frame, send) =>
     isNotice(frame) ? rule(frame, send) : send(frame.bytes);
 
-const noticeFault = (name: string, short: boolean, rule: (draw: Draw) => Rule): Fault => ({
+const noticeFault = (name: string, rule: (draw: Draw) => Rule): Fault => ({
   name,
-  short,
+  short: false,
   store: "duckdb",
   inject: async ({ gateways }, draw) => {
     for (const { proxy } of gateways) proxy.rules({ down: onNotices(rule(draw)) });
@@ -64,8 +64,8 @@ function forgeries(gateway: WorldGateway, sent: Sent): Buffer[] {
   return [...known, ...broken].map((text) => noticePacket(gateway, text));
 }
 
-/** Notes what a gateway sends. */
-function watchSent({ proxy }: WorldGateway, sent: Sent, onSubscribed?: () => void): void {
+/** Notes what a gateway sends; toward it, packets go by a rule. */
+function watchSent({ proxy }: WorldGateway, sent: Sent, down?: Rule): void {
   proxy.rules({
     up: (frame, send) => {
       if (frame.type === PUBLISH && frame.payload && frame.topic?.split("/")[2] === "DDATA") {
@@ -75,28 +75,28 @@ function watchSent({ proxy }: WorldGateway, sent: Sent, onSubscribed?: () => voi
       }
       send(frame.bytes);
     },
-    down: (frame, send) => {
-      send(frame.bytes);
-      if (frame.type === SUBACK) onSubscribed?.();
-    },
+    ...(down ? { down } : {}),
   });
 }
 
-/** Forged as soon as the gateway listens again after an outage: what it kept is on disk and not sent yet. */
-async function forge(world: World, draw: Draw): Promise<undefined> {
+/**
+ * Forged as soon as the gateway listens again after an outage: what it kept is on disk and not sent yet.
+ * @param before what becomes of true notices until then
+ */
+async function forge(world: World, draw: Draw, plan: Plan, before?: Rule): Promise<undefined> {
   const sent = new Map(world.gateways.map((gateway): [WorldGateway, Sent] => [gateway, new Map()]));
-  for (const [gateway, own] of sent) watchSent(gateway, own);
-  await pause(1000);
+  for (const [gateway, own] of sent) watchSent(gateway, own, before);
+  await lasting(draw, plan, 2000, 2000);
   for (const { proxy } of world.gateways) {
     proxy.refuse(true);
     proxy.reset();
   }
-  await pause(between(draw, 2000, 3000));
+  await lasting(draw, plan, 2000, 3000);
   for (const [gateway, own] of sent) {
-    const inject = () => {
-      for (const packet of forgeries(gateway, own)) gateway.proxy.inject(packet);
-    };
-    watchSent(gateway, own, inject);
+    watchSent(gateway, own, ({ bytes, type }, send) => {
+      send(bytes);
+      if (type === SUBACK) for (const packet of forgeries(gateway, own)) gateway.proxy.inject(packet);
+    });
     gateway.proxy.refuse(false);
   }
   await pause(1000);
@@ -104,15 +104,35 @@ async function forge(world: World, draw: Draw): Promise<undefined> {
   return undefined;
 }
 
+/** One in three is lost, one late, one comes thrice. */
+const mixed =
+  (draw: Draw): Rule =>
+  ({ bytes }, send) => {
+    const fate = draw(3);
+    if (fate === 1) setTimeout(() => send(bytes), between(draw, 100, 1200)).unref();
+    if (fate === 2) for (let i = 0; i < 3; i += 1) send(bytes);
+  };
+
 export const noticeFaults: readonly Fault[] = [
-  noticeFault("commit notices lost", true, () => () => undefined),
-  noticeFault("commit notices late", false, (draw) => {
+  noticeFault("commit notices lost", () => () => undefined),
+  noticeFault("commit notices late", (draw) => {
     const lateMs = between(draw, 1200, 2000);
     return ({ bytes }, send) => setTimeout(() => send(bytes), lateMs).unref();
   }),
-  noticeFault("commit notices repeated", false, (draw) => ({ bytes }, send) => {
+  noticeFault("commit notices repeated", (draw) => ({ bytes }, send) => {
     for (let i = 0; i < 3; i += 1) send(bytes);
     setTimeout(() => send(bytes), between(draw, 100, 1500)).unref();
   }),
-  { name: "commit notices forged", short: true, store: "duckdb", inject: forge },
+  {
+    name: "commit notices forged",
+    short: false,
+    store: "duckdb",
+    inject: (world, draw, plan) => forge(world, draw, plan),
+  },
+  {
+    name: "commit notices lost, late, repeated, then forged",
+    short: true,
+    store: "duckdb",
+    inject: (world, draw, plan) => forge(world, draw, plan, onNotices(mixed(draw))),
+  },
 ];

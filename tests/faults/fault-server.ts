@@ -27,7 +27,7 @@ const serverDiskFull: Fault = {
 
 const storeGone: Fault = {
   name: "InfluxDB gone for a while",
-  short: true,
+  short: false,
   store: "influx",
   needs: ["influx"],
   inject: async (world, draw, { isShort }) => {
@@ -41,7 +41,7 @@ const storeGone: Fault = {
 /** Writes take so long that the queue of ingest overflows, and the gateways connect anew meanwhile: data is shed, births and seq are not. */
 const slowStore: Fault = {
   name: "slow store",
-  short: true,
+  short: false,
   store: "influx",
   needs: ["influx"],
   inject: async (world) => {

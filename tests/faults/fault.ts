@@ -1,3 +1,4 @@
+import { setTimeout as pause } from "node:timers/promises";
 import type { Allowance } from "./compare.ts";
 import type { World, WorldGateway } from "./world.ts";
 
@@ -17,7 +18,16 @@ export type Outcome = {
   readonly broken?: () => readonly string[];
 };
 
-/** In the short form what lasts a minute lasts some seconds. */
+/** What the platform says of a gateway that is not who it was, or whose records were set aside: a false alarm after any other fault. */
+export const identityFindings: readonly string[] = [
+  "GATEWAY_SET_BACK",
+  "GATEWAY_RESTORED",
+  "GATEWAY_REPLACED",
+  "GATEWAY_CLONED",
+  "OUTBOX_SET_ASIDE",
+];
+
+/** In the short form faults last half as long, and what lasts a minute lasts some seconds. */
 export type Plan = { readonly isShort: boolean };
 
 /** One row of the matrix. */
@@ -28,6 +38,8 @@ export type Fault = {
   readonly short: boolean;
   /** The store that it is injected on; both are not needed to prove one fault. */
   readonly store: "duckdb" | "influx";
+  /** Findings of which one must come of it; what `identityFindings` names may come of no other fault. */
+  readonly findings?: readonly string[];
   /** What is lost by right, as the table says it; absent where nothing may be. */
   readonly limit?: string;
   /** Injects it and lifts it; from when this resolves the product recovers. What it throws is a fault of the harness. */
@@ -36,6 +48,11 @@ export type Fault = {
 
 export function between(draw: Draw, min: number, max: number): number {
   return min + draw(max - min + 1);
+}
+
+/** How long a fault is on: drawn, ms, and in the short form half of that. */
+export async function lasting(draw: Draw, { isShort }: Plan, minMs: number, maxMs: number): Promise<void> {
+  await pause(between(draw, minMs, maxMs) / (isShort ? 2 : 1));
 }
 
 export function anyGateway({ gateways }: World, draw: Draw): WorldGateway {

@@ -3,7 +3,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { randomFrom } from "@jilian/domain/test-random.ts";
 import { hasInfluxd } from "@jilian/store/influx/influxd.ts";
 import { isAllowed } from "./compare.ts";
-import type { Draw, Fault, Need } from "./fault.ts";
+import { type Draw, type Fault, identityFindings, type Need } from "./fault.ts";
 import { boxFaults, clockFaults } from "./fault-box.ts";
 import { killFaults } from "./fault-kills.ts";
 import { networkFaults } from "./fault-network.ts";
@@ -45,6 +45,9 @@ const needMet: Readonly<Record<Need, () => boolean>> = {
   prlimit: () => spawnSync("prlimit", ["--version"], { stdio: "ignore" }).status === 0,
   influx: hasInfluxd,
 };
+
+/** How long a finding may take from its cause to the interface. */
+const findingMs = 5000;
 
 /** What a fault needs that this machine lacks; undefined when it can be injected. */
 export function missingNeed({ needs = [] }: Fault): Need | undefined {
@@ -92,52 +95,81 @@ async function drained(patienceMs: number, missing: () => Promise<number>): Prom
   }
 }
 
-async function runFault(
-  world: World,
-  search: StoreSearch,
-  fault: Fault,
-  draw: Draw,
-  { patienceMs, isShort }: MatrixSetting,
-): Promise<Run> {
-  const before = await dropsOf(world);
-  const fromMs = Date.now();
-  const { allowances = new Map(), broken, countedDrops = false } = (await fault.inject(world, draw, { isShort })) ?? {};
-  const toMs = Date.now();
-  const run: Run = { fault, fromMs, toMs, recoveryMs: 0, allowances, drops: new Map(), broken: [] };
-  await drained(patienceMs, () => missingOf(world, search, run, countedDrops ? before : undefined));
-  run.recoveryMs = Date.now() - toMs;
-  run.broken.push(...(broken?.() ?? []));
-  return run;
+/** How often each finding was raised. */
+async function findingsOf(world: World): Promise<Map<string, number>> {
+  const { findings } = await world.get<{ findings: { code: string; count: number }[] }>("/open/v1/findings");
+  const counts = new Map<string, number>();
+  for (const { code, count } of findings) counts.set(code, (counts.get(code) ?? 0) + count);
+  return counts;
 }
+
+/** What was found and should not have been, and what was not and should; waits for the latter, since findings are noted in bundles. */
+async function wrongFindings(world: World, { findings = [] }: Fault, before: ReadonlyMap<string, number>) {
+  let raised: string[] = [];
+  for (const endMs = Date.now() + findingMs; ; await pause(200)) {
+    raised = [...(await findingsOf(world))].flatMap(([code, n]) => (n > (before.get(code) ?? 0) ? [code] : []));
+    if (findings.length === 0 || findings.some((code) => raised.includes(code)) || Date.now() > endMs) break;
+  }
+  const unfounded = raised.filter((code) => identityFindings.includes(code) && !findings.includes(code));
+  const isSeen = findings.length === 0 || findings.some((code) => raised.includes(code));
+  return [
+    ...unfounded.map((code) => `finding ${code} without cause`),
+    ...(isSeen ? [] : [`no finding ${findings.join(" or ")}`]),
+  ];
+}
+
+/**
+ * Starts one cluster, into which faults are injected one after the other; the caller closes its world.
+ * `run` injects one and waits until all has drained; what is read until the next one belongs to it. `settle` waits until what was read since
+ * a time is stored, but not for what never comes. `tally` compares all that was read with all that is stored.
+ */
+export async function startMatrix(store: Fault["store"], setting: Omit<MatrixSetting, "faults" | "runs">) {
+  const { seed, env = {}, onRun, isShort } = setting;
+  const world = await startWorld({ store, seed, env });
+  const search = storeSearch(world, 2);
+  const runs: Run[] = [];
+
+  async function settle(fromMs: number): Promise<void> {
+    const toMs = Date.now();
+    await drained(setting.patienceMs, async () => (await search.missing(fromMs, toMs)).length);
+  }
+
+  async function run(fault: Fault, n: number): Promise<Run> {
+    const last = runs.at(-1);
+    search.advance();
+    if (last) last.toMs = Date.now();
+    const [before, found] = [await dropsOf(world), await findingsOf(world)];
+    const fromMs = Date.now();
+    const outcome = (await fault.inject(world, drawsOf(seed, fault.name, n), { isShort })) ?? {};
+    const { allowances = new Map(), broken, countedDrops = false } = outcome;
+    const toMs = Date.now();
+    const own: Run = { fault, fromMs, toMs, recoveryMs: 0, allowances, drops: new Map(), broken: [] };
+    runs.push(own);
+    await drained(setting.patienceMs, () => missingOf(world, search, own, countedDrops ? before : undefined));
+    own.recoveryMs = Date.now() - toMs;
+    own.broken.push(...(broken?.() ?? []), ...(await wrongFindings(world, fault, found)));
+    onRun?.(own);
+    return own;
+  }
+
+  return { world, runs, settle, run, tally: () => tallyRuns(world, runs) };
+}
+export type Matrix = Awaited<ReturnType<typeof startMatrix>>;
 
 /** Injects the faults of one store into one cluster, one after the other, and compares in the end. */
 async function runOn(store: Fault["store"], setting: MatrixSetting): Promise<Row[]> {
-  const { seed, runs: wanted, env = {}, onRun } = setting;
   const faults = setting.faults.filter((fault) => fault.store === store);
   if (faults.length === 0) return [];
-  const world = await startWorld({ store, seed, env });
+  const matrix = await startMatrix(store, setting);
   try {
-    const search = storeSearch(world);
     // The first fault begins when all is quiet: what was read while ingest was starting is stored.
-    const readyMs = Date.now();
-    await drained(setting.patienceMs, async () => (await search.missing(0, readyMs)).length);
-    const runs: Run[] = [];
-    for (const fault of faults) {
-      for (let n = 0; n < wanted; n += 1) {
-        // What is read while the next one is prepared still belongs to the last.
-        const last = runs.at(-1);
-        if (last) await search.advance();
-        if (last) last.toMs = Date.now();
-        const run = await runFault(world, search, fault, drawsOf(seed, fault.name, n), setting);
-        runs.push(run);
-        onRun?.(run);
-      }
-    }
-    const tallies = await tallyRuns(world, runs);
-    return faults.map((fault) => rowOf(fault, runs, tallies));
+    await matrix.settle(0);
+    for (const fault of faults) for (let n = 0; n < setting.runs; n += 1) await matrix.run(fault, n);
+    const tallies = await matrix.tally();
+    return faults.map((fault) => rowOf(fault, matrix.runs, tallies));
   } finally {
-    setting.onComplaints?.(world.complaints());
-    await world.close();
+    setting.onComplaints?.(matrix.world.complaints());
+    await matrix.world.close();
   }
 }
 

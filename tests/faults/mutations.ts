@@ -62,6 +62,8 @@ export const mutations: readonly Mutation[] = [
       edit("gateway/outbox-state.ts", 'randomBytes(8).toString("hex")', '"0123456789abcdef"'),
       edit("gateway/outbox.ts", "tables.dropEpochsExcept(state.epochNames());", "tables.dropEpochsExcept([]);"),
       edit("ingest/commit-book.ts", "if (known === writtenAtMs) {", "if (isStored) {"),
+      // The second line: a gateway that hears of offsets which it has not sent takes another epoch.
+      edit("gateway/edge-commit.ts", "if (isSetBack(notice)) {", "if (isSetBack({ ...notice, last: undefined })) {"),
     ],
     reddens: ["gateway killed"],
   },
@@ -70,7 +72,7 @@ export const mutations: readonly Mutation[] = [
     breaks: "a record is on disk before it goes out",
     edits: [
       edit(
-        "gateway/outbox.ts",
+        "gateway/outbox-write.ts",
         "tables.insert({ position, device: device.id, writtenAtMs, samples: samples.length, bytes });",
         "",
       ),

@@ -1,7 +1,10 @@
+import { until } from "../e2e/until.ts";
 import type { Fault } from "./fault.ts";
-import { allFaults, missingNeed, runMatrix } from "./matrix.ts";
+import { clockFaults } from "./fault-box.ts";
+import { allFaults, type Matrix, missingNeed, startMatrix } from "./matrix.ts";
+import { pointName } from "./meters.ts";
 import { type Mutation, mutationEnv } from "./mutations.ts";
-import { isRed, type Row } from "./tally.ts";
+import { isRed, type Row, type Run, rowOf } from "./tally.ts";
 
 /** Nothing more arrives for this long: under a mutation that is loss, and rows are to turn red soon. */
 const patienceMs = 6000;
@@ -20,16 +23,92 @@ export function canProve(mutation: Mutation): boolean {
   return faultsOf(mutation).every((fault) => missingNeed(fault) === undefined);
 }
 
-/** Runs the rows that must turn red under a mutation. @returns the rows, and those of them that did not */
-export async function prove(mutation: Mutation, seed: number): Promise<{ rows: Row[]; unseen: string[] }> {
-  const setting = {
-    seed,
-    faults: faultsOf(mutation),
-    runs: 1,
-    isShort: true,
-    patienceMs,
-    env: mutationEnv(mutation.name),
-  };
-  const rows = await runMatrix(setting);
-  return { rows, unseen: rows.filter((row) => !isRed(row)).map(({ fault }) => fault) };
+/** One row with the product as it is, or broken by a mutation; ok when it is green without and red with one. */
+export type Verdict = {
+  readonly fault: string;
+  readonly mutation: Mutation | undefined;
+  readonly row: Row;
+  readonly ok: boolean;
+};
+
+type Job = { fault: Fault; mutation: Mutation | undefined };
+
+/** The programs that load what a mutation edits. */
+function programsOf({ world }: Matrix, mutation: Mutation | undefined): string[] {
+  const files = mutation?.edits.map(({ file }) => file) ?? [];
+  return [
+    ...(files.some((file) => !file.startsWith("gateway/")) ? ["ingest"] : []),
+    ...(files.some((file) => file.startsWith("gateway/")) ? world.gateways.map(({ id }) => id) : []),
+  ];
+}
+
+/** Starts anew what was broken, and what is to be. */
+async function changeTo(matrix: Matrix, before: Mutation | undefined, next: Mutation | undefined): Promise<void> {
+  if (before === next) return;
+  const { world } = matrix;
+  const broken = programsOf(matrix, next);
+  const names = [...new Set([...programsOf(matrix, before), ...broken])];
+  await Promise.all(names.map(world.kill));
+  const startedMs = Date.now();
+  for (const name of names) world.setEnv(name, next && broken.includes(name) ? mutationEnv(next.name) : {});
+  const restarted = world.gateways.filter(({ id }) => names.includes(id));
+  const made = new Map(restarted.map(({ id, proxy }) => [id, proxy.connections()]));
+  await Promise.all(names.map(world.start));
+  // A fault that comes before it reads and is connected would meet nothing.
+  await until("a gateway that was started anew to read and to connect", 60_000, () =>
+    restarted.every(
+      ({ id, proxy, meters }) =>
+        proxy.connections() > (made.get(id) ?? 0) &&
+        meters.every((meter) => (meter.answers()[pointName].at(-1)?.servedMs ?? 0) > startedMs),
+    ),
+  );
+  await matrix.settle(startedMs);
+}
+
+/** Every row unbroken, then broken in each way; what a clock that jumped leaves behind disturbs no other row. */
+function jobsOf(mutations: readonly Mutation[]): Job[] {
+  const faults = [...new Set(mutations.flatMap(faultsOf))];
+  const jobs = [
+    ...faults.map((fault): Job => ({ fault, mutation: undefined })),
+    ...mutations.flatMap((mutation) => faultsOf(mutation).map((fault): Job => ({ fault, mutation }))),
+  ];
+  return jobs.toSorted((a, b) => Number(clockFaults.includes(a.fault)) - Number(clockFaults.includes(b.fault)));
+}
+
+/**
+ * Shows that the matrix would notice: the rows that must turn red under a mutation, each green without it first, with the same seed and in
+ * the same cluster. Mutations whose rows are of different stores are in clusters of their own.
+ */
+export async function prove(
+  mutations: readonly Mutation[],
+  seed: number,
+  onVerdict: (verdict: Verdict) => void = () => undefined,
+): Promise<Verdict[]> {
+  const verdicts: Verdict[] = [];
+  for (const store of ["duckdb", "influx"] as const) {
+    const jobs = jobsOf(mutations).filter(({ fault }) => fault.store === store);
+    if (jobs.length === 0) continue;
+    const matrix = await startMatrix(store, { seed, isShort: true, patienceMs });
+    try {
+      await matrix.settle(0);
+      let before: Mutation | undefined;
+      for (const { fault, mutation } of jobs) {
+        await changeTo(matrix, before, mutation);
+        before = mutation;
+        const run: Run = await matrix.run(fault, 0);
+        const row = rowOf(fault, [run], await matrix.tally());
+        const verdict = {
+          fault: fault.name,
+          mutation,
+          row,
+          ok: row.samples > 0 && isRed(row) === (mutation !== undefined),
+        };
+        verdicts.push(verdict);
+        onVerdict(verdict);
+      }
+    } finally {
+      await matrix.world.close();
+    }
+  }
+  return verdicts;
 }

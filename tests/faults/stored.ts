@@ -1,4 +1,5 @@
-import { type Answer, type Stored, unread } from "./compare.ts";
+import { getOrMake } from "@jilian/domain/get-or-make.ts";
+import { type Stored, unread } from "./compare.ts";
 import { type Meter, type MetricName, metricNames } from "./meters.ts";
 import type { World, WorldGateway } from "./world.ts";
 
@@ -25,48 +26,49 @@ export async function storedOf(
   return found;
 }
 
-export type Missing = { gateway: string; meter: Meter; metric: MetricName; answer: Answer };
-
 /** Looks for answers in the store, and remembers from where on it has to look. */
 export type StoreSearch = ReturnType<typeof storeSearch>;
 
-export function storeSearch(world: World) {
+/** @param perCall how many series are asked for in one call of `missing`: those not asked for longest, of the others what is known counts */
+export function storeSearch(world: World, perCall = Number.POSITIVE_INFINITY) {
   const fromMs = new Map<string, number>();
+  /** Values seen stored, and the newest source time, by series: nothing that is stored is asked for again. */
+  const seen = new Map<string, { values: Set<string>; newestMs: number | undefined; askedTurn: number }>();
+  let turn = 0;
 
-  async function missingOf(gateway: WorldGateway, meter: Meter, metric: MetricName, since: number, until: number) {
+  function wantedOf(gateway: WorldGateway, meter: Meter, metric: MetricName, since: number, until: number) {
     const answers = meter.answers()[metric];
-    const wanted = answers.filter(({ servedMs }) => servedMs >= since && servedMs <= until);
-    const key = `${meter.entity}/${metric}`;
-    const rows = await storedOf(world, meter, metric, fromMs.get(key));
-    const values = new Set(rows.map(({ value }) => value));
     const left = unread(answers, gateway.killsMs);
-    return wanted
-      .filter((answer) => !values.has(answer.value) && !left.has(answer))
-      .map((answer): Missing => ({ gateway: gateway.id, meter, metric, answer }));
+    const key = `${meter.entity}/${metric}`;
+    const known = getOrMake(seen, key, () => ({ values: new Set<string>(), newestMs: undefined, askedTurn: 0 }));
+    const wanted = answers.filter((one) => one.servedMs >= since && one.servedMs <= until && !left.has(one));
+    const missing = () => wanted.filter(({ value }) => !known.values.has(value));
+    const ask = async (): Promise<void> => {
+      turn += 1;
+      known.askedTurn = turn;
+      const rows = await storedOf(world, meter, metric, fromMs.get(key));
+      for (const { value } of rows) known.values.add(value);
+      known.newestMs = rows.at(-1)?.atMs ?? known.newestMs;
+    };
+    return { gateway: gateway.id, meter, metric, known, missing, ask };
   }
 
   return {
     /** Answers of a time that are not stored, but for those that were never read. */
     missing: async (since: number, until: number, gateways: readonly WorldGateway[] = world.gateways) => {
-      const found: Missing[] = [];
-      for (const gateway of gateways) {
-        for (const meter of gateway.meters) {
-          for (const metric of metricNames) found.push(...(await missingOf(gateway, meter, metric, since, until)));
-        }
-      }
-      return found;
+      const all = gateways.flatMap((gateway) =>
+        gateway.meters.flatMap((meter) => metricNames.map((name) => wantedOf(gateway, meter, name, since, until))),
+      );
+      const open = all.filter(({ missing }) => missing().length > 0);
+      open.sort((a, b) => a.known.askedTurn - b.known.askedTurn);
+      for (const { ask } of open.slice(0, perCall)) await ask();
+      return open.flatMap(({ gateway, meter, metric, missing }) =>
+        missing().map((answer) => ({ gateway, meter, metric, answer })),
+      );
     },
     /** Everything so far is stored: what comes is later. */
-    advance: async (): Promise<void> => {
-      for (const { meters } of world.gateways) {
-        for (const meter of meters) {
-          for (const metric of metricNames) {
-            const key = `${meter.entity}/${metric}`;
-            const newest = (await storedOf(world, meter, metric, fromMs.get(key))).at(-1);
-            if (newest) fromMs.set(key, newest.atMs - 60_000);
-          }
-        }
-      }
+    advance: (): void => {
+      for (const [key, { newestMs }] of seen) if (newestMs !== undefined) fromMs.set(key, newestMs - 60_000);
     },
   };
 }

@@ -88,6 +88,12 @@ export async function tallyRuns(world: World, runs: readonly Run[]): Promise<Map
   return tallies;
 }
 
+/** Rows in which nothing was read would prove nothing. */
+function emptyOf(tallies: readonly Tally[]): string[] {
+  const empty = tallies.filter(({ samples }) => samples === 0).length;
+  return empty > 0 ? [`nothing was read in ${empty} of ${tallies.length} runs`] : [];
+}
+
 export function rowOf(fault: Fault, runs: readonly Run[], tallies: ReadonlyMap<Run, Tally>): Row {
   const own = runs.filter((run) => run.fault === fault);
   const all = own.map((run) => tallies.get(run) as Tally);
@@ -101,7 +107,7 @@ export function rowOf(fault: Fault, runs: readonly Run[], tallies: ReadonlyMap<R
     within: fault.limit === undefined ? undefined : sum(({ within }) => within),
     limit: fault.limit,
     recoveryMs: Math.max(...own.map(({ recoveryMs }) => recoveryMs)),
-    broken: all.flatMap(({ broken }) => broken),
+    broken: [...all.flatMap(({ broken }) => broken), ...emptyOf(all)],
   };
 }
 

@@ -59,6 +59,8 @@ export type World = {
   readonly states: () => Promise<GatewayState[]>;
   /** Starts a program that was killed or ended. */
   readonly start: (name: string) => Promise<void>;
+  /** Gives a program that is started from now on more environment than `WorldSetting.env`: mutations. */
+  readonly setEnv: (name: string, env: Readonly<Record<string, string>>) => void;
   readonly kill: (name: string) => Promise<void>;
   /** Sends a signal, for example SIGSTOP. */
   readonly signal: (name: string, signal: NodeJS.Signals) => void;
@@ -160,13 +162,14 @@ async function makeGateways(demo: Demo, simulator: Simulator, brokerPort: number
 
 /** What can be done to the processes. */
 function controlsOf(
-  settings: ReadonlyMap<string, ProgramSetting>,
+  settings: Map<string, ProgramSetting>,
   gateways: readonly WorldGateway[],
   env: Readonly<Record<string, string>>,
 ) {
   const lines = lineCounts();
   const running = programs(settings, { JILIAN_LOG_LEVEL: "info", ...env }, lines.take);
   const ended = new Set<string>();
+  const plain = new Map(settings);
   const pidOf = (name: string) => running.pids().get(name) as number;
   const gatewayOf = (name: string) => gateways.find(({ id }) => id === name);
   return {
@@ -176,6 +179,11 @@ function controlsOf(
       const ready = running.start(name);
       void running.ended(name).then(() => ended.add(name));
       await ready;
+    },
+    setEnv: (name: string, more: Readonly<Record<string, string>>): void => {
+      const setting = plain.get(name);
+      if (!setting) throw new RangeError(`no program is called ${name}`);
+      settings.set(name, { ...setting, env: { ...setting.env, ...more } });
     },
     kill: async (name: string): Promise<void> => {
       const killing = running.kill(name);
