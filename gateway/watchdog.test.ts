@@ -47,9 +47,9 @@ afterEach(async () => {
   rmSync(folder, { recursive: true });
 });
 
-const until = (what: string, holds: () => boolean) =>
+const until = (what: string, holds: () => boolean, boundMs = 10_000) =>
   vi.waitFor(() => expect(holds(), `${what}; messages: ${messages.join(" | ")}`).toBe(true), {
-    timeout: 10_000,
+    timeout: boundMs,
     interval: 20,
   });
 
@@ -109,7 +109,9 @@ describe.skipIf(!hasManager)("tells systemd", () => {
     await watchdog.close();
   });
 
-  test("of the gateway itself: ready, its state, silence while it stands still, stopping", async () => {
+  test("of the gateway itself: ready, its state, silence while it stands still, stopping", {
+    timeout: 60_000,
+  }, async () => {
     const socket = await startManager();
     const config = join(folder, "gateway.yaml");
     writeFileSync(
@@ -128,7 +130,7 @@ devices:
     const args = [join(import.meta.dirname, "main.ts"), "run", "--config", config];
     const gateway = spawn(process.execPath, args, { env, stdio: "ignore" });
     children.push(gateway);
-    await until("signs of life", () => messages.length >= 2);
+    await until("signs of life", () => messages.length >= 2, 40_000);
     expect(messages[1]).toMatch(
       /^READY=1\nWATCHDOG=1\nSTATUS=devices connected 0\/1, platform NOT connected, records waiting 0/,
     );
