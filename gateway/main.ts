@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import type { Clock } from "@jilian/domain/clock.ts";
 import type { Logger } from "pino";
@@ -26,6 +27,8 @@ Environment: JILIAN_LOG_LEVEL (trace, debug, info, warn, error; before logLevel 
 `;
 const oldestNode = 24;
 const closeBoundMs = 2000;
+/** What is under way to the service manager may end, and then the news that this gateway does. */
+const stoppingBoundMs = 300;
 /** npm passes a Ctrl-C on that the terminal has sent to this process too: that is one signal and not two. */
 const sameSignalMs = 200;
 
@@ -183,10 +186,11 @@ async function run(file: string): Promise<void> {
   const watchdog = startWatchdog({ env: process.env, status: () => statusLine(gateway.stats()), fault, log });
   const control = startControl({ outbox: gateway.outbox, path: config.outbox.path, log });
   const close = async (): Promise<void> => {
-    // Not waited for: a service manager that does not listen must not hold up the end.
-    void watchdog.stopping();
+    const told = watchdog.stopping();
     await control.close();
     await gateway.close();
+    // Not waited for longer: a service manager that does not listen must not hold up the end.
+    await Promise.race([told, delay(stoppingBoundMs, undefined, { ref: false })]);
   };
   endOnSignals(close, log, fail);
   const { ops } = config;
