@@ -12,6 +12,7 @@ import { minuteMs } from "@jilian/domain/periods.ts";
 import { Status } from "@jilian/domain/quality.ts";
 import type { MetricDefinition, Sample } from "@jilian/domain/sample.ts";
 import { accountBook, type BookedHour, type BookStore } from "./account-book.ts";
+import { clockSteps } from "./clock-steps.ts";
 import type { PollObserver } from "./collect.ts";
 import type { Outbox, OutboxRecord, StoredSample } from "./model.ts";
 import { phaseOf } from "./schedule.ts";
@@ -75,15 +76,10 @@ type Device = {
 
 /** Watches the gateway's clock against the machine's. Each look tells the time, by how much it was set since the last one, and that one's. */
 function clockWatch({ clock, machineMs = () => performance.now() }: Pick<AccountsOptions, "clock" | "machineMs">) {
-  let last = { clockMs: clock.now(), machineMs: machineMs() };
+  const look = clockSteps(clock, machineMs);
   return (): { nowMs: number; stepMs: number; lastMs: number } => {
-    const now = { clockMs: clock.now(), machineMs: machineMs() };
-    const passedMs = (now.machineMs - last.machineMs) * clock.rate;
-    const drift = now.clockMs - last.clockMs - passedMs;
-    const stepMs = Math.abs(drift) > clockStepMs * clock.rate ? Math.round(drift) : 0;
-    const lastMs = last.clockMs;
-    last = now;
-    return { nowMs: now.clockMs, stepMs, lastMs };
+    const { nowMs, lastMs, driftMs } = look();
+    return { nowMs, lastMs, stepMs: Math.abs(driftMs) > clockStepMs * clock.rate ? Math.round(driftMs) : 0 };
   };
 }
 

@@ -1,4 +1,5 @@
 import type { Clock } from "@jilian/domain/clock.ts";
+import { clockSteps } from "./clock-steps.ts";
 
 /** How long the clock must have run with the machine's timer before an age told by it may cost a reading. */
 const steadyMs = 3_600_000;
@@ -33,9 +34,9 @@ export function readJumps(text: string): ClockJump[] | undefined {
  * @param jumps as they were remembered in the file
  */
 export function clockWatch(clock: Clock, machineMs: () => number, jumps: ClockJump[]) {
-  let wallMs = clock.now();
-  let timerMs = machineMs();
-  let steadySinceMs = timerMs;
+  const lookAt = clockSteps(clock, machineMs);
+  let seen = lookAt();
+  let steadySinceMs = seen.machineMs;
 
   return {
     /**
@@ -44,12 +45,10 @@ export function clockWatch(clock: Clock, machineMs: () => number, jumps: ClockJu
      * @returns by how much the clock has stepped since the last look, ms of the clock; 0 when it ran on
      */
     look(position: number): number {
-      const [nowMs, nowTimerMs] = [clock.now(), machineMs()];
-      const stepMs = nowMs - wallMs - (nowTimerMs - timerMs) * clock.rate;
-      wallMs = nowMs;
-      timerMs = nowTimerMs;
+      seen = lookAt();
+      const { driftMs: stepMs } = seen;
       if (Math.abs(stepMs) <= toleratedStepMs * Math.max(1, clock.rate)) return 0;
-      steadySinceMs = nowTimerMs;
+      steadySinceMs = seen.machineMs;
       jumps.push({ position, stepMs: Math.round(stepMs) });
       if (jumps.length > maxJumps) {
         const [first, second] = jumps.splice(0, 2) as [ClockJump, ClockJump];
@@ -63,9 +62,10 @@ export function clockWatch(clock: Clock, machineMs: () => number, jumps: ClockJu
      * time lies before this program existed.
      */
     ageOf({ position, writtenAtMs }: { position: number; writtenAtMs: number }): number | undefined {
-      if (timerMs - steadySinceMs < steadyMs || wallMs < earliestMs || writtenAtMs < earliestMs) return undefined;
+      if (seen.machineMs - steadySinceMs < steadyMs || seen.nowMs < earliestMs || writtenAtMs < earliestMs)
+        return undefined;
       const steppedMs = jumps.reduce((sum, jump) => (jump.position >= position ? sum + jump.stepMs : sum), 0);
-      return wallMs - writtenAtMs - steppedMs;
+      return seen.nowMs - writtenAtMs - steppedMs;
     },
   };
 }
