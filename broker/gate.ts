@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import { messageOf } from "@jilian/domain/errors.ts";
+import { clonedGateway } from "@jilian/domain/identity.ts";
 import type { Ledger, Principal } from "@jilian/store/ledger.ts";
 import type { AedesOptions, AuthenticateError, Client, ConnectPacket, PublishPacket } from "aedes";
 import type { Logger } from "pino";
@@ -62,8 +63,7 @@ function doorkeeper(config: BrokerConfig, deps: Deps): (logIn: LogIn) => Princip
   function mayTakeOver({ kind }: Principal, clientId: string): Refusal | undefined {
     if (kind !== "gateway" || !isConnected(clientId)) return undefined;
     if (!takeovers.isLeft(clientId)) {
-      const reason = "two clients with one name push each other out; give each a name and a password of its own";
-      return { code: "GATEWAY_CLONED", reason };
+      return { code: "GATEWAY_CLONED", reason: clonedGateway };
     }
     takeovers.spend(clientId);
     onTakeover();

@@ -28,3 +28,7 @@ export function creditCodeCheck(first17: string): string | undefined {
 export function isCreditCode(code: string): boolean {
   return code.length === 18 && creditCodeCheck(code) === code[17];
 }
+
+/** Two processes run under the name of one gateway: what the broker and ingest, who each find out by themselves, say of it. */
+export const clonedGateway =
+  "two processes push each other out under this name: stop one, and give each a name and a password of its own";

@@ -92,6 +92,10 @@ export const nodeMetrics = {
   starts: "Properties/Starts",
   /** The epoch in use. */
   epoch: "Properties/Epoch",
+  /** An earlier epoch of the file, and its last record as far as the file can know: what the platform has beyond shows an image of it. */
+  previousEpoch: "Properties/PreviousEpoch",
+  previousOffset: "Properties/PreviousOffset",
+  previousWrittenMs: "Properties/PreviousWrittenMs",
   pendingRecords: "Outbox/PendingRecords",
   oldestPendingMs: "Outbox/OldestPendingMs",
   droppedSamples: "Outbox/DroppedSamples",

@@ -52,6 +52,29 @@ describe("over restarts", () => {
     expect([third.raisedMs, accountBook(third, [device]).lastSampleMs(device)]).toEqual([0, last + 2000]);
   });
 
+  it("counts go to the outbox in memory and back, once, whatever the file still says of them", async () => {
+    const run = start();
+    poll(run, 3);
+    // The file as it stays when its last transaction fails: with counts of its own.
+    const path = join(mkdtempSync(join(bench.folder, "failed-")), "outbox.db");
+    for (const end of ["", "-wal"]) cpSync(`${bench.path}${end}`, `${path}${end}`);
+    run.accounts.close();
+    await bench.stop(run.outbox);
+    const clock = { now: () => time.clockMs, rate: 1 };
+    const memory = bench.start({ path: undefined, clock, durability: "process" });
+    memory.handover.take({ ...run.outbox.handover.remains(), notes: run.outbox.notes("") });
+    const away = accountBook(memory, [device]);
+    const next = [1, 2].map((ms) => ({ value: 1, status: 0, sourceTimeMs: time.clockMs + ms, gatewayTimeMs: 1 }));
+    away.count(device, time.clockMs, { answered: 1, scheduled: 1 });
+    away.queued(device, next, time.clockMs);
+    away.close();
+    const back = bench.start({ path, clock });
+    back.handover.take(memory.handover.remains());
+    const book = accountBook(back, [device]);
+    expect(book.changed(device).map(({ account: { queued, answered } }) => [queued, answered])).toEqual([[5, 4]]);
+    expect(book.lastSampleMs(device)).toBe(time.clockMs + 2);
+  });
+
   it("counts go on where they were, and the time without a gateway is a gap", async () => {
     const run = start();
     poll(run, 100);

@@ -11,7 +11,7 @@ import { DataType } from "@jilian/domain/datatypes.ts";
 import { minuteMs } from "@jilian/domain/periods.ts";
 import { Status } from "@jilian/domain/quality.ts";
 import type { MetricDefinition, Sample } from "@jilian/domain/sample.ts";
-import { accountBook, type BookedHour, type BookStore } from "./account-book.ts";
+import { type AccountBook, accountBook, type BookedHour, type BookStore } from "./account-book.ts";
 import { clockSteps } from "./clock-steps.ts";
 import type { PollObserver } from "./collect.ts";
 import type { Outbox, OutboxRecord, StoredSample } from "./model.ts";
@@ -95,35 +95,33 @@ function metricNames(outbox: Pick<Outbox, "metrics">): (ids: Iterable<number>) =
   };
 }
 
-/**
- * Keeps the account book of a gateway and sends it: an account of a (device, hour) when the hour ends, every five minutes while it is open,
- * and when something of an ended hour changes. A device that was never read has none; one that cannot be read is told of once an hour, so
- * that its births do not come and go all the time. Accounts are samples like any other, and count themselves nowhere.
- */
-export function startAccounts(options: AccountsOptions): Accounts {
+type Parts = {
+  readonly options: AccountsOptions;
+  readonly book: AccountBook;
+  readonly devices: ReadonlyMap<string, Device>;
+};
+
+/** The last sign of life that is noted: of the run before, until the clock has reached it. */
+function signOfLife(outbox: Pick<Outbox, "note" | "notes">) {
+  let aliveMs = Number(outbox.notes(aliveKey).get(aliveKey) ?? 0);
+  return {
+    lastMs: (): number => aliveMs,
+    note: (nowMs: number): void => {
+      aliveMs = nowMs;
+      outbox.note(aliveKey, String(nowMs));
+    },
+  };
+}
+
+/** Enters the time in which devices were not read, and what the gateway's clock left out or ran through twice. */
+function gapKeeper({ options, book, devices }: Parts) {
   const { outbox, clock } = options;
   const look = clockWatch(options);
-  const devices = new Map<string, Device>(
-    options.devices.map(({ id, pollIntervalMs }) => {
-      const points = pointsIn(pollIntervalMs, phaseOf(id, pollIntervalMs));
-      return [id, { id, pointsIn: points, metricId: undefined, gap: undefined, sentMs: clock.now() }];
-    }),
-  );
-  const book = accountBook(outbox, [...devices.keys()]);
-  const namesOf = metricNames(outbox);
-  const startedMs = clock.now();
-  /** Last sign of life that is noted: of the run before, until the clock has reached it. */
-  let aliveMs = Number(outbox.notes(aliveKey).get(aliveKey) ?? 0);
+  const alive = signOfLife(outbox);
   let unwritableSinceMs: number | undefined;
-
-  function noteAlive(nowMs: number): void {
-    aliveMs = nowMs;
-    outbox.note(aliveKey, String(nowMs));
-  }
-
   const isKnown = ({ id }: Device): boolean => book.lastSampleMs(id) > 0;
 
-  function enterGap(device: Device, toMs: number): void {
+  function enter(device: Device, toMs: number): void {
     const { gap } = device;
     if (!gap || toMs <= gap.untilMs) return;
     book.gap(device.id, gap.reason, gap.untilMs, toMs, device.pointsIn);
@@ -133,36 +131,53 @@ export function startAccounts(options: AccountsOptions): Accounts {
   /** The clock was set while the gateway ran: time that it left out is a gap, time that it runs through twice is told. */
   function clockSet(nowMs: number, stepMs: number, lastMs: number): void {
     // A box that starts in 1970 and learns the time from the network left out what no run before it had seen.
-    const fromMs = Math.max(lastMs, Math.min(aliveMs, nowMs));
+    const fromMs = Math.max(lastMs, Math.min(alive.lastMs(), nowMs));
     const toMs = fromMs > lastMs ? nowMs : lastMs + stepMs;
     for (const device of devices.values()) {
-      enterGap(device, lastMs);
+      enter(device, lastMs);
       if (stepMs > 0 && isKnown(device)) book.gap(device.id, gapReasons.forward, fromMs, toMs, device.pointsIn);
       if (stepMs < 0 && isKnown(device)) book.gap(device.id, gapReasons.back, nowMs, nowMs - stepMs, noPolls);
       if (device.gap) device.gap.untilMs = Math.min(toMs, nowMs);
       device.sentMs = Math.min(device.sentMs, nowMs);
     }
     if (unwritableSinceMs !== undefined) unwritableSinceMs = nowMs;
-    if (stepMs < 0) noteAlive(nowMs);
+    if (stepMs < 0) alive.note(nowMs);
   }
 
-  /** @returns the time, after entering what the clock did */
-  function now(): number {
-    const { nowMs, stepMs, lastMs } = look();
-    if (stepMs !== 0) clockSet(nowMs, stepMs, lastMs);
-    // A clock that starts behind the last sign of life is wrong, or was: that sign stays until it is passed.
-    if (nowMs >= aliveMs + aliveEveryMs) noteAlive(nowMs);
-    return nowMs;
-  }
+  return {
+    isKnown,
+    enter,
+    /** @returns the time, after entering what the clock did */
+    now: (): number => {
+      const { nowMs, stepMs, lastMs } = look();
+      if (stepMs !== 0) clockSet(nowMs, stepMs, lastMs);
+      // A clock that starts behind the last sign of life is wrong, or was: that sign stays until it is passed.
+      if (nowMs >= alive.lastMs() + aliveEveryMs) alive.note(nowMs);
+      return nowMs;
+    },
+    /** Time in which devices were read and nothing could be kept. */
+    enterUnwritable: (nowMs: number): void => {
+      if (unwritableSinceMs !== undefined) {
+        for (const { id, gap } of devices.values())
+          if (!gap) book.gap(id, gapReasons.unwritable, unwritableSinceMs, nowMs, noPolls);
+      }
+      unwritableSinceMs = outbox.isWritable() ? undefined : nowMs;
+    },
+    /** No gateway ran between the last sign of life and now. A file without one was not kept by a gateway with a book. */
+    enterDown: (): void => {
+      const [startedMs, aliveMs] = [clock.now(), alive.lastMs()];
+      for (const device of aliveMs > 0 ? devices.values() : [])
+        if (isKnown(device)) book.gap(device.id, gapReasons.down, aliveMs, startedMs, device.pointsIn);
+      if (startedMs > aliveMs) alive.note(startedMs);
+    },
+  };
+}
 
-  /** Time in which devices were read and nothing could be kept. */
-  function enterUnwritable(nowMs: number): void {
-    if (unwritableSinceMs !== undefined) {
-      for (const { id, gap } of devices.values())
-        if (!gap) book.gap(id, gapReasons.unwritable, unwritableSinceMs, nowMs, noPolls);
-    }
-    unwritableSinceMs = outbox.isWritable() ? undefined : nowMs;
-  }
+type GapKeeper = ReturnType<typeof gapKeeper>;
+
+/** Sends the accounts of a device that are due. */
+function accountSender({ options, book }: Parts, { isKnown }: GapKeeper): (device: Device, nowMs: number) => void {
+  const { outbox, onWritten } = options;
 
   function send(device: Device, hours: readonly BookedHour[], nowMs: number): void {
     const times = book.stamp(device.id, hours.length, nowMs);
@@ -176,11 +191,11 @@ export function startAccounts(options: AccountsOptions): Accounts {
       gatewayTimeMs: nowMs,
     }));
     const record = outbox.write(device.id, samples);
-    if (record) options.onWritten(record);
+    if (record) onWritten(record);
     else book.tell(device.id, hours, false, nowMs);
   }
 
-  function sendDue(device: Device, nowMs: number): void {
+  return (device, nowMs) => {
     if (device.metricId === undefined || !isKnown(device)) return;
     const rested = nowMs - device.sentMs >= accountIntervalMs;
     // While nothing can be written, trying each second would only add to what is dropped.
@@ -192,48 +207,78 @@ export function startAccounts(options: AccountsOptions): Accounts {
     });
     if (rested) device.sentMs = nowMs;
     for (let i = 0; i < due.length; i += hoursPerRecord) send(device, due.slice(i, i + hoursPerRecord), nowMs);
-  }
+  };
+}
+
+/** Counts polls as they go. */
+function pollObserver({ book, devices }: Parts, { now, enter }: GapKeeper): PollObserver {
+  return {
+    answered: (id, counts) => {
+      const nowMs = now();
+      const device = devices.get(id);
+      if (device) enter(device, nowMs);
+      if (device) device.gap = undefined;
+      book.count(id, nowMs, { scheduled: 1, answered: 1, ...counts });
+    },
+    skipped: (id, polls) => book.count(id, now(), { scheduled: polls, skipped: polls }),
+    failed: (id, code, sinceMs, marked) => {
+      const nowMs = now();
+      const device = devices.get(id);
+      if (!device) return;
+      const attemptMs = Math.min(sinceMs, nowMs);
+      enter(device, attemptMs);
+      // The attempt with which a gap begins was a poll that was due; the later ones are on no grid, and the grid is counted.
+      book.count(id, device.gap ? nowMs : attemptMs, { scheduled: device.gap ? 0 : 1, marked });
+      device.gap = { reason: gapReason(code), untilMs: device.gap?.untilMs ?? attemptMs };
+    },
+  };
+}
+
+/** Takes what the outbox drops into the book, by the names of the metrics; accounts count no readings. */
+function dropCounter({ options, book, devices }: Parts): Accounts["dropped"] {
+  const namesOf = metricNames(options.outbox);
+  return (id, samples, reason) => {
+    const accountIds = new Set([...devices.values()].map(({ metricId }) => metricId));
+    const own = samples.filter(({ metricId }) => !accountIds.has(metricId));
+    const nameOf = namesOf(own.map(({ metricId }) => metricId));
+    const named = own.map((sample) => ({ ...sample, metric: nameOf(sample.metricId) }));
+    book.dropped(id, named, reason);
+  };
+}
+
+/**
+ * Keeps the account book of a gateway and sends it: an account of a (device, hour) when the hour ends, every five minutes while it is open,
+ * and when something of an ended hour changes. A device that was never read has none; one that cannot be read is told of once an hour, so
+ * that its births do not come and go all the time. Accounts are samples like any other, and count themselves nowhere.
+ */
+export function startAccounts(options: AccountsOptions): Accounts {
+  const { outbox, clock, tickMs = defaultTickMs } = options;
+  const devices = new Map<string, Device>(
+    options.devices.map(({ id, pollIntervalMs }) => {
+      const points = pointsIn(pollIntervalMs, phaseOf(id, pollIntervalMs));
+      return [id, { id, pointsIn: points, metricId: undefined, gap: undefined, sentMs: clock.now() }];
+    }),
+  );
+  const book = accountBook(outbox, [...devices.keys()]);
+  const parts = { options, book, devices };
+  const gaps = gapKeeper(parts);
+  const sendDue = accountSender(parts, gaps);
 
   function tick(): void {
-    const nowMs = now();
-    enterUnwritable(nowMs);
+    const nowMs = gaps.now();
+    gaps.enterUnwritable(nowMs);
     for (const device of devices.values()) {
-      enterGap(device, nowMs);
+      gaps.enter(device, nowMs);
       sendDue(device, nowMs);
     }
     book.save();
     book.forget(nowMs, outbox.stats().oldestWrittenAtMs);
   }
 
-  // No gateway ran between the last sign of life and now. A file without one was not kept by a gateway with a book.
-  for (const device of aliveMs > 0 ? devices.values() : [])
-    if (isKnown(device)) book.gap(device.id, gapReasons.down, aliveMs, startedMs, device.pointsIn);
-  if (startedMs > aliveMs) noteAlive(startedMs);
-  const { tickMs = defaultTickMs } = options;
+  gaps.enterDown();
   const timer = Number.isFinite(tickMs) ? setInterval(tick, tickMs) : undefined;
-
-  const accountIds = (): Set<number | undefined> => new Set([...devices.values()].map(({ metricId }) => metricId));
   return {
-    polls: {
-      answered: (id, counts) => {
-        const nowMs = now();
-        const device = devices.get(id);
-        if (device) enterGap(device, nowMs);
-        if (device) device.gap = undefined;
-        book.count(id, nowMs, { scheduled: 1, answered: 1, ...counts });
-      },
-      skipped: (id, polls) => book.count(id, now(), { scheduled: polls, skipped: polls }),
-      failed: (id, code, sinceMs, marked) => {
-        const nowMs = now();
-        const device = devices.get(id);
-        if (!device) return;
-        const attemptMs = Math.min(sinceMs, nowMs);
-        enterGap(device, attemptMs);
-        // The attempt with which a gap begins was a poll that was due; the later ones are on no grid, and the grid is counted.
-        book.count(id, device.gap ? nowMs : attemptMs, { scheduled: device.gap ? 0 : 1, marked });
-        device.gap = { reason: gapReason(code), untilMs: device.gap?.untilMs ?? attemptMs };
-      },
-    },
+    polls: pollObserver(parts, gaps),
     withAccount: (definitions) => {
       const simulated = definitions.some((definition) => definition.simulated);
       return [...definitions, { name: accountMetric, datatype: DataType.String, simulated }];
@@ -242,22 +287,13 @@ export function startAccounts(options: AccountsOptions): Accounts {
       const device = devices.get(id);
       if (device) device.metricId = ids.at(-1);
     },
-    queued: (id, samples) => book.queued(id, samples, now()),
-    dropped: (id, samples, reason) => {
-      const accountsOwn = accountIds();
-      const own = samples.filter(({ metricId }) => !accountsOwn.has(metricId));
-      const nameOf = namesOf(own.map(({ metricId }) => metricId));
-      book.dropped(
-        id,
-        own.map((sample) => ({ ...sample, metric: nameOf(sample.metricId) })),
-        reason,
-      );
-    },
+    queued: (id, samples) => book.queued(id, samples, gaps.now()),
+    dropped: dropCounter(parts),
     lastSourceTimeMs: book.lastSampleMs,
     tick,
     close: () => {
       clearInterval(timer);
-      book.save();
+      book.close();
     },
   };
 }

@@ -3,7 +3,7 @@ import { qualityOf, Status } from "@jilian/domain/quality.ts";
 import { definitionProperties, nodeMetrics } from "@jilian/domain/sample.ts";
 import { type OutMetric, type OutPayload, type Properties, property } from "@jilian/domain/sparkplug/payload.ts";
 import { bdSeqMetric, commitMetric, rebirthMetric } from "@jilian/domain/topics.ts";
-import type { Connection, KnownMetric, OutboxIdentity, OutboxStats, StoredSample } from "./model.ts";
+import type { Connection, KnownMetric, OutboxIdentity, OutboxStats, PreviousEpoch, StoredSample } from "./model.ts";
 
 /** Sparkplug's Quality of a metric that has no current value (Sparkplug 3.0, 6.4.22). */
 const staleQuality = 500;
@@ -53,6 +53,8 @@ export function birthMetric({ id, definition }: KnownMetric, last: StoredSample 
 export type NodeView = {
   identity: OutboxIdentity;
   epoch: string;
+  /** Told in NBIRTH alone. */
+  previous?: PreviousEpoch | undefined;
   outbox: OutboxStats;
   isWritable: boolean;
   setBacks: number;
@@ -60,16 +62,12 @@ export type NodeView = {
   nowMs: number;
 };
 
-/** The node's own metrics (domain/sample.ts), by name: there are few, and they need no alias. */
-export function nodeStateMetrics({
-  identity,
-  epoch,
-  outbox,
-  isWritable,
-  setBacks,
-  devices,
-  nowMs,
-}: NodeView): OutMetric[] {
+/**
+ * The node's own metrics (domain/sample.ts), by name: there are few, and they need no alias.
+ * @param longestReason why a device cannot be read is cut to so many characters
+ */
+export function nodeStateMetrics(view: NodeView, longestReason = Number.POSITIVE_INFINITY): OutMetric[] {
+  const { identity, epoch, outbox, isWritable, setBacks, devices, nowMs } = view;
   const count = (name: string, value: number): OutMetric => ({
     name,
     timestampMs: nowMs,
@@ -98,7 +96,7 @@ export function nodeStateMetrics({
     const why = connected ? {} : { properties: { StatusCode: property.uint32(status >>> 0) } };
     const name = nodeMetrics.deviceConnected(device);
     metrics.push({ ...at, ...why, name, datatype: DataType.Boolean, value: connected });
-    metrics.push(text(nodeMetrics.deviceReason(device), reason));
+    metrics.push(text(nodeMetrics.deviceReason(device), reason.slice(0, longestReason)));
   }
   return metrics;
 }
@@ -107,15 +105,28 @@ function bdSeqOf(bdSeq: number, nowMs: number): OutMetric {
   return { name: bdSeqMetric, timestampMs: nowMs, datatype: DataType.Int64, declare: true, value: BigInt(bdSeq) };
 }
 
+/** What the outbox knew of an earlier epoch when it was opened. */
+function previousMetrics({ previous, nowMs }: NodeView): OutMetric[] {
+  if (!previous) return [];
+  const at = { timestampMs: nowMs, declare: true };
+  const { epoch, offset, writtenAtMs } = previous;
+  return [
+    { ...at, name: nodeMetrics.previousEpoch, datatype: DataType.String, value: epoch },
+    { ...at, name: nodeMetrics.previousOffset, datatype: DataType.Int64, value: BigInt(offset) },
+    { ...at, name: nodeMetrics.previousWrittenMs, datatype: DataType.Int64, value: BigInt(writtenAtMs) },
+  ];
+}
+
 /** The metrics of NBIRTH (Sparkplug 3.0, 6.4.4). */
-export function nodeBirthMetrics(bdSeq: number, view: NodeView): OutMetric[] {
+export function nodeBirthMetrics(bdSeq: number, view: NodeView, longestReason?: number): OutMetric[] {
   const at = { timestampMs: view.nowMs, declare: true };
   return [
     bdSeqOf(bdSeq, view.nowMs),
     { ...at, name: rebirthMetric, datatype: DataType.Boolean, value: false },
     { ...at, name: commitMetric, datatype: DataType.String, value: "" },
     { ...at, name: nodeMetrics.software, datatype: DataType.String, value: software },
-    ...nodeStateMetrics(view).map((metric) => ({ ...metric, declare: true })),
+    ...nodeStateMetrics(view, longestReason).map((metric) => ({ ...metric, declare: true })),
+    ...previousMetrics(view),
   ];
 }
 

@@ -203,6 +203,19 @@ describe("faults of devices and of the whole", () => {
     ]);
   });
 
+  it("with so many devices that their node's birth is larger than a message may be", () => {
+    const device = minimal.slice(minimal.indexOf("  - id: meter"));
+    const devices = Array.from({ length: 140 }, (_, i) =>
+      device.replace("id: meter", `id: meter-${i}`).replace("unitId: 1", `unitId: ${i + 1}`),
+    );
+    const broker = (maxPayloadBytes: number) =>
+      minimal
+        .replace(device, devices.join(""))
+        .replace("broker.local }", `broker.local, maxPayloadBytes: ${maxPayloadBytes} }`);
+    expect(faults(broker(16_384))).toEqual([expect.stringMatching(/\/devices: devices whose NBIRTH fits .*16384/)]);
+    expect(faults(broker(20_000))).toEqual([]);
+  });
+
   it("wants one source of the password, with a user name, and never shows it", () => {
     const both = minimal.replace("broker.local }", "broker.local, password: s3cret, passwordFile: /run/p }");
     const read = readGatewayConfig(both, "gateway.yaml");

@@ -107,9 +107,24 @@ function deviceFaults(device: DeviceConfig, base: string): SemanticFault[] {
   return device.driver === "opcua" ? opcuaDeviceFaults(device, base) : [];
 }
 
+/** What NBIRTH takes at most, reasons left out: a fixed part, and of each device a name in two metrics. */
+export function nodeBirthBytes(deviceIds: readonly string[]): number {
+  return deviceIds.reduce((sum, device) => sum + 90 + 2 * Buffer.byteLength(device), 2000);
+}
+
+/** NBIRTH lists every device and cannot be divided: a broker would end each connection at it. */
+function birthFaults({ broker: { maxPayloadBytes }, devices }: GatewayConfig): SemanticFault[] {
+  const bytes = nodeBirthBytes(devices.map((device) => device.id));
+  if (bytes <= maxPayloadBytes) return [];
+  const expected = `devices whose NBIRTH fits in broker.maxPayloadBytes (${maxPayloadBytes}); these take ${bytes} bytes`;
+  const remedy = "divide the devices among several gateways, or raise broker.maxPayloadBytes here and at the broker";
+  return [{ path: "/devices", expected, remedy }];
+}
+
 function semanticFaults(config: GatewayConfig): SemanticFault[] {
   const { broker, devices } = config;
   const faults = devices.flatMap((device, i) => deviceFaults(device, `/devices/${i}`));
+  faults.push(...birthFaults(config));
   const ids = devices.map((device) => device.id);
   faults.push(...duplicates("/devices", ids, "device id"));
   // Two devices on one unit would read the same registers twice and count every figure twice.

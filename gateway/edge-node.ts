@@ -11,13 +11,13 @@ import { commandReader, readHostState } from "./edge-commands.ts";
 import { type CommitStats, commitReader } from "./edge-commit.ts";
 import { type BrokerSettings, brokerAddress, type Link, openLink } from "./edge-link.ts";
 import { type EdgeSession, edgeSession } from "./edge-session.ts";
-import { edgeState } from "./edge-state.ts";
+import { type EdgeState, edgeState } from "./edge-state.ts";
 import { unbornDevices } from "./edge-unborn.ts";
 import { atMostEvery } from "./log-limit.ts";
 import type { Connection, OutboxRecord } from "./model.ts";
 import type { OpenedOutbox } from "./outbox.ts";
 import { backOffMs, wait } from "./schedule.ts";
-import { createSender, type SenderSettings, type SenderStats } from "./sender.ts";
+import { createSender, type Sender, type SenderSettings, type SenderStats } from "./sender.ts";
 
 export type EdgeNodeOptions = {
   group: string;
@@ -56,42 +56,182 @@ const gatherRebirthsMs = 50;
 const rebirthMs = 1000;
 const closeBoundMs = 400;
 
-/** Runs the Sparkplug edge node of a gateway: connects, births, sends, obeys, and starts over for ever. Nothing in it throws. */
-export function startEdgeNode(options: EdgeNodeOptions): EdgeNode {
-  const { group, node, broker, outbox, clock, log, primaryHost } = options;
-  const state = edgeState(outbox, options.devices);
-  const sender = createSender({ outbox, settings: options.settings, log });
-  const unborn = unbornDevices(log);
-  const commits = commitReader({ outbox, sender, log });
-  const closing = new AbortController();
-  const tellFailure = atMostEvery(60_000);
-  const tellDefect = atMostEvery(60_000);
-  let session: EdgeSession | undefined;
-  let link: Link | undefined;
-  let connects = 0;
-  let hostTimestampMs = 0;
-  /** As told on the connection in use: what was true before it counts no more. */
-  let hostOnline = false;
-  let rebirthTimer: NodeJS.Timeout | undefined;
+/** The connection in use, if there is one. */
+type Now = { session: EdgeSession | undefined; link: Link | undefined };
+
+/** Requests for births: those that come together are answered by one, and there is at most one a second. */
+function rebirthGate(birth: () => void) {
+  let timer: NodeJS.Timeout | undefined;
   let bornMs = 0;
 
+  function stop(): void {
+    clearTimeout(timer);
+    timer = undefined;
+  }
+
+  return {
+    ask: (): void => {
+      timer ??= setTimeout(birth, Math.max(gatherRebirthsMs, bornMs + rebirthMs - performance.now()));
+    },
+    /** Births go out now: what was asked for is answered. */
+    born: (): void => {
+      stop();
+      bornMs = performance.now();
+    },
+    stop,
+  };
+}
+
+/** The primary host: births wait for it; when it leaves, the node leaves too and waits connected again (Sparkplug 3.0, 5.4). */
+function hostWatch(id: string | undefined, on: { online: () => void; offline: () => void }) {
+  let timestampMs = 0;
+  /** As told on the connection in use: what was true before it counts no more. */
+  let online = false;
+  return {
+    filters: id === undefined ? [] : [stateTopic(id)],
+    isOwn: (topic: string): boolean => id !== undefined && topic === stateTopic(id),
+    isThere: (): boolean => id === undefined || online,
+    /** Another connection begins. */
+    forget: (): void => {
+      online = false;
+    },
+    read: (payload: Uint8Array): void => {
+      const found = readHostState(payload);
+      if (!found || found.timestampMs < timestampMs) return;
+      timestampMs = found.timestampMs;
+      online = found.online;
+      if (online) on.online();
+      else on.offline();
+    },
+  };
+}
+
+/** Tells why there is no connection, once a minute. */
+function failureTeller({ broker, log }: EdgeNodeOptions): (thrown: unknown, attempt: number) => void {
+  const tell = atMostEvery(60_000);
+  return (thrown, attempt) => {
+    const address = brokerAddress(broker);
+    const remedy = thrown instanceof JilianError ? thrown.remedy : "this is a defect of the gateway, please report it";
+    tell((heldBack) =>
+      log.warn({ code: codeOf(thrown), address, attempt, remedy, heldBack }, `no broker: ${messageOf(thrown)}`),
+    );
+  };
+}
+
+/** Connects again and again until it is closed. @param connectOnce resolves when the connection has ended, with how long it lasted, ms */
+async function keepConnected(
+  options: EdgeNodeOptions,
+  connectOnce: () => Promise<number>,
+  signal: AbortSignal,
+): Promise<void> {
+  const { reconnectMinMs: retryMinMs, reconnectMaxMs: retryMaxMs } = options.broker;
+  const tellWhy = failureTeller(options);
+  for (let attempt = 0; !signal.aborted; attempt += 1) {
+    try {
+      // Only a connection that lasted starts the back-off anew: a broker that accepts and drops us is spared as well.
+      if ((await connectOnce()) > retryMaxMs) attempt = 0;
+    } catch (thrown) {
+      if (signal.aborted) return;
+      tellWhy(thrown, attempt);
+    }
+    await wait(backOffMs(attempt, { retryMinMs, retryMaxMs }), signal).catch(() => undefined);
+  }
+}
+
+/** NDEATH first, then DISCONNECT, both within a bound: a broker that does not answer must not keep a gateway from ending. */
+async function takeLeave({ session, link }: Now): Promise<void> {
+  if (!session || !link) return;
+  const bound = delay(closeBoundMs, undefined, { ref: false });
+  await Promise.race([session.death().catch(() => undefined), link.closed, bound]);
+  await link.end(closeBoundMs);
+}
+
+/** Opens a connection whose will is the node's death. */
+function openNode(
+  { group, node, broker, clock }: EdgeNodeOptions,
+  bdSeq: number,
+  on: Pick<Parameters<typeof openLink>[0], "onMessage" | "onDrain" | "signal"> & { filters: readonly string[] },
+): Promise<Link> {
+  const commands = [topicOf({ group, type: "NCMD", node }), topicOf({ group, type: "DCMD", node, device: "+" })];
+  const will = {
+    topic: topicOf({ group, type: "NDEATH", node }),
+    payload: encodePayload(deathPayload(bdSeq, clock.now())),
+  };
+  return openLink({ ...on, broker, clientId: `${group}/${node}`, will, filters: [...commands, ...on.filters] });
+}
+
+/** Runs the Sparkplug edge node of a gateway: connects, births, sends, obeys, and starts over for ever. Nothing in it throws. */
+export function startEdgeNode(options: EdgeNodeOptions): EdgeNode {
+  const { outbox, log } = options;
+  const state = edgeState(outbox, options.devices);
+  const sender = createSender({ outbox, settings: options.settings, log });
+  const commits = commitReader({ outbox, sender, log });
+  const closing = new AbortController();
+  const now: Now = { session: undefined, link: undefined };
+  const connectOnce = connector({ options, state, sender, commits, closing: closing.signal, now });
+  const running = keepConnected(options, connectOnce.connect, closing.signal);
+  return {
+    deviceDefinitions: (device, definitions) => {
+      if (state.define(device, definitions)) now.session?.reconcile(device);
+    },
+    deviceConnection: (device, connection) => {
+      state.connect(device, connection);
+      now.session?.reconcile(device);
+    },
+    recordWritten: (record) => {
+      state.observe(record);
+      sender.live(record);
+    },
+    stats: () => ({
+      born: now.session?.isBorn() ?? false,
+      connected: now.link !== undefined,
+      connects: connectOnce.connects(),
+      ...sender.stats(),
+      ...commits.stats(),
+    }),
+    close: async () => {
+      closing.abort();
+      await connectOnce.leave("closed");
+      await running;
+    },
+  };
+}
+
+type ConnectorParts = {
+  options: EdgeNodeOptions;
+  state: EdgeState;
+  sender: Sender;
+  commits: ReturnType<typeof commitReader>;
+  closing: AbortSignal;
+  now: Now;
+};
+
+/** One connection after the other, each from CONNECT to its end. */
+function connector({ options, state, sender, commits, closing, now }: ConnectorParts) {
+  const { group, node, broker, outbox, clock, log } = options;
+  const { maxPayloadBytes = defaultMaxPayloadBytes } = broker;
+  const unborn = unbornDevices(log);
+  const tellDefect = atMostEvery(60_000);
+  const rebirths = rebirthGate(() => guarded(birth));
+  const host = hostWatch(options.primaryHost, {
+    online: begin,
+    offline: () => {
+      if (now.session?.isBorn()) void leave("primary host offline");
+    },
+  });
   const onCommand = commandReader(
     {
-      onRebirth,
+      onRebirth: () => {
+        if (now.session?.isBorn()) rebirths.ask();
+      },
       onCommit: (notice) => {
         commits.read(notice);
-        session?.reconcileBorn();
+        now.session?.reconcileBorn();
       },
     },
     log,
   );
-
-  function birth(): void {
-    clearTimeout(rebirthTimer);
-    rebirthTimer = undefined;
-    bornMs = performance.now();
-    session?.birth();
-  }
+  let connects = 0;
 
   /** For what is called by timers and sockets: an exception there would end the process. The next session begins afresh. */
   function guarded(act: () => void): void {
@@ -105,141 +245,59 @@ export function startEdgeNode(options: EdgeNodeOptions): EdgeNode {
     }
   }
 
-  function onRebirth(): void {
-    if (!session?.isBorn() || rebirthTimer) return;
-    const waitMs = Math.max(gatherRebirthsMs, bornMs + rebirthMs - performance.now());
-    rebirthTimer = setTimeout(() => guarded(birth), waitMs);
-  }
-
-  /** Births wait for the primary host; when it leaves, the node leaves too and waits connected again (Sparkplug 3.0, 5.4). */
-  function onHostState(payload: Uint8Array): void {
-    const found = readHostState(payload);
-    if (!found || found.timestampMs < hostTimestampMs) return;
-    hostTimestampMs = found.timestampMs;
-    hostOnline = found.online;
-    if (found.online) begin();
-    else if (session?.isBorn()) void leave("primary host offline");
+  function birth(): void {
+    rebirths.born();
+    now.session?.birth();
   }
 
   function begin(): void {
-    if (!session || session.isBorn()) return;
+    if (!now.session || now.session.isBorn()) return;
     birth();
-    sender.begin(session.transport);
+    sender.begin(now.session.transport);
   }
 
-  /** NDEATH first, then DISCONNECT, both within a bound: a broker that does not answer must not keep a gateway from ending. */
   async function leave(why: string): Promise<void> {
-    const [going, over] = [session, link];
-    if (!going || !over) return;
+    const going = { ...now };
+    if (!going.session || !going.link) return;
     // From here on nothing is born or sent on this connection any more, whatever still comes in.
-    session = undefined;
+    now.session = undefined;
     sender.end();
-    const bound = delay(closeBoundMs, undefined, { ref: false });
-    await Promise.race([going.death().catch(() => undefined), over.closed, bound]);
-    await over.end(closeBoundMs);
+    await takeLeave(going);
     log.info({ why }, "node left the broker");
   }
 
-  function onMessage(topic: string, payload: Uint8Array): void {
-    if (primaryHost !== undefined && topic === stateTopic(primaryHost)) onHostState(payload);
-    else onCommand(topic, payload);
-  }
-
-  function open(bdSeq: number): Promise<Link> {
-    const commands = [topicOf({ group, type: "NCMD", node }), topicOf({ group, type: "DCMD", node, device: "+" })];
-    return openLink({
-      broker,
-      clientId: `${group}/${node}`,
-      will: {
-        topic: topicOf({ group, type: "NDEATH", node }),
-        payload: encodePayload(deathPayload(bdSeq, clock.now())),
-      },
-      filters: primaryHost === undefined ? commands : [...commands, stateTopic(primaryHost)],
-      onMessage: (topic, payload) => guarded(() => onMessage(topic, payload)),
-      onDrain: sender.pump,
-      signal: closing.signal,
-    });
-  }
-
-  /** One connection from CONNECT to its end; returns how long it lasted, ms. */
-  async function connectOnce(): Promise<number> {
+  /** @returns how long the connection lasted, ms */
+  async function connect(): Promise<number> {
     const bdSeq = outbox.nextBdSeq();
-    hostOnline = false;
-    link = await open(bdSeq);
+    host.forget();
+    const onMessage = (topic: string, payload: Uint8Array): void =>
+      guarded(() => (host.isOwn(topic) ? host.read(payload) : onCommand(topic, payload)));
+    const link = await openNode(options, bdSeq, {
+      ...{ onMessage, onDrain: sender.pump, signal: closing, filters: host.filters },
+    });
     const startedMs = performance.now();
     connects += 1;
     const setBacks = () => commits.stats().setBacks;
-    const { maxPayloadBytes = defaultMaxPayloadBytes } = broker;
     const setting = { group, node, link, bdSeq, state, unborn, maxPayloadBytes, outbox, setBacks, clock, log };
-    session = edgeSession(setting);
+    Object.assign(now, { link, session: edgeSession(setting) });
+    const tell = (): void => {
+      now.session?.tellNode();
+      now.session?.reconcileBorn();
+    };
     const timers = [setInterval(sender.pump, pumpMs), setInterval(() => guarded(tell), tellNodeMs)];
     try {
-      if (closing.signal.aborted) void leave("closed");
-      else if (primaryHost === undefined || hostOnline) guarded(begin);
+      if (closing.aborted) void leave("closed");
+      else if (host.isThere()) guarded(begin);
       const why = await link.closed;
-      if (!closing.signal.aborted) log.warn({ code: "BROKER_LOST", bdSeq, why }, "connection to the broker ended");
+      if (!closing.aborted) log.warn({ code: "BROKER_LOST", bdSeq, why }, "connection to the broker ended");
     } finally {
       for (const timer of timers) clearInterval(timer);
-      clearTimeout(rebirthTimer);
-      rebirthTimer = undefined;
+      rebirths.stop();
       sender.end(true);
-      session = undefined;
-      link = undefined;
+      Object.assign(now, { link: undefined, session: undefined });
     }
     return performance.now() - startedMs;
   }
 
-  function tell(): void {
-    session?.tellNode();
-    session?.reconcileBorn();
-  }
-
-  function tellWhy(thrown: unknown, attempt: number): void {
-    const address = brokerAddress(broker);
-    const remedy = thrown instanceof JilianError ? thrown.remedy : "this is a defect of the gateway, please report it";
-    tellFailure((heldBack) =>
-      log.warn({ code: codeOf(thrown), address, attempt, remedy, heldBack }, `no broker: ${messageOf(thrown)}`),
-    );
-  }
-
-  async function run(): Promise<void> {
-    const { reconnectMinMs: retryMinMs, reconnectMaxMs: retryMaxMs } = broker;
-    for (let attempt = 0; !closing.signal.aborted; attempt += 1) {
-      try {
-        // Only a connection that lasted starts the back-off anew: a broker that accepts and drops us is spared as well.
-        if ((await connectOnce()) > retryMaxMs) attempt = 0;
-      } catch (thrown) {
-        if (closing.signal.aborted) return;
-        tellWhy(thrown, attempt);
-      }
-      await wait(backOffMs(attempt, { retryMinMs, retryMaxMs }), closing.signal).catch(() => undefined);
-    }
-  }
-
-  const running = run();
-  return {
-    deviceDefinitions: (device, definitions) => {
-      if (state.define(device, definitions)) session?.reconcile(device);
-    },
-    deviceConnection: (device, connection) => {
-      state.connect(device, connection);
-      session?.reconcile(device);
-    },
-    recordWritten: (record) => {
-      state.observe(record);
-      sender.live(record);
-    },
-    stats: () => ({
-      born: session?.isBorn() ?? false,
-      connected: link !== undefined,
-      connects,
-      ...sender.stats(),
-      ...commits.stats(),
-    }),
-    close: async () => {
-      closing.abort();
-      await leave("closed");
-      await running;
-    },
-  };
+  return { connect, leave, connects: (): number => connects };
 }

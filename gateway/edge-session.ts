@@ -36,6 +36,8 @@ const nodeHeartbeatMs = 60_000;
 const tellMs = 60_000;
 /** Of a last value in a birth that would otherwise be too large. */
 const maxTextLength = 256;
+/** Characters of a reason in a message of the node that would otherwise be too large. */
+const shortReason = 60;
 
 /**
  * A Sparkplug session: seq, births and what they declared (Sparkplug 3.0, 5 and 6.4). Everything that carries a seq leaves through
@@ -69,11 +71,24 @@ export function edgeSession(options: SessionOptions) {
     publish(type, encode(payload), device);
   }
 
+  /**
+   * A message of the node itself. An NBIRTH cannot be divided: where it would be too large, the reasons why devices cannot be read are cut;
+   * without them it fits, which the configuration is checked for.
+   */
+  function emitNode(type: "NBIRTH" | "NDATA", timestampMs: number, metricsOf: (longest: number) => OutMetric[]): void {
+    let bytes: Uint8Array | undefined;
+    for (const longest of [Number.POSITIVE_INFINITY, shortReason, 0]) {
+      bytes = encode({ timestampMs, metrics: metricsOf(longest) });
+      if (bytes.length <= maxPayloadBytes) break;
+    }
+    if (bytes) publish(type, bytes);
+  }
+
   function view(nowMs: number): NodeView {
-    const { identity, epoch } = outbox;
+    const { identity, epoch, previous } = outbox;
     const isWritable = outbox.isWritable();
     const devices = state.connections;
-    return { identity, epoch, outbox: outbox.stats(), isWritable, setBacks: setBacks(), devices, nowMs };
+    return { identity, epoch, previous, outbox: outbox.stats(), isWritable, setBacks: setBacks(), devices, nowMs };
   }
 
   /** A text longer than the bound is left out: its metric is born without a value. */
@@ -121,7 +136,7 @@ export function edgeSession(options: SessionOptions) {
     declared.clear();
     unborn.clear();
     seq = 0;
-    emit("NBIRTH", { timestampMs: nowMs, metrics: nodeBirthMetrics(bdSeq, now) });
+    emitNode("NBIRTH", nowMs, (longest) => nodeBirthMetrics(bdSeq, now, longest));
     told = textOf(nodeStateMetrics(now));
     toldMs = nowMs;
     nodeBorn = true;
@@ -189,14 +204,20 @@ export function edgeSession(options: SessionOptions) {
   /** NDATA with what has changed of the node's own metrics, all of them when that is long ago; they describe the present, hence transient. */
   function tellNode(): void {
     const nowMs = clock.now();
-    const metrics = nodeStateMetrics(view(nowMs));
-    const texts = textOf(metrics);
+    const now = view(nowMs);
+    const [texts, before] = [textOf(nodeStateMetrics(now)), told];
     const isDue = Math.abs(nowMs - toldMs) >= nodeHeartbeatMs;
-    const changed = metrics.filter(({ name = "" }) => isDue || texts.get(name) !== told.get(name));
-    if (!nodeBorn || changed.length === 0 || link.isCongested()) return;
+    const changed = new Set(
+      [...texts].filter(([name, text]) => isDue || text !== before.get(name)).map(([name]) => name),
+    );
+    if (!nodeBorn || changed.size === 0 || link.isCongested()) return;
     told = texts;
     toldMs = nowMs;
-    emit("NDATA", { timestampMs: nowMs, metrics: changed.map((metric) => ({ ...metric, transient: true })) });
+    emitNode("NDATA", nowMs, (longest) =>
+      nodeStateMetrics(now, longest)
+        .filter(({ name = "" }) => changed.has(name))
+        .map((metric) => ({ ...metric, transient: true })),
+    );
   }
 
   return {

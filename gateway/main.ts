@@ -19,7 +19,7 @@ const help = `jilian-gateway: reads PLCs, keeps every reading on disk, publishes
 
 Relative paths in the configuration start at its own folder.
 Exit codes: 0 done, 1 failed while running, 2 wrong configuration or arguments (nothing was started).
-Signals: SIGTERM and SIGINT end it within 2 s, a second one at once; SIGUSR2 switches debug logging on and off.
+Signals: SIGTERM and SIGINT end it within 2 s (8 s while it moves readings from memory to disk), a second one at once; SIGUSR2 switches debug logging on and off.
 Environment: JILIAN_LOG_LEVEL (trace, debug, info, warn, error; before logLevel of the configuration),
   JILIAN__path__of__value (in place of a value of the configuration: JILIAN__broker__host=10.0.0.5),
   JILIAN_CLOCK (rate,originMs,startedMs, or @FILE that holds them and may change: another clock, only where every
@@ -27,6 +27,8 @@ Environment: JILIAN_LOG_LEVEL (trace, debug, info, warn, error; before logLevel 
 `;
 const oldestNode = 24;
 const closeBoundMs = 2000;
+/** As long as readings are moved from memory to their file, which would be lost: below what systemd waits (TimeoutStopSec). */
+const movingBoundMs = 8000;
 /** What is under way to the service manager may end, and then the news that this gateway does. */
 const stoppingBoundMs = 300;
 /** npm passes a Ctrl-C on that the terminal has sent to this process too: that is one signal and not two. */
@@ -139,8 +141,17 @@ async function openLog(config: GatewayConfig): Promise<Logger> {
 }
 
 /** Ends on SIGTERM, SIGINT and when the parent is gone: what is pending stays on disk. A second signal ends at once. */
-function endOnSignals(close: () => Promise<unknown>, log: Logger, fail: (err: unknown) => never): void {
+function endOnSignals(
+  { close, isMoving }: { close: () => Promise<unknown>; isMoving: () => boolean },
+  log: Logger,
+  fail: (err: unknown) => never,
+): void {
   let endingSinceMs: number | undefined;
+  const bound = (boundMs: number): void => {
+    const failLate = () => fail(new Error(`not closed within ${boundMs} ms`));
+    const late = () => (isMoving() && boundMs < movingBoundMs ? bound(movingBoundMs) : failLate());
+    setTimeout(late, boundMs - (performance.now() - (endingSinceMs ?? 0))).unref();
+  };
   const end = (why: string, isSignal: boolean): void => {
     const nowMs = performance.now();
     if (endingSinceMs !== undefined) {
@@ -149,7 +160,7 @@ function endOnSignals(close: () => Promise<unknown>, log: Logger, fail: (err: un
     }
     endingSinceMs = nowMs;
     log.info({ why }, "the gateway ends");
-    setTimeout(() => fail(new Error(`not closed within ${closeBoundMs} ms`)), closeBoundMs).unref();
+    bound(closeBoundMs);
     close().then(() => process.exit(0), fail);
   };
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => end(signal, true));
@@ -192,7 +203,7 @@ async function run(file: string): Promise<void> {
     // Not waited for longer: a service manager that does not listen must not hold up the end.
     await Promise.race([told, delay(stoppingBoundMs, undefined, { ref: false })]);
   };
-  endOnSignals(close, log, fail);
+  endOnSignals({ close, isMoving: gateway.isMoving }, log, fail);
   const { ops } = config;
   if (ops) {
     const { openOps } = await import("./ops-start.ts");

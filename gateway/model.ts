@@ -82,6 +82,9 @@ export type OutboxIdentity = {
   starts: number;
 };
 
+/** What a file knew, when it was opened, of the last of its earlier epochs that it has records of. */
+export type PreviousEpoch = RecordId & { writtenAtMs: number };
+
 export type OutboxStats = {
   pendingRecords: number;
   pendingBytes: number;
@@ -110,6 +113,11 @@ export type Outbox = {
   /** The offset that the next record gets in that epoch. */
   readonly nextOffset: () => number;
   readonly identity: OutboxIdentity;
+  /**
+   * The last record that an earlier epoch of this file can have had, what a power cut may have taken of it included: a later one that
+   * the platform has stored came from a newer state of the file, and this one is an image. Undefined where the file does not tell.
+   */
+  readonly previous: PreviousEpoch | undefined;
   /** Declares the metrics of a device and gives their stable ids, in the order given. A changed definition keeps its id. */
   readonly declare: (device: string, definitions: readonly MetricDefinition[]) => number[];
   /** Every metric that is declared now or still has samples pending, by id: what births must list. */
@@ -149,6 +157,13 @@ export type Outbox = {
   readonly note: (key: string, value: string | undefined) => void;
   /** The texts kept under keys that begin so. */
   readonly notes: (prefix: string) => Map<string, string>;
+  /**
+   * Keeps one short text for a device, durable as a note is, in the row that each record of the device writes anyway. It does not go with
+   * the notes when one outbox takes another's place.
+   */
+  readonly noteDevice: (device: string, text: string) => void;
+  /** That text; empty when there is none. */
+  readonly noteOf: (device: string) => string;
   /** What was dropped, by metric. */
   readonly droppedByMetric: () => MetricDrops[];
   readonly stats: () => OutboxStats;

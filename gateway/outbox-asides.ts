@@ -1,8 +1,8 @@
 import type { RecordId } from "@jilian/domain/commit.ts";
 import type { AsideRecord, OutboxRecord } from "./model.ts";
 import { type Box, countDrop, samplesOf, stamp } from "./outbox-box.ts";
-import { recordOverheadBytes } from "./outbox-state.ts";
 import type { AsideRow, RecordRow } from "./outbox-tables.ts";
+import { recordOverheadBytes } from "./outbox-tally.ts";
 import { append } from "./outbox-write.ts";
 
 /** How much that was set aside is kept for inspection; older records make room. */

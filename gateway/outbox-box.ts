@@ -4,9 +4,10 @@ import { atMostEvery } from "./log-limit.ts";
 import type { DropReason, StoredSample } from "./model.ts";
 import type { ClockWatch } from "./outbox-clock.ts";
 import { decodeSamples } from "./outbox-record.ts";
-import { type OutboxState, recordOverheadBytes } from "./outbox-state.ts";
+import type { OutboxState } from "./outbox-state.ts";
 import type { OutboxStore } from "./outbox-store.ts";
 import type { RecordRow } from "./outbox-tables.ts";
+import { recordOverheadBytes } from "./outbox-tally.ts";
 
 /** What a sudden end may cost: see outbox.durability in gateway/config.ts. */
 export type Durability = "power-cut" | "process";

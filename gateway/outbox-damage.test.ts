@@ -1,18 +1,11 @@
 import { copyFileSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { DataType } from "@jilian/domain/datatypes.ts";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import type { OpenedOutbox } from "./outbox.ts";
-import { type OutboxBench, outboxBench, sample } from "./test-outbox.ts";
+import { bench, benchPerTest, sample } from "./test-outbox.ts";
 
-let bench: OutboxBench;
-beforeEach(() => {
-  bench = outboxBench();
-});
-afterEach(async () => {
-  vi.restoreAllMocks();
-  await bench.close();
-});
+benchPerTest();
 
 const definitions = [{ name: "a", datatype: DataType.Double, simulated: false }];
 

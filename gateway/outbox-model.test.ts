@@ -51,7 +51,11 @@ const step = fc.oneof(
   { weight: 1, arbitrary: fc.record({ op: fc.constantFrom("renew", "flipBit", "declare"), at: n }) },
   {
     weight: 1,
-    arbitrary: fc.record({ op: fc.constant("note"), key: n, value: fc.option(fc.string(), { nil: undefined }) }),
+    arbitrary: fc.record({
+      op: fc.constantFrom("note", "noteDevice"),
+      key: n,
+      value: fc.option(fc.string(), { nil: undefined }),
+    }),
   },
 );
 type Step = {
@@ -194,6 +198,7 @@ function pair(bench: OutboxBench, maxBytes: number) {
       if (value === undefined) model.notes.delete(name);
       else model.notes.set(name, value);
     }
+    for (const device of devices) model.deviceNotes.set(device, outbox.noteOf(device));
   }
 
   /** Pages of the closed file are overwritten: what is lost is counted, what is there was there before. */
@@ -246,6 +251,11 @@ function pair(bench: OutboxBench, maxBytes: number) {
       if (s.value === undefined) model.notes.delete(name);
       else model.notes.set(name, s.value);
     }
+    if (op === "noteDevice") {
+      const name = devices[(s.key ?? 0) % devices.length] as string;
+      outbox.noteDevice(name, s.value ?? "");
+      model.deviceNotes.set(name, s.value ?? "");
+    }
   }
 
   return { run, model, outbox: () => outbox, tearPages };
@@ -277,6 +287,7 @@ function compare(model: OutboxModel, outbox: OpenedOutbox): void {
   for (const device of devices) {
     expect(outbox.pendingOf(device)).toBe(model.pending().filter((record) => record.device === device).length);
     expect(outbox.lastSourceTimeMs(device)).toBe(model.lastSourceMs.get(device) ?? 0);
+    expect(outbox.noteOf(device)).toBe(model.deviceNotes.get(device) ?? "");
   }
   const listed = new Set(outbox.metrics().map(({ id }) => id));
   for (const { samples } of model.pending()) for (const { metricId } of samples) expect(listed).toContain(metricId);

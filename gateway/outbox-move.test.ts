@@ -1,19 +1,12 @@
 import { DatabaseSync } from "node:sqlite";
 import { DataType } from "@jilian/domain/datatypes.ts";
-import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import { expect, test, vi } from "vitest";
 import type { OpenedOutbox } from "./outbox.ts";
 import { dropTeller } from "./outbox-drops.ts";
 import { outboxMove } from "./outbox-move.ts";
-import { type OutboxBench, outboxBench, sample } from "./test-outbox.ts";
+import { bench, benchPerTest, sample } from "./test-outbox.ts";
 
-let bench: OutboxBench;
-beforeEach(() => {
-  bench = outboxBench();
-});
-afterEach(async () => {
-  vi.restoreAllMocks();
-  await bench.close();
-});
+benchPerTest();
 
 const definition = (name: string) => ({ name, datatype: DataType.Double, simulated: false });
 const memory = (): OpenedOutbox => bench.start({ path: undefined, durability: "process" });

@@ -2,18 +2,11 @@ import { copyFileSync, existsSync, statSync } from "node:fs";
 import type { FileHandle } from "node:fs/promises";
 import { open } from "node:fs/promises";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { raiseNote } from "./model.ts";
-import { type OutboxBench, outboxBench, sample } from "./test-outbox.ts";
+import { bench, benchPerTest, sample } from "./test-outbox.ts";
 
-let bench: OutboxBench;
-beforeEach(() => {
-  bench = outboxBench();
-});
-afterEach(async () => {
-  vi.restoreAllMocks();
-  await bench.close();
-});
+benchPerTest();
 
 /** The files as they are while the outbox is open: what a sudden end leaves, when everything reached the medium. */
 function copyOpen(path = bench.path): string {

@@ -1,4 +1,5 @@
 import { DatabaseSync } from "node:sqlite";
+import { newDevice } from "./outbox-devices.ts";
 import type { OutboxTables } from "./outbox-tables.ts";
 
 /** No source time lies beyond: what a damaged page says of a time must not push a device's readings into another century. */
@@ -25,7 +26,7 @@ function saveDevices(db: DatabaseSync, to: OutboxTables): number {
     const { id, name, last_source_ms: lastSourceTimeMs, pending_records: records } = row;
     if (!isWhole(id, 1) || typeof name !== "string" || !isWhole(lastSourceTimeMs, 0) || lastSourceTimeMs > latestMs)
       continue;
-    to.saveDevice({ id, name, lastSourceTimeMs, pending: 0, bytes: 0 });
+    to.saveDevice({ ...newDevice, id, name, lastSourceTimeMs });
     if (isWhole(records, 0)) pending += records;
   }
   return pending;

@@ -24,6 +24,10 @@ const migrations = [
      last_ms INTEGER NOT NULL) STRICT;
    CREATE TABLE note (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
    CREATE INDEX set_aside_id ON set_aside (epoch, "offset");`,
+  // In the row that each record of the device writes anyway, so at the cost of no page: its last record, and a short text.
+  `ALTER TABLE device ADD COLUMN last_position INTEGER NOT NULL DEFAULT 0;
+   ALTER TABLE device ADD COLUMN last_written_ms INTEGER NOT NULL DEFAULT 0;
+   ALTER TABLE device ADD COLUMN note TEXT NOT NULL DEFAULT '';`,
 ];
 
 /** Schema version that this program writes; older files are brought up to it, newer ones refused. */

@@ -12,7 +12,17 @@ export type AsideRow = RecordId & {
   reason: string;
   bytes: Uint8Array;
 };
-export type DeviceRow = { id: number; name: string; lastSourceTimeMs: number; pending: number; bytes: number };
+export type DeviceRow = {
+  id: number;
+  name: string;
+  lastSourceTimeMs: number;
+  pending: number;
+  bytes: number;
+  /** Position and time of writing of its last record; 0 when none is known. */
+  lastPosition: number;
+  lastWrittenMs: number;
+  note: string;
+};
 export type DroppedRow = { metric: number; samples: number; firstMs: number; lastMs: number };
 
 type Row = Record<string, unknown>;
@@ -61,6 +71,9 @@ function loadTables(db: DatabaseSync) {
     lastSourceTimeMs: Number(r.last_source_ms),
     pending: Number(r.pending_records),
     bytes: Number(r.pending_bytes),
+    lastPosition: Number(r.last_position),
+    lastWrittenMs: Number(r.last_written_ms),
+    note: String(r.note),
   }));
   const metrics = all("SELECT id, device, definition FROM metric ORDER BY id").map((r) => ({
     id: Number(r.id),
@@ -79,18 +92,33 @@ function loadTables(db: DatabaseSync) {
       bytes: Number(r.bytes),
     }),
   );
-  // Positions of records set aside are not given again: a later one would take their place.
+  // No position is given again: of a record set aside a later one would take the place, and of a freed one the time of writing.
   const [last] = all(
     `SELECT max(ifnull((SELECT max(position) FROM record), 0), ifnull((SELECT max(base) FROM epoch), 0),
-     ifnull((SELECT max(position) FROM set_aside), 0)) AS position`,
+     ifnull((SELECT max(position) FROM set_aside), 0), ifnull((SELECT max(last_position) FROM device), 0)) AS position`,
   );
   // An epoch of which nothing is pending any more is forgotten: notices for it are then notices for an unknown one.
   const epochs = all(
     `SELECT epoch, base FROM epoch e WHERE EXISTS (SELECT 1 FROM record r WHERE r.position >= e.base AND r.position <
      ifnull((SELECT min(base) FROM epoch n WHERE n.base > e.base), 9223372036854775807)) ORDER BY base`,
   ).map((r) => ({ epoch: String(r.epoch), base: Number(r.base) }));
+  const [lastEpoch] = all("SELECT epoch, base FROM epoch ORDER BY base DESC LIMIT 1").map((r) => ({
+    epoch: String(r.epoch),
+    base: Number(r.base),
+  }));
   const oldest = oldestRow(db.prepare(oldestSql).get(0));
-  return { meta, notes, devices, metrics, dropped, asides, epochs, oldest, lastPosition: Number(last?.position) };
+  return {
+    meta,
+    notes,
+    devices,
+    metrics,
+    dropped,
+    asides,
+    epochs,
+    lastEpoch,
+    oldest,
+    lastPosition: Number(last?.position),
+  };
 }
 
 /** SQL on records set aside, prepared once. */
@@ -120,9 +148,11 @@ function asideTables(on: (sql: string) => StatementSync) {
 /** SQL that writes what the state has marked as changed, prepared once. */
 function housekeepingTables(on: (sql: string) => StatementSync) {
   const device = on(
-    `INSERT INTO device (id, name, last_source_ms, pending_records, pending_bytes) VALUES (?, ?, ?, ?, ?)
+    `INSERT INTO device (id, name, last_source_ms, pending_records, pending_bytes, last_position, last_written_ms, note)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?)
      ON CONFLICT (id) DO UPDATE SET last_source_ms = excluded.last_source_ms, pending_records = excluded.pending_records,
-     pending_bytes = excluded.pending_bytes`,
+     pending_bytes = excluded.pending_bytes, last_position = excluded.last_position,
+     last_written_ms = excluded.last_written_ms, note = excluded.note`,
   );
   const metric = on(
     `INSERT INTO metric (id, device, name, definition) VALUES (?, ?, ?, ?)
@@ -138,7 +168,8 @@ function housekeepingTables(on: (sql: string) => StatementSync) {
   const fill = on("INSERT OR REPLACE INTO meta (key, value) VALUES ('filler', zeroblob(?))");
   return {
     saveDevice: (row: DeviceRow): void => {
-      device.run(row.id, row.name, row.lastSourceTimeMs, row.pending, row.bytes);
+      const { lastSourceTimeMs, pending, bytes, lastPosition, lastWrittenMs } = row;
+      device.run(row.id, row.name, lastSourceTimeMs, pending, bytes, lastPosition, lastWrittenMs, row.note);
     },
     saveMetric: (id: number, deviceName: string, name: string, definition: string): void => {
       metric.run(id, deviceName, name, definition);

@@ -1,8 +1,8 @@
 import type { OutboxRecord, StoredSample } from "./model.ts";
 import { type Box, countDrop, dropBytes, stamp } from "./outbox-box.ts";
 import { encodeSamples } from "./outbox-record.ts";
-import { recordOverheadBytes } from "./outbox-state.ts";
 import type { OutboxTables } from "./outbox-tables.ts";
+import { recordOverheadBytes } from "./outbox-tally.ts";
 
 /** Room made at once on a medium that is full before `maxBytes` is reached. */
 const fullStepBytes = 64 * 1024;

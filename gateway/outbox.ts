@@ -2,14 +2,14 @@ import { readFileSync } from "node:fs";
 import type { RecordId } from "@jilian/domain/commit.ts";
 import { messageOf } from "@jilian/domain/errors.ts";
 import type { Range } from "@jilian/domain/range-set.ts";
-import { type Outbox, type OutboxRecord, raiseNote, type StoredSample } from "./model.ts";
+import { type Outbox, type OutboxRecord, type PreviousEpoch, raiseNote, type StoredSample } from "./model.ts";
 import { asides, dropAsides, replayAsides, setAsideRow, split } from "./outbox-asides.ts";
 import { type Box, batchRows, dropAged, newBox, type OutboxOptions, samplesOf } from "./outbox-box.ts";
 import { clockWatch } from "./outbox-clock.ts";
 import { endedByPowerCut, unopenable } from "./outbox-file.ts";
 import { type Handover, handover } from "./outbox-move.ts";
 import { decodeSamples } from "./outbox-record.ts";
-import { outboxState } from "./outbox-state.ts";
+import { type OutboxState, outboxState } from "./outbox-state.ts";
 import { type OutboxStore, outboxStore } from "./outbox-store.ts";
 import type { RecordRow } from "./outbox-tables.ts";
 import { write } from "./outbox-write.ts";
@@ -139,6 +139,30 @@ export function openOutbox(options: OutboxOptions): OpenedOutbox {
   }
 }
 
+/** Records that a gateway writes in a millisecond at most, for as long as a power cut may take what it wrote. */
+const recordsPerMs = 10;
+
+/** The last record that an earlier epoch can have had, a power cut included; remembered until another epoch has records. */
+function previousOf(state: OutboxState, options: OutboxOptions, remembered: unknown): PreviousEpoch | undefined {
+  const { lastRecord } = state;
+  if (!lastRecord) return readPrevious(remembered);
+  const lostMs = Math.ceil(unsyncedMs(options));
+  const { epoch, offset, writtenAtMs } = lastRecord;
+  return { epoch, offset: offset + lostMs * recordsPerMs, writtenAtMs: writtenAtMs + lostMs };
+}
+
+/** As it was remembered; undefined where that cannot be read. */
+function readPrevious(text: unknown): PreviousEpoch | undefined {
+  try {
+    const { epoch, offset, writtenAtMs } = JSON.parse(String(text)) as PreviousEpoch;
+    return typeof epoch === "string" && Number.isSafeInteger(offset + writtenAtMs)
+      ? { epoch, offset, writtenAtMs }
+      : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 function begin(options: OutboxOptions, store: OutboxStore, bootId: string | undefined): OpenedOutbox {
   const { clock, path, log } = options;
   const { loaded } = store;
@@ -152,6 +176,8 @@ function begin(options: OutboxOptions, store: OutboxStore, bootId: string | unde
   store.keep(state);
   state.text("closed", 0);
   state.text("bootId", bootId ?? "");
+  const previous = previousOf(state, options, loaded.meta.get("previous"));
+  if (previous) state.text("previous", JSON.stringify(previous));
   if (raiseMs > 0) state.counts.note(raiseNote, String(raisedMs));
   const begun = store.changeSynced("start an epoch", (tables) => {
     tables.dropEpochsExcept(state.epochNames());
@@ -159,10 +185,10 @@ function begin(options: OutboxOptions, store: OutboxStore, bootId: string | unde
   });
   if (!begun) throw unopenable(options, "its first transaction failed; the medium may be full or read-only");
   store.onTick(() => dropAged(box));
-  return outboxOf(box, raisedMs);
+  return outboxOf(box, raisedMs, previous);
 }
 
-function outboxOf(box: Box, raisedMs: number): OpenedOutbox {
+function outboxOf(box: Box, raisedMs: number, previous: PreviousEpoch | undefined): OpenedOutbox {
   const { state, store } = box;
   return {
     get epoch() {
@@ -171,6 +197,7 @@ function outboxOf(box: Box, raisedMs: number): OpenedOutbox {
     get identity() {
       return state.identity();
     },
+    previous,
     nextOffset: () => state.tally.next - state.current().base,
     declare: (device, definitions) => {
       const ids = state.declare(device, definitions);
@@ -207,6 +234,8 @@ function outboxOf(box: Box, raisedMs: number): OpenedOutbox {
     },
     note: state.counts.note,
     notes: state.counts.notes,
+    noteDevice: state.noteDevice,
+    noteOf: state.noteOf,
     droppedByMetric: state.droppedByMetric,
     newest: () => newest(box),
     isWritable: store.isWritable,

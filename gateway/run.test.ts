@@ -154,6 +154,28 @@ describe("a gateway whose medium fails", () => {
     for (const [of, seen] of timesByEpoch()) for (const ms of seen) if (of !== epoch) expect(kept).toContain(ms);
   });
 
+  test("is closed amid the move to its file: all that waited in memory is in it", async () => {
+    const blocked = join(folder, "data");
+    writeFileSync(blocked, "a file where the folder should be");
+    const path = join(blocked, "outbox.db");
+    const running = start(path);
+    await until("readings", () => timesByEpoch().size > 0);
+    const memory = running.outbox();
+    const metricId = memory.metrics()[0]?.id as number;
+    const timesMs = Array.from({ length: 20_000 }, (_, i) => 1_700_000_000_000 + i);
+    for (const sourceTimeMs of timesMs)
+      memory.write("press", [{ metricId, value: 1, status: 0, sourceTimeMs, gatewayTimeMs: sourceTimeMs }]);
+    rmSync(blocked);
+    await until("the move", () => running.isMoving());
+    expect(running.outbox()).toBe(memory);
+    await running.close();
+    expect(running.isMoving()).toBe(false);
+    const { found, stats } = await pendingIn(path);
+    const kept = new Set(found.flatMap(({ samples }) => samples.map(({ sourceTimeMs }) => sourceTimeMs)));
+    expect(timesMs.filter((ms) => !kept.has(ms))).toEqual([]);
+    expect(stats.droppedSamples).toBe(0);
+  });
+
   test("for one transaction, and then had nothing to write, stays with its file", async () => {
     const path = join(folder, "outbox.db");
     const original = DatabaseSync.prototype.prepare;

@@ -18,7 +18,12 @@ export type Gateway = {
   };
   /** The outbox in use now: another one after a medium failed or came back. Not to be kept. */
   readonly outbox: () => OpenedOutbox;
-  /** Stops collecting, takes leave of the broker, closes the outbox; within two seconds. What is pending stays on disk. */
+  /** Whether what waited in memory is being moved to its file now. */
+  readonly isMoving: () => boolean;
+  /**
+   * Stops collecting, takes leave of the broker, closes the outbox; within two seconds, but where a file is back and takes what waited in
+   * memory: that is finished first, since it would be lost. What is pending stays on disk.
+   */
   readonly close: () => Promise<void>;
   readonly [Symbol.asyncDispose]: () => Promise<void>;
 };
@@ -109,6 +114,7 @@ export function startGateway(config: GatewayConfig, options: GatewayOptions): Ga
   let returnedMs = Number.NEGATIVE_INFINITY;
   let waitMs = retryMs;
   let closing: Promise<void> | undefined;
+  let isMoving = false;
   const unwritableFor = duration();
 
   function begin(outbox: OpenedOutbox): Assembly {
@@ -160,6 +166,7 @@ export function startGateway(config: GatewayConfig, options: GatewayOptions): Ga
       return found.close();
     }
     const move = outboxMove(active.outbox, found);
+    isMoving = true;
     // Most of it while readings are still taken, so that the gap is as short as what came meanwhile.
     let isMoved = await move.records();
     if (isMoved) {
@@ -193,13 +200,15 @@ export function startGateway(config: GatewayConfig, options: GatewayOptions): Ga
   const timer = setInterval(() => {
     looking ??= look().finally(() => {
       looking = undefined;
+      isMoving = false;
     });
   }, lookMs);
 
   async function closeAll(): Promise<void> {
     clearInterval(timer);
-    await looking;
+    // First, so that nothing more comes to what is being moved.
     await active.close();
+    await looking;
     await active.outbox.close();
   }
 
@@ -217,6 +226,7 @@ export function startGateway(config: GatewayConfig, options: GatewayOptions): Ga
       ...active.stats(),
     }),
     outbox: () => active.outbox,
+    isMoving: () => isMoving,
     close,
     [Symbol.asyncDispose]: close,
   };

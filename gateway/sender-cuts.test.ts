@@ -1,44 +1,11 @@
-import { DataType } from "@jilian/domain/datatypes.ts";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import type { OutboxRecord } from "./model.ts";
-import { type OutboxBench, outboxBench, sample } from "./test-outbox.ts";
-import { senderWorld, type Verdict } from "./test-sender.ts";
+import { bench, benchPerTest } from "./test-outbox.ts";
+import { livingWorld, type Verdict } from "./test-sender.ts";
 
-let bench: OutboxBench;
-beforeEach(() => {
-  bench = outboxBench();
-});
-afterEach(() => bench.close());
+benchPerTest();
 
-const settings = {
-  backlogRecordsPerSecond: 500,
-  backlogBytesPerSecond: 2_000_000,
-  commitTimeoutMs: 10_000,
-  maxInFlightRecords: 2000,
-};
-
-function begin() {
-  const outbox = bench.start({ fsyncMs: 1000 });
-  const [a] = outbox.declare("press", [{ name: "a", datatype: DataType.Double, simulated: false }]) as [number];
-  const world = senderWorld(outbox, settings);
-  const written = new Set<number>();
-  const write = (count: number): OutboxRecord | undefined => {
-    const values = Array.from({ length: count }, (_, i) => written.size + i);
-    for (const value of values) written.add(value);
-    return outbox.write(
-      "press",
-      values.map((value) => sample(a, value)),
-    );
-  };
-  let nextMs = 0;
-  const live = (): void => {
-    if (world.now() < nextMs) return;
-    nextMs = world.now() + 500;
-    const record = write(1);
-    if (record) world.sender.live(record);
-  };
-  return { ...world, outbox, write, written, live };
-}
+const begin = () => livingWorld(bench.start({ fsyncMs: 1000 }));
 
 const beyond =
   (samples: number) =>
@@ -66,13 +33,15 @@ test("a record at which the broker ends the connection holds up nothing for long
 
 test("a single sample that ends connections whatever is done is set aside", () => {
   const world = begin();
-  for (let i = 0; i < 20; i += 1) world.write(2);
-  world.platform({ verdict: ({ samples }) => (samples.some(({ value }) => value === 17) ? "cuts" : "stores") });
+  const [poison] = Array.from({ length: 20 }, () => world.write(2))
+    .flat()
+    .slice(17);
+  world.platform({ verdict: ({ samples }) => (samples.some(({ value }) => value === poison) ? "cuts" : "stores") });
   world.connect();
   world.pass(3600, () => world.outbox.stats().setAsideRecords > 0, world.live);
   world.pass(60, () => world.outbox.stats().pendingRecords === 0, world.live);
   expect(world.outbox.asides(10).map(({ samples, reason }) => [samples.map((s) => s.value), reason])).toEqual([
-    [[17], expect.stringContaining("connections ended when it was sent")],
+    [[poison], expect.stringContaining("connections ended when it was sent")],
   ]);
   expect(world.stored.size).toBe(world.written.size - 1);
 });

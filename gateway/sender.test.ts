@@ -1,52 +1,18 @@
-import { DataType } from "@jilian/domain/datatypes.ts";
 import { randomFrom } from "@jilian/domain/test-random.ts";
 import fc from "fast-check";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { OutboxRecord } from "./model.ts";
 import type { OpenedOutbox } from "./outbox.ts";
-import { type OutboxBench, outboxBench, sample } from "./test-outbox.ts";
-import { senderWorld } from "./test-sender.ts";
+import { bench, benchPerTest, outboxBench } from "./test-outbox.ts";
+import { livingWorld } from "./test-sender.ts";
 
-let bench: OutboxBench;
-beforeEach(() => {
-  bench = outboxBench();
-});
-afterEach(() => bench.close());
+benchPerTest();
 
-const settings = {
-  backlogRecordsPerSecond: 500,
-  backlogBytesPerSecond: 2_000_000,
-  commitTimeoutMs: 10_000,
-  maxInFlightRecords: 2000,
-};
-
-let value = 0;
-/** A world on an outbox of its own, with a device that goes on living: one sample every half second. */
 function begin(outbox: OpenedOutbox = bench.start({ fsyncMs: 1000 })) {
-  const [a] = outbox.declare("press", [{ name: "a", datatype: DataType.Double, simulated: false }]) as [number];
-  const world = senderWorld(outbox, settings);
-  const written = new Set<number>();
-  const write = (samples: number): number[] => {
-    const values = Array.from({ length: samples }, () => (value += 1));
-    outbox.write(
-      "press",
-      values.map((v) => sample(a, v)),
-    );
-    for (const v of values) written.add(v);
-    return values;
-  };
-  let nextMs = 0;
-  const live = (): void => {
-    if (world.now() < nextMs) return;
-    nextMs = world.now() + 500;
-    value += 1;
-    written.add(value);
-    const record = outbox.write("press", [sample(a, value)]);
-    if (record) world.sender.live(record);
-  };
+  const world = livingWorld(outbox);
   const asides = () => outbox.asides(10_000).flatMap(({ samples }) => samples.map((s) => Number(s.value)));
   const isDone = () => outbox.stats().pendingRecords === 0;
-  return { ...world, outbox, written, write, live, asides, isDone };
+  return { ...world, asides, isDone };
 }
 
 const refusing =

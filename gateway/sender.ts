@@ -58,83 +58,134 @@ const tellMs = 60_000;
 /** Epochs of which it is kept what was sent, at least. */
 const minEpochs = 1000;
 
-/**
- * Decides which record goes when (CONTRACTS 2). Live records go at once; all else that is pending and not in flight is backlog and goes
- * oldest first at an adaptive rate; what was sent and not committed in time becomes backlog again, or goes under trial when others were
- * (sender-trials.ts). Nothing is kept here but ids and the records under trial: the others stay on disk.
- */
-export function createSender({ outbox, settings, log, now = () => performance.now() }: SenderOptions) {
+type Send = (record: OutboxRecord, kind: SendKind) => void;
+
+/** What the parts of a sender share. */
+type Work = {
+  readonly outbox: Outbox;
+  readonly log: Logger;
+  readonly now: () => number;
+  readonly commitTimeoutMs: number;
+  readonly maxInFlightRecords: number;
+  readonly rate: ReturnType<typeof backlogRate>;
+  readonly trials: ReturnType<typeof createTrials>;
+  readonly flight: ReturnType<typeof flightLog>;
+  readonly sent: ReturnType<typeof sentLog>;
+  readonly counts: { sentLive: number; sentBacklog: number; committedRecords: number; commits: number };
+  /** Of the session: when it began, whether something was committed in it, and which accused record was sent last. */
+  readonly session: { bornMs: number; hasCommitted: boolean; accusedKey: string };
+  transport: Transport | undefined;
+  /** Whether what was sent last beside live records was under trial. */
+  wasTrial: boolean;
+};
+
+function newWork({ outbox, settings, log, now }: Required<SenderOptions>): Work {
   const { backlogRecordsPerSecond, backlogBytesPerSecond, commitTimeoutMs, maxInFlightRecords } = settings;
   const ceilings = { recordsPerSecond: backlogRecordsPerSecond, bytesPerSecond: backlogBytesPerSecond };
-  const passEveryMs = Math.max(commitTimeoutMs / 4, 50);
-  const rate = backlogRate({ ...ceilings, commitTimeoutMs });
-  const trials = createTrials({ outbox, log });
-  const flight = flightLog();
-  const sent = sentLog(Math.max(minEpochs, maxInFlightRecords));
-  const cuts = cutLog();
-  const tellAccused = atMostEvery(tellMs);
-  const tellFailed = atMostEvery(tellMs);
-  let transport: Transport | undefined;
-  const counts = { sentLive: 0, sentBacklog: 0, committedRecords: 0, commits: 0 };
-  /** The pass over the backlog: where it is, when it began, and whether something before it is due again. */
+  return {
+    ...{ outbox, log, now, commitTimeoutMs, maxInFlightRecords },
+    rate: backlogRate({ ...ceilings, commitTimeoutMs }),
+    trials: createTrials({ outbox, log }),
+    flight: flightLog(),
+    sent: sentLog(Math.max(minEpochs, maxInFlightRecords)),
+    counts: { sentLive: 0, sentBacklog: 0, committedRecords: 0, commits: 0 },
+    session: { bornMs: 0, hasCommitted: false, accusedKey: "" },
+    transport: undefined,
+    wasTrial: false,
+  };
+}
+
+/** Takes what was not committed in time for lost. @returns whether anything was */
+function expire({ flight, trials, rate, commitTimeoutMs }: Work, nowMs: number): boolean {
+  let found = false;
+  for (const { entry, isAgainstIt } of flight.expire(nowMs - commitTimeoutMs)) {
+    if (entry.isFirst && isAgainstIt) trials.outcome(true);
+    if (entry.kind !== "trial") rate.waiting(entry.sentMs, nowMs);
+    trials.failed(entry, isAgainstIt);
+    found = true;
+  }
+  const sinceMs = flight.waitingSinceMs();
+  if (sinceMs !== undefined) rate.waiting(sinceMs, nowMs);
+  return found;
+}
+
+function hasRoom({ flight, rate, transport, maxInFlightRecords }: Work, nowMs: number): boolean {
+  if (flight.notLive() >= maxInFlightRecords || !transport?.hasRoom("backlog")) return false;
+  return rate.mayTake(flight.window(), nowMs);
+}
+
+/** The pass over the backlog: where it is, when it began, and whether something before it is due again. */
+function backlogPass(work: Work, send: Send) {
+  const { outbox, flight, trials, now } = work;
+  const passEveryMs = Math.max(work.commitTimeoutMs / 4, 50);
   let cursor = 0;
-  let passStartedMs = 0;
+  let startedMs = 0;
   let overdue = false;
-  let wasTrial = false;
-  /** Of the session: when it began, whether something was committed in it, and which accused record was sent last. */
-  const session = { bornMs: 0, hasCommitted: false, accusedKey: "" };
 
-  function send(record: OutboxRecord, kind: SendKind): void {
-    const { epoch, offset } = record;
-    const key = keyOf(record);
-    const bytes = transport?.send(record) ?? 0;
-    if (bytes === 0) {
-      trials.forget(key);
-      return;
-    }
-    sent.add(record);
-    flight.add({ epoch, offset, bytes, kind, sentMs: now(), isFirst: !trials.isKnown(key) });
-    counts[kind === "live" ? "sentLive" : "sentBacklog"] += 1;
-    if (kind === "live") return;
-    rate.take(bytes);
-    wasTrial = kind === "trial";
-  }
-
-  function expire(nowMs: number): void {
-    for (const { entry, isAgainstIt } of flight.expire(nowMs - commitTimeoutMs)) {
-      if (entry.isFirst && isAgainstIt) trials.outcome(true);
-      if (entry.kind !== "trial") rate.waiting(entry.sentMs, nowMs);
-      trials.failed(entry, isAgainstIt);
-      overdue = true;
-    }
-    const sinceMs = flight.waitingSinceMs();
-    if (sinceMs !== undefined) rate.waiting(sinceMs, nowMs);
-  }
-
-  function hasRoom(nowMs: number): boolean {
-    if (flight.notLive() >= maxInFlightRecords || !transport?.hasRoom("backlog")) return false;
-    return rate.mayTake(flight.window(), nowMs);
+  function begin(nowMs: number): void {
+    cursor = 0;
+    startedMs = nowMs;
+    overdue = false;
   }
 
   /** Starts over from the oldest record, at most four times within the time-out: the way there leads over what is in flight. */
-  function startPass(nowMs: number): boolean {
-    if (nowMs - passStartedMs < passEveryMs) return false;
-    cursor = 0;
-    passStartedMs = nowMs;
-    overdue = false;
+  function start(nowMs: number): boolean {
+    if (nowMs - startedMs < passEveryMs) return false;
+    begin(nowMs);
     return true;
   }
 
-  /** A record at which connections ended goes alone of its kind, and late enough that the rest has got through. */
-  function mayTry(key: string, nowMs: number): boolean {
-    if (!trials.isAccused(key)) return true;
-    if (flight.has(session.accusedKey) || nowMs - session.bornMs < provedMs) return false;
-    session.accusedKey = key;
-    return true;
-  }
+  return {
+    begin,
+    rewind: (): void => {
+      cursor = 0;
+    },
+    /** @param isDue something that was sent is due again */
+    startDue: (isDue: boolean, nowMs: number): void => {
+      overdue ||= isDue;
+      if (overdue) start(nowMs);
+    },
+    send: (nowMs: number): void => {
+      while (hasRoom(work, nowMs) && now() - nowMs < callMs) {
+        if (outbox.stats().pendingRecords <= flight.size()) return;
+        const found = outbox.pending(cursor, stepRecords);
+        if (found.length === 0 && !start(nowMs)) return;
+        for (const { record, position } of found) {
+          if (!hasRoom(work, nowMs)) return;
+          cursor = position;
+          const key = keyOf(record);
+          if (flight.has(key)) continue;
+          if (!trials.isSuspect(key)) send(record, "backlog");
+          else trials.hold(record);
+        }
+      }
+    },
+  };
+}
 
-  /** The connection is lost: evidence against a record that was tried alone on one that had proved itself, suspicion of what it was about. */
-  function blame(nowMs: number): void {
+/** A record at which connections ended goes alone of its kind, and late enough that the rest has got through. */
+function mayTry({ trials, flight, session }: Work, key: string, nowMs: number): boolean {
+  if (!trials.isAccused(key)) return true;
+  if (flight.has(session.accusedKey) || nowMs - session.bornMs < provedMs) return false;
+  session.accusedKey = key;
+  return true;
+}
+
+function sendTrials(work: Work, send: Send, atMost: number, nowMs: number): void {
+  let left = atMost;
+  for (const [key, record] of work.trials.held()) {
+    if (left === 0 || !hasRoom(work, nowMs)) return;
+    if (work.flight.has(key) || !mayTry(work, key, nowMs)) continue;
+    send(record, "trial");
+    left -= 1;
+  }
+}
+
+/** The connection is lost: evidence against a record that was tried alone on one that had proved itself, suspicion of what it was about. */
+function blamer({ flight, trials, session, log }: Work): (nowMs: number) => void {
+  const cuts = cutLog();
+  const tellAccused = atMostEvery(tellMs);
+  return (nowMs) => {
     const others: InFlight[] = [];
     for (const entry of justSent(flight.entries(), nowMs)) {
       if (trials.isAccused(keyOf(entry))) trials.failed(entry, session.hasCommitted);
@@ -152,47 +203,28 @@ export function createSender({ outbox, settings, log, now = () => performance.no
         ),
       );
     }
-  }
+  };
+}
 
-  function sendTrials(atMost: number, nowMs: number): void {
-    let left = atMost;
-    for (const [key, record] of trials.held()) {
-      if (left === 0 || !hasRoom(nowMs)) return;
-      if (flight.has(key) || !mayTry(key, nowMs)) continue;
-      send(record, "trial");
-      left -= 1;
-    }
+/** @param ranges what was sent by this process and is stored */
+function noteCommitted(work: Work, epoch: string, ranges: readonly Range[], freed: number): void {
+  const { counts, session, flight, trials, rate } = work;
+  const nowMs = work.now();
+  if (freed > 0) counts.commits += 1;
+  session.hasCommitted ||= freed > 0;
+  counts.committedRecords += freed;
+  const offsets = rangeSet(ranges);
+  for (const { sentMs } of flight.committed(epoch, offsets)) {
+    trials.outcome(false);
+    rate.committed(sentMs, nowMs);
   }
+  trials.committed(epoch, offsets);
+}
 
-  function sendBacklog(nowMs: number): void {
-    while (hasRoom(nowMs) && now() - nowMs < callMs) {
-      if (outbox.stats().pendingRecords <= flight.size()) return;
-      const found = outbox.pending(cursor, stepRecords);
-      if (found.length === 0 && !startPass(nowMs)) return;
-      for (const { record, position } of found) {
-        if (!hasRoom(nowMs)) return;
-        cursor = position;
-        const key = keyOf(record);
-        if (flight.has(key)) continue;
-        if (!trials.isSuspect(key)) send(record, "backlog");
-        else trials.hold(record);
-      }
-    }
-  }
-
-  function sendDue(): void {
-    if (!transport) return;
-    const nowMs = now();
-    expire(nowMs);
-    if (overdue) startPass(nowMs);
-    // Where there is room for one record only, trial and backlog take turns.
-    if (!wasTrial) sendTrials(1, nowMs);
-    sendBacklog(nowMs);
-    sendTrials(Number.POSITIVE_INFINITY, nowMs);
-  }
-
-  /** What goes wrong is told and tried again with the next call: nobody who calls these could do more about it. */
-  function guarded(act: () => void): void {
+/** What goes wrong is told and tried again with the next call: nobody who calls these could do more about it. */
+function guard(log: Logger): (act: () => void) => void {
+  const tellFailed = atMostEvery(tellMs);
+  return (act) => {
     try {
       act();
     } catch (err) {
@@ -203,63 +235,93 @@ export function createSender({ outbox, settings, log, now = () => performance.no
         ),
       );
     }
+  };
+}
+
+function statsOf({ rate, counts, trials, flight }: Work): SenderStats {
+  const { recordsPerSecond, commitDelayMs } = rate.stats();
+  const rates = { backlogRecordsPerSecond: recordsPerSecond, commitDelayMs };
+  return { ...counts, ...trials.stats(), ...rates, inFlightRecords: flight.size() };
+}
+
+/**
+ * Decides which record goes when (CONTRACTS 2). Live records go at once; all else that is pending and not in flight is backlog and goes
+ * oldest first at an adaptive rate; what was sent and not committed in time becomes backlog again, or goes under trial when others were
+ * (sender-trials.ts). Nothing is kept here but ids and the records under trial: the others stay on disk.
+ */
+export function createSender(options: SenderOptions) {
+  const { outbox, log, now = () => performance.now() } = options;
+  const work = newWork({ ...options, outbox, now });
+  const { flight, trials, rate, sent, counts } = work;
+  const { send: sendBacklog, ...pass } = backlogPass(work, send);
+  const blame = blamer(work);
+  const guarded = guard(log);
+
+  function send(record: OutboxRecord, kind: SendKind): void {
+    const { transport } = work;
+    const { epoch, offset } = record;
+    const key = keyOf(record);
+    const bytes = transport?.send(record) ?? 0;
+    if (bytes === 0) {
+      trials.forget(key);
+      return;
+    }
+    sent.add(record);
+    flight.add({ epoch, offset, bytes, kind, sentMs: now(), isFirst: !trials.isKnown(key) });
+    counts[kind === "live" ? "sentLive" : "sentBacklog"] += 1;
+    if (kind === "live") return;
+    rate.take(bytes);
+    work.wasTrial = kind === "trial";
+  }
+
+  function sendDue(): void {
+    if (!work.transport) return;
+    const nowMs = now();
+    pass.startDue(expire(work, nowMs), nowMs);
+    // Where there is room for one record only, trial and backlog take turns.
+    if (!work.wasTrial) sendTrials(work, send, 1, nowMs);
+    sendBacklog(nowMs);
+    sendTrials(work, send, Number.POSITIVE_INFINITY, nowMs);
   }
 
   /** Sends what may go of the backlog now. Called often: on a timer, after a commit, when the socket has drained. */
   const pump = (): void => guarded(sendDue);
 
-  /** @param ranges what was sent by this process and is stored */
-  function committed(epoch: string, ranges: readonly Range[], freed: number): void {
-    const nowMs = now();
-    if (freed > 0) counts.commits += 1;
-    session.hasCommitted ||= freed > 0;
-    counts.committedRecords += freed;
-    const offsets = rangeSet(ranges);
-    for (const { sentMs } of flight.committed(epoch, offsets)) {
-      trials.outcome(false);
-      rate.committed(sentMs, nowMs);
-    }
-    trials.committed(epoch, offsets);
-    pump();
-  }
-
   return {
     live: (record: OutboxRecord): void => {
       guarded(() => {
-        if (transport?.hasRoom("live")) send(record, "live");
+        if (work.transport?.hasRoom("live")) send(record, "live");
       });
     },
-    committed,
+    committed: (epoch: string, ranges: readonly Range[], freed: number): void => {
+      noteCommitted(work, epoch, ranges, freed);
+      pump();
+    },
     pump,
     sent: { within: sent.within, knows: sent.knows, last: sent.last },
     /** The records of an epoch have another id now: all of them go again. */
     renewed: (epoch: string): void => {
       flight.clear(epoch);
       trials.forgetEpoch(epoch);
-      cursor = 0;
+      pass.rewind();
       pump();
     },
     /** A session is born: nothing is in flight in it yet. */
     begin: (to: Transport): void => {
+      const bornMs = now();
       flight.clear();
-      cursor = 0;
-      passStartedMs = now();
-      overdue = false;
-      transport = to;
-      rate.begin(passStartedMs);
-      Object.assign(session, { bornMs: passStartedMs, hasCommitted: false, accusedKey: "" });
+      pass.begin(bornMs);
+      work.transport = to;
+      rate.begin(bornMs);
+      Object.assign(work.session, { bornMs, hasCommitted: false, accusedKey: "" });
       pump();
     },
     /** @param isLost the connection ended, and not by our will */
     end: (isLost = false): void => {
-      if (transport && isLost) guarded(() => blame(now()));
-      transport = undefined;
+      if (work.transport && isLost) guarded(() => blame(now()));
+      work.transport = undefined;
     },
-    stats: (): SenderStats => {
-      const { recordsPerSecond, commitDelayMs } = rate.stats();
-      const rates = { backlogRecordsPerSecond: recordsPerSecond, commitDelayMs };
-      return { ...counts, ...trials.stats(), ...rates, inFlightRecords: flight.size() };
-    },
+    stats: (): SenderStats => statsOf(work),
   };
 }
 

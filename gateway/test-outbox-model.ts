@@ -24,6 +24,7 @@ export function outboxModel(maxBytes: number) {
   const droppedOf = new Map<number, number>();
   const lastSourceMs = new Map<string, number>();
   const notes = new Map<string, string>();
+  const deviceNotes = new Map<string, string>();
   const contents = new Map<string, string>();
 
   const bytes = (): number => pending.reduce((sum, { samples }) => sum + sizeOf(samples), 0);
@@ -60,6 +61,7 @@ export function outboxModel(maxBytes: number) {
     droppedOf,
     lastSourceMs,
     notes,
+    deviceNotes,
     bytes,
     remember,
     /** What a write should drop: itself (false), or the oldest until it fits. */

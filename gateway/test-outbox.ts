@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { systemClock } from "@jilian/domain/clock.ts";
 import { pino } from "pino";
+import { afterEach, beforeEach, vi } from "vitest";
 import type { StoredSample } from "./model.ts";
 import { type OpenedOutbox, openOutbox } from "./outbox.ts";
 import type { OutboxOptions } from "./outbox-box.ts";
@@ -50,4 +51,18 @@ export function outboxBench() {
       rmSync(folder, { recursive: true });
     },
   };
+}
+
+/** The bench of the test that runs. */
+export let bench: OutboxBench;
+
+/** Gives each test of the file a bench of its own. */
+export function benchPerTest(): void {
+  beforeEach(() => {
+    bench = outboxBench();
+  });
+  afterEach(async () => {
+    vi.restoreAllMocks();
+    await bench.close();
+  });
 }

@@ -1,9 +1,11 @@
+import { DataType } from "@jilian/domain/datatypes.ts";
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
 import { type RangeSet, rangeSet } from "@jilian/domain/range-set.ts";
 import { pino } from "pino";
 import type { OutboxRecord, StoredSample } from "./model.ts";
 import type { OpenedOutbox } from "./outbox.ts";
 import { createSender, type SenderSettings } from "./sender.ts";
+import { sample } from "./test-outbox.ts";
 
 /** What becomes of a record: `cuts` ends the connection as soon as it is sent, the others are the platform's doing once it has arrived. */
 export type Verdict = "stores" | "refuses" | "loses" | "cuts";
@@ -90,4 +92,40 @@ export function senderWorld(outbox: OpenedOutbox, settings: SenderSettings) {
       return (nowMs - fromMs) / 1000;
     },
   };
+}
+
+const settings = {
+  backlogRecordsPerSecond: 500,
+  backlogBytesPerSecond: 2_000_000,
+  commitTimeoutMs: 10_000,
+  maxInFlightRecords: 2000,
+};
+let value = 0;
+
+/** For tests: such a world with a device that goes on living, one sample every half second by `live`; no value comes twice in a file. */
+export function livingWorld(outbox: OpenedOutbox) {
+  const [a = 0] = outbox.declare("press", [{ name: "a", datatype: DataType.Double, simulated: false }]);
+  const world = senderWorld(outbox, settings);
+  const written = new Set<number>();
+
+  function add(count: number): { values: number[]; record: OutboxRecord | undefined } {
+    const values = Array.from({ length: count }, () => (value += 1));
+    for (const v of values) written.add(v);
+    return {
+      values,
+      record: outbox.write(
+        "press",
+        values.map((v) => sample(a, v)),
+      ),
+    };
+  }
+
+  let nextMs = 0;
+  const live = (): void => {
+    if (world.now() < nextMs) return;
+    nextMs = world.now() + 500;
+    const { record } = add(1);
+    if (record) world.sender.live(record);
+  };
+  return { ...world, outbox, written, write: (samples: number): number[] => add(samples).values, live };
 }

@@ -33,6 +33,12 @@ export type CommitBook = {
   readonly stored: (entries: readonly CommitEntry[]) => void;
   /** Notes that a gateway gave an offset of this epoch to two records; the next notice tells it so. */
   readonly setBack: (group: string, node: string, epoch: string) => void;
+  /** The last record of an epoch that is stored; without its time of writing where this process has not seen it stored. */
+  readonly lastStored: (
+    group: string,
+    node: string,
+    epoch: string,
+  ) => { offset: number; writtenAtMs: number | undefined } | undefined;
   /** The notices that are due, as NCMD messages; they are due no longer. */
   readonly notices: (atMs: number) => { topic: string; payload: Uint8Array }[];
 };
@@ -263,6 +269,11 @@ export function commitBook(committed: readonly CommitEntry[], options: CommitBoo
       forgetEpochs();
     },
     setBack,
+    lastStored: (group, node, name) => {
+      const epoch = epochs.get(`${group}/${node}/${name}`);
+      if (!epoch || epoch.last < 0) return undefined;
+      return { offset: epoch.last, writtenAtMs: epoch.written.get(epoch.last) };
+    },
     notices: (atMs) => {
       const messages = [...owed].flatMap((epoch) => noticesOf(epoch, atMs));
       for (const epoch of owed) {

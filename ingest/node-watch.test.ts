@@ -5,23 +5,34 @@ import type { Value } from "@jilian/domain/datatypes.ts";
 import { nodeMetrics } from "@jilian/domain/sample.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import { openLedger } from "@jilian/store/sqlite/ledger.ts";
+import type { CommitEntry } from "@jilian/store/telemetry.ts";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { type CommitBook, commitBook } from "./commit-book.ts";
 import { ledgerNotes } from "./ledger-notes.ts";
 import { type NodeWatch, nodeWatch } from "./node-watch.ts";
 import { manualClock, silent } from "./test-world.ts";
 
-const clock = manualClock(Date.UTC(2026, 10, 22, 2, 0));
+const t0 = Date.UTC(2026, 10, 22, 2, 0);
+const clock = manualClock(t0);
 const hex = (n: number) => n.toString(16).padStart(16, "0");
 const [boxA, boxB] = [hex(0xa), hex(0xb)];
 
 let folder: string;
 let ledger: Ledger;
 let watch: NodeWatch;
+let book: CommitBook;
 
 /** As a start of the platform does. */
-function start(over: Partial<Ledger> = {}): void {
+function start(over: Partial<Ledger> = {}, committed: readonly CommitEntry[] = []): void {
   const used = { ...ledger, ...over };
-  watch = nodeWatch({ ledger: used, notes: ledgerNotes({ ledger: used, clock, log: silent }), clock, log: silent });
+  book = commitBook(committed);
+  watch = nodeWatch({
+    ledger: used,
+    book,
+    notes: ledgerNotes({ ledger: used, clock, log: silent }),
+    clock,
+    log: silent,
+  });
 }
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "watch-"));
@@ -41,6 +52,8 @@ type Told = {
   aside: number;
   setBacks: number;
   writable: boolean;
+  /** Epoch, offset and time of writing of what the file knew. */
+  previous: [epoch: number, offset: number, writtenAtMs: number];
 };
 const metricsOf = (told: Partial<Told>): Map<string, Value> => {
   const found: [string, Value | undefined][] = [
@@ -51,6 +64,9 @@ const metricsOf = (told: Partial<Told>): Map<string, Value> => {
     [nodeMetrics.setAsideRecords, told.aside === undefined ? undefined : BigInt(told.aside)],
     [nodeMetrics.setBacks, told.setBacks === undefined ? undefined : BigInt(told.setBacks)],
     [nodeMetrics.writable, told.writable],
+    [nodeMetrics.previousEpoch, told.previous && hex(told.previous[0])],
+    [nodeMetrics.previousOffset, told.previous && BigInt(told.previous[1])],
+    [nodeMetrics.previousWrittenMs, told.previous && BigInt(told.previous[2])],
   ];
   return new Map(found.filter((pair): pair is [string, Value] => pair[1] !== undefined));
 };
@@ -95,6 +111,56 @@ describe("who a gateway is", () => {
     born(boxA, starts, 2);
     born(boxA, starts + 1, 3);
     expect(ledger.findings(9)).toMatchObject([{ code: "GATEWAY_RESTORED", count: 1 }]);
+  });
+
+  describe("an image that was made while it ran, and never started in between", () => {
+    const entry = (first: number, last: number): CommitEntry => ({
+      group: "f1",
+      node: "gw-1",
+      epoch: hex(1),
+      ranges: [[first, last]],
+    });
+    const store = (offset: number, writtenAtMs: number): void => {
+      book.claim("f1", "gw-1", { epoch: hex(1), offset, writtenAtMs });
+      book.stored([entry(offset, offset)]);
+    };
+
+    test("is shown once, when a record is stored that was written later than the file can know", () => {
+      born(boxA, 5, 1, { dropped: 9 });
+      store(0, t0);
+      store(1, t0 + 60_000);
+      born(boxA, 6, 2, { previous: [1, 1e6, t0 + 59_999], dropped: 4 });
+      born(boxA, 6, 2, { previous: [1, 1e6, t0 + 59_999], dropped: 4 });
+      // Started again before it had written anything.
+      born(boxA, 7, 4, { previous: [1, 1e6, t0 + 59_999], dropped: 4 });
+      expect(ledger.findings(9).filter(({ code }) => code !== "OUTBOX_DROPPED")).toMatchObject([
+        { code: "GATEWAY_RESTORED", count: 1 },
+      ]);
+      expect(detailOf("GATEWAY_RESTORED")).toContain(`record 1 of its epoch ${hex(1)}`);
+      // As with any image: its counters are taken as they are.
+      born(boxA, 8, 3, { previous: [2, 0, t0 + 80_000], dropped: 5 });
+      expect(detailOf("OUTBOX_DROPPED")).toBe("1 samples were dropped, 5 in all");
+    });
+
+    test("is shown by offsets after a restart of the platform, which knows no times of writing", () => {
+      born(boxA, 5, 1);
+      start({}, [entry(0, 30_001)]);
+      born(boxA, 6, 2, { previous: [1, 30_000, t0] });
+      expect(codes()).toEqual(["GATEWAY_RESTORED"]);
+    });
+
+    test.each<[string, [number, number, number]]>([
+      ["what a power cut took is within what the file allows for", [1, 0, t0 + 60_000]],
+      ["nothing is stored of that epoch", [9, 0, 0]],
+    ])("is not seen where %s", (_, previous) => {
+      born(boxA, 5, 1);
+      store(0, t0);
+      store(20, t0 + 60_000);
+      born(boxA, 6, 2, { previous });
+      start({}, [entry(0, 20)]);
+      born(boxA, 7, 3, { previous: [previous[0], 20, 0] });
+      expect(codes()).toEqual([]);
+    });
   });
 
   test("a process that found itself set back goes on under another epoch: that is no image", () => {

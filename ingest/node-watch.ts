@@ -1,10 +1,13 @@
 import type { Clock } from "@jilian/domain/clock.ts";
+import type { RecordHeader } from "@jilian/domain/commit.ts";
 import type { Value } from "@jilian/domain/datatypes.ts";
 import { messageOf } from "@jilian/domain/errors.ts";
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
+import { clonedGateway } from "@jilian/domain/identity.ts";
 import { nodeMetrics } from "@jilian/domain/sample.ts";
 import type { Ledger, NodeBox } from "@jilian/store/ledger.ts";
 import type { Logger } from "pino";
+import type { CommitBook } from "./commit-book.ts";
 import type { LedgerNotes } from "./ledger-notes.ts";
 
 /** Metrics of a node as it tells them, by name. */
@@ -25,6 +28,7 @@ export type NodeWatch = {
 
 type Counters = Pick<NodeBox, "droppedSamples" | "setAsideRecords" | "setBacks">;
 type Identity = { box: string; starts: number; epoch: string };
+type Previous = RecordHeader;
 type Watched = {
   /** Boxes as the ledger has them, the last one seen first. */
   boxes: NodeBox[];
@@ -36,6 +40,8 @@ type Watched = {
   lives: string[];
   /** When one was born again after another had been. */
   returnsMs: number[];
+  /** The epoch of which more was found than its file knew. */
+  outran: string;
 };
 
 /** Rising counters are noted this often: an outbox that drops all the time tells so every second. */
@@ -54,8 +60,7 @@ const counterNames = {
 const words = {
   GATEWAY_REPLACED: "another outbox under this name: the box or its disk was replaced, or the file was begun anew",
   GATEWAY_RESTORED: "its outbox is an earlier image of itself: readings since then may be missing",
-  GATEWAY_CLONED:
-    "two processes push each other out under this name: stop one, and give each a name and a password of its own",
+  GATEWAY_CLONED: clonedGateway,
   OUTBOX_UNWRITABLE: "the outbox cannot be written: readings are kept in memory or lost",
   GATEWAY_SET_BACK:
     "it was set back to an earlier moment while it ran; it goes on under a new epoch, what it sends is stored",
@@ -66,17 +71,26 @@ function countOf(value: Value | undefined): number | undefined {
   return typeof found === "number" && Number.isSafeInteger(found) && found >= 0 ? found : undefined;
 }
 
+function hexOf(told: NodeMetrics, name: string): string {
+  const value = told.get(name);
+  return typeof value === "string" && /^[0-9a-f]{16}$/.test(value) ? value : "";
+}
+
 /** Who a birth says the node is. A gateway from before boxes had names tells none: it is known by its counters alone. */
 function identityOf(told: NodeMetrics): Identity {
-  const text = (name: string) => {
-    const value = told.get(name);
-    return typeof value === "string" && /^[0-9a-f]{16}$/.test(value) ? value : "";
-  };
   return {
-    box: text(nodeMetrics.box),
-    epoch: text(nodeMetrics.epoch),
+    box: hexOf(told, nodeMetrics.box),
+    epoch: hexOf(told, nodeMetrics.epoch),
     starts: countOf(told.get(nodeMetrics.starts)) ?? 0,
   };
+}
+
+/** The last record that an earlier epoch can have had, by what the file knew when it was opened; undefined when it tells none. */
+function previousOf(told: NodeMetrics): Previous | undefined {
+  const epoch = hexOf(told, nodeMetrics.previousEpoch);
+  const offset = countOf(told.get(nodeMetrics.previousOffset));
+  const writtenAtMs = countOf(told.get(nodeMetrics.previousWrittenMs));
+  return epoch === "" || offset === undefined || writtenAtMs === undefined ? undefined : { epoch, offset, writtenAtMs };
 }
 
 function countersOf(told: NodeMetrics, before: Counters): Counters {
@@ -109,11 +123,12 @@ function isImage(known: NodeBox, { box, starts, epoch }: Identity): boolean {
 /** @param ledger for what was noted before this start */
 export function nodeWatch(parts: {
   ledger: Pick<Ledger, "nodeBoxes">;
+  book: Pick<CommitBook, "lastStored">;
   notes: LedgerNotes;
   clock: Clock;
   log: Logger;
 }): NodeWatch {
-  const { ledger, notes, clock, log } = parts;
+  const { ledger, book, notes, clock, log } = parts;
   const nodes = new Map<string, Watched>();
 
   function watched(group: string, node: string): Watched {
@@ -124,6 +139,7 @@ export function nodeWatch(parts: {
       fromMemory: false,
       lives: [],
       returnsMs: [],
+      outran: "",
     }));
   }
 
@@ -147,6 +163,19 @@ export function nodeWatch(parts: {
     known.lives = [...known.lives.filter((other) => other !== life), life].slice(-maxLives);
     known.returnsMs = known.returnsMs.filter((ms) => nowMs - ms < returnsWithinMs).slice(-maxLives);
     return known.returnsMs.length >= 2;
+  }
+
+  /**
+   * Whether more is stored of an earlier epoch than its file knew: an image that was made while a gateway ran tells a number of starts that
+   * nobody has seen. Times of writing decide; offsets where this process has not seen the last record stored.
+   */
+  function outran(group: string, node: string, previous: Previous | undefined): string | undefined {
+    const stored = previous && book.lastStored(group, node, previous.epoch);
+    if (!stored) return undefined;
+    const { offset, writtenAtMs } = stored;
+    const isBeyond = writtenAtMs === undefined ? offset > previous.offset : writtenAtMs > previous.writtenAtMs;
+    const later = writtenAtMs === undefined ? "" : `, written ${writtenAtMs - previous.writtenAtMs} ms later`;
+    return isBeyond ? `record ${offset} of its epoch ${previous.epoch} is stored${later}` : undefined;
   }
 
   function watchWritable(known: Watched, subject: string, told: NodeMetrics): void {
@@ -174,13 +203,19 @@ export function nodeWatch(parts: {
     const previous = known.boxes.find(({ box }) => box !== "");
     const same = known.boxes.find(({ box }) => box === identity.box);
     const now = { ...identity, ...countersOf(told, zero) };
-    const image = same !== undefined && isImage(same, now);
+    // Once for an epoch that is in use, and for one that was: births come again, and a gateway may start again before it writes.
+    const earlier = same?.epoch !== now.epoch && identity.box !== "" ? previousOf(told) : undefined;
+    const beyond = earlier?.epoch === known.outran ? undefined : outran(group, node, earlier);
+    const image = beyond !== undefined || (same !== undefined && isImage(same, now));
     const replaced = previous !== undefined && previous.box !== identity.box && identity.box !== "";
     const cloned = identity.box !== "" && alternates(known, `${identity.box}/${identity.epoch}`);
     const findings: [string, string][] = [];
     if (cloned) findings.push(["GATEWAY_CLONED", words.GATEWAY_CLONED]);
     else if (image)
-      findings.push(["GATEWAY_RESTORED", `${words.GATEWAY_RESTORED} (start ${now.starts}, known: ${same.starts})`]);
+      findings.push([
+        "GATEWAY_RESTORED",
+        `${words.GATEWAY_RESTORED} (${beyond ?? `start ${now.starts}, known: ${same?.starts}`})`,
+      ]);
     else if (replaced)
       findings.push(["GATEWAY_REPLACED", `${words.GATEWAY_REPLACED} (${identity.box}, before: ${previous.box})`]);
     // The counters of an image say what happened before it was made.
@@ -189,6 +224,7 @@ export function nodeWatch(parts: {
     findings.push(...risesOf(image ? now : before, now));
     const isNews =
       same !== known.boxes[0] || same?.starts !== now.starts || same.epoch !== now.epoch || findings.length > 0;
+    if (beyond !== undefined) known.outran = earlier?.epoch ?? "";
     if (isNews) note(known, { group, node, ...now, lastSeenMs: clock.now() }, findings);
   }
 

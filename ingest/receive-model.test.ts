@@ -69,7 +69,7 @@ function run(ops: readonly Op[]): { accepted: number; shed: number; rejected: nu
     queue,
     book,
     live: liveWriter(live, { notes, registry: testRegistry(true), clock }),
-    watch: nodeWatch({ ledger, notes, clock, log: silent }),
+    watch: nodeWatch({ ledger, book, notes, clock, log: silent }),
     clock,
     log: silent,
     reorderMs,
@@ -242,11 +242,12 @@ test("all messages in order: births are asked for never; one missing: they are, 
         const live = createLiveState();
         const notes = ledgerNotes({ ledger, clock: manualClock(t0), log: silent });
         let asked = 0;
+        const book = commitBook([]);
         const receiver = createReceiver({
           queue: recordQueue(1e6),
-          book: commitBook([]),
+          book,
           live: liveWriter(live, { notes, registry: testRegistry(true), clock: manualClock(t0) }),
-          watch: nodeWatch({ ledger, notes, clock: manualClock(t0), log: silent }),
+          watch: nodeWatch({ ledger, book, notes, clock: manualClock(t0), log: silent }),
           clock: manualClock(t0),
           log: silent,
           reorderMs,

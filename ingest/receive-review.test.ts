@@ -32,11 +32,12 @@ beforeEach(() => {
   const notes = ledgerNotes({ ledger, clock, log: silent });
   live = createLiveState();
   queue = recordQueue(1000);
+  const book = commitBook([]);
   const receiver = createReceiver({
     queue,
-    book: commitBook([]),
+    book,
     live: liveWriter(live, { notes, registry: testRegistry(true), clock }),
-    watch: nodeWatch({ ledger, notes, clock, log: silent }),
+    watch: nodeWatch({ ledger, book, notes, clock, log: silent }),
     clock,
     log: silent,
     reorderMs: 1000,

@@ -1,13 +1,6 @@
 import { codeOf } from "@jilian/domain/errors.ts";
+import { batchFaults } from "@jilian/store/telemetry.ts";
 import type { QueuedRecord } from "./queue.ts";
-
-/** Errors by which the store says that the batch is at fault, not the store (store/telemetry.ts). */
-export const batchFaults: ReadonlySet<string> = new Set([
-  "VALUE_MISFIT",
-  "SAMPLE_TOO_LATE",
-  "SERIES_UNKNOWN",
-  "COMMIT_RANGE_INVALID",
-]);
 
 /**
  * Writes of one batch that may be refused before the rest of it is left for later: some hundred transactions find ten bad records among

@@ -58,13 +58,13 @@ const keepResultsMs = 40 * 60_000;
 export async function startIngest(config: IngestConfig, parts: IngestParts): Promise<Ingest> {
   const { bus, telemetry, ledger, live, registry, clock, log } = parts;
   const notes = ledgerNotes({ ledger, clock, log, onFailure: () => count(live, "ledgerFailures") });
-  const watch = nodeWatch({ ledger, notes, clock, log });
   const book = commitBook(await telemetry.committed(), {
     onSetBack: (group, node, epoch) => {
       count(live, "setBacks");
       watch.setBack(group, node, epoch);
     },
   });
+  const watch = nodeWatch({ ledger, book, notes, clock, log });
   const writer = liveWriter(live, { notes, registry, clock });
   writer.seed(await telemetry.series(), await telemetry.latest());
   const queue = recordQueue(config.queueSamples);

@@ -46,7 +46,7 @@ export function start({ demo = true, bound = 1000, rebirthIntervalMs = 0 } = {})
     queue,
     book,
     live: liveWriter(live, { notes, registry: testRegistry(demo), clock }),
-    watch: nodeWatch({ ledger, notes, clock, log: silent }),
+    watch: nodeWatch({ ledger, book, notes, clock, log: silent }),
     clock,
     log: silent,
     reorderMs,

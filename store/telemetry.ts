@@ -78,6 +78,11 @@ export type ResultQuery = {
   limit: number;
 };
 
+/** Errors of a write by which a server says that lines are at fault. */
+export const lineFaults: ReadonlySet<string> = new Set(["VALUE_MISFIT", "SAMPLE_TOO_LATE"]);
+/** Errors of `write` by which a store says that the batch is at fault, and not the store. */
+export const batchFaults: ReadonlySet<string> = new Set([...lineFaults, "SERIES_UNKNOWN", "COMMIT_RANGE_INVALID"]);
+
 /**
  * Where samples, leaves and minute results live. Implementations: DuckDB (embedded) and InfluxDB. One suite holds both.
  * Every write is idempotent: writing the same batch twice stores everything once.

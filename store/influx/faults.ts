@@ -1,4 +1,5 @@
 import { JilianError } from "@jilian/domain/errors.ts";
+import { lineFaults } from "../telemetry.ts";
 import { fromTagValue } from "./text.ts";
 
 /** An answer of InfluxDB to any request. */
@@ -141,7 +142,7 @@ export function queryWordsFault(words: string, place: Place): JilianError {
 
 /** True for an error by which InfluxDB says that lines are at fault. */
 export function isRefusal(code: string): boolean {
-  return code === "VALUE_MISFIT" || code === "SAMPLE_TOO_LATE";
+  return lineFaults.has(code);
 }
 
 /** The database forgets: what this store keeps of itself, at times in 1970, is then refused. */
