@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type Answer, pair, unread } from "./compare.ts";
+import { type Answer, pair, toldShortlyBefore, unread } from "./compare.ts";
 
 const answer = (value: string, servedMs = Number(value), client = "a"): Answer => ({ value, servedMs, client });
 const stored = (...values: string[]) => values.map((value, i) => ({ atMs: 1000 + i, value }));
@@ -44,4 +44,12 @@ it("only the last answer of a connection that ended by a kill may have been left
   expect(values([250, 420])).toEqual(["2", "4"]);
   // Killed again before it had read anything.
   expect(values([250, 260])).toEqual(["2"]);
+});
+
+it("what was told around a kill may not have been collected, and nothing else", () => {
+  const answers = [answer("1", 100), answer("2", 450), answer("3", 520), answer("4", 900)];
+  const values = (kills: number[]) => [...toldShortlyBefore(answers, kills, 100)].map(({ value }) => value);
+  expect(values([])).toEqual([]);
+  expect(values([500])).toEqual(["2", "3"]);
+  expect(values([500, 1000])).toEqual(["2", "3", "4"]);
 });

@@ -62,6 +62,17 @@ export function unread(answers: readonly Answer[], killsMs: readonly number[]): 
   return found;
 }
 
+/** All that was told within a time before the end of a kill: what is collected first, or waits in a socket, is not read yet. */
+export function toldShortlyBefore(
+  answers: readonly Answer[],
+  killsMs: readonly number[],
+  withinMs: number,
+): Set<Answer> {
+  const isShortlyBefore = (servedMs: number, killMs: number) =>
+    servedMs >= killMs - withinMs && servedMs <= killMs + withinMs;
+  return new Set(answers.filter(({ servedMs }) => killsMs.some((killMs) => isShortlyBefore(servedMs, killMs))));
+}
+
 /** Between the signal and the moment at which the simulator sees the connection end. */
 const killSlackMs = 50;
 

@@ -2,9 +2,23 @@ import { cpSync, rmSync, statSync } from "node:fs";
 import { dirname } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { until } from "../e2e/until.ts";
-import { anyGateway, between, type Draw, type Fault, lasting, type Plan } from "./fault.ts";
-import { allStored } from "./stored.ts";
-import type { World } from "./world.ts";
+import type { Answer } from "./compare.ts";
+import {
+  anyGateway,
+  between,
+  came,
+  type Draw,
+  type Fault,
+  lasting,
+  type Outcome,
+  type Plan,
+  pendingOf,
+  unless,
+} from "./fault.ts";
+import { pointName } from "./meters.ts";
+import type { PowerCut } from "./power-cut.ts";
+import { allStored, clockSkewsMs, storedOf } from "./stored.ts";
+import type { World, WorldGateway } from "./world.ts";
 
 /** `outbox.fsyncMs` as it stands in the configurations of the demonstration: the default. */
 const fsyncMs = 500;
@@ -12,44 +26,84 @@ const fsyncMs = 500;
 const timerSlackMs = 300;
 const hourMs = 3_600_000;
 
-/** While nothing of it can be stored: only then does the medium hold the only copy. */
-const powerCut = (name: string, torn: boolean, short: boolean): Fault => ({
+/** Some of what was written since the last sync is there to be lost. */
+async function amidSyncs(draw: Draw, { syncedMs }: PowerCut): Promise<void> {
+  const before = syncedMs();
+  await came(2 * fsyncMs, () => syncedMs() > before);
+  await pause(between(draw, 150, 350));
+}
+
+type CutSetting = { short: boolean; torn?: boolean; connected?: boolean };
+
+/**
+ * While nothing of it can be stored, so that the medium holds the only copy; or connected up to the cut, which then takes back what the
+ * platform has stored, and with it the offsets that were used.
+ */
+const powerCutFault = (name: string, { short, torn = false, connected = false }: CutSetting): Fault => ({
   name,
   short,
   store: "duckdb",
   needs: ["shim"],
   limit: `the last ${fsyncMs} ms`,
   inject: async (world, draw, plan) => {
-    const { id, proxy, cut, killsMs } = anyGateway(world, draw);
-    proxy.refuse(true);
-    proxy.reset();
-    await lasting(draw, plan, 2600, 3500);
+    const { id, meters, proxy, cut, killsMs } = anyGateway(world, draw);
+    if (!cut) throw new RangeError("a power cut needs the shim");
+    if (!connected) {
+      proxy.refuse(true);
+      proxy.reset();
+    }
+    await lasting(draw, plan, 2000, 3000);
+    await amidSyncs(draw, cut);
+    const syncedMs = cut.syncedMs();
     await world.kill(id);
     const killedMs = killsMs.at(-1) as number;
-    cut?.strike(torn ? draw : undefined);
+    const unsynced = cut.strike(torn ? draw : undefined);
     proxy.refuse(false);
     await world.start(id);
-    return { allowances: new Map([[id, [{ fromMs: killedMs - fsyncMs - timerSlackMs, toMs: killedMs }]]]) };
+    const isTaken = ({ servedMs }: Answer) => servedMs > syncedMs && servedMs < killedMs;
+    return {
+      allowances: new Map([[id, [{ fromMs: killedMs - fsyncMs - timerSlackMs, toMs: killedMs }]]]),
+      unfelt: async () => {
+        const taken = await Promise.all(
+          meters.map(async (meter) => {
+            const stored = new Set((await storedOf(world, meter, pointName)).map(({ value }) => value));
+            return meter.answers()[pointName].some((answer) => isTaken(answer) && stored.has(answer.value));
+          }),
+        );
+        return unless({
+          "everything had been synced": unsynced > 0,
+          "nothing that the cut took had been stored": !connected || taken.includes(true),
+        })();
+      },
+    };
   },
 });
 
-/** The disk of a gateway is full while its readings cannot be stored elsewhere. */
+/** Until the gateway has dropped something for it, or for this long. */
+const fullMs = 30_000;
+
+/** Nothing can be written while nothing can be stored elsewhere, until that has cost readings. */
+async function withoutRoom(world: World, draw: Draw, fill: (gateway: WorldGateway, full: boolean) => void) {
+  const gateway = anyGateway(world, draw);
+  const dropped = () => world.metric(gateway.id, "jilian_gateway_outbox_dropped_samples_total");
+  const before = await dropped();
+  gateway.proxy.refuse(true);
+  gateway.proxy.reset();
+  fill(gateway, true);
+  const isFelt = await came(fullMs, async () => (await dropped()) > before);
+  await pause(between(draw, 500, 1000));
+  fill(gateway, false);
+  gateway.proxy.refuse(false);
+  return { countedDrops: true, unfelt: unless({ [`nothing was dropped within ${fullMs} ms`]: isFelt }) };
+}
+
 const diskFull: Fault = {
   name: "disk full at the gateway (ENOSPC)",
   short: true,
   store: "duckdb",
   needs: ["shim"],
   limit: "dropped, counted and told",
-  inject: async (world, draw, plan) => {
-    const { cut, proxy } = anyGateway(world, draw);
-    cut?.fill(true);
-    proxy.refuse(true);
-    proxy.reset();
-    await lasting(draw, plan, 2000, 3000);
-    cut?.fill(false);
-    proxy.refuse(false);
-    return { countedDrops: true };
-  },
+  inject: (world, draw) => withoutRoom(world, draw, ({ cut }, full) => cut?.fill(full)),
 };
 
 const fileLimit: Fault = {
@@ -58,29 +112,31 @@ const fileLimit: Fault = {
   store: "duckdb",
   needs: ["prlimit"],
   limit: "dropped, counted and told",
-  inject: async (world, draw) => {
-    const { id, proxy } = anyGateway(world, draw);
-    world.limitFiles(id, 4096);
-    proxy.refuse(true);
-    proxy.reset();
-    await pause(between(draw, 2000, 3000));
-    world.limitFiles(id, "unlimited");
-    proxy.refuse(false);
-    return { countedDrops: true };
-  },
+  inject: (world, draw) => withoutRoom(world, draw, ({ id }, full) => world.limitFiles(id, full ? 4096 : "unlimited")),
 };
+
+/** Evidence of a clock that was set: readings that were written by it. */
+const skewed =
+  (world: World, { meters }: WorldGateway, fromMs: number, offsetMs: number): Outcome["unfelt"] =>
+  async () => {
+    const skews = (await Promise.all(meters.map((meter) => clockSkewsMs(world, meter, fromMs)))).flat();
+    const isSeen = skews.some((ms) => (offsetMs > 0 ? ms > offsetMs / 2 : ms < offsetMs / 2));
+    return isSeen ? [] : [`no stored reading was written by a clock ${offsetMs} ms off`];
+  };
 
 const clockJumps: Fault = {
   name: "clock jumps forward and back",
   short: true,
   store: "duckdb",
   inject: async (world, draw, plan) => {
-    const { setClock } = anyGateway(world, draw);
-    for (const offsetMs of [between(draw, 60_000, hourMs), 0]) {
-      setClock(offsetMs);
+    const gateway = anyGateway(world, draw);
+    const fromMs = Date.now();
+    const jumpMs = between(draw, 60_000, hourMs);
+    for (const offsetMs of [jumpMs, 0]) {
+      gateway.setClock(offsetMs);
       await lasting(draw, plan, 1200, 1200);
     }
-    return undefined;
+    return { unfelt: skewed(world, gateway, fromMs, jumpMs) };
   },
 };
 
@@ -89,14 +145,17 @@ const clockBack: Fault = {
   short: false,
   store: "duckdb",
   inject: async (world, draw) => {
-    const { id, setClock } = anyGateway(world, draw);
-    setClock(-between(draw, 60_000, hourMs));
+    const gateway = anyGateway(world, draw);
+    const { id, setClock } = gateway;
+    const fromMs = Date.now();
+    const backMs = between(draw, 60_000, hourMs);
+    setClock(-backMs);
     await pause(1500);
     await world.kill(id);
     await world.start(id);
     await pause(1500);
     setClock(0);
-    return undefined;
+    return { unfelt: skewed(world, gateway, fromMs, -backMs) };
   },
 };
 
@@ -104,7 +163,7 @@ const clockBack: Fault = {
  * The folder of the outbox is put back to an earlier state, as a virtual machine's disk is; nothing unstored is in between. The gateway
  * was started again since that state: that another start than the one known has its number is what the platform can see.
  */
-async function setBack(world: World, draw: Draw, plan: Plan): Promise<undefined> {
+async function setBack(world: World, draw: Draw, plan: Plan): Promise<Outcome> {
   const gateway = anyGateway(world, draw);
   const { id, meters, proxy, outboxFile } = gateway;
   const folder = dirname(outboxFile);
@@ -114,6 +173,7 @@ async function setBack(world: World, draw: Draw, plan: Plan): Promise<undefined>
   proxy.refuse(true);
   proxy.reset();
   await lasting(draw, plan, 800, 800);
+  const pending = await pendingOf(world, [gateway]);
   world.signal(id, "SIGSTOP");
   // Without its control socket, which cannot be copied.
   cpSync(folder, copy, { recursive: true, filter: (path) => statSync(path).isDirectory() || statSync(path).isFile() });
@@ -130,12 +190,13 @@ async function setBack(world: World, draw: Draw, plan: Plan): Promise<undefined>
   rmSync(copy, { recursive: true });
   for (const { plant } of meters) await plant.clearFaults();
   await world.start(id);
-  return undefined;
+  return { unfelt: unless({ "nothing was pending in the copy": pending > 0 }) };
 }
 
 export const boxFaults: readonly Fault[] = [
-  powerCut("power cut", false, true),
-  powerCut("power cut, torn writes survive", true, false),
+  powerCutFault("power cut", { short: true }),
+  powerCutFault("power cut, torn writes survive", { short: false, torn: true }),
+  powerCutFault("power cut while connected", { short: false, connected: true }),
   diskFull,
   fileLimit,
   {

@@ -1,5 +1,5 @@
 import { setTimeout as pause } from "node:timers/promises";
-import { anyGateway, between, type Draw, type Fault } from "./fault.ts";
+import { anyGateway, between, type Draw, type Fault, type Outcome, pendingOf, unless } from "./fault.ts";
 import type { World } from "./world.ts";
 
 type Part = "gateway" | "broker" | "ingest" | "store";
@@ -8,13 +8,18 @@ async function kill(world: World, name: string): Promise<void> {
   await (name === "store" ? world.influxd?.kill() : world.kill(name));
 }
 
+function pidOf(world: World, name: string): number {
+  return name === "store" ? (world.influxd?.pid() ?? 0) : world.pid(name);
+}
+
 async function start(world: World, name: string): Promise<void> {
   await (name === "store" ? world.influxd?.restart() : world.start(name));
 }
 
 /** SIGKILL of the named parts within 200 ms, then their start again, one after the other. */
-async function killAll(world: World, draw: Draw, parts: readonly Part[]): Promise<undefined> {
+async function killAll(world: World, draw: Draw, parts: readonly Part[]): Promise<Outcome> {
   const names = parts.map((part) => (part === "gateway" ? anyGateway(world, draw).id : part));
+  const before = names.map((name) => pidOf(world, name));
   await pause(between(draw, 200, 900));
   await Promise.all(names.map((name) => pause(draw(200)).then(() => kill(world, name))));
   await pause(between(draw, 0, 1000));
@@ -23,7 +28,8 @@ async function killAll(world: World, draw: Draw, parts: readonly Part[]): Promis
   for (const name of names.toSorted((a, b) => ((order.indexOf(a) + 4) % 4) - ((order.indexOf(b) + 4) % 4))) {
     await start(world, name);
   }
-  return undefined;
+  const alive = names.filter((name, i) => pidOf(world, name) === before[i]);
+  return { unfelt: () => alive.map((name) => `${name} is the process that it was`) };
 }
 
 function killed(parts: readonly Part[], short: boolean): Fault {
@@ -48,13 +54,18 @@ const brokerUnderLoad: Fault = {
       proxy.reset();
     }
     await pause(4000);
+    const backlog = await pendingOf(world, world.gateways);
     for (const { proxy } of world.gateways) proxy.refuse(false);
+    const pids = new Set([world.pid("broker")]);
     for (let i = 0; i < 3; i += 1) {
       await pause(between(draw, 100, 700));
       await world.kill("broker");
       await world.start("broker");
+      pids.add(world.pid("broker"));
     }
-    return undefined;
+    return {
+      unfelt: unless({ "there was no backlog": backlog > 50, "the broker was not killed thrice": pids.size === 4 }),
+    };
   },
 };
 
@@ -65,8 +76,9 @@ const ingestStopped: Fault = {
   inject: async (world, draw) => {
     world.signal("ingest", "SIGSTOP");
     await pause(between(draw, 1500, 3500));
+    const kept = await pendingOf(world, world.gateways);
     world.signal("ingest", "SIGCONT");
-    return undefined;
+    return { unfelt: unless({ "what was read meanwhile was confirmed": kept > 20 }) };
   },
 };
 

@@ -3,7 +3,7 @@ import { decodeHeader, encodeNotice } from "@jilian/domain/commit.ts";
 import { DataType } from "@jilian/domain/datatypes.ts";
 import { decodePayload, encodePayload } from "@jilian/domain/sparkplug/payload.ts";
 import { commitMetric, topicOf } from "@jilian/domain/topics.ts";
-import { between, type Draw, type Fault, lasting, type Plan } from "./fault.ts";
+import { between, type Draw, type Fault, lasting, type Outcome, type Plan, unless } from "./fault.ts";
 import { type Frame, PUBLISH, publishPacket, SUBACK } from "./mqtt-frames.ts";
 import type { Rule } from "./proxy.ts";
 import type { World, WorldGateway } from "./world.ts";
@@ -13,22 +13,36 @@ function isNotice({ type, topic, payload }: Frame): boolean {
   return decodePayload(payload).metrics.some(({ name }) => name === commitMetric);
 }
 
-/** A rule for commit notices alone. */
-const onNotices =
-  (rule: Rule): Rule =>
-  (frame, send) =>
-    isNotice(frame) ? rule(frame, send) : send(frame.bytes);
+/** A rule for commit notices alone, and how many met it. */
+function onNotices(rule: Rule): { rule: Rule; met: () => number } {
+  let met = 0;
+  return {
+    rule: (frame, send) => {
+      if (!isNotice(frame)) {
+        send(frame.bytes);
+        return;
+      }
+      met += 1;
+      rule(frame, send);
+    },
+    met: () => met,
+  };
+}
 
 const noticeFault = (name: string, rule: (draw: Draw) => Rule): Fault => ({
   name,
   short: false,
   store: "duckdb",
   inject: async ({ gateways }, draw) => {
-    for (const { proxy } of gateways) proxy.rules({ down: onNotices(rule(draw)) });
+    const all = gateways.map(({ proxy }) => {
+      const watched = onNotices(rule(draw));
+      proxy.rules({ down: watched.rule });
+      return watched;
+    });
     // Longer than the gateways wait for a commit: they send again.
     await pause(between(draw, 2500, 3500));
     for (const { proxy } of gateways) proxy.rules({});
-    return undefined;
+    return { unfelt: unless({ "there was no notice to a gateway": all.every(({ met }) => met() > 0) }) };
   },
 });
 
@@ -37,6 +51,8 @@ function noticePacket({ group, id }: WorldGateway, text: string): Buffer {
   const payload = encodePayload({ timestampMs: Date.now(), metrics: [metric] });
   return publishPacket(topicOf({ group, type: "NCMD", node: id }), payload);
 }
+
+const unsentNotices = "jilian_gateway_commit_notices_unsent_total";
 
 /** The greatest offset that was seen on the wire, by epoch. */
 type Sent = Map<string, number>;
@@ -83,7 +99,9 @@ function watchSent({ proxy }: WorldGateway, sent: Sent, down?: Rule): void {
  * Forged as soon as the gateway listens again after an outage: what it kept is on disk and not sent yet.
  * @param before what becomes of true notices until then
  */
-async function forge(world: World, draw: Draw, plan: Plan, before?: Rule): Promise<undefined> {
+async function forge(world: World, draw: Draw, plan: Plan, before?: Rule): Promise<Outcome> {
+  const unsent = () => Promise.all(world.gateways.map(({ id }) => world.metric(id, unsentNotices)));
+  const known = await unsent();
   const sent = new Map(world.gateways.map((gateway): [WorldGateway, Sent] => [gateway, new Map()]));
   for (const [gateway, own] of sent) watchSent(gateway, own, before);
   await lasting(draw, plan, 2000, 2000);
@@ -101,17 +119,41 @@ async function forge(world: World, draw: Draw, plan: Plan, before?: Rule): Promi
   }
   await pause(1000);
   for (const { proxy } of world.gateways) proxy.rules({});
-  return undefined;
+  const told = await unsent();
+  const isMet = told.every((n, i) => n > (known[i] as number));
+  return { unfelt: unless({ "a gateway met no forged notice": isMet }) };
 }
 
-/** One in three is lost, one late, one comes thrice. */
-const mixed =
-  (draw: Draw): Rule =>
-  ({ bytes }, send) => {
-    const fate = draw(3);
+/** One in three is lost, one late, one comes thrice, in turn from a drawn one on. */
+function mixed(draw: Draw): Rule {
+  let n = draw(3);
+  return ({ bytes }, send) => {
+    const fate = n % 3;
+    n += 1;
     if (fate === 1) setTimeout(() => send(bytes), between(draw, 100, 1200)).unref();
     if (fate === 2) for (let i = 0; i < 3; i += 1) send(bytes);
   };
+}
+
+/** What is stored is sent again to a process that knows of its offset alone. */
+async function forgotten(world: World, draw: Draw): Promise<Outcome> {
+  const watched = world.gateways.map(({ proxy }) => {
+    const lost = onNotices(() => undefined);
+    proxy.rules({ down: lost.rule });
+    return lost;
+  });
+  await pause(between(draw, 700, 1200));
+  await world.kill("ingest");
+  const isMet = watched.every(({ met }) => met() > 0);
+  for (const { proxy } of world.gateways) proxy.rules({});
+  await world.start("ingest");
+  return {
+    unfelt: async () => {
+      const rechecked = await world.metric("ingest", "jilian_ingest_rechecked_records_total");
+      return unless({ "there was no notice to a gateway": isMet, "no stored record came again": rechecked > 0 })();
+    },
+  };
+}
 
 export const noticeFaults: readonly Fault[] = [
   noticeFault("commit notices lost", () => () => undefined),
@@ -133,6 +175,12 @@ export const noticeFaults: readonly Fault[] = [
     name: "commit notices lost, late, repeated, then forged",
     short: true,
     store: "duckdb",
-    inject: (world, draw, plan) => forge(world, draw, plan, onNotices(mixed(draw))),
+    inject: async (world, draw, plan) => {
+      const some = onNotices(mixed(draw));
+      const outcome = await forge(world, draw, plan, some.rule);
+      const isMet = some.met() >= 3;
+      return { unfelt: async () => [...(await outcome.unfelt()), ...(isMet ? [] : ["fewer than three notices came"])] };
+    },
   },
+  { name: "ingest killed, its last notices lost", short: false, store: "duckdb", inject: forgotten },
 ];

@@ -1,7 +1,8 @@
 import { setTimeout as pause } from "node:timers/promises";
-import { between, type Fault } from "./fault.ts";
+import { between, type Fault, unless } from "./fault.ts";
 import type { World } from "./world.ts";
 
+const shedSamples = "jilian_ingest_shed_samples_total";
 const rebirthAsked = "asking the node for its births";
 
 /** A service manager starts again what has ended. */
@@ -16,12 +17,14 @@ const serverDiskFull: Fault = {
   store: "duckdb",
   needs: ["prlimit"],
   inject: async (world, draw) => {
+    const before = world.logged("ingest", "STORE_WRITE");
     world.limitFiles("ingest", 4096);
     await pause(between(draw, 2000, 4000));
     if (!world.hasEnded("ingest")) world.limitFiles("ingest", "unlimited");
     await pause(500);
+    const isMet = world.hasEnded("ingest") || world.logged("ingest", "STORE_WRITE") > before;
     await restartIfEnded(world, "ingest");
-    return undefined;
+    return { unfelt: unless({ "the store could write all the while": isMet }) };
   },
 };
 
@@ -30,11 +33,15 @@ const storeGone: Fault = {
   short: false,
   store: "influx",
   needs: ["influx"],
+  // What was kept for a minute goes out at a rate that begins low and adapts.
+  recoveryBoundMs: 180_000,
   inject: async (world, draw, { isShort }) => {
+    const before = world.logged("ingest", "STORE_WRITE");
     await world.influxd?.kill();
     await pause(isShort ? between(draw, 2000, 4000) : 60_000);
+    const isMet = world.logged("ingest", "STORE_WRITE") > before;
     await world.influxd?.restart();
-    return undefined;
+    return { unfelt: unless({ "the store took all the while": isMet }) };
   },
 };
 
@@ -47,14 +54,17 @@ const slowStore: Fault = {
   inject: async (world) => {
     const proxy = world.influxProxy;
     const before = world.logged("ingest", rebirthAsked);
+    const shedBefore = await world.metric("ingest", shedSamples);
     const { promise: quick, resolve } = Promise.withResolvers<"pass">();
     proxy?.decide(({ path }) => (path.startsWith("/write") ? quick : "pass"));
     await pause(4500);
     for (const gateway of world.gateways) gateway.proxy.reset();
     await pause(1500);
+    const shed = (await world.metric("ingest", shedSamples)) - shedBefore;
     proxy?.decide(() => "pass");
     resolve("pass");
     return {
+      unfelt: unless({ "ingest shed nothing": shed > 0 }),
       broken: () => {
         const asked = world.logged("ingest", rebirthAsked) - before;
         return asked > 0 ? [`births were asked for ${asked} times, because the store was slow`] : [];

@@ -3,11 +3,12 @@ import { setTimeout as pause } from "node:timers/promises";
 import { randomFrom } from "@jilian/domain/test-random.ts";
 import { hasInfluxd } from "@jilian/store/influx/influxd.ts";
 import { isAllowed } from "./compare.ts";
-import { type Draw, type Fault, identityFindings, type Need } from "./fault.ts";
+import { type Draw, type Fault, identityFindings, type Need, pendingOf, recoveryBoundMs } from "./fault.ts";
 import { boxFaults, clockFaults } from "./fault-box.ts";
 import { killFaults } from "./fault-kills.ts";
 import { networkFaults } from "./fault-network.ts";
 import { noticeFaults } from "./fault-notices.ts";
+import { recordFaults } from "./fault-records.ts";
 import { serverFaults } from "./fault-server.ts";
 import { followedShare } from "./meters.ts";
 import { canCutPower } from "./power-cut.ts";
@@ -15,13 +16,24 @@ import { type StoreSearch, storeSearch } from "./stored.ts";
 import { type Row, type Run, rowOf, tallyRuns } from "./tally.ts";
 import { startWorld, type World } from "./world.ts";
 
-export const allFaults: readonly Fault[] = [
+const modbusFaults: readonly Fault[] = [
   ...killFaults,
   ...boxFaults,
   ...networkFaults,
   ...noticeFaults,
   ...serverFaults,
+  ...recordFaults,
   ...clockFaults,
+];
+
+/** Faults that are injected once more where a plant is read over OPC UA: what its server told must be stored. */
+const alsoOpcua = ["gateway killed", "ingest killed", "network cut", "half-open TCP", "power cut"];
+
+export const allFaults: readonly Fault[] = [
+  ...modbusFaults,
+  ...modbusFaults
+    .filter(({ name }) => alsoOpcua.includes(name))
+    .map((fault) => ({ ...fault, name: `${fault.name} (Modbus and OPC UA)`, short: false, opcua: true })),
 ];
 
 export type MatrixSetting = {
@@ -32,6 +44,8 @@ export type MatrixSetting = {
   isShort: boolean;
   /** How long nothing may arrive while something is missing before that counts as lost. */
   patienceMs: number;
+  /** The same while the gateways have nothing pending that it could come from; as `patienceMs` if absent. */
+  emptyPatienceMs?: number;
   /** More environment of every process. */
   env?: Readonly<Record<string, string>>;
   /** Told of each run as it ends. */
@@ -47,7 +61,7 @@ const needMet: Readonly<Record<Need, () => boolean>> = {
 };
 
 /** How long a finding may take from its cause to the interface. */
-const findingMs = 5000;
+const findingMs = 10_000;
 
 /** What a fault needs that this machine lacks; undefined when it can be injected. */
 export function missingNeed({ needs = [] }: Fault): Need | undefined {
@@ -80,19 +94,47 @@ async function missingOf(world: World, search: StoreSearch, run: Run, before: Ma
   return [...byGateway].reduce((sum, [id, all]) => sum + Math.max(0, all.length - (run.drops.get(id) ?? 0)), 0);
 }
 
-/** Resolves when nothing is missing that may not be, or when nothing more arrives, or too slowly. */
-async function drained(patienceMs: number, missing: () => Promise<number>): Promise<void> {
+/** Records that are read within a second: so many may be on their way at any moment. */
+const onTheWay = 20;
+/** How long gateways may take at least to tell that they have nothing pending any more: they tell it once a second. */
+const calmMs = 10_000;
+
+/** What the platform's picture of the gateways shows that it must not once all is stored, in words; waits for it to settle. */
+async function unsettled(world: World, withinMs: number): Promise<string[]> {
+  let found: string[] = [];
+  for (const endMs = Date.now() + withinMs; ; await pause(100)) {
+    const states = await world.states().catch(() => []);
+    found = world.gateways.flatMap(({ id }) => {
+      const own = states.find((state) => state.id === id);
+      if (!own?.alive) return [`the platform takes ${id} for dead`];
+      const { pendingRecords } = own;
+      if (pendingRecords !== null && pendingRecords <= onTheWay) return [];
+      return [`the platform says of ${id} that ${pendingRecords} records are pending, although all is stored`];
+    });
+    if (found.length === 0 || Date.now() > endMs) return found;
+  }
+}
+
+/** Resolves when nothing is missing that may not be (true), or when nothing more arrives, or too slowly (false). */
+async function drained(
+  patienceMs: () => Promise<number>,
+  longestMs: number,
+  missing: () => Promise<number>,
+): Promise<boolean> {
   let least = Number.POSITIVE_INFINITY;
   const startedMs = Date.now();
-  const isInTime = (changedMs: number) =>
-    Date.now() - changedMs < patienceMs && Date.now() - startedMs < 4 * patienceMs;
-  for (let changedMs = startedMs; isInTime(changedMs); await pause(100)) {
+  const isInTime = async (changedMs: number) => {
+    const ms = await patienceMs();
+    return Date.now() - changedMs < ms && Date.now() - startedMs < longestMs;
+  };
+  for (let changedMs = startedMs; await isInTime(changedMs); await pause(100)) {
     // The interface may be on its way back.
     const found = await missing().catch(() => least);
-    if (found === 0) return;
+    if (found === 0) return true;
     if (found < least) changedMs = Date.now();
     least = Math.min(least, found);
   }
+  return false;
 }
 
 /** How often each finding was raised. */
@@ -123,15 +165,26 @@ async function wrongFindings(world: World, { findings = [] }: Fault, before: Rea
  * `run` injects one and waits until all has drained; what is read until the next one belongs to it. `settle` waits until what was read since
  * a time is stored, but not for what never comes. `tally` compares all that was read with all that is stored.
  */
-export async function startMatrix(store: Fault["store"], setting: Omit<MatrixSetting, "faults" | "runs">) {
+export async function startMatrix(
+  { store, opcua }: Pick<Fault, "store" | "opcua">,
+  setting: Omit<MatrixSetting, "faults" | "runs">,
+) {
   const { seed, env = {}, onRun, isShort } = setting;
-  const world = await startWorld({ store, seed, env });
+  const world = await startWorld({ store, seed, env, isShort, opcua: opcua === true });
   const search = storeSearch(world, 2);
   const runs: Run[] = [];
 
+  /** Asked of the gateways themselves, and only where it makes a difference. */
+  async function patienceMs(): Promise<number> {
+    const { patienceMs, emptyPatienceMs = patienceMs } = setting;
+    if (emptyPatienceMs === patienceMs) return patienceMs;
+    const pending = await pendingOf(world, world.gateways).catch(() => Number.POSITIVE_INFINITY);
+    return pending <= world.gateways.length * onTheWay ? emptyPatienceMs : patienceMs;
+  }
+
   async function settle(fromMs: number): Promise<void> {
     const toMs = Date.now();
-    await drained(setting.patienceMs, async () => (await search.missing(fromMs, toMs)).length);
+    await drained(patienceMs, 4 * setting.patienceMs, async () => (await search.missing(fromMs, toMs)).length);
   }
 
   async function run(fault: Fault, n: number): Promise<Run> {
@@ -140,14 +193,20 @@ export async function startMatrix(store: Fault["store"], setting: Omit<MatrixSet
     if (last) last.toMs = Date.now();
     const [before, found] = [await dropsOf(world), await findingsOf(world)];
     const fromMs = Date.now();
-    const outcome = (await fault.inject(world, drawsOf(seed, fault.name, n), { isShort })) ?? {};
-    const { allowances = new Map(), broken, countedDrops = false } = outcome;
+    const outcome = await fault.inject(world, drawsOf(seed, fault.name, n), { isShort });
+    const { allowances = new Map(), broken, countedDrops = false, unfelt } = outcome;
     const toMs = Date.now();
-    const own: Run = { fault, fromMs, toMs, recoveryMs: 0, allowances, drops: new Map(), broken: [] };
+    const own: Run = { fault, fromMs, toMs, recoveryMs: 0, allowances, drops: new Map(), broken: [], unfelt: [] };
     runs.push(own);
-    await drained(setting.patienceMs, () => missingOf(world, search, own, countedDrops ? before : undefined));
+    const missing = () => missingOf(world, search, own, countedDrops ? before : undefined);
+    const isStored = await drained(patienceMs, 4 * setting.patienceMs, missing);
     own.recoveryMs = Date.now() - toMs;
+    const boundMs = fault.recoveryBoundMs ?? recoveryBoundMs;
+    if (own.recoveryMs > boundMs) own.broken.push(`recovery took ${own.recoveryMs} ms, more than ${boundMs} ms`);
+    // Where readings are lost the rest says nothing more, and would be waited for in vain.
+    if (isStored) own.broken.push(...(await unsettled(world, Math.max(calmMs, setting.patienceMs))));
     own.broken.push(...(broken?.() ?? []), ...(await wrongFindings(world, fault, found)));
+    own.unfelt.push(...(await unfelt()));
     onRun?.(own);
     return own;
   }
@@ -156,11 +215,11 @@ export async function startMatrix(store: Fault["store"], setting: Omit<MatrixSet
 }
 export type Matrix = Awaited<ReturnType<typeof startMatrix>>;
 
-/** Injects the faults of one store into one cluster, one after the other, and compares in the end. */
-async function runOn(store: Fault["store"], setting: MatrixSetting): Promise<Row[]> {
-  const faults = setting.faults.filter((fault) => fault.store === store);
+/** Injects faults into one cluster, one after the other, and compares in the end. @param of what they have in common */
+async function runOn(of: Pick<Fault, "store" | "opcua">, setting: MatrixSetting): Promise<Row[]> {
+  const faults = setting.faults.filter(({ store, opcua }) => store === of.store && opcua === of.opcua);
   if (faults.length === 0) return [];
-  const matrix = await startMatrix(store, setting);
+  const matrix = await startMatrix(of, setting);
   try {
     // The first fault begins when all is quiet: what was read while ingest was starting is stored.
     await matrix.settle(0);
@@ -173,7 +232,10 @@ async function runOn(store: Fault["store"], setting: MatrixSetting): Promise<Row
   }
 }
 
-/** The matrix: every fault as often as wanted, on the store that it is for. */
+/** The matrix: every fault as often as wanted, on the store and with the plants that it is for. */
 export async function runMatrix(setting: MatrixSetting): Promise<Row[]> {
-  return [...(await runOn("duckdb", setting)), ...(await runOn("influx", setting))];
+  const rows: Row[] = [];
+  const clusters = [{ store: "duckdb" }, { store: "duckdb", opcua: true }, { store: "influx" }] as const;
+  for (const one of clusters) rows.push(...(await runOn(one, setting)));
+  return rows;
 }

@@ -15,14 +15,17 @@ export type Mutation = {
 
 const edit = (file: string, find: string, put: string): Edit => ({ file, find, put });
 
+/** The store keeps every row that comes. */
+const withoutKey = edit(
+  "store/duckdb/write.ts",
+  "if (late.length === 0) return { kept, duplicates: 0, conflicts: 0 };",
+  "return { kept: Array.from({ length: batch.length }, (_, i) => i), duplicates: 0, conflicts: 0 };",
+);
+
 /** Every data message is stored as new, whatever is known of its record; the store keeps every row that comes. */
 const storedAgain = [
   edit("ingest/receive.ts", 'const claim = record ? book.claim(group, node, record) : "new";', 'const claim = "new";'),
-  edit(
-    "store/duckdb/write.ts",
-    "if (late.length === 0) return { kept, duplicates: 0, conflicts: 0 };",
-    "return { kept: Array.from({ length: batch.length }, (_, i) => i), duplicates: 0, conflicts: 0 };",
-  ),
+  withoutKey,
 ];
 
 export const mutations: readonly Mutation[] = [
@@ -100,14 +103,18 @@ export const mutations: readonly Mutation[] = [
   {
     name: "no fsync",
     breaks: "a power cut costs at most the last outbox.fsyncMs",
-    edits: [edit("gateway/outbox-sync.ts", "await handle.datasync();", "")],
+    edits: [
+      edit("gateway/outbox-sync.ts", "await handle.datasync();", ""),
+      // Nor those that SQLite makes of itself whenever it has copied its log into the database, which save what came before.
+      edit("gateway/outbox-file.ts", "PRAGMA synchronous = NORMAL", "PRAGMA synchronous = OFF"),
+      edit("gateway/outbox-store.ts", "PRAGMA synchronous = NORMAL", "PRAGMA synchronous = OFF"),
+    ],
     reddens: ["power cut"],
   },
   {
     name: "drops not counted",
     breaks: "every drop is counted and told",
     edits: [edit("gateway/outbox-box.ts", "state.counts.dropped(reason, samples, count, state.isKnown);", "")],
-    // Not the row with ENOSPC: there the outbox lives for some seconds on room that it has in reserve.
     reddens: ["files of the gateway may not grow (RLIMIT_FSIZE)"],
   },
   {
@@ -115,6 +122,40 @@ export const mutations: readonly Mutation[] = [
     breaks: "a sample is stored once, however often it comes",
     edits: storedAgain,
     reddens: ["publishes duplicated and reordered"],
+  },
+  {
+    name: "again taken for new",
+    breaks: "a record that is stored again, because ingest knows of its offset alone, leaves no second sample",
+    edits: [withoutKey],
+    reddens: ["ingest killed, its last notices lost"],
+  },
+  {
+    name: "notices not repeated",
+    breaks: "a stored record that comes again is answered by another notice",
+    edits: [edit("ingest/commit-book.ts", 'owe(epoch, offset, offset);\n      return "repeat";', 'return "repeat";')],
+    reddens: ["commit notices lost"],
+  },
+  {
+    name: "set-back not told",
+    breaks: "a gateway that was set back while it ran is told, and shown",
+    edits: [
+      edit("ingest/commit-book.ts", "if (known !== undefined) setBack(group, node, name);", ""),
+      edit("ingest/commit-book.ts", "epoch.contested.add(offset);\n      setBack(group, node, name);", ""),
+      edit("ingest/write.ts", "book.setBack(only.group, only.node, only.epoch);", ""),
+    ],
+    reddens: ["offsets used again by a machine reverted while it ran"],
+  },
+  {
+    name: "restored image not noticed",
+    breaks: "a gateway whose outbox is an earlier image of itself is shown",
+    edits: [edit("ingest/node-watch.ts", "else if (image)", "else if (false)")],
+    reddens: ["outbox set back to an earlier copy"],
+  },
+  {
+    name: "poison never set aside",
+    breaks: "what the store can never take is set aside",
+    edits: [edit("gateway/sender-trials.ts", "const setAsideAt = 8;", "const setAsideAt = Number.POSITIVE_INFINITY;")],
+    reddens: ["poison: a sample that the store refuses, set aside and replayed"],
   },
   {
     name: "notices believed",

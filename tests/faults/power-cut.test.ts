@@ -38,11 +38,14 @@ describe.skipIf(!canCutPower())("a power cut", () => {
       const folder = fs.openSync(${JSON.stringify(dir)}, "r"); fs.fsyncSync(folder);
       fs.writeSync(fd, " second"); const late = fs.openSync(FILE + "-wal", "w+"); fs.writeSync(late, "x"); fs.fdatasyncSync(late); ${sudden}`);
     expect(readFileSync(file, "utf8")).toBe("first second");
-    cut.strike();
+    expect(cut.syncedMs()).toBeGreaterThan(0);
+    expect(cut.strike()).toBe(2);
     expect(readFileSync(file, "utf8")).toBe("first");
     expect(existsSync(`${file}-wal`)).toBe(false);
+    expect(cut.strike()).toBe(0);
     // What stands at the next start is what the medium holds.
     cut.settle();
+    expect(cut.syncedMs()).toBe(0);
     run(`fs.writeSync(fs.openSync(FILE, "a"), " third"); ${sudden}`);
     cut.strike();
     expect(readFileSync(file, "utf8")).toBe("first");

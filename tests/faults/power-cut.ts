@@ -1,6 +1,6 @@
 import { spawnSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -29,8 +29,11 @@ export type PowerCut = {
   /**
    * Puts the files back to what the medium held; only while no process has them open.
    * @param torn draws below n: then a part of what was not synced has survived, sector by sector. Absent: nothing has
+   * @returns how many files held something that was not synced
    */
-  readonly strike: (torn?: (n: number) => number) => void;
+  readonly strike: (torn?: (n: number) => number) => number;
+  /** When a file was synced last, machine time; 0 when none was since `settle`. */
+  readonly syncedMs: () => number;
   /** Makes the disk full, or gives room again. */
   readonly fill: (full: boolean) => void;
 };
@@ -47,6 +50,7 @@ export function powerCut(prefix: string, library: string, dir: string): PowerCut
     readdirSync(folder, { withFileTypes: true }).flatMap((entry) =>
       entry.isFile() && ours(entry.name) ? [entry.name] : [],
     );
+  let settledMs = 0;
   mkdirSync(images, { recursive: true });
   writeFileSync(boot, `${randomUUID()}\n`);
 
@@ -75,10 +79,12 @@ export function powerCut(prefix: string, library: string, dir: string): PowerCut
       const found = files();
       for (const name of found) writeFileSync(join(images, name), readFileSync(join(folder, name)));
       writeFileSync(join(images, "names"), found.join("\n"));
+      settledMs = Date.now();
     },
     strike: (torn) => {
       writeFileSync(boot, `${randomUUID()}\n`);
       const known = names();
+      let unsynced = 0;
       for (const name of new Set([
         ...files(),
         ...[...known].filter((name) => ours(name) && existsSync(join(images, name))),
@@ -86,10 +92,21 @@ export function powerCut(prefix: string, library: string, dir: string): PowerCut
         const path = join(folder, name);
         const before = held(name, known);
         const after = existsSync(path) ? readFileSync(path) : undefined;
+        if (before === undefined ? after !== undefined : !after?.equals(before)) unsynced += 1;
         const left = torn ? mixed(before, after, torn) : before;
         if (left) writeFileSync(path, left);
         else rmSync(path, { force: true });
       }
+      return unsynced;
+    },
+    syncedMs: () => {
+      const times = readdirSync(images).flatMap((name) => {
+        // An image that is just being taken has another name a moment later.
+        const found = ours(name) ? statSync(join(images, name), { throwIfNoEntry: false }) : undefined;
+        return found ? [found.mtimeMs] : [];
+      });
+      const newestMs = Math.max(0, ...times);
+      return newestMs > settledMs ? newestMs : 0;
     },
     fill: (full) => {
       if (full) writeFileSync(control, "");

@@ -4,10 +4,12 @@ import { clockFaults } from "./fault-box.ts";
 import { allFaults, type Matrix, missingNeed, startMatrix } from "./matrix.ts";
 import { pointName } from "./meters.ts";
 import { type Mutation, mutationEnv } from "./mutations.ts";
-import { isRed, type Row, type Run, rowOf } from "./tally.ts";
+import { isBroken, isRed, type Row, type Run, rowOf } from "./tally.ts";
 
 /** Nothing more arrives for this long: under a mutation that is loss, and rows are to turn red soon. */
 const patienceMs = 6000;
+/** Where it could come only from what is on its way: longer than a commit's time-out. */
+const emptyPatienceMs = 2500;
 
 /** The faults that must show a mutation. @throws RangeError when one of them is not in the matrix */
 export function faultsOf({ name, reddens }: Mutation): Fault[] {
@@ -65,15 +67,21 @@ async function changeTo(matrix: Matrix, before: Mutation | undefined, next: Muta
   await matrix.settle(startedMs);
 }
 
-/** Every row unbroken, then broken in each way; what a clock that jumped leaves behind disturbs no other row. */
-function jobsOf(mutations: readonly Mutation[]): Job[] {
-  const faults = [...new Set(mutations.flatMap(faultsOf))];
+/** Every row unbroken where wanted, then broken in each way; what a clock that jumped leaves behind disturbs no other row. */
+function jobsOf(mutations: readonly Mutation[], alsoUnbroken: boolean): Job[] {
+  const faults = alsoUnbroken ? [...new Set(mutations.flatMap(faultsOf))] : [];
   const jobs = [
     ...faults.map((fault): Job => ({ fault, mutation: undefined })),
     ...mutations.flatMap((mutation) => faultsOf(mutation).map((fault): Job => ({ fault, mutation }))),
   ];
   return jobs.toSorted((a, b) => Number(clockFaults.includes(a.fault)) - Number(clockFaults.includes(b.fault)));
 }
+
+export type ProveOptions = {
+  /** False where it is shown elsewhere that the rows are green without a mutation; true if absent. */
+  alsoUnbroken?: boolean;
+  onVerdict?: (verdict: Verdict) => void;
+};
 
 /**
  * Shows that the matrix would notice: the rows that must turn red under a mutation, each green without it first, with the same seed and in
@@ -82,13 +90,13 @@ function jobsOf(mutations: readonly Mutation[]): Job[] {
 export async function prove(
   mutations: readonly Mutation[],
   seed: number,
-  onVerdict: (verdict: Verdict) => void = () => undefined,
+  { alsoUnbroken = true, onVerdict = () => undefined }: ProveOptions = {},
 ): Promise<Verdict[]> {
   const verdicts: Verdict[] = [];
   for (const store of ["duckdb", "influx"] as const) {
-    const jobs = jobsOf(mutations).filter(({ fault }) => fault.store === store);
+    const jobs = jobsOf(mutations, alsoUnbroken).filter(({ fault }) => fault.store === store);
     if (jobs.length === 0) continue;
-    const matrix = await startMatrix(store, { seed, isShort: true, patienceMs });
+    const matrix = await startMatrix({ store }, { seed, isShort: true, patienceMs, emptyPatienceMs });
     try {
       await matrix.settle(0);
       let before: Mutation | undefined;
@@ -101,7 +109,8 @@ export async function prove(
           fault: fault.name,
           mutation,
           row,
-          ok: row.samples > 0 && isRed(row) === (mutation !== undefined),
+          // What met nothing is no proof, with a mutation neither.
+          ok: mutation ? isBroken(row) : !isRed(row),
         };
         verdicts.push(verdict);
         onVerdict(verdict);

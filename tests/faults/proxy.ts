@@ -21,6 +21,8 @@ export type FaultProxy = {
   readonly inject: (bytes: Buffer) => void;
   /** Connections that were made since the start. */
   readonly connections: () => number;
+  /** Connections that were refused since the start. */
+  readonly refused: () => number;
   readonly close: () => Promise<void>;
 };
 
@@ -35,6 +37,7 @@ export async function startFaultProxy(brokerPort: number): Promise<FaultProxy> {
   let down: Rule = pass;
   let refusing = false;
   let made = 0;
+  let refused = 0;
 
   function join(from: Socket, to: Socket, pair: Pair, rule: () => Rule): void {
     const send = (bytes: Buffer) => {
@@ -54,6 +57,7 @@ export async function startFaultProxy(brokerPort: number): Promise<FaultProxy> {
 
   const server = createServer((near) => {
     if (refusing) {
+      refused += 1;
       near.resetAndDestroy();
       return;
     }
@@ -98,6 +102,7 @@ export async function startFaultProxy(brokerPort: number): Promise<FaultProxy> {
       for (const { near, deaf } of pairs) if (!deaf && near.writable) near.write(bytes);
     },
     connections: () => made,
+    refused: () => refused,
     close: async () => {
       reset();
       server.close();

@@ -9,10 +9,10 @@ import { canProve, prove } from "./prove.ts";
 import { isRed, type Run, tableOf } from "./tally.ts";
 
 const help = `node tests/faults/run.ts [--seed N] [--only NAME,...] [--runs N] [--short] [--mutate NAME] [--verbose]
-node tests/faults/run.ts --mutations [--seed N]
+node tests/faults/run.ts --mutations [--seed N] [--only NAME,...]
 
   --seed N       replays a plan; without it a seed is drawn and printed
-  --only NAME    faults by name or a part of it, separated by commas
+  --only NAME    faults by name or a part of it, separated by commas; with --mutations mutations
   --runs N       of each fault (default 3, with --short 1)
   --short        the faults of the short form only
   --mutate NAME  breaks the product first, to see rows turn red: one of
@@ -63,8 +63,9 @@ function chosen({ only, short }: Values): Fault[] {
   });
 }
 
-function tellRun({ fault, recoveryMs, broken }: Run): void {
-  say([`${fault.name}: recovered in ${(recoveryMs / 1000).toFixed(1)} s`, ...broken].join("; "));
+function tellRun({ fault, recoveryMs, broken, unfelt }: Run): void {
+  const words = [...broken, ...unfelt.map((text) => `not felt: ${text}`)];
+  say([`${fault.name}: recovered in ${(recoveryMs / 1000).toFixed(1)} s`, ...words].join("; "));
 }
 
 async function runPlan(values: Values, seed: number): Promise<boolean> {
@@ -86,15 +87,19 @@ async function runPlan(values: Values, seed: number): Promise<boolean> {
   return !rows.some(isRed);
 }
 
-async function proveAll(seed: number): Promise<boolean> {
-  say(`seed ${seed}, ${mutations.length} mutations`);
-  const wanted = mutations.filter(canProve);
-  for (const { name } of mutations) {
+async function proveAll({ only }: Values, seed: number): Promise<boolean> {
+  const asked = mutations.filter(({ name }) => !only || only.split(",").some((part) => name.includes(part.trim())));
+  if (asked.length === 0) throw new RangeError(`no such mutation: ${only}`);
+  say(`seed ${seed}, ${asked.length} mutations`);
+  const wanted = asked.filter(canProve);
+  for (const { name } of asked) {
     if (!wanted.some((mutation) => mutation.name === name)) say(`skipped, this machine cannot inject it: ${name}`);
   }
-  const verdicts = await prove(wanted, seed, ({ mutation, ok, row }) => {
-    const what = mutation ? `${mutation.name} (${mutation.breaks})` : `unbroken: ${row.fault}`;
-    say(`${mutation ? (ok ? "seen" : "NOT SEEN") : ok ? "green" : "RED"}: ${what}\n${tableOf([row])}\n`);
+  const verdicts = await prove(wanted, seed, {
+    onVerdict: ({ mutation, ok, row }) => {
+      const what = mutation ? `${mutation.name} (${mutation.breaks})` : `unbroken: ${row.fault}`;
+      say(`${mutation ? (ok ? "seen" : "NOT SEEN") : ok ? "green" : "RED"}: ${what}\n${tableOf([row])}\n`);
+    },
   });
   const wrong = verdicts.filter(({ ok }) => !ok);
   say(`${wanted.length} mutations, ${verdicts.length} rows, ${wrong.length} not as they must be; seed ${seed}`);
@@ -105,5 +110,5 @@ const values = readArguments();
 if (values.help) say(help);
 else {
   const seed = wholeNumber("seed", values.seed, 1 + Math.floor(Math.random() * 2 ** 31));
-  process.exitCode = (await (values.mutations ? proveAll(seed) : runPlan(values, seed))) ? 0 : 1;
+  process.exitCode = (await (values.mutations ? proveAll(values, seed) : runPlan(values, seed))) ? 0 : 1;
 }

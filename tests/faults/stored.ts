@@ -1,6 +1,6 @@
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
-import { type Stored, unread } from "./compare.ts";
-import { type Meter, type MetricName, metricNames } from "./meters.ts";
+import type { Stored } from "./compare.ts";
+import { type Meter, type MetricName, pointName } from "./meters.ts";
 import type { World, WorldGateway } from "./world.ts";
 
 const dayMs = 86_400_000;
@@ -26,6 +26,24 @@ export async function storedOf(
   return found;
 }
 
+/** By how much the gateway's clock was before the platform's (behind, where negative) when readings were written, ms, of those stored since. */
+export async function clockSkewsMs(world: World, { entity }: Meter, sinceMs: number): Promise<number[]> {
+  const now = Date.now();
+  const path = `/open/v1/readings?device=${entity}&metric=${pointName}&from=${now - dayMs}&to=${now + dayMs}&limit=${page}`;
+  const found: number[] = [];
+  for (let cursor: string | null = ""; cursor !== null; ) {
+    const answer: { readings: { gatewayTime: string; ingestTime: string }[]; next: string | null } = await world.get(
+      cursor === "" ? path : `${path}&cursor=${cursor}`,
+    );
+    for (const { gatewayTime, ingestTime } of answer.readings) {
+      const arrivedMs = Date.parse(ingestTime);
+      if (arrivedMs >= sinceMs) found.push(Date.parse(gatewayTime) - arrivedMs);
+    }
+    cursor = answer.next;
+  }
+  return found;
+}
+
 /** Looks for answers in the store, and remembers from where on it has to look. */
 export type StoreSearch = ReturnType<typeof storeSearch>;
 
@@ -38,7 +56,7 @@ export function storeSearch(world: World, perCall = Number.POSITIVE_INFINITY) {
 
   function wantedOf(gateway: WorldGateway, meter: Meter, metric: MetricName, since: number, until: number) {
     const answers = meter.answers()[metric];
-    const left = unread(answers, gateway.killsMs);
+    const left = meter.unread(answers, gateway.killsMs);
     const key = `${meter.entity}/${metric}`;
     const known = getOrMake(seen, key, () => ({ values: new Set<string>(), newestMs: undefined, askedTurn: 0 }));
     const wanted = answers.filter((one) => one.servedMs >= since && one.servedMs <= until && !left.has(one));
@@ -57,7 +75,7 @@ export function storeSearch(world: World, perCall = Number.POSITIVE_INFINITY) {
     /** Answers of a time that are not stored, but for those that were never read. */
     missing: async (since: number, until: number, gateways: readonly WorldGateway[] = world.gateways) => {
       const all = gateways.flatMap((gateway) =>
-        gateway.meters.flatMap((meter) => metricNames.map((name) => wantedOf(gateway, meter, name, since, until))),
+        gateway.meters.flatMap((meter) => meter.metrics.map((name) => wantedOf(gateway, meter, name, since, until))),
       );
       const open = all.filter(({ missing }) => missing().length > 0);
       open.sort((a, b) => a.known.askedTurn - b.known.askedTurn);

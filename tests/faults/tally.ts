@@ -1,6 +1,6 @@
-import { type Allowance, type Answer, isAllowed, pair, type Stored, unread } from "./compare.ts";
+import { type Allowance, type Answer, isAllowed, pair, type Stored } from "./compare.ts";
 import type { Fault } from "./fault.ts";
-import { type Meter, type MetricName, metricNames } from "./meters.ts";
+import type { Meter, MetricName } from "./meters.ts";
 import { storedOf } from "./stored.ts";
 import type { World, WorldGateway } from "./world.ts";
 
@@ -15,6 +15,8 @@ export type Run = {
   /** Followed samples that a gateway told it had dropped in this run, where that is allowed. */
   drops: ReadonlyMap<string, number>;
   readonly broken: string[];
+  /** Why the fault cannot be shown to have acted. */
+  readonly unfelt: string[];
 };
 
 /** One row of the table. */
@@ -32,6 +34,8 @@ export type Row = {
   recoveryMs: number;
   /** What else was wrong, in words; empty when nothing was. */
   broken: string[];
+  /** Why it proves nothing, in words: the fault cannot be shown to have acted, or nothing was read. */
+  unfelt: string[];
 };
 
 type Tally = { samples: number; lost: number; twice: number; within: number; broken: string[] };
@@ -60,13 +64,15 @@ export async function tallyRuns(world: World, runs: readonly Run[]): Promise<Map
   };
   const endMs = runs.at(-1)?.toMs ?? 0;
   const one = async (gateway: WorldGateway, meter: Meter, metric: MetricName, budget: Budget): Promise<void> => {
+    const rows = await storedOf(world, meter, metric);
+    // Asked afterwards: what was stored had been answered.
     const all = meter.answers()[metric];
     const answers = all.filter(({ servedMs }) => servedMs <= endMs);
     const later = new Set(all.slice(answers.length).map(({ value }) => value));
-    const stored = (await storedOf(world, meter, metric)).filter(({ value }) => !later.has(value));
+    const stored = rows.filter(({ value }) => !later.has(value));
     const servedMs = new Map(answers.map((answer) => [answer.value, answer.servedMs]));
     const found = pair(answers, stored);
-    const left = unread(answers, gateway.killsMs);
+    const left = meter.unread(answers, gateway.killsMs);
     const lost = found.lost.filter((answer) => !left.has(answer));
     const neverRead = new Set(found.lost.filter((answer) => left.has(answer)));
     for (const answer of answers) if (!neverRead.has(answer)) of(answer.servedMs)[1].samples += 1;
@@ -83,7 +89,7 @@ export async function tallyRuns(world: World, runs: readonly Run[]): Promise<Map
   };
   for (const gateway of world.gateways) {
     const budget: Budget = new Map(runs.map((run) => [run, run.drops.get(gateway.id) ?? 0]));
-    for (const meter of gateway.meters) for (const metric of metricNames) await one(gateway, meter, metric, budget);
+    for (const meter of gateway.meters) for (const metric of meter.metrics) await one(gateway, meter, metric, budget);
   }
   return tallies;
 }
@@ -107,12 +113,19 @@ export function rowOf(fault: Fault, runs: readonly Run[], tallies: ReadonlyMap<R
     within: fault.limit === undefined ? undefined : sum(({ within }) => within),
     limit: fault.limit,
     recoveryMs: Math.max(...own.map(({ recoveryMs }) => recoveryMs)),
-    broken: [...all.flatMap(({ broken }) => broken), ...emptyOf(all)],
+    broken: all.flatMap(({ broken }) => broken),
+    unfelt: [...own.flatMap(({ unfelt }) => unfelt), ...emptyOf(all)],
   };
 }
 
-export function isRed({ lost, twice, broken }: Row): boolean {
+/** Something that is guaranteed did not hold. */
+export function isBroken({ lost, twice, broken }: Row): boolean {
   return lost > 0 || twice > 0 || broken.length > 0;
+}
+
+/** Broken, or proving nothing. */
+export function isRed(row: Row): boolean {
+  return isBroken(row) || row.unfelt.length > 0;
 }
 
 /** The table of the README, and below it what was wrong beside. */
@@ -130,7 +143,8 @@ export function tableOf(rows: readonly Row[]): string {
   ]);
   const line = (columns: readonly string[]) => `| ${columns.join(" | ")} |`;
   const rule = `|${head.map((_, i) => (i === 0 || i === 5 ? "---" : "---:")).join("|")}|`;
-  const wrong = rows.flatMap(({ fault, broken }) => {
+  const wrong = rows.flatMap(({ fault, broken, unfelt }) => {
+    for (const text of unfelt) broken = [...broken, `not felt: ${text}`];
     const shown = broken.slice(0, 5).map((text) => `- ${fault}: ${text}`);
     return broken.length > 5 ? [...shown, `- ${fault}: and ${broken.length - 5} more`] : shown;
   });

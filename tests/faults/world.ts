@@ -23,6 +23,10 @@ const deviceIds = ["incoming-meter", "feeder-1"] as const;
 export type WorldSetting = {
   store: "duckdb" | "influx";
   seed: number;
+  /** The last meter of each gateway is read over OPC UA. */
+  opcua?: boolean;
+  /** Backlogs go out ten times as fast as by default. */
+  isShort?: boolean;
   /** More environment of every process: mutations. */
   env?: Readonly<Record<string, string>>;
 };
@@ -67,6 +71,10 @@ export type World = {
   /** Bounds the size of files that a running process may write (RLIMIT_FSIZE), or lifts that. */
   readonly limitFiles: (name: string, bytes: number | "unlimited") => void;
   readonly hasEnded: (name: string) => boolean;
+  /** Of the process that bears the name now. */
+  readonly pid: (name: string) => number;
+  /** What a gateway or ingest that runs tells of itself under a name of its Prometheus metrics, of all labels together. */
+  readonly metric: (name: string, metric: string) => Promise<number>;
   /** How often a line of this code or message was logged, by program and text. */
   readonly logged: (name: string, text: string) => number;
   readonly complaints: () => string[];
@@ -80,11 +88,14 @@ function writeClock(file: string, offsetMs: number): void {
   renameSync(`${file}.new`, file);
 }
 
-function adaptGateway(file: string, brokerPort: number, meters: readonly Meter[]): void {
+function adaptGateway(file: string, brokerPort: number, meters: readonly Meter[], isShort: boolean): void {
   const config = parseDocument(readFileSync(file, "utf8"));
-  const broker = { port: brokerPort, keepaliveMs: 1000, reconnectMinMs: 50, reconnectMaxMs: 300 };
+  // A server of OPC UA in the process of the proxies holds them up now and then.
+  const keepaliveMs = meters.some(({ protocol }) => protocol === "opcua") ? 3000 : 1000;
+  const broker = { port: brokerPort, keepaliveMs, reconnectMinMs: 50, reconnectMaxMs: 300 };
   for (const [key, value] of Object.entries(broker)) config.setIn(["broker", key], value);
   config.setIn(["outbox", "commitTimeoutMs"], 1000);
+  if (isShort) config.setIn(["outbox", "backlogRecordsPerSecond"], 5000);
   config.set("devices", config.createNode(meters.map(deviceConfig)));
   writeFileSync(file, String(config));
 }
@@ -96,40 +107,58 @@ function adaptPlatform({ platformFile }: Demo): void {
   writeFileSync(platformFile, String(config));
 }
 
-/** Counts of logged lines by program and by every word of capitals or message in them. */
-function lineCounts() {
+/** Counts of logged lines by program and by code or message in them, and the ports at which programs tell of themselves. */
+function linesOf() {
   const counts = new Map<string, number>();
+  const opsPorts = new Map<string, number>();
   return {
     take: (name: string, line: string): void => {
-      let told: { code?: string; msg?: string };
+      let told: { code?: string; msg?: string; port?: number };
       try {
         told = JSON.parse(line) as typeof told;
       } catch {
         return;
       }
+      if (told.msg === "health and metrics listen" && told.port) opsPorts.set(name, told.port);
       for (const text of [told.code, told.msg]) {
         const key = `${name} ${text}`;
         if (text !== undefined) counts.set(key, (counts.get(key) ?? 0) + 1);
       }
     },
     of: (name: string, text: string): number => counts.get(`${name} ${text}`) ?? 0,
+    opsPorts,
   };
 }
 
-async function startPlants(seed: number): Promise<Simulator> {
+const scanIntervalMs = 200;
+const protocolOf = (device: number, opcua: boolean) => (opcua && device === deviceIds.length - 1 ? "opcua" : "modbus");
+
+async function startPlants(seed: number, opcua: boolean, dir: string): Promise<Simulator> {
   const startedMs = Date.now();
   const now = scaledNow({ rate: plantRate, originMs: startedMs, startedRealMs: startedMs });
   const count = gatewayIds.length * deviceIds.length;
   const plants = Array.from({ length: count }, (_, i) => ({
     profile: "copper-casting" as const,
     seed: seed + i,
-    port: 0,
+    ...(protocolOf(i % deviceIds.length, opcua) === "opcua" ? { port: null, opcuaPort: 0 } : { port: 0 }),
   }));
-  return startSimulator({ plants, now, maxServedReads: 1_000_000 });
+  const maxLogged = 1_000_000;
+  // Proxies and oracle are in this process too: a server that looked at its hundreds of variables more often would hold them up.
+  return startSimulator({
+    plants,
+    now,
+    maxServedReads: maxLogged,
+    opcua: { pkiDir: join(dir, "simulators.pki"), maxLoggedValues: maxLogged, scanIntervalMs },
+  });
 }
 
 /** Gateways of the demonstration with meters, proxies and clocks of their own. */
-async function makeGateways(demo: Demo, simulator: Simulator, brokerPort: number, shim: string | undefined) {
+async function makeGateways(
+  demo: Demo,
+  simulator: Simulator,
+  { opcua = false, isShort = false }: WorldSetting,
+  { brokerPort, shim }: { brokerPort: number; shim: string | undefined },
+) {
   const gateways: WorldGateway[] = [];
   const settings = new Map<string, ProgramSetting>();
   for (const { gateway: id, file } of demo.gatewayFiles) {
@@ -139,14 +168,15 @@ async function makeGateways(demo: Demo, simulator: Simulator, brokerPort: number
     const meters = deviceIds.map((device, i) => {
       const plant = simulator.plants[n * deviceIds.length + i];
       if (!plant) throw new RangeError("a plant for each meter");
-      return meterOf(plant, { group, node: id, device });
+      return meterOf(plant, { group, node: id, device }, protocolOf(i, opcua));
     });
     const proxy = await startFaultProxy(brokerPort);
-    adaptGateway(file, proxy.port, meters);
+    adaptGateway(file, proxy.port, meters, isShort);
     // A folder of its own, as on a box: what is set back or cut is this and nothing else.
     const outboxFile = join(dirname(file), id, "outbox.sqlite");
     const config = parseDocument(readFileSync(file, "utf8"));
     config.setIn(["outbox", "path"], outboxFile);
+    if (opcua) config.set("opcua", { pkiDir: join(dirname(file), `${id}.pki`), acceptUnknownCertificates: true });
     writeFileSync(file, String(config));
     for (const folder of [dirname(outboxFile), join(dirname(file), `${id}.cut`)]) mkdirSync(folder);
     const cut = shim === undefined ? undefined : powerCut(outboxFile, shim, join(dirname(file), `${id}.cut`));
@@ -166,8 +196,8 @@ function controlsOf(
   gateways: readonly WorldGateway[],
   env: Readonly<Record<string, string>>,
 ) {
-  const lines = lineCounts();
-  const running = programs(settings, { JILIAN_LOG_LEVEL: "info", ...env }, lines.take);
+  const lines = linesOf();
+  const running = programs(settings, { JILIAN_LOG_LEVEL: "info", JILIAN__ops__port: "0", ...env }, lines.take);
   const ended = new Set<string>();
   const plain = new Map(settings);
   const pidOf = (name: string) => running.pids().get(name) as number;
@@ -176,9 +206,12 @@ function controlsOf(
     start: async (name: string): Promise<void> => {
       gatewayOf(name)?.cut?.settle();
       ended.delete(name);
+      lines.opsPorts.delete(name);
       const ready = running.start(name);
       void running.ended(name).then(() => ended.add(name));
-      await ready;
+      await ready.catch((cause: unknown) => {
+        throw new Error(`${String(cause)}\n${running.complaints().slice(-5).join("\n")}`, { cause });
+      });
     },
     setEnv: (name: string, more: Readonly<Record<string, string>>): void => {
       const setting = plain.get(name);
@@ -195,10 +228,23 @@ function controlsOf(
       execFileSync("prlimit", ["--pid", String(pidOf(name)), `--fsize=${bytes}:unlimited`]);
     },
     hasEnded: (name: string): boolean => ended.has(name),
+    pid: pidOf,
+    metric: async (name: string, metric: string): Promise<number> => {
+      await until(`${name} to tell of itself`, 20_000, () => lines.opsPorts.has(name));
+      const url = `http://127.0.0.1:${lines.opsPorts.get(name)}/metrics`;
+      return sumOf(await (await fetch(url, { signal: AbortSignal.timeout(20_000) })).text(), metric);
+    },
     logged: lines.of,
     complaints: running.complaints,
     end: () => running.close([...gatewayIds], ["ingest", "broker"]),
   };
+}
+
+/** Sum of the lines of a metric in Prometheus' text format. @throws RangeError when there is none */
+function sumOf(text: string, metric: string): number {
+  const own = text.split("\n").filter((line) => line.startsWith(`${metric} `) || line.startsWith(`${metric}{`));
+  if (own.length === 0) throw new RangeError(`no metric ${metric}`);
+  return own.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" ") + 1)), 0);
 }
 
 /** What can be asked of the platform. */
@@ -220,7 +266,8 @@ function interfaceOf(url: string, key: string) {
 }
 
 /** Starts everything; resolves when every meter has had a reading stored. */
-export async function startWorld({ store, seed, env = {} }: WorldSetting): Promise<World> {
+export async function startWorld(setting: WorldSetting): Promise<World> {
+  const { store, seed, opcua = false, env = {} } = setting;
   const dir = join(mkdtempSync(join(tmpdir(), "jilian-faults-")), "world");
   const closers: (() => unknown)[] = [() => rmSync(resolve(dir, ".."), { recursive: true, force: true })];
   const close = async () => {
@@ -237,10 +284,10 @@ export async function startWorld({ store, seed, env = {} }: WorldSetting): Promi
     const log = pino({ level: "silent" });
     const demo = prepareDemo({ dir, ports, separateBroker: true, influx, log });
     adaptPlatform(demo);
-    const simulator = await startPlants(seed);
+    const simulator = await startPlants(seed, opcua, dir);
     closers.push(simulator.close);
     const shim = canCutPower() ? buildShim(dir) : undefined;
-    const { gateways, settings } = await makeGateways(demo, simulator, broker, shim);
+    const { gateways, settings } = await makeGateways(demo, simulator, setting, { brokerPort: broker, shim });
     for (const { proxy } of gateways) closers.push(proxy.close);
     settings.set("broker", brokerProgram(demo.platformFile)).set("ingest", ingestProgram(demo.platformFile));
     const controls = controlsOf(settings, gateways, env);

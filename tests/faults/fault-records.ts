@@ -1,0 +1,127 @@
+import { decodeHeader, encodeHeader, type RecordHeader } from "@jilian/domain/commit.ts";
+import { decodePayload } from "@jilian/domain/sparkplug/payload.ts";
+import type { ControlLine, ControlRequest } from "@jilian/gateway/control.ts";
+import { askGateway } from "@jilian/gateway/control-client.ts";
+import { anyGateway, came, type Draw, type Fault, type Outcome, unless } from "./fault.ts";
+import { pointName } from "./meters.ts";
+import { type Frame, PUBLISH } from "./mqtt-frames.ts";
+import { storeSearch } from "./stored.ts";
+import type { World, WorldGateway } from "./world.ts";
+
+function headerOf({ type, topic, payload }: Frame): RecordHeader | undefined {
+  if (type !== PUBLISH || topic?.split("/")[2] !== "DDATA" || !payload) return undefined;
+  const { body } = decodePayload(payload);
+  return body && decodeHeader(body);
+}
+
+/** The same packet under another offset: a header has one length, whatever is in it. */
+function underOffset({ bytes }: Frame, header: RecordHeader, offset: number): Buffer {
+  const changed = Buffer.from(bytes);
+  Buffer.from(encodeHeader({ ...header, offset })).copy(changed, bytes.indexOf(encodeHeader(header)));
+  return changed;
+}
+
+/** Records of an epoch before a machine is reverted, as few as its offsets go back by. */
+const setBackBy = 10;
+
+/**
+ * What the platform sees of a virtual machine that is reverted while it runs: from some record on, offsets of the same epoch come a second
+ * time, with other readings. The gateway goes by its own numbers meanwhile.
+ */
+async function reverted(world: World, draw: Draw): Promise<Outcome> {
+  const { id, proxy } = anyGateway(world, draw);
+  const setBacks = () => world.metric(id, "jilian_gateway_set_backs_total");
+  const before = await setBacks();
+  let first: RecordHeader | undefined;
+  let rewritten = 0;
+  proxy.rules({
+    up: (frame, send) => {
+      const header = headerOf(frame);
+      first ??= header;
+      if (!header || header.epoch !== first?.epoch || header.offset < first.offset + setBackBy) {
+        send(frame.bytes);
+        return;
+      }
+      rewritten += 1;
+      send(underOffset(frame, header, header.offset - setBackBy));
+    },
+  });
+  const isTold = await came(10_000, async () => (await setBacks()) > before);
+  proxy.rules({});
+  return {
+    unfelt: unless({ "no record came under a known offset": rewritten > 0 }),
+    broken: () => (isTold ? [] : ["the gateway was not told that it had been set back"]),
+  };
+}
+
+/** How long a record of eight samples may take until one of them is set aside: ten time-outs of a commit, and what a busy machine adds. */
+const setAsideMs = 40_000;
+
+async function ask({ outboxFile }: WorldGateway, command: ControlRequest["command"]): Promise<ControlLine[]> {
+  const lines: ControlLine[] = [];
+  await askGateway(outboxFile, { v: 1, command, ids: "all" }, (line) => lines.push(line));
+  return lines;
+}
+
+const recordsOf = (lines: readonly ControlLine[]): number =>
+  lines.reduce((sum, line) => sum + (line.type === "done" ? line.records : 0), 0);
+
+/** InfluxDB refuses whatever holds one sample, until that is set aside; then it is repaired, and a person sends the sample again. */
+async function poison(world: World, draw: Draw): Promise<Outcome> {
+  const gateway = anyGateway(world, draw);
+  const { device, answers } = gateway.meters[draw(gateway.meters.length)] as WorldGateway["meters"][number];
+  const search = storeSearch(world);
+  const startedMs = Date.now();
+  const after = BigInt(answers()[pointName].at(-1)?.value ?? 0);
+  const tags = [`node=${gateway.id}`, `device=${device}`, `metric=${pointName}`];
+  let victim: string | undefined;
+  let refused = 0;
+  world.influxProxy?.decide(({ path, body }) => {
+    if (!path.startsWith("/write")) return "pass";
+    const held = body.split("\n").some((line) => {
+      const [key = "", value] = line.split(/ vi=(\d+)i,/);
+      if (value === undefined || !tags.every((tag) => key.split(",").includes(tag))) return false;
+      if (BigInt(value) > after) victim ??= value;
+      return value === victim;
+    });
+    if (!held) return "pass";
+    refused += 1;
+    return { status: 400, body: JSON.stringify({ error: "partial write: the sample of a test dropped=1" }) };
+  });
+  const isAside = await came(setAsideMs, async () => recordsOf(await ask(gateway, "list")) > 0);
+  const asideMs = Date.now();
+  const isAlone = await came(10_000, async () => {
+    const missing = await search.missing(startedMs, asideMs);
+    return missing.every(({ answer }) => answer.value === victim) && missing.length <= 1;
+  });
+  world.influxProxy?.decide(() => "pass");
+  // What is set aside is told once a minute, and with each birth.
+  gateway.proxy.reset();
+  const replayed = recordsOf(await ask(gateway, "replay"));
+  return {
+    unfelt: unless({ "InfluxDB refused nothing": refused > 0 }),
+    broken: () => [
+      ...(isAside ? [] : ["what the store refused was not set aside"]),
+      ...(isAlone ? [] : ["more than the sample that was refused had to wait"]),
+      ...(replayed === 1 ? [] : [`${replayed} records were set aside, not one sample`]),
+    ],
+  };
+}
+
+export const recordFaults: readonly Fault[] = [
+  {
+    name: "offsets used again by a machine reverted while it ran",
+    short: false,
+    store: "duckdb",
+    findings: ["GATEWAY_SET_BACK"],
+    inject: reverted,
+  },
+  {
+    name: "poison: a sample that the store refuses, set aside and replayed",
+    short: false,
+    store: "influx",
+    needs: ["influx"],
+    findings: ["OUTBOX_SET_ASIDE"],
+    inject: poison,
+  },
+];
