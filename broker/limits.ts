@@ -5,7 +5,9 @@ const maxConnectBytes = 16_384;
 /** What a PUBLISH may hold beside its payload: topic, message id. */
 const maxTopicBytes = 1024;
 /** What may wait for one client before the broker waits for it, and before it gives it up. */
-const queue = { waitBytes: 4_194_304, endBytes: 33_554_432, endWrites: 200_000 };
+const queue = { waitBytes: 4_194_304, endBytes: 33_554_432 };
+/** How many writes, most of them acknowledgements, may wait for one client before the broker gives it up. */
+const defaultEndWrites = 200_000;
 
 /**
  * Follows the framing of MQTT (3.1.1, 2.2.3: type, length in up to 4 bytes of 7 bits, rest) and tells the length of each packet as soon
@@ -66,13 +68,13 @@ export function limitPackets(
  * connection. It never waits with acknowledgements, which are small and cost far more memory than bytes: a client that sends and does
  * not read meets the bound on writes.
  */
-export function deferBackPressure(socket: Socket, onExcess: () => void): void {
+export function deferBackPressure(socket: Socket, onExcess: () => void, endWrites = defaultEndWrites): void {
   const write = socket.write.bind(socket) as (...args: unknown[]) => boolean;
   let waiting = 0;
   socket.write = (...args: unknown[]) => {
     const taken = write(...args);
     waiting = taken ? 0 : waiting + 1;
-    if ((waiting > queue.endWrites || socket.writableLength > queue.endBytes) && !socket.destroyed) {
+    if ((waiting > endWrites || socket.writableLength > queue.endBytes) && !socket.destroyed) {
       onExcess();
       socket.destroy();
     }

@@ -50,6 +50,8 @@ export type BrokerDeps = {
   onFault?: (fault: BrokerFault) => void;
   /** How often the files of TLS are looked at for renewed ones. */
   tlsPollMs?: number;
+  /** How many writes may wait for a client that does not read; for tests, which cannot fill 200,000 in short time. */
+  endWrites?: number | undefined;
 };
 
 const drainTimeoutMs = 2000;
@@ -130,7 +132,7 @@ function receive(
   aedes: Aedes,
   gate: Gate,
   socket: Socket,
-  maxPayloadBytes: number,
+  { maxPayloadBytes, endWrites }: { maxPayloadBytes: number; endWrites: number | undefined },
   note: (counter: "oversize" | "slowClients", fault: BrokerFault) => void,
 ): void {
   const client = aedes.handle(socket);
@@ -141,9 +143,9 @@ function receive(
     onExcess: (lengthBytes) =>
       note("oversize", { code: "BROKER_PAYLOAD_TOO_LARGE", subject: who(), detail: `packet of ${lengthBytes} bytes` }),
   });
-  deferBackPressure(socket, () =>
-    note("slowClients", { code: "BROKER_SLOW_CLIENT", subject: who(), detail: "does not read what is sent to it" }),
-  );
+  const onUnread = () =>
+    note("slowClients", { code: "BROKER_SLOW_CLIENT", subject: who(), detail: "does not read what is sent to it" });
+  deferBackPressure(socket, onUnread, endWrites);
 }
 
 /**
@@ -193,10 +195,11 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
     report(fault);
   };
   const closeAedes = () => new Promise<void>((resolve) => aedes.close(resolve));
-  const { tlsPollMs } = deps;
+  const { tlsPollMs, endWrites } = deps;
+  const limits = { maxPayloadBytes: config.maxPayloadBytes, endWrites };
   const listeners = await openListeners(config, {
     log,
-    onClient: (socket) => receive(aedes, gate, socket, config.maxPayloadBytes, cut),
+    onClient: (socket) => receive(aedes, gate, socket, limits, cut),
     ...(tlsPollMs === undefined ? {} : { tlsPollMs }),
   }).catch(async (thrown: unknown) => {
     await closeAedes();

@@ -47,7 +47,7 @@ function principals(): [Principal, string][] {
 
 export async function testBroker(
   over: Partial<BrokerConfig> = {},
-  deps: Pick<BrokerDeps, "tlsPollMs"> = {},
+  deps: Pick<BrokerDeps, "tlsPollMs" | "endWrites"> = {},
 ): Promise<TestBroker> {
   const folder = mkdtempSync(join(tmpdir(), "broker-"));
   const logLines: string[] = [];

@@ -11,9 +11,10 @@ import { type Registry, readRegistry } from "@jilian/store/registry.ts";
 import { openLedger } from "@jilian/store/sqlite/ledger.ts";
 import { pino } from "pino";
 import { readPlatformConfig, type ServiceName, serviceNames } from "./config.ts";
-import { runPlatform, type Setting, versions } from "./ops-run.ts";
+import type { Setting } from "./ops-run.ts";
 import { settingWarnings, tlsFaults } from "./ops-setting.ts";
 import { storePaths } from "./stores.ts";
+import { versions } from "./version.ts";
 
 const help = `jilian: the platform of Jilian (集联)
 
@@ -176,7 +177,10 @@ else if (command === "run") {
   const unknown = names.filter((name) => !isService(name));
   if (unknown.length > 0) refuse(`unknown service: ${unknown.join(", ")}\n\n${help}`);
   const services = names.length > 0 ? names.filter(isService) : serviceNames;
-  await runPlatform(services, readSetting(file, services)).catch((error: unknown) => {
+  const setting = readSetting(file, services);
+  // The services are loaded where they run: a check, a refusal and a credential take none of them.
+  const { runPlatform } = await import("./ops-run.ts");
+  await runPlatform(services, setting).catch((error: unknown) => {
     if (!(error instanceof JilianError)) throw error;
     refuse(`${error.message}\n  remedy: ${error.remedy}`);
   });

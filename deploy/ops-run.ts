@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { type Clock, clockFromSetting, systemClock } from "@jilian/domain/clock.ts";
 import { codeOf, JilianError, messageOf } from "@jilian/domain/errors.ts";
 import { levelSwitch, logLevels } from "@jilian/domain/log-levels.ts";
@@ -11,6 +10,7 @@ import type { PlatformConfig, ServiceName } from "./config.ts";
 import { platformSource } from "./ops-platform.ts";
 import { type Platform, startPlatform } from "./platform.ts";
 import { storePaths } from "./stores.ts";
+import { version } from "./version.ts";
 
 export type Setting = {
   config: PlatformConfig;
@@ -23,19 +23,6 @@ export type Setting = {
 const closeBoundMs = 10_000;
 /** npm passes a Ctrl-C on that the terminal has sent to this process too: that is one signal and not two. */
 const sameSignalMs = 200;
-
-const version = (JSON.parse(readFileSync(new URL("./package.json", import.meta.url), "utf8")) as { version: string })
-  .version;
-
-/** Versions of the program, of Node.js, and of the files it writes. */
-export async function versions(): Promise<string> {
-  const [duckdb, sqlite] = await Promise.all([
-    import("@jilian/store/duckdb/schema.ts"),
-    import("@jilian/store/sqlite/schema.ts"),
-  ]);
-  const schemas = `telemetry schema ${duckdb.migrations.length}\nledger schema ${sqlite.migrations.length}\n`;
-  return `jilian ${version}\nNode.js ${process.version}\n${schemas}`;
-}
 
 /** A fault of arguments or environment: the program ends with code 2 on it, and nothing was started. */
 function usageError(message: string, remedy: string): JilianError {

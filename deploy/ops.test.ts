@@ -94,7 +94,7 @@ describe("a platform's process over its ops address", () => {
     const backup = `${bench.folder}-backup`;
     cpSync(bench.folder, backup, { recursive: true });
     closers.push(async () => rmSync(backup, { recursive: true }));
-    const again = bench.start(["run", "--config", join(backup, "platform.yaml")]);
+    const again = bench.start(["run", "broker", "ingest", "--config", join(backup, "platform.yaml")]);
     const { opsPort: port } = await again.ready;
     expect((await scrape(port)).value("jilian_store_last_transaction")).toBe(
       after.value("jilian_store_last_transaction"),
@@ -179,7 +179,7 @@ describe.skipIf(!hasOpenssl)("TLS by configuration", () => {
       bench.config,
       "dataDir: .\nregistry: cluster.yaml\nbroker: { tls: { port: 0, certFile: broker.pem, keyFile: broker.key } }\nops: { port: 0 }\napi: { port: 0 }\n",
     );
-    const { ready } = bench.run();
+    const { ready } = bench.run(["broker", "ingest"]);
     const { brokerPort, opsPort } = await ready;
     const { write, outbox } = startEdge({ port: brokerPort as number, tls: { caFile: ca.caFile } });
     write(3);
@@ -232,7 +232,7 @@ describe("the configuration", () => {
 
 describe("logs", () => {
   it("follow the level of a service, and SIGUSR2 switches debug on and off in all of them", async () => {
-    const { ready, output, child } = bench.run([], { JILIAN__logLevels: "{ broker: warn }" });
+    const { ready, output, child } = bench.run(["broker"], { JILIAN__logLevels: "{ broker: warn }" });
     const { brokerPort } = await ready;
     const ofBroker = (level: number) =>
       logLines(output.out).filter((line) => line.service === "broker" && line.level === level).length;

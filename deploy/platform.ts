@@ -1,12 +1,10 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
-import { startApi } from "@jilian/api/server.ts";
-import { startBroker } from "@jilian/broker/start.ts";
 import type { Clock } from "@jilian/domain/clock.ts";
 import { JilianError } from "@jilian/domain/errors.ts";
 import { stateTopic } from "@jilian/domain/topics.ts";
 import { connectBus, type SparkplugBus, statePayload } from "@jilian/ingest/bus.ts";
-import { type IngestParts, startIngest } from "@jilian/ingest/start.ts";
+import type { IngestParts } from "@jilian/ingest/start.ts";
 import { createLiveState } from "@jilian/store/live.ts";
 import type { Registry } from "@jilian/store/registry.ts";
 import { openLedger } from "@jilian/store/sqlite/ledger.ts";
@@ -74,7 +72,8 @@ function remoteBus(
 }
 
 /**
- * Starts the named services in this process, in the order in which they need each other; closes them in the opposite one.
+ * Starts the named services in this process, in the order in which they need each other; closes them in the opposite one. A service
+ * that is not named is not loaded either.
  * @throws JilianError API_NEEDS_INGEST when api shall run without ingest; what a service throws when it cannot start,
  *   after closing those that had started
  */
@@ -120,6 +119,7 @@ export async function startPlatform(
       const onFault = (fault: Parameters<typeof ledger.noteFinding>[0]) => ledger.noteFinding(fault, clock.now());
       const { tls, ...plain } = config.broker;
       const placed = tls ? { ...plain, tls: placedTls(tls, baseDir) } : plain;
+      const { startBroker } = await import("@jilian/broker/start.ts");
       const broker = await startBroker(placed, { ledger, log: logOf("broker"), onFault });
       running.broker = broker;
       closers.push(broker.close);
@@ -135,6 +135,7 @@ export async function startPlatform(
     telemetry.failed.then(fail);
     const live = createLiveState();
     running.live = live;
+    const { startIngest } = await import("@jilian/ingest/start.ts");
     const ingest = await startIngest(config.ingest, {
       bus,
       telemetry,
@@ -151,6 +152,7 @@ export async function startPlatform(
     closers.push(ingest.close);
     ingest.failed.then(fail);
     if (services.includes("api")) {
+      const { startApi } = await import("@jilian/api/server.ts");
       const api = await startApi(config.api, {
         telemetry,
         ledger,

@@ -5,7 +5,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 function openssl(args: readonly string[], cwd: string): void {
-  execFileSync("openssl", args, { cwd, stdio: ["ignore", "ignore", "pipe"] });
+  // A library of OPC UA that shares the process leaves this variable set to "undefined", a file that is not there.
+  const { OPENSSL_CONF: _, ...env } = process.env;
+  execFileSync("openssl", args, { cwd, env, stdio: ["ignore", "ignore", "pipe"] });
 }
 
 /** False where there is no `openssl`: then tests of TLS are skipped, and say so. */

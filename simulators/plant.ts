@@ -54,8 +54,8 @@ export type Plant = PlantOptions & {
 function initialEnergies(profile: ProfileName, seed: number): readonly number[] {
   const kWh = (salt: number): number => between(hash32(seed, salt), 100_000, 900_000);
   const third = PROFILES[profile].machines[2];
-  // The third feeder's counter of six digits (99999.9 kWh) stands 130 to 230 s of running below its rollover.
-  const belowMilliWh = Math.floor((third.runningW * between(hash32(seed, 0x33), 130, 230)) / 3.6);
+  // The third feeder's counter of six digits (99999.9 kWh) stands 500 to 700 s of running below its rollover: whoever starts to read it at leisure still sees it.
+  const belowMilliWh = Math.floor((third.runningW * between(hash32(seed, 0x33), 500, 700)) / 3.6);
   return [kWh(0x11) * MILLI_WH_PER_KWH, kWh(0x22) * MILLI_WH_PER_KWH, 100_000 * MILLI_WH_PER_KWH - belowMilliWh];
 }
 

@@ -9,7 +9,7 @@ import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { codeOf, JilianError, messageOf } from "@jilian/domain/errors.ts";
-import { bundleGateway } from "./bundle.ts";
+import { type Bundle, bundleGateway } from "./bundle.ts";
 import { thirdPartyLicences } from "./licences.ts";
 import { type Arch, archs, type NodeBinary, nodeBinaryOf } from "./node-binary.ts";
 import { type TarEntry, tarGz } from "./tar.ts";
@@ -26,6 +26,8 @@ export type PackOptions = {
   bundleOnly?: boolean;
   /** Of `gateway/package.json` when left out. */
   version?: string;
+  /** Of these sources, where it has been made already. */
+  bundle?: Bundle;
 };
 
 const root = resolve(fileURLToPath(import.meta.url), "../../..");
@@ -62,7 +64,7 @@ function checksums(entries: readonly TarEntry[]): string {
  */
 export async function gatewayPack(arch: Arch, node: NodeBinary, options: PackOptions = {}): Promise<Pack> {
   const { bundleOnly = false, version = gatewayVersion() } = options;
-  const { files, packageDirs } = await bundleGateway(root);
+  const { files, packageDirs } = options.bundle ?? (await bundleGateway(root));
   const file = (path: string, content: Uint8Array | string, mode = 0o644): TarEntry => {
     return { path, mode, content: typeof content === "string" ? Buffer.from(content) : content };
   };

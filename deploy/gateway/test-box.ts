@@ -3,6 +3,7 @@ import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync,
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { type Bundle, bundleGateway } from "./bundle.ts";
 import type { NodeBinary } from "./node-binary.ts";
 import { gatewayPack, type Pack, type PackOptions, writePack } from "./pack.ts";
 
@@ -30,6 +31,13 @@ export const noNode: NodeBinary = {
   isStripped: false,
 };
 
+let bundling: Promise<Bundle> | undefined;
+/** The bundle of these sources, made once for all tests of this process: it takes a second or two of a core. */
+export function testBundle(): Promise<Bundle> {
+  bundling ??= bundleGateway(repository);
+  return bundling;
+}
+
 export type Outcome = { code: number | null; out: string; err: string };
 
 /** For tests: a folder of packages and empty root folders, as boxes. */
@@ -52,7 +60,8 @@ export function testBox() {
     inRoot: (name: string) => join(root, name),
     /** Packs, unpacks by the system's tar as one does on a box; the folder of the package. */
     async unpack(node: NodeBinary, options: PackOptions = {}): Promise<{ pack: Pack; folder: string }> {
-      const pack = await gatewayPack(process.arch === "arm64" ? "arm64" : "x64", node, options);
+      const bundle = await testBundle();
+      const pack = await gatewayPack(process.arch === "arm64" ? "arm64" : "x64", node, { bundle, ...options });
       const place = mkdtempSync(join(dir, "unpacked-"));
       execFileSync("tar", ["-xzf", writePack(pack, place, 0), "-C", place]);
       return { pack, folder: join(place, pack.name) };

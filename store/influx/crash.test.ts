@@ -259,7 +259,7 @@ describe.skipIf(!hasInfluxd())("faults, with Debian's influxd (skipped where it 
         }
       }
     })();
-    for (let round = 0; round < 5; round += 1) {
+    for (let round = 0; round < 4; round += 1) {
       const goal = acknowledged + 15 + round * 7;
       await expect.poll(() => acknowledged, { timeout: 20_000, interval: 1 }).toBeGreaterThan(goal);
       await server.kill();

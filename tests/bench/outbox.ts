@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { copyFileSync, existsSync, mkdtempSync, rmSync, statSync } from "node:fs";
+import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,6 +8,7 @@ import { setTimeout as delay, setImmediate as turn } from "node:timers/promises"
 import { parseArgs } from "node:util";
 import { systemClock } from "@jilian/domain/clock.ts";
 import { DataType } from "@jilian/domain/datatypes.ts";
+import { accountBook } from "@jilian/gateway/account-book.ts";
 import type { StoredSample } from "@jilian/gateway/model.ts";
 import { type OpenedOutbox, openOutbox } from "@jilian/gateway/outbox.ts";
 import { encodeSamples } from "@jilian/gateway/outbox-record.ts";
@@ -100,6 +101,35 @@ async function ratioToPlain(folder: string): Promise<number> {
   return spent.plain / spent.outbox;
 }
 
+/** Bytes that this process has written so far (Linux); NaN elsewhere. */
+function writtenBytes(): number {
+  try {
+    return Number(/wchar: (\d+)/.exec(readFileSync("/proc/self/io", "utf8"))?.[1]);
+  } catch {
+    return Number.NaN;
+  }
+}
+
+/** Bytes and CPU time of a record of one of twenty devices, with its account or without. */
+async function accountCost(path: string, isCounted: boolean): Promise<{ bytes: number; us: number }> {
+  const outbox = openAt(path);
+  const devices = Array.from({ length: 20 }, (_, i) => `press-${i}`);
+  const book = accountBook(outbox, isCounted ? devices : []);
+  const records = 20_000;
+  const [bytesBefore, cpuBefore] = [writtenBytes(), process.cpuUsage()];
+  await timed(records, (i) => {
+    const device = devices[i % devices.length] as string;
+    const [samples, nowMs] = [samplesOf(i), startMs + i * 1000];
+    book.count(device, nowMs, { scheduled: 1, answered: 1, polled: samplesPerRecord });
+    book.queued(device, samples, nowMs);
+    outbox.write(device, samples);
+  });
+  const cpu = process.cpuUsage(cpuBefore);
+  const cost = { bytes: (writtenBytes() - bytesBefore) / records, us: (cpu.user + cpu.system) / records };
+  await outbox.close();
+  return cost;
+}
+
 /** Opens in a process of its own, as a gateway's start does; with `boot`, after a power cut. */
 function openAlone(path: string, boot: string): { openMs: number; rssMb: number; pending: number } {
   const out = execFileSync(process.execPath, [import.meta.filename, "--open", `${boot}:${path}`], { encoding: "utf8" });
@@ -150,6 +180,10 @@ async function main(folder: string): Promise<void> {
     rows.push([what, value.toLocaleString("en-US", { maximumFractionDigits: digits })]);
   };
   const ratio = await ratioToPlain(folder);
+  const [bare, counted] = [
+    await accountCost(join(folder, "bare.db"), false),
+    await accountCost(join(folder, "counted.db"), true),
+  ];
   const syncs = await countSyncs();
   const outbox = openAt(path);
   const names = Array.from({ length: samplesPerRecord }, (_, tag) => `tag-${tag}`);
@@ -160,6 +194,10 @@ async function main(folder: string): Promise<void> {
   row("records written, records/s", records / writeS);
   row("the same, samples/s", samples / writeS);
   row("to a plain node:sqlite insert of the same bytes, ratio", ratio, 2);
+  row("bytes written a record of one of 20 devices, without accounts", bare.bytes);
+  row("the same with accounts", counted.bytes);
+  row("CPU time of such a record without accounts, us", bare.us);
+  row("the same with accounts", counted.us);
   row("fsyncs/s while writing (fsyncMs 500)", (syncs() - before) / writeS, 2);
   row("bytes a sample, as counted", outbox.stats().pendingBytes / samples, 1);
   row("bytes a sample, on disk", sizeOf(path) / samples, 1);

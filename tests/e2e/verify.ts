@@ -32,6 +32,7 @@ export type Verdict = {
   days: number;
   /** Rollovers met on the way. */
   turns: number;
+  /** Hours and days that were told as final. */
   finals: number;
 };
 
@@ -115,7 +116,7 @@ async function compare(
       const at = new Date(edges[i] as number).toISOString();
       verdict.wrong.push(`${query} ${at}: ${figure?.value} (${figure?.status}), expected ${value}`);
     }
-    if (figure && figure.status !== "provisional") verdict.finals += 1;
+    if (figure && figure.status !== "provisional" && !query.includes("period=minute")) verdict.finals += 1;
   }
   return expected.length;
 }
