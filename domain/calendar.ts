@@ -5,7 +5,7 @@ export const weekdays = ["thu", "fri", "sat", "sun", "mon", "tue", "wed"] as con
 export type Weekday = (typeof weekdays)[number];
 
 /** When a shift begins and ends, `HH:MM` in Asia/Shanghai. An end that is not after the begin is on the next day. */
-export type ShiftTimes = { readonly from: string; readonly to: string };
+export type ShiftTimes = { readonly from: string; readonly to: string; readonly name?: string };
 
 /**
  * When machines are planned to be busy (ISO 22400-2, planned busy time: the operation time less planned downtime, so breaks lie between
@@ -60,20 +60,28 @@ function shiftsOn(calendar: Calendar, date: number): readonly ShiftTimes[] {
   return calendar.shifts.filter(({ days }) => days.includes(weekday));
 }
 
-/** The planned time in [fromMs, toMs), in order, each moment once. */
-export function plannedIntervals(calendar: Calendar, fromMs: number, toMs: number): Interval[] {
-  const found: { fromMs: number; toMs: number }[] = [];
-  // No shift is longer than a day: one that reaches in began the day before at the earliest.
-  for (let date = dateAt(fromMs) - 1; date * dayMs - offsetMs < toMs; date += 1) {
+/** A certain shift. */
+export type Shift = Interval & { readonly name: string | undefined };
+
+/** The shifts that begin in [fromMs, toMs), date by date. */
+export function shiftsIn(calendar: Calendar, fromMs: number, toMs: number): Shift[] {
+  const found: Shift[] = [];
+  for (let date = dateAt(fromMs); date * dayMs - offsetMs < toMs; date += 1) {
     for (const shift of shiftsOn(calendar, date)) {
       const startMs = date * dayMs - offsetMs + minutesOf(shift.from) * minuteMs;
-      const interval = {
-        fromMs: Math.max(fromMs, startMs),
-        toMs: Math.min(toMs, startMs + shiftMinutes(shift) * minuteMs),
-      };
-      if (interval.toMs > interval.fromMs) found.push(interval);
+      if (startMs < fromMs || startMs >= toMs) continue;
+      found.push({ fromMs: startMs, toMs: startMs + shiftMinutes(shift) * minuteMs, name: shift.name });
     }
   }
+  return found;
+}
+
+/** The planned time in [fromMs, toMs), in order, each moment once. */
+export function plannedIntervals(calendar: Calendar, fromMs: number, toMs: number): Interval[] {
+  // No shift is longer than a day: one that reaches in began the day before at the earliest.
+  const found = shiftsIn(calendar, fromMs - dayMs, toMs)
+    .map((shift) => ({ fromMs: Math.max(fromMs, shift.fromMs), toMs: Math.min(toMs, shift.toMs) }))
+    .filter((interval) => interval.toMs > interval.fromMs);
   const union: { fromMs: number; toMs: number }[] = [];
   for (const next of found.sort((a, b) => a.fromMs - b.fromMs)) {
     const last = union.at(-1);

@@ -266,13 +266,13 @@ export function textAt(value: unknown, path: string): string | undefined {
   return typeof found === "string" && found !== "" ? found : undefined;
 }
 
-/** The faults as text, one block each, ready for a terminal. */
-export function formatFaults(faults: readonly Fault[]): string {
+/** The faults as text, one block each, ready for a terminal. @param outcome what came of it */
+export function formatFaults(faults: readonly Fault[], outcome = "nothing was started"): string {
   const lines = faults.map((f) => {
     const where = f.variable === undefined ? `${f.file}:${f.line}` : `environment ${f.variable}`;
     return `${where} ${f.path}\n  found:    ${f.found}\n  expected: ${f.expected}\n  remedy:   ${f.remedy}`;
   });
-  return `${lines.join("\n")}\n${faults.length} fault${faults.length === 1 ? "" : "s"}; nothing was started.`;
+  return `${lines.join("\n")}\n${faults.length} fault${faults.length === 1 ? "" : "s"}; ${outcome}.`;
 }
 
 /** An error that carries the faults of a configuration; programs end with exit code 2 on it. */

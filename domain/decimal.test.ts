@@ -8,6 +8,7 @@ import {
   parseDecimal,
   scaleExactly,
   shortestFloat32,
+  valueAtScale,
 } from "./decimal.ts";
 import { randomFrom } from "./test-random.ts";
 
@@ -156,5 +157,40 @@ describe("scaling by a rational", () => {
   it("has no decimal for a third, nor for a division by 0", () => {
     expect(scaleExactly(parseDecimal("1"), { numerator: 1, denominator: 3 })).toBeUndefined();
     expect(scaleExactly(parseDecimal("1"), { numerator: 1, denominator: 0 })).toBeUndefined();
+  });
+});
+
+describe("a value at a scale, without a text", () => {
+  const { bits, below } = randomFrom(41);
+  const slow = (value: number, scale: number, float32: boolean) => atScale(decimalOf(value, float32), scale);
+  /** Register readings, halves at the last place, and any bit pattern. */
+  function someValue(float32: boolean): number {
+    const kind = below(4);
+    const places = 10 ** below(9);
+    const buffer = new DataView(new ArrayBuffer(8));
+    buffer.setUint32(0, bits());
+    buffer.setUint32(4, bits());
+    const found = [
+      below(10_000_000) / places,
+      (bits() * 2 ** 20 + below(2 ** 20)) / places,
+      (below(2_000_000) + 0.5) / 1e6,
+      buffer.getFloat64(0),
+    ][kind] as number;
+    return (below(2) === 0 ? 1 : -1) * (float32 ? Math.fround(found) : found);
+  }
+
+  it.each([false, true])("is what the text says (32 bits: %s)", (float32) => {
+    for (let n = 0; n < 40_000; n += 1) {
+      const value = someValue(float32);
+      if (!Number.isFinite(value)) continue;
+      const scale = [0, 3, 6, 10][below(4)] as number;
+      expect(valueAtScale(value, scale, float32), `${value} at ${scale}`).toBe(slow(value, scale, float32));
+    }
+  });
+
+  it("takes integers of 64 bits as they are, and refuses what is no number", () => {
+    expect(valueAtScale(2n ** 63n - 1n, 6)).toBe((2n ** 63n - 1n) * 1_000_000n);
+    for (const value of [Number.NaN, Number.POSITIVE_INFINITY])
+      for (const float32 of [true, false]) expect(() => valueAtScale(value, 6, float32)).toThrow(RangeError);
   });
 });

@@ -63,6 +63,28 @@ export function atScale({ digits, scale }: Decimal, wanted: number): bigint {
   return divideHalfEven(digits, 10n ** BigInt(scale - wanted));
 }
 
+const powersOfTen = Array.from({ length: 20 }, (_, n) => 10n ** BigInt(n));
+
+/**
+ * `atScale(decimalOf(value))` without making a text, where that cannot go wrong: a decimal of 15 digits survives its way through a double,
+ * and one of 6 through a 32-bit float (IEEE 754), so no other decimal as short stands for the same value. Every reading of a counter
+ * goes this way.
+ * @param scale 0 to 19
+ * @throws RangeError for NaN and infinities
+ */
+export function valueAtScale(value: number | bigint, scale: number, float32 = false): bigint {
+  if (typeof value === "bigint") return value * (powersOfTen[scale] as bigint);
+  const most = float32 ? 1e6 : 1e15;
+  for (let places = float32 ? 0 : scale; places <= scale; places += 1) {
+    const factor = 10 ** places;
+    const digits = Math.round(value * factor);
+    if (Math.abs(digits) >= most) break;
+    const back = digits / factor;
+    if ((float32 ? Math.fround(back) : back) === value) return BigInt(digits) * (powersOfTen[scale - places] as bigint);
+  }
+  return atScale(decimalOf(value, float32), scale);
+}
+
 /** Decimal string of an integer at a scale, without trailing zeros: (1234500n, 3) -> "1234.5". */
 export function formatScaled(digits: bigint, scale: number): string {
   const sign = digits < 0n ? "-" : "";

@@ -1,11 +1,8 @@
 import { formatScaled } from "./decimal.ts";
-import { type RatioDefinition, ratioFigure } from "./indicators/ratio.ts";
-import { estimatedOf, type MinuteLeaf, mergeMinutes, tellsIncrease } from "./leaf.ts";
-import { type CounterMinutes, type MachinePlan, sumMachine } from "./machine-sums.ts";
-import { type Period, periodLengthMs, watermarkMs } from "./periods.ts";
+import { type CounterLeaf, estimatedOf, tellsIncrease } from "./leaf.ts";
+import { type Period, watermarkMs } from "./periods.ts";
 import { type Result, share } from "./result.ts";
 import { defaultScale, type Role, roles, scaleOfUnit } from "./roles.ts";
-import type { MinuteState } from "./state-leaf.ts";
 
 /** Version of the definition below, named by every figure of a device. */
 export const deviceFigureVersion = 1;
@@ -17,10 +14,11 @@ export type DeviceFigureInput = {
   /** `factory/gateway/device`. */
   entity: string;
   period: Period;
-  /** Start of the period, UTC ms. */
+  /** Start of the period and its end (exclusive), UTC ms. */
   startMs: number;
-  /** Per series of this role (one, or one per carrier or product) its leaves, by minute; those outside the period are left out. */
-  series: readonly (readonly MinuteLeaf[])[];
+  endMs: number;
+  /** Per series of this role (one, or one per carrier or product) its leaves of the period, merged. */
+  series: readonly CounterLeaf[];
   asOfMs: number;
   /** Of what has passed of the period, the time that samples which are not stored stand for, ms (lost-time.ts); of minutes it is not known. */
   lostMs?: number;
@@ -28,6 +26,11 @@ export type DeviceFigureInput = {
   registryVersion: string;
   simulated: boolean;
 };
+
+/** Status of a figure that is made on reading and not kept: late data changes the leaves and with them the figure. */
+export function statusOf({ endMs }: Pick<Result, "endMs">, asOfMs: number): Result["status"] {
+  return asOfMs >= endMs + watermarkMs ? "final" : "provisional";
+}
 
 /**
  * The figure of one device, counter role and period, from its leaves. Pure: equal leaves give equal digits. It is made on reading and
@@ -37,10 +40,7 @@ export type DeviceFigureInput = {
  * leaf tells an increase, and null (`not_due`) before the period begins.
  */
 export function deviceFigure(input: DeviceFigureInput): Result {
-  const { role, entity, period, startMs, asOfMs } = input;
-  const endMs = startMs + periodLengthMs(period);
-  const inside = input.series.map((leaves) => leaves.filter((l) => l.minuteMs >= startMs && l.minuteMs < endMs));
-  const merged = inside.map(mergeMinutes);
+  const { role, entity, period, startMs, endMs, asOfMs, series: merged } = input;
   const amount = merged.reduce((sum, leaf) => sum + leaf.amount, 0n);
   const estimated = merged.reduce((sum, leaf) => sum + estimatedOf(leaf), 0n);
   const coveredMs = merged.reduce((sum, leaf) => sum + leaf.coveredMs, 0);
@@ -48,7 +48,7 @@ export function deviceFigure(input: DeviceFigureInput): Result {
   const elapsedMs = (Math.min(endMs, asOfMs) - startMs) * series;
   const mostMs = Math.max(0, elapsedMs - (input.lostMs ?? 0) * series);
   const due = elapsedMs > 0;
-  const known = due && inside.some((leaves) => leaves.some((l) => tellsIncrease(l.leaf)));
+  const known = due && merged.some(tellsIncrease);
   const { unit } = roles[role];
   return {
     indicator: role,
@@ -64,50 +64,9 @@ export function deviceFigure(input: DeviceFigureInput): Result {
     completeness: due ? share(BigInt(Math.min(coveredMs, mostMs)), BigInt(elapsedMs)) : null,
     estimatedShare: known ? share(estimated, amount) : null,
     lowerBound: merged.some((leaf) => leaf.resets > 0),
-    status: asOfMs >= endMs + watermarkMs ? "final" : "provisional",
+    status: statusOf({ endMs }, asOfMs),
     revision: 0,
     definitionVersion: deviceFigureVersion,
-    factorTable: null,
-    registryVersion: input.registryVersion,
-    inputWatermark: input.inputWatermark,
-    asOfMs,
-    simulated: input.simulated,
-  };
-}
-
-/** What a ratio of a device is computed from. */
-export type DeviceRatioInput = Omit<DeviceFigureInput, "role" | "series"> & {
-  /** One of `ratioIndicators` (indicators/catalogue.ts). */
-  definition: RatioDefinition;
-  /** What the registry says of the device (store/registry.ts, `machinePlan`). */
-  plan: MachinePlan;
-  /** The device's counters, those of other roles may be among them, each with its leaves by minute; empty where it gives none. */
-  counters: readonly CounterMinutes[];
-  /** Per `machine.state` series of the device its leaves, by minute. */
-  states: readonly (readonly MinuteState[])[];
-};
-
-/**
- * A ratio of one device and period (FPY, OEE, ...), from its leaves. Pure, made on reading and not kept, as `deviceFigure`. The figures of
- * sites are made of the same terms, summed (indicators/ratio.ts).
- */
-export function deviceRatio(input: DeviceRatioInput): Result {
-  const { definition, entity, period, startMs, asOfMs } = input;
-  const endMs = startMs + periodLengthMs(period);
-  const span = { startMs, endMs, asOfMs, lostMs: input.lostMs ?? 0 };
-  const machine = sumMachine(input.plan, input.counters, input.states, span);
-  return {
-    indicator: definition.id,
-    level: "device",
-    entity,
-    period,
-    startMs,
-    endMs,
-    ...ratioFigure(definition, [machine]),
-    unit: definition.unit,
-    status: asOfMs >= endMs + watermarkMs ? "final" : "provisional",
-    revision: 0,
-    definitionVersion: definition.version,
     factorTable: null,
     registryVersion: input.registryVersion,
     inputWatermark: input.inputWatermark,

@@ -1,5 +1,3 @@
-import { minuteMs } from "./periods.ts";
-
 /**
  * The leaf of a counter: what one minute of one counter of one device contributes. Leaves merge (the operation is associative), so an
  * hour is the merge of its minutes and a day of its hours, to the same digits whatever the grouping (CONTRACTS 4).
@@ -59,19 +57,4 @@ export function tellsIncrease(leaf: CounterLeaf): boolean {
 /** The part of a leaf's amount that is an estimate. */
 export function estimatedOf(leaf: CounterLeaf): bigint {
   return leaf.inGap ? leaf.amount : leaf.left + leaf.right;
-}
-
-/** A leaf with the minute it belongs to. */
-export type MinuteLeaf = { readonly minuteMs: number; readonly leaf: CounterLeaf };
-
-/** Merges leaves of one series, earliest first. A minute without a leaf breaks a gap's continuity and adds nothing. */
-export function mergeMinutes(leaves: readonly MinuteLeaf[]): CounterLeaf {
-  let merged: CounterLeaf | undefined;
-  let nextMs = 0;
-  for (const { minuteMs: at, leaf } of leaves) {
-    if (merged && at !== nextMs) merged = mergeLeaves(merged, emptyLeaf);
-    merged = merged ? mergeLeaves(merged, leaf) : leaf;
-    nextMs = at + minuteMs;
-  }
-  return merged ?? emptyLeaf;
 }

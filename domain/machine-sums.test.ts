@@ -4,23 +4,24 @@ import { ratioIndicators } from "./indicators/catalogue.ts";
 import { oee } from "./indicators/oee.ts";
 import { oeeAvailability } from "./indicators/oee-availability.ts";
 import { oeeEffectiveness } from "./indicators/oee-effectiveness.ts";
+import { nee } from "./indicators/oee-nee.ts";
 import { oeeQuality } from "./indicators/oee-quality.ts";
 import { qualityFpy } from "./indicators/quality-fpy.ts";
 import { qualityRatio } from "./indicators/quality-ratio.ts";
 import { type RatioDefinition, ratioFigure } from "./indicators/ratio.ts";
-import { type CounterLeaf, emptyLeaf, type MinuteLeaf } from "./leaf.ts";
-import {
-  addQuantities,
-  type CounterMinutes,
-  type MachinePlan,
-  type MachineSums,
-  quantityOfMinutes,
-  sumMachine,
-} from "./machine-sums.ts";
+import { type CounterLeaf, emptyLeaf } from "./leaf.ts";
+import { addQuantities, type MachinePlan, type MachineSums } from "./machine-sums.ts";
 import { hourMs, minuteMs, periodStart } from "./periods.ts";
 import { type NullReason, nearestReason, nullReasons } from "./result.ts";
 import type { Role } from "./roles.ts";
-import type { MinuteState, StateLeaf } from "./state-leaf.ts";
+import type { StateLeaf } from "./state-leaf.ts";
+import {
+  type CounterMinutes,
+  type MinuteLeaf,
+  type MinuteState,
+  quantityOfMinutes,
+  sumMachine,
+} from "./test-machine-sums.ts";
 
 /** 10:00 in Shanghai, a Sunday; planned is 10:30 to 11:30. */
 const startMs = periodStart("hour", Date.UTC(2026, 10, 22, 2));
@@ -81,7 +82,7 @@ describe("one machine", () => {
     const asOfMs = startMs + 40 * minuteMs + 59_999;
     const late = machine({ asOfMs });
     expect(late).toMatchObject({ plannedMs: 10 * minuteMs, elapsedMs: asOfMs - startMs });
-    expect(late.state).toEqual({ observedMs: 600_000, runningMs: 480_000, knownMs: 600_000 });
+    expect(late.state).toEqual({ observedMs: 600_000, runningMs: 480_000, knownMs: 600_000, setupMs: 0 });
     expect(ratioFigure(oee, [late])).toMatchObject({ value: "0.633333", completeness: 1 });
   });
 
@@ -263,5 +264,18 @@ test("a day is the sum of its hours: a gap over an hour's edge is an estimate on
 test("the state of a minute is that of the series that knows most of it", () => {
   const empty: StateLeaf = { ms: {}, unknownMs: minuteMs, samples: 0 };
   const one = machine({ states: [each((m) => ({ minuteMs: startMs + m * minuteMs, leaf: empty })), running] });
-  expect(one.state).toEqual({ observedMs: 30 * minuteMs, runningMs: 24 * minuteMs, knownMs: 30 * minuteMs });
+  expect(one.state).toEqual({
+    ...{ observedMs: 30 * minuteMs, runningMs: 24 * minuteMs, knownMs: 30 * minuteMs },
+    setupMs: 0,
+  });
+});
+
+test("NEE counts set-up as used time, of the machines whose set-up states the registry names", () => {
+  const states = [each((m) => state(m, { "1": 48_000, "2": 6000, "3": 6000 }))];
+  const withSetup = machine({ plan: { setupCodes: new Set(["2"]) }, states });
+  expect(withSetup.state).toMatchObject({ runningMs: 24 * minuteMs, setupMs: 3 * minuteMs });
+  // (24 + 3) / 30 x E x Q beside OEE with 24 / 30: 27 / 24 of it.
+  const value = Number(ratioFigure(oee, [withSetup]).value);
+  expect(Number(ratioFigure(nee, [withSetup]).value)).toBeCloseTo((value * 27) / 24, 5);
+  expect(ratioFigure(nee, [machine({ states })]).reason).toBe("no_setup_state");
 });

@@ -1,8 +1,8 @@
 import { type Calendar, lengthOf, plannedIntervals } from "./calendar.ts";
-import { type CounterLeaf, estimatedOf, type MinuteLeaf, mergeLeaves, mergeMinutes, tellsIncrease } from "./leaf.ts";
-import { hourMs, minuteMs, periodStart } from "./periods.ts";
+import { type CounterLeaf, estimatedOf, tellsIncrease } from "./leaf.ts";
+import { minuteMs, periodStart } from "./periods.ts";
 import type { Role } from "./roles.ts";
-import { addStates, type MinuteState, noState, type StateLeaf, type StateSum, stateOfMinute } from "./state-leaf.ts";
+import { addStates, noState, type StateLeaf, type StateSum, stateOfMinute } from "./state-leaf.ts";
 
 /** Places of a planned run time per item: ms at 6 places, so that it multiplies with quantities exactly. */
 export const runTimeScale = 6;
@@ -13,6 +13,8 @@ export type MachinePlan = {
   readonly calendar: Calendar | undefined;
   /** Codes of `machine.state` in which the machine produces: they make the actual production time (ISO 22400-2 APT). */
   readonly runningCodes: ReadonlySet<string> | undefined;
+  /** Codes of set-up (ISO 22400-2: with APT they make the actual unit processing time AUPT); undefined where the registry names none. */
+  readonly setupCodes?: ReadonlySet<string> | undefined;
   /** Planned run time per item (ISO 22400-2 PRI) of a product, ms as an integer at `runTimeScale`; undefined when there is none of any. */
   readonly plannedRunTime: ((product: string | undefined) => bigint | undefined) | undefined;
 };
@@ -45,25 +47,6 @@ export function addQuantities(a: Quantity, b: Quantity): Quantity {
     told: a.told || b.told,
     partial: a.partial || b.partial,
   };
-}
-
-/**
- * What a counter says of the minutes that count. Each stretch of neighbouring ones is taken by itself, and ends with its hour at the
- * latest, so that a day is the sum of its hours: what interpolation over such an edge assigned is an estimate.
- * @param leaves of one series, earliest first
- */
-export function quantityOfMinutes(leaves: readonly MinuteLeaf[], counts: (minuteMs: number) => boolean): Quantity {
-  let sum = noQuantity;
-  let stretch: CounterLeaf | undefined;
-  let nextMs = 0;
-  for (const { minuteMs: at, leaf } of leaves) {
-    if (!counts(at)) continue;
-    const goesOn = stretch !== undefined && at === nextMs && at % hourMs !== 0;
-    if (stretch && !goesOn) sum = addQuantities(sum, quantityOf(stretch));
-    stretch = stretch && goesOn ? mergeLeaves(stretch, leaf) : leaf;
-    nextMs = at + minuteMs;
-  }
-  return stretch ? addQuantities(sum, quantityOf(stretch)) : sum;
 }
 
 /** A counter of a machine over a period: all of it, and what falls into observed planned minutes (`observe`). */
@@ -120,7 +103,7 @@ export function plannedMinutes({ calendar }: MachinePlan, startMs: number, endMs
  * @param statesAt the state leaves of a minute; undefined when the machine gives no state
  */
 export function observe(
-  { runningCodes }: MachinePlan,
+  { runningCodes, setupCodes }: MachinePlan,
   planned: readonly number[],
   statesAt: ((minuteMs: number) => readonly StateLeaf[]) | undefined,
 ): { minutes: ReadonlySet<number>; state: StateSum } {
@@ -128,43 +111,10 @@ export function observe(
   const minutes = new Set<number>();
   let state = noState;
   for (const at of planned) {
-    const own = stateOfMinute(statesAt(at), runningCodes);
+    const own = stateOfMinute(statesAt(at), runningCodes, setupCodes);
     if (!own) continue;
     minutes.add(at);
     state = addStates(state, own);
   }
   return { minutes, state };
-}
-
-/** A counter series of a machine with its leaves, by minute. */
-export type CounterMinutes = {
-  readonly role: Role;
-  readonly product: string | undefined;
-  readonly leaves: readonly MinuteLeaf[];
-};
-
-/** Sums up the minutes of one machine. Pure. @param states per state series its leaves, by minute */
-export function sumMachine(
-  plan: MachinePlan,
-  counters: readonly CounterMinutes[],
-  states: readonly (readonly MinuteState[])[],
-  { startMs, endMs, asOfMs, lostMs = 0 }: { startMs: number; endMs: number; asOfMs: number; lostMs?: number },
-): MachineSums {
-  const leaves = Map.groupBy(states.flat(), (row) => row.minuteMs);
-  const statesAt = (at: number) => (leaves.get(at) ?? []).map((row) => row.leaf);
-  const planned = plannedMinutes(plan, startMs, endMs, asOfMs);
-  const { minutes, state } = observe(plan, planned, states.length === 0 ? undefined : statesAt);
-  return {
-    plan,
-    counters: counters.map(({ role, product, leaves: own }) => ({
-      role,
-      product,
-      whole: quantityOf(mergeMinutes(own.filter((l) => l.minuteMs >= startMs && l.minuteMs < endMs))),
-      planned: quantityOfMinutes(own, (at) => minutes.has(at)),
-    })),
-    state: states.length === 0 ? undefined : state,
-    elapsedMs: Math.min(endMs, asOfMs) - startMs,
-    plannedMs: plannedTimeMs(plan, startMs, endMs, asOfMs),
-    lostMs,
-  };
 }

@@ -1,5 +1,16 @@
 import { describe, expect, it } from "vitest";
-import { isoTime, minuteMs, periodLengthMs, periodStart, periods, timeZone } from "./periods.ts";
+import {
+  calendarPeriods,
+  dateStart,
+  fixedPeriods,
+  isoTime,
+  minuteMs,
+  periodEnd,
+  periodLengthMs,
+  periodStart,
+  periodStarts,
+  timeZone,
+} from "./periods.ts";
 import { randomFrom } from "./test-random.ts";
 
 const shanghai = new Intl.DateTimeFormat("sv-SE", {
@@ -33,13 +44,33 @@ describe("Asia/Shanghai", () => {
 });
 
 describe("periods", () => {
-  it("are half-open: a start belongs to its own period, the millisecond before to the one before", () => {
-    for (const period of periods) {
+  it("are half-open and follow each other: a start belongs to its own period, the millisecond before to the one before", () => {
+    for (const period of calendarPeriods) {
       const start = periodStart(period, Date.UTC(2026, 10, 22, 3, 4, 5, 6));
+      const end = periodEnd(period, start);
       expect(periodStart(period, start)).toBe(start);
-      expect(periodStart(period, start + periodLengthMs(period) - 1)).toBe(start);
-      expect(periodStart(period, start - 1)).toBe(start - periodLengthMs(period));
+      expect(periodStart(period, end - 1)).toBe(start);
+      expect(periodEnd(period, end - 1)).toBe(end);
+      expect(periodStart(period, end)).toBe(end);
+      expect(periodEnd(period, start - 1)).toBe(start);
+      expect([...periodStarts(period, start - 1, end + 1)]).toEqual([start, end]);
+      expect([...periodStarts(period, start, end)]).toEqual([start]);
     }
+    for (const period of fixedPeriods)
+      expect(periodLengthMs(period)).toBe(periodEnd(period, 0) - periodStart(period, 0));
+  });
+
+  it("begin months, quarters and years with their first day in Shanghai, leap years included", () => {
+    const at = (text: string) => Date.parse(`${text}T00:00:00+08:00`);
+    expect(periodStart("month", at("2026-12-01") - 1)).toBe(at("2026-11-01"));
+    expect(periodEnd("month", at("2028-02-29"))).toBe(at("2028-03-01"));
+    expect([...periodStarts("month", at("2026-11-01"), at("2027-02-01"))]).toEqual(
+      ["2026-11-01", "2026-12-01", "2027-01-01"].map(at),
+    );
+    expect(periodStart("quarter", at("2026-12-31"))).toBe(at("2026-10-01"));
+    expect(periodEnd("quarter", at("2026-12-31"))).toBe(at("2027-01-01"));
+    expect(periodStart("year", at("2027-01-01") - 1)).toBe(at("2026-01-01"));
+    expect(dateStart("2026-11-22")).toBe(at("2026-11-22"));
   });
 
   it("begin a day at 16:00 UTC of the day before", () => {

@@ -1,7 +1,10 @@
 import type { Period } from "./periods.ts";
 
-/** Levels of the tree a figure can be asked for (ISA-95: enterprise, site; plus cluster and device). */
-export const levels = ["device", "factory", "enterprise", "cluster"] as const;
+/**
+ * Levels of the tree a figure can be asked for (ISA-95: enterprise, site, line; plus cluster and device). The pilot holds what its cluster
+ * holds, and has figures of days and longer alone.
+ */
+export const levels = ["device", "line", "factory", "enterprise", "cluster", "pilot"] as const;
 export type Level = (typeof levels)[number];
 
 export type ResultStatus = "provisional" | "final" | "revised";
@@ -13,15 +16,25 @@ export type ResultStatus = "provisional" | "final" | "revised";
 export const nullReasons = {
   not_due: { zh: "未到期", en: "nothing of the period has passed yet" },
   no_meter: { zh: "无进线电表", en: "no incoming meter is registered" },
+  no_feeder: { zh: "未登记分路电表", en: "no feeder meter is registered" },
+  no_factor: { zh: "未登记折标系数", en: "the registry has no factor to standard coal for a carrier that is metered" },
+  no_tariff: { zh: "未登记分时电价", en: "the registry has no tariff, or no price for a band of it" },
+  no_devices: { zh: "无登记设备", en: "no device is registered that it could speak of" },
+  no_limits: { zh: "未登记规格限", en: "the registry has no specification limits" },
+  no_account: { zh: "网关未上报采集账目", en: "no account of a gateway tells how many polls were due" },
   no_output: { zh: "未指定产出设备", en: "no registered machine counts the factory's output" },
   no_register: { zh: "未接入所需计数", en: "no machine gives the counters that it needs" },
   no_state: { zh: "未接入设备状态", en: "no machine state, or the registry does not say which state is running" },
+  no_setup_state: { zh: "未登记调整状态", en: "the registry does not say which machine state is set-up" },
   no_planned_rate: { zh: "未登记计划节拍", en: "the registry has no planned run time per item" },
   no_calendar: { zh: "未登记计划工时", en: "the registry has no calendar of planned busy time" },
   not_planned: { zh: "非计划时间", en: "no planned busy time in what has passed of the period" },
   no_data: { zh: "无数据", en: "no readings that tell it" },
   not_running: { zh: "未运行", en: "no production time: nothing to divide by" },
   no_production: { zh: "无产量", en: "nothing was produced or inspected: nothing to divide by" },
+  no_energy: { zh: "无用能", en: "no energy was counted: nothing to divide by" },
+  too_few: { zh: "样本不足", en: "too few measured values for a spread" },
+  no_spread: { zh: "无离散", en: "all measured values are equal: nothing to divide by" },
   mixed_products: { zh: "产品不同", en: "different products cannot be added up" },
 } as const satisfies Record<string, { zh: string; en: string }>;
 export type NullReason = keyof typeof nullReasons;

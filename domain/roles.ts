@@ -12,6 +12,11 @@ export type RoleDefinition = {
 /** ISO 22400-2 terms where it has them; energy as of GB/T 2589. */
 export const roles = {
   "energy.import": { kind: "counter", unit: "kWh", zh: "用电量", en: "Imported energy" },
+  "gas.import": { kind: "counter", unit: "m3", zh: "天然气用量", en: "Imported natural gas" },
+  "water.import": { kind: "counter", unit: "m3", zh: "用水量", en: "Imported fresh water" },
+  "steam.import": { kind: "counter", unit: "t", zh: "蒸汽用量", en: "Imported steam" },
+  "heat.import": { kind: "counter", unit: "MJ", zh: "热力用量", en: "Imported heat" },
+  "compressed_air.import": { kind: "counter", unit: "m3", zh: "压缩空气用量", en: "Imported compressed air" },
   "production.total": { kind: "counter", unit: "pcs", zh: "产量", en: "Produced quantity" },
   "production.good": { kind: "counter", unit: "pcs", zh: "合格品数", en: "Good quantity" },
   "production.scrap": { kind: "counter", unit: "pcs", zh: "报废数", en: "Scrap quantity" },
@@ -33,11 +38,33 @@ export function isRole(name: string | undefined): name is Role {
 /** The roles whose registers are counters. */
 export const counterRoles = roleNames.filter((name) => roles[name].kind === "counter");
 
-/** Energy carriers. `energy.import` counts kWh of electricity; the others follow with their own roles. */
+/** Energy carriers that meters count. */
 export const carriers = ["electricity", "gas", "water", "steam", "heat", "compressed_air"] as const;
+export type Carrier = (typeof carriers)[number];
+
+/** The role of the register of a carrier's meter; its unit is that of the carrier. */
+export const carrierRoles = {
+  electricity: "energy.import",
+  gas: "gas.import",
+  water: "water.import",
+  steam: "steam.import",
+  heat: "heat.import",
+  compressed_air: "compressed_air.import",
+} as const satisfies Record<Carrier, Role>;
 
 /** Decimal places at which leaves and results of a unit are added up as integers (CONTRACTS 5). */
-export const scaleOfUnit: Readonly<Record<string, number>> = { kWh: 6, kgce: 10, kgCO2: 10, pcs: 6, "1": 0 };
+export const scaleOfUnit: Readonly<Record<string, number>> = {
+  kWh: 6,
+  m3: 6,
+  t: 6,
+  MJ: 6,
+  kW: 6,
+  kgce: 11,
+  kgCO2: 10,
+  CNY: 10,
+  pcs: 6,
+  "1": 0,
+};
 
 /** Places for a unit without an entry of its own. */
 export const defaultScale = 6;

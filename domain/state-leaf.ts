@@ -15,9 +15,6 @@ export type StateLeaf = {
   readonly samples: number;
 };
 
-/** A state leaf with the minute it belongs to. */
-export type MinuteState = { readonly minuteMs: number; readonly leaf: StateLeaf };
-
 /** What a machine's states add up to over the minutes in which they were observed. */
 export type StateSum = {
   /** All of these minutes. */
@@ -26,15 +23,18 @@ export type StateSum = {
   readonly knownMs: number;
   /** Of them, in a running one. */
   readonly runningMs: number;
+  /** Of them, in one of set-up; 0 where the registry names none. */
+  readonly setupMs: number;
 };
 
-export const noState: StateSum = { observedMs: 0, knownMs: 0, runningMs: 0 };
+export const noState: StateSum = { observedMs: 0, knownMs: 0, runningMs: 0, setupMs: 0 };
 
 export function addStates(a: StateSum, b: StateSum): StateSum {
   return {
     observedMs: a.observedMs + b.observedMs,
     knownMs: a.knownMs + b.knownMs,
     runningMs: a.runningMs + b.runningMs,
+    setupMs: a.setupMs + b.setupMs,
   };
 }
 
@@ -45,15 +45,21 @@ export const observedFromMs = minuteMs / 2;
  * What one minute of a machine says. A machine whose state has several series, because its metric was renamed, speaks by the one that
  * knows most of the minute; of equals by the last given. @returns undefined when the minute was not observed
  */
-export function stateOfMinute(leaves: readonly StateLeaf[], runningCodes: ReadonlySet<string>): StateSum | undefined {
+export function stateOfMinute(
+  leaves: readonly StateLeaf[],
+  runningCodes: ReadonlySet<string>,
+  setupCodes: ReadonlySet<string> = new Set(),
+): StateSum | undefined {
   let best: StateSum | undefined;
   for (const { ms } of leaves) {
-    let [knownMs, runningMs] = [0, 0];
+    let [knownMs, runningMs, setupMs] = [0, 0, 0];
     for (const [code, own] of Object.entries(ms)) {
       knownMs += own;
       if (runningCodes.has(code)) runningMs += own;
+      else if (setupCodes.has(code)) setupMs += own;
     }
-    if (knownMs >= Math.max(observedFromMs, best?.knownMs ?? 0)) best = { observedMs: minuteMs, knownMs, runningMs };
+    if (knownMs >= Math.max(observedFromMs, best?.knownMs ?? 0))
+      best = { observedMs: minuteMs, knownMs, runningMs, setupMs };
   }
   return best;
 }

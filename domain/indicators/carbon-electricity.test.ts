@@ -1,10 +1,13 @@
 import { expect, test } from "vitest";
-import { formatScaled } from "../decimal.ts";
-import { carbonOfElectricity } from "./carbon-electricity.ts";
+import { carbonElectricity } from "./carbon-electricity.ts";
+import { meter, site } from "./examples.ts";
 import { gridFactorName, gridRegions } from "./factors.ts";
 
 test("by hand: 1,000.5 kWh at the grids' factors of 2023, exactly", () => {
-  const values = gridRegions.map((region) => [region, formatScaled(carbonOfElectricity(1_000_500_000n, region), 10)]);
+  const values = gridRegions.map((gridRegion) => {
+    const of = site([meter("m1", "electricity", "1000.5")], { gridRegion });
+    return [gridRegion, carbonElectricity.figure(of).value];
+  });
   expect(Object.fromEntries(values)).toEqual({
     national: "530.8653",
     east: "550.275",
@@ -15,4 +18,5 @@ test("by hand: 1,000.5 kWh at the grids' factors of 2023, exactly", () => {
 
 test("a figure names year and grid of its factor", () => {
   expect(gridFactorName("south")).toBe("CN grid CO2 2023, south");
+  expect(carbonElectricity.factors?.(site([]))).toBe("CN grid CO2 2023, national");
 });

@@ -1,5 +1,6 @@
+import type { SiteSums } from "../period-sums.ts";
 import { type Period, periods } from "../periods.ts";
-import type { Level, NullReason } from "../result.ts";
+import { type Figure, type Level, levels, type NullReason } from "../result.ts";
 
 /** What an indicator is: pure data beside its pure formula. A change of meaning is a new `version`; every figure names the one it used. */
 export type IndicatorDefinition = {
@@ -16,19 +17,44 @@ export type IndicatorDefinition = {
   readonly periods: readonly Period[];
   /** Why it can be null; empty for what never is. Any figure is `not_due` before its period has begun. */
   readonly reasons: readonly NullReason[];
-  /** The formula in words, with what makes it null. */
+  /** The formula in words, with its terms and what makes it null. */
   readonly formula: string;
+  /** The same in Chinese. */
+  readonly formulaZh: string;
   /** Standard or notice and clause that it follows. */
   readonly source: string;
 };
 
-const siteLevels = ["factory", "enterprise", "cluster"] as const satisfies readonly Level[];
-const groupLevels = ["enterprise", "cluster"] as const satisfies readonly Level[];
+/** A case worked by hand, to be followed without reading code; the tests compute it. */
+export type WorkedExample = {
+  readonly zh: string;
+  readonly en: string;
+  /** What the words say, as sums (examples.ts). */
+  readonly site: SiteSums;
+  /** The figure's value that the words come to; null for an example of what makes it null. */
+  readonly value: string | null;
+};
+
+/** An indicator of the catalogue. It is one file: definition, formula, worked example. */
+export type Indicator = IndicatorDefinition & {
+  /** The formula. Pure: equal sums give equal digits. It is asked at its own levels and periods alone. */
+  readonly figure: (site: SiteSums) => Figure;
+  /** Names of the factor tables that the figure of a site uses; null where it uses none. */
+  readonly factors?: (site: SiteSums) => string | null;
+  readonly example: WorkedExample;
+};
+
+/** Levels whose figures are kept; single devices are asked for. */
+const siteLevels: readonly Level[] = levels.filter((level) => level !== "device");
+/** Of several factories. */
+const groupLevels: readonly Level[] = siteLevels.filter((level) => !["line", "factory"].includes(level));
+/** Factories and what is above them: what is billed or connected as a whole. */
+const factoryLevels: readonly Level[] = siteLevels.filter((level) => (level as string) !== "line");
 /** Ratios of machines are made at every level; those of single machines when they are asked for. */
-const machineLevels = ["device", ...siteLevels] as const satisfies readonly Level[];
+const machineLevels: readonly Level[] = levels;
 
 /** A ratio of a minute says little and would be most of all figures. */
-const ratioPeriods = ["hour", "day"] as const satisfies readonly Period[];
+const ratioPeriods: readonly Period[] = periods.filter((period) => !["minute", "quarter_hour"].includes(period));
 const allPeriods: readonly Period[] = periods;
 
-export { allPeriods, groupLevels, machineLevels, ratioPeriods, siteLevels };
+export { allPeriods, factoryLevels, groupLevels, machineLevels, ratioPeriods, siteLevels };

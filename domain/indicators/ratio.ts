@@ -1,15 +1,21 @@
 import type { CounterSum, MachineSums } from "../machine-sums.ts";
+import type { SiteSums } from "../period-sums.ts";
 import { minuteMs } from "../periods.ts";
 import { absentFigure, type Figure, type NullReason, nearestReason, share } from "../result.ts";
 import type { Role } from "../roles.ts";
-import type { IndicatorDefinition } from "./definition.ts";
+import type { Indicator } from "./definition.ts";
 import { type Fraction, formatFraction, ratioPlaces } from "./fraction.ts";
 
 /**
- * The terms of ratios of machines, as exact integers: `pbt` planned busy time and `apt` actual production time in ms, of the
+ * The terms of ratios of machines, as exact integers: `pbt` planned busy time, `apt` actual production time and `aupt` that with set-up, in ms, of the
  * minutes in which the state was observed; `planned_run_time` the sum of planned run time per item x produced quantity in ms at 12 places, and the quantities of counter roles in pieces at 6 places.
  */
-export type Term = "pbt" | "apt" | "planned_run_time" | Extract<Role, `production.${string}` | `inspection.${string}`>;
+export type Term =
+  | "pbt"
+  | "apt"
+  | "aupt"
+  | "planned_run_time"
+  | Extract<Role, `production.${string}` | `inspection.${string}`>;
 
 export type Terms = Readonly<Record<Term, bigint>>;
 
@@ -17,7 +23,7 @@ export type Terms = Readonly<Record<Term, bigint>>;
  * A ratio of sums over machines. It is made over the machines that have all of its terms, of the same machines in each sum, and never
  * from ratios.
  */
-export type RatioDefinition = IndicatorDefinition & {
+export type RatioDefinition = Indicator & {
   /** Which minutes count: all of the period, or the planned ones that have ended and were observed (machine-sums.ts, `observe`). */
   readonly scope: "period" | "planned";
   readonly terms: readonly Term[];
@@ -25,12 +31,20 @@ export type RatioDefinition = IndicatorDefinition & {
   readonly ratio: (sums: Terms) => Fraction | NullReason;
 };
 
+/** A ratio of machines as an indicator of the catalogue: its figure is made over all machines of the site. */
+export function ratioIndicator(definition: Omit<RatioDefinition, "figure">): RatioDefinition {
+  const machines = (site: SiteSums) => site.factories.flatMap(({ devices }) => devices.flatMap((d) => d.machine ?? []));
+  const ratio: RatioDefinition = { ...definition, figure: (site) => ratioFigure(ratio, machines(site)) };
+  return ratio;
+}
+
 /** Places of `planned_run_time` beyond those of `apt` and `pbt`. */
 export const timesPlaces = 10n ** 12n;
 
 const noTerms: Terms = {
   pbt: 0n,
   apt: 0n,
+  aupt: 0n,
   planned_run_time: 0n,
   "production.total": 0n,
   "production.good": 0n,
@@ -94,25 +108,26 @@ function dueOf({ plan, elapsedMs, plannedMs }: MachineSums, scope: Scope): numbe
 }
 
 /** Planned busy time, or the part of it in a running state, of the minutes in which the state was observed. */
-function timeOf(term: "pbt" | "apt", { plan, state }: MachineSums): Given | NullReason {
+function timeOf(term: "pbt" | "apt" | "aupt", { plan, state }: MachineSums): Given | NullReason {
   if (!state || !plan.runningCodes) return "no_state";
+  if (term === "aupt" && !plan.setupCodes) return "no_setup_state";
   if (!plan.calendar) return "no_calendar";
-  const { observedMs, knownMs, runningMs } = state;
+  const { observedMs, knownMs, runningMs, setupMs } = state;
   if (observedMs === 0) return "no_data";
-  const amount = BigInt(term === "apt" ? runningMs : observedMs);
-  return { amount, estimated: 0n, coveredMs: knownMs, partial: false };
+  const ms = { pbt: observedMs, apt: runningMs, aupt: runningMs + setupMs }[term];
+  return { amount: BigInt(ms), estimated: 0n, coveredMs: knownMs, partial: false };
 }
 
 function termOf(machine: MachineSums, term: Term, scope: Scope): Given | NullReason {
   const dueMs = dueOf(machine, scope);
-  if (term === "apt" || term === "pbt") return timeOf(term, machine);
+  if (term === "apt" || term === "pbt" || term === "aupt") return timeOf(term, machine);
   const counters = machine.counters.filter((c) => c.role === (term === "planned_run_time" ? "production.total" : term));
   if (counters.length > 0 && scope === "planned" && !machine.plan.calendar) return "no_calendar";
   return term === "planned_run_time" ? plannedRunTime(machine, counters, dueMs) : countedBy(counters, scope, dueMs);
 }
 
 /** What a machine lacks for good: it does not give it, or the registry does not tell it. */
-const lasting = new Set<NullReason>(["no_register", "no_state", "no_planned_rate", "no_calendar"]);
+const lasting = new Set<NullReason>(["no_register", "no_state", "no_setup_state", "no_planned_rate", "no_calendar"]);
 
 /**
  * Whether a machine that lacks a term is missed: where the registry says what its running states or its planned run times are, its
