@@ -1,5 +1,5 @@
 import { createHmac, randomBytes } from "node:crypto";
-import type { Ledger } from "@jilian/store/ledger.ts";
+import type { Ledger, Principal } from "@jilian/store/ledger.ts";
 import type { FastifyReply, FastifyRequest, onRequestHookHandler } from "fastify";
 import { problem } from "./problems.ts";
 import type { Stats } from "./stats.ts";
@@ -45,19 +45,26 @@ function refusalLog(): (request: FastifyRequest) => void {
 }
 
 export type KeyCheck = {
-  /** Lets in who holds an API key, `Authorization: Bearer name.secret` or `X-API-Key`. */
+  /** Lets in who holds a key of this kind, `Authorization: Bearer name.secret` or `X-API-Key`. */
   readonly hook: onRequestHookHandler;
   /** Whether the key that a request came with still counts: what stays open is asked again and again. */
   readonly stillHolds: (request: FastifyRequest) => boolean;
+  /** Whose key a request came with that the hook let in. */
+  readonly nameOf: (request: FastifyRequest) => string;
   /** @throws a 401 when it does not */
   readonly recheck: (request: FastifyRequest, reply: FastifyReply) => void;
 };
 
 /**
- * Checks API keys. Guessing is slowed for the whole process, while keys that were right before stay quick; the ledger still decides each
+ * Checks keys of one kind: those of the open data interface, or of operators; neither opens the other's door. Guessing is slowed for the whole process, while keys that were right before stay quick; the ledger still decides each
  * time, so a withdrawn key ends at once. Keys are never logged.
  */
-export function createKeyCheck(ledger: Ledger, stats: Pick<Stats, "count">): KeyCheck {
+export function createKeyCheck(
+  ledger: Ledger,
+  stats: Pick<Stats, "count">,
+  kind: "api" | "operator" = "api",
+): KeyCheck {
+  const called = kind === "api" ? "the API key" : "the operator key";
   const processKey = randomBytes(32);
   const rightOnce = new Set<string>();
   const logRefusal = refusalLog();
@@ -73,12 +80,17 @@ export function createKeyCheck(ledger: Ledger, stats: Pick<Stats, "count">): Key
     return true;
   }
 
+  function principalOf(key = ""): Principal | undefined {
+    const principal = ledger.authenticateKey(key, kind);
+    return principal?.kind === kind ? principal : undefined;
+  }
+
   const hook: onRequestHookHandler = async (request, reply) => {
     const key = keyOf(request);
-    if (key === undefined) refuse(reply, challenge, "no API key was sent");
+    if (key === undefined) refuse(reply, challenge, `${called} was not sent`);
     if (!keyShape.test(key)) {
       stats.count("refusedKeys");
-      refuse(reply, badKey, "the API key is not of the form name.secret");
+      refuse(reply, badKey, `${called} is not of the form name.secret`);
     }
     const digest = createHmac("sha256", processKey).update(key).digest("base64");
     if (!rightOnce.has(digest) && !mayCheck()) {
@@ -87,22 +99,23 @@ export function createKeyCheck(ledger: Ledger, stats: Pick<Stats, "count">): Key
       const detail = "too many new keys in a second";
       throw problem({ code: "TOO_MANY_KEYS", status: 429, detail, remedy: "try again later" });
     }
-    if (ledger.authenticateKey(key)?.kind !== "api") {
+    if (!principalOf(key)) {
       rightOnce.delete(digest);
       stats.count("refusedKeys");
       logRefusal(request);
-      refuse(reply, badKey, "the API key is wrong or withdrawn");
+      refuse(reply, badKey, `${called} is wrong or withdrawn`);
     }
     if (rightOnce.size >= maxRemembered) rightOnce.delete(rightOnce.values().next().value as string);
     rightOnce.add(digest);
   };
 
-  const stillHolds = (request: FastifyRequest) => ledger.authenticateKey(keyOf(request) ?? "")?.kind === "api";
+  const stillHolds = (request: FastifyRequest) => principalOf(keyOf(request)) !== undefined;
   return {
     hook,
     stillHolds,
+    nameOf: (request) => principalOf(keyOf(request))?.name ?? "",
     recheck: (request, reply) => {
-      if (!stillHolds(request)) refuse(reply, badKey, "the API key was withdrawn");
+      if (!stillHolds(request)) refuse(reply, badKey, `${called} was withdrawn`);
     },
   };
 }

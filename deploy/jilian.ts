@@ -4,16 +4,20 @@ import { mkdirSync, readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { type Checked, type Fault, faultsAt, formatFaults, textAt } from "@jilian/domain/check-config.ts";
+import { clockFromSetting } from "@jilian/domain/clock.ts";
 import { printConfig } from "@jilian/domain/config-env.ts";
 import { JilianError, messageOf } from "@jilian/domain/errors.ts";
 import type { Ledger, Principal } from "@jilian/store/ledger.ts";
 import { type Registry, readRegistry } from "@jilian/store/registry.ts";
+import { registryVersions } from "@jilian/store/registry-versions.ts";
 import { openLedger } from "@jilian/store/sqlite/ledger.ts";
 import { pino } from "pino";
 import { readPlatformConfig, type ServiceName, serviceNames } from "./config.ts";
 import type { Setting } from "./ops-run.ts";
 import { settingWarnings, tlsFaults } from "./ops-setting.ts";
-import { storePaths } from "./stores.ts";
+import { recomputeCommand, recomputeHelp } from "./recompute-command.ts";
+import { callerName, confirmAtTerminal, registryCommand, registryHelp } from "./registry-command.ts";
+import { openStore, storePaths } from "./stores.ts";
 import { versions } from "./version.ts";
 
 const help = `jilian: the platform of Jilian (集联)
@@ -24,8 +28,13 @@ const help = `jilian: the platform of Jilian (集联)
   jilian credential gateway FACTORY GATEWAY --config ...       makes a new password for a gateway and prints it once
   jilian credential host NAME --config ...                    the same for a host application (ingest on another machine)
   jilian credential api NAME --config ...                     makes a new key for the open data interface and prints it once
+  jilian credential operator NAME --config ...                the same for the operator interface, which applies registries
   jilian credential list --config ...                         names and kinds of the credentials that exist
   jilian credential revoke KIND NAME --config ...              withdraws one: revoke gateway FACTORY/GATEWAY, revoke api NAME
+  jilian registry apply FILE --config ...                      shows what FILE changes, asks, and applies it (--from, --dry-run,
+                                                              --yes, --note: jilian registry --help)
+  jilian registry list|show|diff|check ...                     versions, one of them, differences, faults of a file
+  jilian recompute --from TIME [--to TIME] --config ...        computes figures again from stored samples, prints what differs
   jilian version                                              versions of the program, of Node.js and of its files
 
 Exit codes: 0 done, 1 failed while running, 2 wrong configuration or arguments (nothing was started).
@@ -89,28 +98,52 @@ function readSetting(file: string, services: readonly ServiceName[]): Setting & 
   return { config: config.value, registry: registry.value, baseDir, warnings, printed };
 }
 
+/** Changes a credential and notes who did, in one step; what changes nothing is not noted. */
+function audited<T>(ledger: Ledger, action: string, of: Pick<Principal, "kind" | "name">, work: () => T): T {
+  return ledger.transaction(() => {
+    const done = work();
+    const entry = { atMs: Date.now(), actor: callerName(), origin: "command", action };
+    if (done !== false) ledger.addAudit({ ...entry, subject: `${of.kind} ${of.name}`, detail: "{}" });
+    return done;
+  });
+}
+
 /** Credentials are kept as salted hashes: the secret is printed once and nowhere else. */
 function makeCredential(kind: string | undefined, names: string[], { config, registry, baseDir }: Setting): void {
   const secret = randomBytes(24).toString("base64url");
   const [first = "", second = ""] = names;
   let principal: Principal;
   if (kind === "gateway") {
-    if (!registry.gateways.has(`${first}/${second}`)) {
+    const applied = withLedger({ config, baseDir }, newestRegistry);
+    const known = new Set([...(applied ?? registry).gateways, ...registry.gateways]);
+    if (!known.has(`${first}/${second}`)) {
       refuse(
-        `gateway ${first}/${second} is not in the registry\n  known: ${[...registry.gateways].join(", ")}\n  remedy: add it to cluster.yaml first`,
+        `gateway ${first}/${second} is not in the registry\n  known: ${[...known].join(", ")}\n  remedy: add it to cluster.yaml first`,
       );
     }
+    if (applied && !applied.gateways.has(`${first}/${second}`))
+      process.stderr.write("note: its devices do not count before: jilian registry apply cluster.yaml\n");
     principal = { kind, name: `${first}/${second}`, group: first, node: second };
-  } else if (kind === "host" || kind === "api") {
+  } else if (kind === "host" || kind === "api" || kind === "operator") {
     if (!/^[a-z0-9-]{1,40}$/.test(first)) {
       refuse(`"${first}" is no name of a credential\n  remedy: 1 to 40 of a-z, 0-9 and -`);
     }
     principal = { kind, name: first };
   } else refuse(help);
-  withLedger({ config, baseDir }, (ledger) => ledger.setCredential(principal, secret));
-  process.stdout.write(
-    kind === "api" ? `${first}.${secret}\n` : `user name: ${principal.name}\npassword:  ${secret}\n`,
+  withLedger({ config, baseDir }, (ledger) =>
+    audited(ledger, "credential.set", principal, () => ledger.setCredential(principal, secret)),
   );
+  process.stdout.write(
+    kind === "api" || kind === "operator"
+      ? `${first}.${secret}\n`
+      : `user name: ${principal.name}\npassword:  ${secret}\n`,
+  );
+}
+
+/** The registry that was applied last; undefined while the ledger has none. */
+function newestRegistry(ledger: Ledger): Registry | undefined {
+  const stored = ledger.registryVersions();
+  return stored.length === 0 ? undefined : registryVersions(stored).newest();
 }
 
 function withLedger<T>({ config, baseDir }: Pick<Setting, "config" | "baseDir">, work: (ledger: Ledger) => T): T {
@@ -133,15 +166,67 @@ function listCredentials(setting: Setting): void {
 
 /** The interface looks at keys again all the time; the broker asks for a password only when a client connects. */
 function revokeCredential([kind = "", name = ""]: string[], setting: Setting): void {
-  if (kind !== "gateway" && kind !== "host" && kind !== "api") refuse(help);
-  if (!withLedger(setting, (ledger) => ledger.revokeCredential(kind, name))) {
+  if (kind !== "gateway" && kind !== "host" && kind !== "api" && kind !== "operator") refuse(help);
+  const revoked = withLedger(setting, (ledger) =>
+    audited(ledger, "credential.revoke", { kind, name }, () => ledger.revokeCredential(kind, name)),
+  );
+  if (!revoked) {
     refuse(
       `there is no ${kind} credential "${name}"\n  remedy: see the names with: jilian credential list --config ...`,
     );
   }
   const rest =
-    kind === "api" ? "" : "; a connection that it has open lasts until it ends: start the broker again to end it now";
+    kind === "api" || kind === "operator"
+      ? ""
+      : "; a connection that it has open lasts until it ends: start the broker again to end it now";
   process.stdout.write(`${kind} ${name}: withdrawn${rest}\n`);
+}
+
+/** Reads `platform.yaml` alone: a registry file with faults must not stand before the command that replaces it. */
+function readPlatformFile(file: string): Pick<Setting, "config" | "baseDir"> {
+  const config = readPlatformConfig(readText(file), file, serviceNames, process.env);
+  if (!config.ok) return refuse(formatFaults(config.faults));
+  return { config: config.value, baseDir: dirname(resolve(file)) };
+}
+
+/** @param file platform.yaml; not needed to check a file */
+async function runRegistryCommand(words: string[], file: string | undefined): Promise<void> {
+  const { from, note, yes = false, "dry-run": dryRun = false } = parsed.values;
+  const setting = file === undefined ? undefined : readPlatformFile(file);
+  const options = { yes, dryRun, ...(from === undefined ? {} : { from }), ...(note === undefined ? {} : { note }) };
+  const ledgerOf = <T>(work: (ledger: Ledger) => T) => (setting ? withLedger(setting, work) : refuse(registryHelp));
+  try {
+    const say = (text: string) => process.stdout.write(text);
+    const confirm = process.stdin.isTTY ? confirmAtTerminal : undefined;
+    await registryCommand(words, { options, withLedger: ledgerOf, say, confirm, refuse });
+  } catch (error) {
+    if (!(error instanceof JilianError)) throw error;
+    process.stderr.write(`${error.code}: ${error.message}\n  remedy: ${error.remedy}\n`);
+    process.exitCode = 1;
+  }
+}
+
+/** Computes figures again: by the running service, or here. */
+async function runRecompute({ config, baseDir }: Setting): Promise<void> {
+  const { from, to, stopped } = parsed.values;
+  const log = pino({ level: "warn" }, pino.destination(2));
+  const ledger = openLedger({ path: storePaths(config, baseDir).ledger, log });
+  try {
+    await recomputeCommand(
+      { from, to, stopped },
+      {
+        ...{ ledger, clock: clockFromSetting(process.env.JILIAN_CLOCK), hasLock: config.influx === undefined },
+        openStore: () => openStore(config, baseDir, log),
+        say: (text) => process.stdout.write(text),
+      },
+    );
+  } catch (error) {
+    if (!(error instanceof JilianError)) throw error;
+    process.stderr.write(`${error.code}: ${error.message}\n  remedy: ${error.remedy}\n`);
+    process.exitCode = error.code === "RECOMPUTE_RANGE" ? 2 : 1;
+  } finally {
+    ledger.close();
+  }
 }
 
 function isService(name: string): name is ServiceName {
@@ -162,6 +247,12 @@ const parsed = (() => {
         config: { type: "string", short: "c" },
         help: { type: "boolean", short: "h" },
         print: { type: "boolean" },
+        from: { type: "string" },
+        to: { type: "string" },
+        stopped: { type: "boolean" },
+        note: { type: "string" },
+        yes: { type: "boolean" },
+        "dry-run": { type: "boolean" },
       },
     });
   } catch (error) {
@@ -170,8 +261,11 @@ const parsed = (() => {
 })();
 const [command, ...names] = parsed.positionals;
 const file = parsed.values.config;
-if (parsed.values.help) process.stdout.write(help);
+const helps: Readonly<Record<string, string>> = { registry: registryHelp, recompute: recomputeHelp };
+if (parsed.values.help) process.stdout.write(helps[command ?? ""] ?? help);
 else if (command === "version") process.stdout.write(await versions());
+else if (command === "registry" && (file !== undefined || names[0] === "check")) await runRegistryCommand(names, file);
+else if (command === "recompute" && file !== undefined) await runRecompute(readSetting(file, serviceNames));
 else if (file === undefined || !["run", "check", "credential"].includes(command ?? "")) refuse(help);
 else if (command === "run") {
   const unknown = names.filter((name) => !isService(name));

@@ -12,9 +12,11 @@ import type { Logger } from "pino";
 import type { loggedServices, PlatformConfig, ServiceName } from "./config.ts";
 import type { Running } from "./ops-platform.ts";
 import { placedTls } from "./ops-setting.ts";
+import { openRegistry } from "./registry-start.ts";
 import { makeDataDir, openStore, storePaths } from "./stores.ts";
 
 export type PlatformParts = {
+  /** The configured one; what is in force is the ledger's. */
   registry: Registry;
   clock: Clock;
   clockSetting: string | undefined;
@@ -82,7 +84,7 @@ export async function startPlatform(
   config: PlatformConfig,
   parts: PlatformParts,
 ): Promise<Platform> {
-  const { registry, clock, clockSetting, log, baseDir, onStored } = parts;
+  const { clock, clockSetting, log, baseDir, onStored } = parts;
   const logOf = (service: (typeof loggedServices)[number]) => {
     const level = config.logLevels?.[service];
     return log.child({ service }, level === undefined ? {} : { level });
@@ -127,6 +129,8 @@ export async function startPlatform(
       if (services.includes("ingest")) bus = await localBus(broker.bus, config.ingest.hostId, clock);
     }
     if (!services.includes("ingest")) return platform;
+    const registry = openRegistry(parts.registry, { ledger, clock, log });
+    running.registry = registry;
     bus ??= remoteBus(config, { ...parts, log: logOf("ingest") });
     closers.push(bus.close);
     const telemetry = await openStore(config, parts.baseDir, logOf("store"));

@@ -1,5 +1,6 @@
 import type { Account, AccountCounts } from "@jilian/domain/account.ts";
-import { dayMs, type Period } from "@jilian/domain/periods.ts";
+import type { PollSum } from "@jilian/domain/period-sums.ts";
+import { dayMs } from "@jilian/domain/periods.ts";
 
 /** An account as it was stored: of a device (`factory/gateway/device`), with the source time of its sample. */
 export type StoredAccount = { device: string; sourceTimeMs: number; account: Account };
@@ -15,7 +16,7 @@ export type LossyHour = DeviceHour & { queued: number; stored: number };
 /** A question for the ledger of some devices, by an entity of each and by the periods that begin in [fromMs, toMs). */
 export type CompletenessQuery = {
   members: readonly { device: string; entity: string }[];
-  period: Exclude<Period, "minute">;
+  period: "hour" | "day";
   fromMs: number;
   toMs: number;
   /** Also what was dropped by metric: names mean something beside their device alone. */
@@ -43,6 +44,9 @@ export type CompletenessSum = AccountCounts & {
   accountMs: number;
 };
 
+/** What a gateway accounted for one device. */
+export type DevicePolls = PollSum & { readonly device: string };
+
 /** Parts that an hour of a device has at most; a gateway makes another one when it lost its book or had forgotten the hour. */
 export const maxParts = 200;
 /** How long accounts are kept part by part, and the sums of device hours; both by the hour they are of. */
@@ -68,15 +72,19 @@ export type CompletenessLedger = {
   readonly dueHours: () => DeviceHour[];
   /**
    * Takes counts of stored samples, and with them the accounts of their hours. The hours are not to be counted any more, but for those
-   * that are given as `again`; those whose loss differs now are kept until `notePublished`.
-   * @returns the hours whose loss (`lossyHours`) differs now
+   * that are given as `again`; those that tell figures something else now are kept until `notePublished`.
+   * @returns the hours whose loss (`lossyHours`) or polls (`polls`) differ now
    */
   readonly writeStored: (counts: readonly (StoredCount & { again?: boolean })[]) => DeviceHour[];
-  /** Starts of the hours whose loss differs from what figures were made of. */
+  /** Starts of the hours whose loss or polls differ from what figures were made of. */
   readonly differingHours: () => number[];
   readonly notePublished: (hours: readonly number[]) => void;
   /** The hours that begin in [fromMs, toMs) of which less is stored than was queued. @param devices all when absent */
   readonly lossyHours: (fromMs: number, toMs: number, devices?: readonly string[]) => LossyHour[];
+  /** Sums of the hours that begin in [fromMs, toMs), by device; devices without an account in them are absent. */
+  readonly polls: (fromMs: number, toMs: number) => DevicePolls[];
+  /** Likewise by day, of the days that begin in [fromMs, toMs), which are whole days of Asia/Shanghai; by device and day. */
+  readonly pollDays: (fromMs: number, toMs: number) => (DevicePolls & { readonly dayMs: number })[];
   /** By start and entity. */
   readonly completeness: (query: CompletenessQuery) => CompletenessSum[];
   /** Deletes some of what was kept long enough (`partsKeptMs`, `hoursKeptMs`); an hour whose parts are gone keeps its sums. */

@@ -81,13 +81,16 @@ export function completenessTests(ledger: () => Ledger, another: () => Ledger): 
     expect(brief({ members: [] })).toEqual([]);
   });
 
-  it("tells the hours whose loss a write has changed, and those with a loss, of all devices or of some", () => {
+  it("tells the hours of which a write has changed what figures are made of, and those with a loss, of all devices or of some", () => {
     const hour = { device: a, hourMs: dayStart };
     const store = (stored: number) => ledger().writeStored([{ ...hour, stored }]);
     expect(store(8)).toEqual([]);
+    // Nothing is missing, but rates are made of it.
     take(a, 1, account(0, { queued: 8 }));
+    expect(store(8)).toEqual([hour]);
     expect(store(8)).toEqual([]);
-    expect(another().differingHours()).toEqual([]);
+    expect(another().differingHours()).toEqual([dayStart]);
+    ledger().notePublished([dayStart]);
     take(a, 2, account(0, { queued: 10, scheduled: 7 }));
     // What was told of it shows with what is stored of it.
     expect(another().lossyHours(dayStart, dayStart + 1)).toEqual([]);
@@ -97,7 +100,7 @@ export function completenessTests(ledger: () => Ledger, another: () => Ledger): 
     expect(another().lossyHours(dayStart, dayStart + 1, [b, a, a])).toEqual([{ ...hour, queued: 10, stored: 8 }]);
     for (const devices of [[b], []]) expect(another().lossyHours(dayStart, dayStart + 1, devices)).toEqual([]);
     take(a, 3, account(0, { queued: 10, scheduled: 8 }));
-    expect(store(8)).toEqual([]);
+    expect(store(8)).toEqual([hour]);
     expect(store(9)).toEqual([hour]);
     expect(store(10)).toEqual([hour]);
     expect(store(11)).toEqual([]);

@@ -1,6 +1,8 @@
 import type { Period } from "@jilian/domain/periods.ts";
 import type { Result, ResultKey } from "@jilian/domain/result.ts";
 import type { CompletenessLedger } from "./completeness.ts";
+import type { KpiLedger } from "./kpi-ledger.ts";
+import type { RegistryLedger } from "./registry-versions.ts";
 import type { ResultQuery } from "./telemetry.ts";
 
 /** Whom a credential lets in, and as what. */
@@ -9,8 +11,10 @@ export type Principal =
   | { kind: "gateway"; name: string; group: string; node: string }
   /** A Sparkplug host application (ingest): hears all nodes, commands them. */
   | { kind: "host"; name: string }
-  /** A user of the open data interface. */
-  | { kind: "api"; name: string };
+  /** A user of the open data interface, which reads. */
+  | { kind: "api"; name: string }
+  /** Who may change the registry over the operator interface. */
+  | { kind: "operator"; name: string };
 
 /** A credential as it may be shown: who, and since when the present secret holds. Never the secret, nor its hash. */
 export type CredentialView = {
@@ -70,17 +74,36 @@ export type NodeBox = {
   lastSeenMs: number;
 };
 
+/** A change that someone made, as the audit table keeps it: nothing there is ever changed or deleted. */
+export type AuditEntry = {
+  /** Grows with every entry, from 1. */
+  id: number;
+  atMs: number;
+  /** Who: the name of an operator's key, or `user@host` of who called a command. */
+  actor: string;
+  /** From where: `command`, `start`, or the address of the caller of the operator interface. */
+  origin: string;
+  /** What was done: `registry.apply`, `credential.set`, `credential.revoke`. */
+  action: string;
+  /** To what: a version of the registry, kind and name of a credential. */
+  subject: string;
+  /** What it was, as a JSON object. */
+  detail: string;
+};
+
+type LedgerParts = CompletenessLedger & KpiLedger & RegistryLedger;
+
 /**
- * Results from the hour and from factory upward, credentials, births, findings: what several processes share. Implementations: SQLite
+ * Results from the quarter hour and from factory upward, credentials, births, findings: what several processes share. Implementations: SQLite
  * (embedded); PostgreSQL follows. Calls are synchronous in SQLite and cheap; none is made per sample.
  */
-export type Ledger = CompletenessLedger & {
+export type Ledger = LedgerParts & {
   /** Replaces the credential of a name by a new secret; only a salted hash is kept. */
   readonly setCredential: (principal: Principal, secret: string) => void;
   /** The principal of a name and secret, or undefined; takes the same time for a wrong name as for a wrong secret. */
   readonly authenticate: (kind: Principal["kind"], name: string, secret: string) => Principal | undefined;
-  /** The principal an API key belongs to: keys are `name.secret`. */
-  readonly authenticateKey: (key: string) => Principal | undefined;
+  /** The principal a key belongs to, one of the open data interface unless another kind is said: keys are `name.secret`. */
+  readonly authenticateKey: (key: string, kind?: "api" | "operator") => Principal | undefined;
   /** Withdraws a credential; it counts nowhere from the next check on. @returns false when there was none */
   readonly revokeCredential: (kind: Principal["kind"], name: string) => boolean;
   /** Who has a credential, by kind and name. */
@@ -122,6 +145,10 @@ export type Ledger = CompletenessLedger & {
   readonly nodeBoxes: (group: string, node: string) => NodeBox[];
   /** Notes what a box said, in place of what it said before. */
   readonly noteNodeBox: (box: NodeBox) => void;
+
+  readonly addAudit: (entry: Omit<AuditEntry, "id">) => void;
+  /** What was changed, the newest first, at most `limit`, older than the entry `beforeId`. */
+  readonly audit: (question: { beforeId?: number; limit: number }) => AuditEntry[];
 
   /** Small durable numbers of the services: progress of the KPI engine. */
   readonly getNumber: (name: string) => number | undefined;

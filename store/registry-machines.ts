@@ -3,18 +3,23 @@ import type { SemanticFault } from "@jilian/domain/check-config.ts";
 import { atScale, decimalOf } from "@jilian/domain/decimal.ts";
 import { type MachinePlan, runTimeScale } from "@jilian/domain/machine-sums.ts";
 import { type Static, Type } from "typebox";
+import {
+  clockTimeSchema,
+  dateSchema,
+  nameSchema,
+  productIdSchema,
+  repeatedValues,
+  runTimeSchema,
+  strict,
+} from "./registry-parts.ts";
 
-const strict = { additionalProperties: false } as const;
-const clockTime = Type.String({
-  pattern: "^(?:[01][0-9]|2[0-3]):[0-5][0-9]$|^24:00$",
-  description: "HH:MM, Asia/Shanghai",
-});
 const shiftTimes = {
-  from: clockTime,
+  /** What people call it: 早班. */
+  name: Type.Optional(nameSchema),
+  from: clockTimeSchema,
   /** Not after `from`: on the next day. */
-  to: clockTime,
+  to: clockTimeSchema,
 };
-const date = Type.String({ pattern: "^[0-9]{4}-[0-9]{2}-[0-9]{2}$", description: "YYYY-MM-DD" });
 
 /** Planned busy time (ISO 22400-2 PBT), see domain/calendar.ts. */
 export const calendarSchema = Type.Object(
@@ -38,8 +43,8 @@ export const calendarSchema = Type.Object(
       Type.Array(
         Type.Object(
           {
-            date,
-            untilDate: Type.Optional(date),
+            date: dateSchema,
+            untilDate: Type.Optional(dateSchema),
             shifts: Type.Array(Type.Object(shiftTimes, strict), { maxItems: 50 }),
           },
           strict,
@@ -55,15 +60,34 @@ const stateCode = Type.Union([
   Type.Integer({ description: "code as the PLC gives it" }),
   Type.String({ minLength: 1, maxLength: 60, description: "text as the PLC gives it" }),
 ]);
-const runTimeMs = Type.Number({ minimum: 0.001, maximum: 2_678_400_000, description: "ms for one piece" });
 
 /** What the registry can say of a machine, all of it optional: without it figures of equipment are null with a reason. */
 export const machineFields = {
   /** Which codes of `machine.state` mean production (ISO 22400-2 APT). */
-  states: Type.Optional(Type.Object({ running: Type.Array(stateCode, { minItems: 1, maxItems: 50 }) }, strict)),
+  states: Type.Optional(
+    Type.Object(
+      {
+        running: Type.Array(stateCode, { minItems: 1, maxItems: 50 }),
+        /** Those of set-up (换型调整), which net equipment effectiveness counts as used time. */
+        setup: Type.Optional(Type.Array(stateCode, { minItems: 1, maxItems: 50 })),
+      },
+      strict,
+    ),
+  ),
   /** Planned run time per item (ISO 22400-2 PRI), ms: of every product, or by product. */
-  plannedRunTimePerItemMs: Type.Optional(
-    Type.Union([runTimeMs, Type.Record(Type.String({ minLength: 1, maxLength: 100 }), runTimeMs)]),
+  plannedRunTimePerItemMs: Type.Optional(Type.Union([runTimeSchema, Type.Record(productIdSchema, runTimeSchema)])),
+  /** What it makes, by id of the registry's products. */
+  products: Type.Optional(Type.Array(productIdSchema, { minItems: 1, maxItems: 200 })),
+  /** The metric whose process capability (Cp, Cpk) is watched, with its specification limits in the unit of the metric. */
+  capability: Type.Optional(
+    Type.Object(
+      {
+        metric: nameSchema,
+        lowerLimit: Type.Optional(Type.Number()),
+        upperLimit: Type.Optional(Type.Number()),
+      },
+      strict,
+    ),
   ),
   /** Planned busy time of this machine; otherwise the factory's. */
   calendar: Type.Optional(calendarSchema),
@@ -83,18 +107,26 @@ export function checkMachineFields(fields: MachineFields, kind: string, path: st
       expected: "nothing: only machines have one",
       remedy: 'remove it or set "kind: machine"',
     }));
+  const { lowerLimit, upperLimit } = fields.capability ?? { lowerLimit: 0 };
+  if (lowerLimit === undefined ? upperLimit === undefined : upperLimit !== undefined && upperLimit <= lowerLimit)
+    misplaced.push({
+      path: `${path}/capability/upperLimit`,
+      expected: "lowerLimit, upperLimit or both, and the upper above the lower",
+      remedy: "take them from the specification",
+    });
   const codes = (fields.states?.running ?? []).map(String);
+  const setup = (fields.states?.setup ?? []).map(String);
   const calendar = fields.calendar ? checkCalendar(fields.calendar, `${path}/calendar`) : [];
-  return [...misplaced, ...repeated(codes, `${path}/states/running`, "state code"), ...calendar];
-}
-
-/** Each repetition in a list of plain values. */
-function repeated(values: readonly string[], path: string, what: string): SemanticFault[] {
-  return values.flatMap((value, i) =>
-    values.indexOf(value) === i
-      ? []
-      : [{ path: `${path}/${i}`, expected: `a ${what} named once`, remedy: "remove the repetition" }],
-  );
+  return [
+    ...misplaced,
+    ...repeatedValues(fields.products ?? [], `${path}/products`, "product"),
+    ...repeatedValues(codes, `${path}/states/running`, "state code"),
+    ...repeatedValues(setup, `${path}/states/setup`, "state code"),
+    ...(setup.some((code) => codes.includes(code))
+      ? [{ path: `${path}/states/setup`, expected: "no code of running", remedy: "keep each code in one of them" }]
+      : []),
+    ...calendar,
+  ];
 }
 
 function checkTimes(shifts: readonly ShiftTimes[], path: string): SemanticFault[] {
@@ -109,7 +141,7 @@ function checkTimes(shifts: readonly ShiftTimes[], path: string): SemanticFault[
 export function checkCalendar(calendar: Calendar, path: string): SemanticFault[] {
   const faults = [...checkTimes(calendar.shifts, `${path}/shifts`)];
   for (const [i, { days }] of calendar.shifts.entries())
-    faults.push(...repeated(days, `${path}/shifts/${i}/days`, "day of the week"));
+    faults.push(...repeatedValues(days, `${path}/shifts/${i}/days`, "day of the week"));
   const dates = new Map<number, number>();
   for (const [i, { date: first, untilDate = first, shifts }] of (calendar.exceptions ?? []).entries()) {
     const at = `${path}/exceptions/${i}`;
@@ -139,23 +171,35 @@ export function checkCalendar(calendar: Calendar, path: string): SemanticFault[]
   return faults;
 }
 
+/** Planned run time per item of the registry's products, ms, by product. */
+export type ProductRates = ReadonlyMap<string, number>;
+
 /**
- * What figures need of a machine, from the registry.
+ * What figures need of a machine, from the registry. A machine's own planned run time of a product comes before its one of every product,
+ * and both before the product's.
  * @param calendar the device's own or its factory's
+ * @param products rates of the products, which a machine that lists what it makes has of these only
  */
-export function planOf(fields: MachineFields, calendar: Calendar | undefined): MachinePlan {
-  const rates = fields.plannedRunTimePerItemMs;
+export function planOf(
+  fields: MachineFields,
+  calendar: Calendar | undefined,
+  products: ProductRates = new Map(),
+): MachinePlan {
+  const own = fields.plannedRunTimePerItemMs;
   const exact = (ms: number | undefined) => (ms === undefined ? undefined : atScale(decimalOf(ms), runTimeScale));
-  const all = typeof rates === "number" ? exact(rates) : undefined;
-  const byProduct = new Map(
-    typeof rates === "object" ? Object.entries(rates).map(([product, ms]) => [product, exact(ms)]) : [],
-  );
+  const made = fields.products;
+  const rates = new Map<string, number>();
+  for (const [product, ms] of products) if (!made || made.includes(product)) rates.set(product, ms);
+  if (typeof own === "object") for (const [product, ms] of Object.entries(own)) rates.set(product, ms);
+  const every = typeof own === "number" ? exact(own) : undefined;
+  const byProduct = new Map([...rates].map(([product, ms]) => [product, exact(ms)]));
   return {
     calendar,
     runningCodes: fields.states && new Set(fields.states.running.map(String)),
+    setupCodes: fields.states?.setup && new Set(fields.states.setup.map(String)),
     plannedRunTime:
-      rates === undefined
+      own === undefined && rates.size === 0
         ? undefined
-        : (product) => all ?? (product === undefined ? undefined : byProduct.get(product)),
+        : (product) => every ?? (product === undefined ? undefined : byProduct.get(product)),
   };
 }

@@ -71,8 +71,8 @@ describe("a good registry", () => {
       gatewayId: "gw-1",
     });
     expect([...registry.factories.values()]).toEqual([
-      { id: "f1", name: "甲一厂", enterpriseId: "e1" },
-      { id: "f2", name: "乙厂", enterpriseId: "e2" },
+      { id: "f1", name: "甲一厂", enterpriseId: "e1", creditCode: "91350100M000100Y43" },
+      { id: "f2", name: "乙厂", enterpriseId: "e2", creditCode: "91440200MA4DEM001X" },
     ]);
     expect([...registry.gateways]).toEqual(["f1/gw-1", "f1/gw-2", "f2/gw-1"]);
     expect(registry.demo).toBe(true);

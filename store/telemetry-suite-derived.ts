@@ -1,6 +1,7 @@
 import { emptyLeaf } from "@jilian/domain/leaf.ts";
 import type { Result } from "@jilian/domain/result.ts";
 import { describe, expect, it } from "vitest";
+import type { RollupRow, RollupUnit } from "./telemetry.ts";
 import { makeSeries, startMs } from "./telemetry-fixtures.ts";
 import type { Harness } from "./telemetry-suite.ts";
 
@@ -88,6 +89,30 @@ export function derivedTests({ store, reopen }: Harness): void {
       expect(await store().readConnections([], from, to)).toEqual([row("f/g/d'1", 0, 1), row("f/g/d2", 0, 60_000)]);
       expect(await store().readConnections(["f/g/d'1"], from, to)).toEqual([row("f/g/d'1", 0, 1)]);
       expect(await store().readConnections(["f/g/d3"], from, to)).toEqual([]);
+    });
+
+    it("likewise for rollups; no keys means all, and an empty body withdraws one", async () => {
+      const row = (unit: RollupUnit, n: number, key: string, body: string): RollupRow => ({
+        unit,
+        startMs: startMs + n * 60 * minute,
+        key,
+        body,
+      });
+      const odd = JSON.stringify({ v: 1, text: 'f/g/d"1", \\ 汇总\n' });
+      await store().writeRollups([row("hour", 0, "f/g/d1", "old"), row("hour", 0, "f 1", odd)]);
+      await store().writeRollups([row("hour", 1, "f/g/d1", "later"), row("day", 0, "f/g/d1", "day")]);
+      await reopen();
+      await store().writeRollups([row("hour", 0, "f/g/d1", "new"), row("hour", 1, "f/g/d1", "")]);
+      const read = async (unit: RollupUnit, keys: string[], hours: number) => {
+        const rows = await store().readRollups(unit, keys, startMs, startMs + hours * 60 * minute);
+        return rows.sort((a, b) => a.startMs - b.startMs || (a.key < b.key ? -1 : 1));
+      };
+      const first = [row("hour", 0, "f 1", odd), row("hour", 0, "f/g/d1", "new")];
+      expect(await read("hour", [], 1)).toEqual(first);
+      expect(await read("hour", [], 2)).toEqual([...first, row("hour", 1, "f/g/d1", "")]);
+      expect(await read("hour", ["f/g/d1"], 1)).toEqual(first.slice(1));
+      expect(await read("day", ["f/g/d1", "x' OR true --"], 1)).toEqual([row("day", 0, "f/g/d1", "day")]);
+      expect(await read("month", [], 1)).toEqual([]);
     });
 
     resultTests({ store, reopen });

@@ -65,6 +65,10 @@ export type StateRow = { series: SeriesId; minuteMs: number; leaf: StateLeaf };
 /** A device's connection in a minute. `device` is `factory/gateway/device`. */
 export type ConnectionRow = { device: string; minuteMs: number; onlineMs: number };
 
+/** Stretches of which rollups are kept: whole ones in Asia/Shanghai. */
+export type RollupUnit = "hour" | "day" | "month";
+/** Merged leaves of a subject over an hour, day or month (domain/rollup.ts): derived from leaves, made again where it is missing. */
+export type RollupRow = { unit: RollupUnit; startMs: number; key: string; body: string };
 /** Whose online time is asked for: a device, the series that count for it, and how long a sample of them keeps it online. */
 export type OnlineQuery = { device: string; series: readonly SeriesId[]; windowMs: number };
 
@@ -137,12 +141,21 @@ export type Telemetry = {
   readonly readStates: (series: readonly SeriesId[], fromMs: number, toMs: number) => Promise<StateRow[]>;
   /** Likewise for connections; an empty list of devices means all. */
   readonly readConnections: (devices: readonly string[], fromMs: number, toMs: number) => Promise<ConnectionRow[]>;
-  /** Appends minute results; the newest of a key counts in reads, older ones stay. */
+  /** Writes rollups; the newest of a (unit, start, key) counts. An empty body withdraws one. */
+  readonly writeRollups: (rows: readonly RollupRow[]) => Promise<void>;
+  /** Rollups of a unit that begin in [fromMs, toMs), in any order; an empty list of keys means all. */
+  readonly readRollups: (
+    unit: RollupUnit,
+    keys: readonly string[],
+    fromMs: number,
+    toMs: number,
+  ) => Promise<RollupRow[]>;
+  /** Appends minute results, and those of lines; the newest of a key counts in reads, older ones stay. */
   readonly writeMinuteResults: (results: readonly Result[]) => Promise<void>;
   /** Minute results, by start, entity, indicator. */
   readonly readMinuteResults: (query: ResultQuery) => Promise<Result[]>;
   /**
-   * Shows figures of hours and days where displays read them: InfluxDB's measurement `kpi`, which also holds the minute results. A store
+   * Shows figures of quarter hours and longer where displays read them: InfluxDB's measurement `kpi`, which also holds the minute results. A store
    * that displays do not read does nothing. Never the truth: that is the ledger.
    */
   readonly showResults: (results: readonly Result[]) => Promise<void>;

@@ -65,6 +65,25 @@ it("prepares a folder in which every file passes its check and every gateway is 
     expect(statSync(join(dir, secret)).mode & 0o077).toBe(0);
 });
 
+it("shows a visitor what a registry can say", () => {
+  const registry = readRegistry(text(new URL("./cluster.yaml", import.meta.url).pathname), "cluster.yaml");
+  if (!registry.ok) throw new Error("the demonstration's registry has faults");
+  const { factories, lines, meters, devices, pilotPeriods, file } = registry.value;
+  for (const factory of factories.values()) {
+    expect(factory.tariff?.periods.length, factory.id).toBeGreaterThan(0);
+    expect(factory.calendar?.shifts.map(({ name }) => name)).toEqual(["白班", "夜班"]);
+  }
+  expect([...lines.values()].map((line) => line.devices.length)).toEqual([6, 6, 6]);
+  const above = [...meters.values()].filter(({ parent }) => parent !== undefined);
+  expect([meters.size, above.length]).toEqual([12, 9]);
+  expect([...meters.values()].filter(({ calibrationDueOn }) => calibrationDueOn === undefined)).toEqual([]);
+  const machines = [...devices.values()].filter(({ device }) => device.kind === "machine");
+  expect(machines.filter(({ device }) => device.products === undefined)).toEqual([]);
+  expect(machines.filter(({ device }) => device.keyProcess).length).toBeGreaterThan(0);
+  expect(pilotPeriods.map(({ id }) => id)).toEqual(["y1", "y2"]);
+  expect(file.enterprises.map(({ digitalLevel }) => digitalLevel?.level)).toEqual(["L7", "L6"]);
+});
+
 it("empties only a folder that it made", () => {
   const dir = join(base, "precious");
   freshFolder(dir);

@@ -1,7 +1,15 @@
 import type { CounterLeaf } from "@jilian/domain/leaf.ts";
 import { minuteMs } from "@jilian/domain/periods.ts";
 import type { Result } from "@jilian/domain/result.ts";
-import type { ChangedMinute, ConnectionRow, LeafRow, OnlineQuery, SampleCount, StateRow } from "../telemetry.ts";
+import type {
+  ChangedMinute,
+  ConnectionRow,
+  LeafRow,
+  OnlineQuery,
+  RollupRow,
+  SampleCount,
+  StateRow,
+} from "../telemetry.ts";
 
 /** Rows as one plain array a field: crosses between threads several times faster than objects do. */
 export type FieldColumns<T> = { [K in keyof T]: T[K][] };
@@ -13,6 +21,7 @@ export type FlatState = { series: number; minuteMs: number; ms: string; unknownM
 export type StateColumns = FieldColumns<FlatState>;
 export type ConnectionColumns = FieldColumns<ConnectionRow>;
 export type ResultColumns = FieldColumns<Result>;
+export type RollupColumns = FieldColumns<RollupRow>;
 
 const leafFields = [
   "series",
@@ -28,6 +37,7 @@ const leafFields = [
 ] as const satisfies (keyof FlatLeaf)[];
 const stateFields = ["series", "minuteMs", "ms", "unknownMs", "samples"] as const satisfies (keyof FlatState)[];
 const connectionFields = ["device", "minuteMs", "onlineMs"] as const satisfies (keyof ConnectionRow)[];
+const rollupFields = ["unit", "startMs", "key", "body"] as const satisfies (keyof RollupRow)[];
 const resultFields = [
   "indicator",
   "level",
@@ -93,6 +103,8 @@ export const unpackStates = (columns: StateColumns): StateRow[] =>
   }));
 export const packConnections = (rows: readonly ConnectionRow[]): ConnectionColumns => pack(connectionFields, rows);
 export const unpackConnections = (columns: ConnectionColumns): ConnectionRow[] => unpack(columns);
+export const packRollups = (rows: readonly RollupRow[]): RollupColumns => pack(rollupFields, rows);
+export const unpackRollups = (columns: RollupColumns): RollupRow[] => unpack(columns);
 export const packResults = (rows: readonly Result[]): ResultColumns => pack(resultFields, rows);
 export const unpackResults = (columns: ResultColumns): Result[] => unpack(columns);
 

@@ -17,10 +17,11 @@ import {
   type FlatState,
   type LeafColumns,
   type ResultColumns,
+  type RollupColumns,
   rowsOf,
   type StateColumns,
 } from "../columns/packing.ts";
-import type { ConnectionRow, ResultQuery } from "../telemetry.ts";
+import type { ConnectionRow, ResultQuery, RollupRow, RollupUnit } from "../telemetry.ts";
 import { append, type Column, transaction } from "./database.ts";
 import { whole } from "./reads.ts";
 
@@ -62,6 +63,16 @@ const connectionTable: Table<ConnectionRow> = {
   name: "connection",
   key: "device, minute_ms",
   columns: { device: ["device", VARCHAR], minuteMs: ["minute_ms", BIGINT], onlineMs: ["online_ms", INTEGER] },
+};
+const rollupTable: Table<RollupRow> = {
+  name: "rollup",
+  key: "unit, start_ms, key",
+  columns: {
+    unit: ["unit", VARCHAR],
+    startMs: ["start_ms", BIGINT],
+    key: ["key", VARCHAR],
+    body: ["body", VARCHAR],
+  },
 };
 const resultTable: Table<Result> = {
   name: "minute_result",
@@ -138,7 +149,7 @@ const within = (column: string, fromMs: number, toMs: number) =>
 
 /** Greatest version among all derived rows: the next row written gets the one after it. */
 export async function lastVersion(connection: DuckDBConnection): Promise<number> {
-  const each = [leafTable, stateTable, connectionTable, resultTable].map(
+  const each = [leafTable, stateTable, connectionTable, rollupTable, resultTable].map(
     ({ name }) => `SELECT max(version) AS version FROM ${name}`,
   );
   const [[version] = []] = await (
@@ -169,6 +180,35 @@ export async function storeResults(
   version: number,
 ): Promise<number> {
   return await transaction(connection, () => appendVersions(connection, resultTable, results, version));
+}
+
+/** @returns the last version given out */
+export async function storeRollups(
+  connection: DuckDBConnection,
+  rows: RollupColumns,
+  version: number,
+): Promise<number> {
+  return await transaction(connection, () => appendVersions(connection, rollupTable, rows, version));
+}
+
+/** More keys than this are cheaper to read all together. */
+const mostKeys = 500;
+
+export async function readRollups(
+  connection: DuckDBConnection,
+  unit: RollupUnit,
+  keys: readonly string[],
+  fromMs: number,
+  toMs: number,
+): Promise<RollupColumns> {
+  const some = keys.length > mostKeys ? [] : keys;
+  const listed = some.length === 0 ? [] : [`key IN (${some.map((_, i) => `$${i + 2}`).join(", ")})`];
+  return await readNewest(
+    connection,
+    rollupTable,
+    ["unit = $1", within("start_ms", fromMs, toMs), ...listed],
+    [unit, ...some],
+  );
 }
 
 /** The newest rows of some series in [fromMs, toMs). */

@@ -9,9 +9,11 @@ import {
   readConnections,
   readLeaves,
   readResults,
+  readRollups,
   readStates,
   storeLeaves,
   storeResults,
+  storeRollups,
 } from "./derived.ts";
 import { isFatal } from "./faults.ts";
 import { createLanes, type Lanes } from "./lanes.ts";
@@ -129,6 +131,12 @@ function calls({ writing, reading, knowing }: Access): Engine {
       reading("read states", (connection) => readStates(connection, series, fromMs, toMs)),
     readConnections: (devices, fromMs, toMs) =>
       reading("read connections", (connection) => readConnections(connection, devices, fromMs, toMs)),
+    writeRollups: (rows) =>
+      writing("write rollups", async (memory, connection) => {
+        memory.version = await storeRollups(connection, rows, memory.version);
+      }),
+    readRollups: (unit, keys, fromMs, toMs) =>
+      reading("read rollups", (connection) => readRollups(connection, unit, keys, fromMs, toMs)),
     writeMinuteResults: (results) =>
       writing("write minute results", async (memory, connection) => {
         memory.version = await storeResults(connection, results, memory.version);

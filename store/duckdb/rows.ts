@@ -46,7 +46,9 @@ export function appendedSamples(from: SampleColumns, rows: ArrayLike<number>, tx
 
 function readValues(chunk: DuckDBDataChunk, to: SampleColumns, from: number): void {
   const [vb, vi, vd, vt] = [2, 3, 4, 5].map((k) => chunk.getColumnVector(k));
-  for (let i = 0; i < chunk.rowCount; i += 1) {
+  // Asking for it is a call out of JavaScript.
+  const { rowCount } = chunk;
+  for (let i = 0; i < rowCount; i += 1) {
     const row = from + i;
     const number = vd?.getItem(i);
     if (number != null) {
@@ -73,7 +75,8 @@ function readValues(chunk: DuckDBDataChunk, to: SampleColumns, from: number): vo
 /** Numbers of one column of a chunk into an array; the column must hold no null. */
 export function readNumbers(chunk: DuckDBDataChunk, column: number, to: { [i: number]: number }, from: number): void {
   const vector = chunk.getColumnVector(column);
-  for (let i = 0; i < chunk.rowCount; i += 1) to[from + i] = vector.getItem(i) as number;
+  const { rowCount } = chunk;
+  for (let i = 0; i < rowCount; i += 1) to[from + i] = vector.getItem(i) as number;
 }
 
 /** Rows of a query whose first columns are `sampleList`. */

@@ -30,6 +30,8 @@ export const migrations: readonly (readonly string[])[] = [
   [
     "CREATE TABLE state_leaf(series INTEGER, minute_ms BIGINT, ms VARCHAR, unknown_ms INTEGER, samples INTEGER, version BIGINT)",
   ],
+  // Merged leaves of hours, days and months. Can be dropped: what is missing is made again from the leaves.
+  ["CREATE TABLE rollup(unit VARCHAR, start_ms BIGINT, key VARCHAR, body VARCHAR, version BIGINT)"],
 ];
 
 async function storedVersion(connection: DuckDBConnection): Promise<number> {

@@ -146,7 +146,7 @@ describe.skipIf(!hasInfluxd())("faults, with Debian's influxd (skipped where it 
   it("an entry that arrives after its process is dead and followed: it stays void, its batch comes again", async () => {
     const [series] = (await makeSeries(store, ["a"])) as [number];
     await store.close();
-    store = await open({ requestTimeoutMs: 300 });
+    store = await open({ requestTimeoutMs: 1000 });
     proxy.decide(entries("hold"));
     const lost = batch(0, [sample(series, 0, 0)]);
     await expect(store.write(lost)).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });
@@ -168,7 +168,7 @@ describe.skipIf(!hasInfluxd())("faults, with Debian's influxd (skipped where it 
   it("samples that arrive after their process is dead and the batch has come again: each once, as it was", async () => {
     const [series] = (await makeSeries(store, ["a"])) as [number];
     await store.close();
-    store = await open({ requestTimeoutMs: 300 });
+    store = await open({ requestTimeoutMs: 1000 });
     proxy.decide((seen) => (isSamples(seen) ? "hold" : "pass"));
     const lost = batch(0, [sample(series, 0, 2n ** 60n + 1n), sample(series, minute, null, 0x80310000)]);
     await expect(store.write(lost)).rejects.toMatchObject({ code: "STORE_UNREACHABLE" });

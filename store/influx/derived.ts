@@ -1,5 +1,5 @@
 import type { Result } from "@jilian/domain/result.ts";
-import type { ConnectionRow, LeafRow, ResultQuery, SeriesId, StateRow } from "../telemetry.ts";
+import type { ConnectionRow, LeafRow, ResultQuery, RollupRow, RollupUnit, SeriesId, StateRow } from "../telemetry.ts";
 import type { Block, Cell } from "./answer.ts";
 import type { InfluxClient } from "./client.ts";
 import { bySeries, type SeriesBook } from "./series.ts";
@@ -90,6 +90,13 @@ export type Derived = {
   readonly readLeaves: (series: readonly SeriesId[], fromMs: number, toMs: number) => Promise<LeafRow[]>;
   readonly readStates: (series: readonly SeriesId[], fromMs: number, toMs: number) => Promise<StateRow[]>;
   readonly readConnections: (devices: readonly string[], fromMs: number, toMs: number) => Promise<ConnectionRow[]>;
+  readonly writeRollups: (rows: readonly RollupRow[]) => Promise<void>;
+  readonly readRollups: (
+    unit: RollupUnit,
+    keys: readonly string[],
+    fromMs: number,
+    toMs: number,
+  ) => Promise<RollupRow[]>;
   readonly writeResults: (results: readonly Result[]) => Promise<void>;
   readonly readResults: (query: ResultQuery) => Promise<Result[]>;
 };
@@ -181,6 +188,34 @@ async function readConnections(
   return rows.sort((a, b) => (a.device < b.device ? -1 : a.device > b.device ? 1 : a.minuteMs - b.minuteMs));
 }
 
+function rollupPoint({ unit, startMs: timeMs, key, body }: RollupRow): Point {
+  return { head: `rollup${lineTag("key", key)}${lineTag("unit", unit)}`, fields: `body=${lineText(body)}`, timeMs };
+}
+
+async function readRollups(
+  client: InfluxClient,
+  unit: RollupUnit,
+  keys: readonly string[],
+  fromMs: number,
+  toMs: number,
+): Promise<RollupRow[]> {
+  const select = `SELECT "body" FROM "rollup" WHERE ${tagIs("unit", unit)} AND ${within(fromMs, toMs)}`;
+  const some = keys.length > mostApart ? [] : [...new Set(keys)];
+  const statements =
+    some.length === 0
+      ? [`${select} GROUP BY "key"`]
+      : some.map((key) => `${select} AND ${tagIs("key", key)} GROUP BY "key"`);
+  const blocks = (await client.queryAll(statements)).flat();
+  return blocks.flatMap(({ tags, values }) =>
+    values.map(([ms, body]) => ({
+      unit,
+      startMs: Number(ms),
+      key: fromTagValue(tags.key ?? ""),
+      body: String(body),
+    })),
+  );
+}
+
 const text = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
 
 /**
@@ -225,6 +260,8 @@ export function derivedStore(client: InfluxClient, book: SeriesBook): Derived {
     readLeaves: seriesRows(client, book, "leaf", leafFields, toLeafRow),
     readStates: seriesRows(client, book, "state_leaf", stateFields, toStateRow),
     readConnections: (devices, fromMs, toMs) => readConnections(client, devices, fromMs, toMs),
+    writeRollups: (rows) => writePoints(client, rows.map(rollupPoint)),
+    readRollups: (unit, keys, fromMs, toMs) => readRollups(client, unit, keys, fromMs, toMs),
     writeResults: (results) => writePoints(client, results.map(resultPoint)),
     readResults: (query) => readResults(client, query),
   };

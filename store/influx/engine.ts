@@ -4,10 +4,12 @@ import {
   packConnections,
   packLeaves,
   packResults,
+  packRollups,
   packStates,
   unpackConnections,
   unpackLeaves,
   unpackResults,
+  unpackRollups,
   unpackStates,
 } from "../columns/packing.ts";
 import type { Window } from "../telemetry.ts";
@@ -138,6 +140,9 @@ function calls(parts: Parts, lanes: Record<"writing" | "deriving" | "reading", L
       reading("read states", async () => packStates(await derived.readStates(ids, fromMs, toMs))),
     readConnections: (devices, fromMs, toMs) =>
       reading("read connections", async () => packConnections(await derived.readConnections(devices, fromMs, toMs))),
+    writeRollups: (rows) => run(lanes.deriving, "write rollups", () => derived.writeRollups(unpackRollups(rows))),
+    readRollups: (unit, keys, fromMs, toMs) =>
+      reading("read rollups", async () => packRollups(await derived.readRollups(unit, keys, fromMs, toMs))),
     writeMinuteResults: (results) =>
       run(lanes.deriving, "write minute results", () => derived.writeResults(unpackResults(results))),
     readMinuteResults: (query) =>

@@ -18,6 +18,7 @@ import {
   partsKeptMs,
 } from "../completeness.ts";
 import type { Ledger } from "../ledger.ts";
+import { pollSums } from "./polls.ts";
 
 const columnOf = (field: keyof AccountCounts): string => field.replaceAll(/[A-Z]/g, (sign) => `_${sign.toLowerCase()}`);
 const columns = countFields.map(columnOf);
@@ -147,8 +148,10 @@ function counting(db: DatabaseSync, transaction: Ledger["transaction"]): Pick<Co
      gaps = ?6, dropped_tags = ?7, ${columns.map((column, i) => `${column} = ?${i + first}`).join(", ")}`,
   );
   const putStored = db.prepare("UPDATE completeness SET stored = ?3 WHERE device = ?1 AND hour_ms = ?2");
-  const lossOf = db.prepare(
-    "SELECT queued, stored FROM completeness WHERE device = ? AND hour_ms = ? AND parts > 0 AND queued > stored",
+  // What figures are made of: losses, and the polls that rates count (polls.ts).
+  const toldOf = db.prepare(
+    `SELECT scheduled, answered, polled, bad, queued, max(0, queued - stored) AS missing FROM completeness
+     WHERE device = ? AND hour_ms = ? AND parts > 0`,
   );
   const putDiffers = db.prepare("INSERT OR IGNORE INTO completeness_differs VALUES (?)");
   const dropDue = db.prepare("DELETE FROM completeness_due WHERE hour_ms = ? AND device = ?");
@@ -168,11 +171,11 @@ function counting(db: DatabaseSync, transaction: Ledger["transaction"]): Pick<Co
       transaction(() =>
         counts
           .filter(({ device, hourMs, stored, again }) => {
-            const loss = () => JSON.stringify(lossOf.get(device, hourMs) ?? null);
-            const before = loss();
+            const told = () => JSON.stringify(toldOf.get(device, hourMs) ?? null);
+            const before = told();
             put(device, hourMs, stored);
             if (!again) dropDue.run(hourMs, device);
-            const differs = loss() !== before;
+            const differs = told() !== before;
             if (differs) putDiffers.run(hourMs);
             return differs;
           })
@@ -280,6 +283,7 @@ export function completenessLedger(db: DatabaseSync, transaction: Ledger["transa
     ...counting(db, transaction),
     ...pruning(db, transaction),
     ...summing(db),
+    ...pollSums(db, transaction),
     lossyHours: (from, to, devices) => {
       const found = devices
         ? lossyOf.all({ from, to, devices: JSON.stringify([...new Set(devices)]) })

@@ -40,7 +40,7 @@ function checkNew(principal: Principal, secret: string): void {
   if (secret.length < minSecretLength) {
     refuse(`the secret of "${name}" is shorter than ${minSecretLength} characters`, "use a longer, random secret");
   }
-  if (kind === "api" && secret.includes(".")) {
+  if ((kind === "api" || kind === "operator") && secret.includes(".")) {
     refuse(`the secret of "${name}" holds a dot, which separates name and secret in a key`, "leave out the dot");
   }
 }
@@ -92,9 +92,9 @@ export function credentials(
     authenticate,
     revokeCredential: (kind, name) => remove.run(kind, name).changes === 1,
     credentials: () => listed.all().map((row) => ({ ...row }) as CredentialView),
-    authenticateKey: (key) => {
+    authenticateKey: (key, kind: Kind = "api") => {
       const dot = key.lastIndexOf(".");
-      return authenticate("api", key.slice(0, Math.max(dot, 0)), key.slice(dot + 1));
+      return authenticate(kind, key.slice(0, Math.max(dot, 0)), key.slice(dot + 1));
     },
   };
 }

@@ -5,7 +5,9 @@ import type { Logger } from "pino";
 import type { Finding, FirstBirth, Ledger, UnregisteredDevice } from "../ledger.ts";
 import { completenessLedger } from "./completeness.ts";
 import { credentials } from "./credentials.ts";
+import { kpiLedger } from "./kpi.ts";
 import { nodeBoxes } from "./node-boxes.ts";
+import { auditLog, registryRows } from "./registry.ts";
 import { changeLog, results } from "./results.ts";
 import { migrate, migrations } from "./schema.ts";
 
@@ -139,6 +141,9 @@ export function openLedger({ path, log }: { path: string; log: Logger }): Ledger
       ...findings(db),
       ...nodeBoxes(db),
       ...numbers(db),
+      ...kpiLedger(db, transaction),
+      ...registryRows(db),
+      ...auditLog(db),
       transaction,
       close: () => {
         if (db.isOpen) db.close();

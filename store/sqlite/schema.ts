@@ -1,6 +1,9 @@
 import type { DatabaseSync } from "node:sqlite";
 import { JilianError } from "@jilian/domain/errors.ts";
 import { completenessDueSchema, completenessSchema } from "./completeness.ts";
+import { kpiSchema } from "./kpi.ts";
+import { pollSchema } from "./polls.ts";
+import { registrySchema } from "./registry.ts";
 
 /** "JiLe": marks a file as a ledger (SQLite's application_id), so that another program's database is never migrated by mistake. */
 const applicationId = 0x4a694c65;
@@ -62,6 +65,13 @@ export const migrations: readonly string[] = [
 
   // What the completeness ledger has still to do, and ways to what is old in it.
   completenessDueSchema,
+
+  // The registry over time, and who changed it.
+  registrySchema,
+
+  // What the KPI engine keeps, and what gateways accounted for by day.
+  kpiSchema,
+  pollSchema,
 ];
 
 function pragma(db: DatabaseSync, name: string): number {

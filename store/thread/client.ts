@@ -5,6 +5,7 @@ import {
   packConnections,
   packLeaves,
   packResults,
+  packRollups,
   packStates,
   unpackChanged,
   unpackConnections,
@@ -12,6 +13,7 @@ import {
   unpackLeaves,
   unpackOnline,
   unpackResults,
+  unpackRollups,
   unpackStates,
 } from "../columns/packing.ts";
 import type { Telemetry } from "../telemetry.ts";
@@ -121,6 +123,8 @@ export function telemetryOver(port: MessagePort, close: (end: Remote["end"]) => 
     readStates: async (series, fromMs, toMs) => unpackStates(await call("readStates", series, fromMs, toMs)),
     readConnections: async (devices, fromMs, toMs) =>
       unpackConnections(await call("readConnections", devices, fromMs, toMs)),
+    writeRollups: (rows) => call("writeRollups", packRollups(rows)),
+    readRollups: async (unit, keys, fromMs, toMs) => unpackRollups(await call("readRollups", unit, keys, fromMs, toMs)),
     writeMinuteResults: (results) => call("writeMinuteResults", packResults(results)),
     readMinuteResults: async (query) => unpackResults(await call("readMinuteResults", query)),
     showResults: (results) => call("showResults", packResults(results)),

@@ -6,9 +6,19 @@ import type {
   CountColumns,
   LeafColumns,
   ResultColumns,
+  RollupColumns,
   StateColumns,
 } from "../columns/packing.ts";
-import type { CommitEntry, OnlineQuery, ResultQuery, Series, SeriesId, Window, WriteOutcome } from "../telemetry.ts";
+import type {
+  CommitEntry,
+  OnlineQuery,
+  ResultQuery,
+  RollupUnit,
+  Series,
+  SeriesId,
+  Window,
+  WriteOutcome,
+} from "../telemetry.ts";
 
 export type WantedSeries = SeriesKey & { definition: MetricDefinition };
 
@@ -32,6 +42,8 @@ export type Engine = {
   readLeaves: (series: readonly SeriesId[], fromMs: number, toMs: number) => Promise<LeafColumns>;
   readStates: (series: readonly SeriesId[], fromMs: number, toMs: number) => Promise<StateColumns>;
   readConnections: (devices: readonly string[], fromMs: number, toMs: number) => Promise<ConnectionColumns>;
+  writeRollups: (rows: RollupColumns) => Promise<void>;
+  readRollups: (unit: RollupUnit, keys: readonly string[], fromMs: number, toMs: number) => Promise<RollupColumns>;
   writeMinuteResults: (results: ResultColumns) => Promise<void>;
   readMinuteResults: (query: ResultQuery) => Promise<ResultColumns>;
   showResults: (results: ResultColumns) => Promise<void>;
