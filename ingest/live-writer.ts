@@ -24,11 +24,15 @@ export type LiveWriter = {
   readonly seed: (series: readonly Series[], latest: readonly StoredRow[]) => void;
 };
 
+/** Born devices of no registry that are remembered; who publishes under ever new names must not fill the memory. */
+const maxStrangers = 10_000;
+
 export function liveWriter(
   state: LiveState,
   parts: { notes: Pick<LedgerNotes, "finding" | "birth" | "unregistered">; registry: Registry; clock: Clock },
 ): LiveWriter {
   const { notes, registry, clock } = parts;
+  const strangers = new Map<string, NodeSession>();
 
   function nodeOf(group: string, node: string): LiveNode {
     return getOrMake(state.nodes, `${group}/${node}`, () => ({
@@ -64,8 +68,10 @@ export function liveWriter(
     const place = { group: session.group, node: session.node, device };
     const key = deviceKey(session.group, session.node, device);
     const simulated = metricsOf(session, device).some((m) => m.definition.simulated);
+    strangers.delete(key);
     if (!registry.devices.has(key)) {
       notes.unregistered(place);
+      if (strangers.size < maxStrangers) strangers.set(key, session);
     } else if (simulated && !registry.demo) {
       const detail =
         "a simulator answers for this device; its data does not count, because the pilot is not marked demo";
@@ -73,6 +79,13 @@ export function liveWriter(
     } else {
       notes.birth({ ...place, firstBirthMs: clock.now() });
     }
+  }
+
+  /** A version of the registry that was applied meanwhile may know a device that had its birth before. */
+  function welcome(group: string, node: string, device: string): void {
+    const key = deviceKey(group, node, device);
+    const session = strangers.get(key);
+    if (session && registry.devices.has(key)) noteFirstBirth(session, device);
   }
 
   function takeNodeMetric(sample: QueuedSample): void {
@@ -115,6 +128,7 @@ export function liveWriter(
     },
     deviceDied: (session, device) => {
       deviceOf(session.group, session.node, device).born = false;
+      strangers.delete(deviceKey(session.group, session.node, device));
     },
     sample: (sample, historical) => {
       const { key, definition, seriesId } = sample.metric;
@@ -127,6 +141,7 @@ export function liveWriter(
       if (!historical && qualityOf(sample.status) === "good") {
         const device = deviceOf(key.group, key.node, key.device);
         noteGood(device, sample.sourceTimeMs);
+        if (strangers.size > 0) welcome(key.group, key.node, key.device);
       }
       if (seriesId === undefined) return;
       const known = state.samples.get(seriesId);

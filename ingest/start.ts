@@ -6,6 +6,7 @@ import { rebirthMetric, topicOf } from "@jilian/domain/topics.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import { count, type LiveState, publishResults } from "@jilian/store/live.ts";
 import type { Registry } from "@jilian/store/registry.ts";
+import { versionOf } from "@jilian/store/registry-versions.ts";
 import type { Telemetry } from "@jilian/store/telemetry.ts";
 import type { Logger } from "pino";
 import type { SparkplugBus } from "./bus.ts";
@@ -57,6 +58,9 @@ const keepResultsMs = 40 * 60_000;
  */
 export async function startIngest(config: IngestConfig, parts: IngestParts): Promise<Ingest> {
   const { bus, telemetry, ledger, live, registry, clock, log } = parts;
+  // The KPI thread takes the registry over time from the ledger.
+  if (ledger.lastRegistryNumber() === 0)
+    ledger.addRegistryVersion(versionOf(registry, { appliedMs: clock.now(), appliedBy: "ingest" }));
   const notes = ledgerNotes({ ledger, clock, log, onFailure: () => count(live, "ledgerFailures") });
   const book = commitBook(await telemetry.committed(), {
     onSetBack: (group, node, epoch) => {

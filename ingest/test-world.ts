@@ -4,7 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openTelemetry } from "@jilian/store/duckdb/telemetry.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
-import { indexRegistry, type Registry, type RegistryDevice } from "@jilian/store/registry.ts";
+import { indexRegistry, type Registry } from "@jilian/store/registry.ts";
+import type { RegistryDevice } from "@jilian/store/registry-schema.ts";
+import { onlyVersion, type RegistryVersions } from "@jilian/store/registry-versions.ts";
 import { openLedger } from "@jilian/store/sqlite/ledger.ts";
 import type { Telemetry } from "@jilian/store/telemetry.ts";
 import type { OwnedTelemetry } from "@jilian/store/thread/owner.ts";
@@ -59,6 +61,12 @@ export function testRegistry(demo: boolean): Registry {
       { id: "e2", name: "乙", creditCode: "91440200MA4UQ0001X", factories: [factory("f3", [machine("press-1")])] },
     ],
   });
+}
+
+/** A registry that is in force since ever. */
+export function always(registry: Registry): () => RegistryVersions {
+  const versions = onlyVersion(registry);
+  return () => versions;
 }
 
 export type World = {

@@ -24,7 +24,9 @@ beforeEach(setUp);
 afterEach(tearDown);
 
 describe("the ledger", () => {
-  test("polled, suppressed, queued, dropped and stored of each hour, whatever the order of arrival and the restarts", async () => {
+  test("polled, suppressed, queued, dropped and stored of each hour, whatever the order of arrival and the restarts", {
+    timeout: 60_000,
+  }, async () => {
     const counts = { scheduled: 400, answered: 390, polled: 390, suppressed: 20, queued: 370, droppedFull: 8 };
     const parts: (() => Promise<void>)[] = [
       () => store(every10s(t0, t0 + 20 * minuteMs)),

@@ -5,7 +5,7 @@ import type { MetricDefinition } from "@jilian/domain/sample.ts";
 import type { StoredRow } from "@jilian/store/telemetry.ts";
 import { describe, expect, test } from "vitest";
 import { random } from "../test-random.ts";
-import { type CounterRule, counterRule, foldCounter, increase } from "./counter.ts";
+import { type CounterRule, counterRule, foldCounter, increase, type Register } from "./counter.ts";
 
 const base: MetricDefinition = { name: "energy", datatype: DataType.Double, unit: "kWh", simulated: false };
 const t0 = Date.UTC(2026, 10, 22, 0, 0);
@@ -15,6 +15,15 @@ function row(atMs: number, value: StoredRow["value"]): StoredRow {
   return { series: 1, sourceTimeMs: atMs, value, status: 0, gatewayTimeMs: atMs, ingestTimeMs: atMs, tx: 1 };
 }
 
+/** The rule of a register of which the registry says at most how much it can pass. */
+function rated(definition: MetricDefinition, ratedPowerKW?: number): CounterRule {
+  return counterRule(definition, [{ fromMs: 0, ratedPowerKW }]);
+}
+
+function registerOf(definition: MetricDefinition, ratedPowerKW?: number): Register {
+  return (rated(definition, ratedPowerKW).registers[0] as CounterRule["registers"][number]).register;
+}
+
 function fold(
   readings: [seconds: number, value: StoredRow["value"]][],
   minutes: number,
@@ -22,7 +31,7 @@ function fold(
   ratedPowerKW?: number,
 ): CounterLeaf[] {
   const rows = readings.map(([seconds, value]) => row(t0 + seconds * second, value));
-  return foldCounter(rows, counterRule({ ...base, ...over }, ratedPowerKW), t0, t0 + minutes * minuteMs);
+  return foldCounter(rows, rated({ ...base, ...over }, ratedPowerKW), t0, t0 + minutes * minuteMs);
 }
 
 const amounts = (leaves: CounterLeaf[]) => leaves.map((leaf) => leaf.amount);
@@ -183,10 +192,10 @@ describe("worked by hand", () => {
   });
 
   test("a rollover is bounded by the same power, and without one by half the modulus", () => {
-    const capped = counterRule({ ...base, modulus: "1000", resolution: "1" }, 120);
+    const capped = registerOf({ ...base, modulus: "1000", resolution: "1" }, 120);
     expect(increase(capped, 999_000_000n, 1_000_000n, 20_000)).toBe(2_000_000n);
     expect(increase(capped, 999_000_000n, 1_000_001n, 20_000)).toBeNull();
-    const free = counterRule({ ...base, modulus: "1000" }, undefined);
+    const free = registerOf({ ...base, modulus: "1000" });
     expect(increase(free, 600_000_000n, 100_000_000n, 30_000)).toBe(500_000_000n);
     expect(increase(free, 600_000_000n, 100_000_001n, 30_000)).toBeNull();
     // A register that stands above its own modulus contradicts it.
@@ -235,16 +244,16 @@ describe("worked by hand", () => {
 
 describe("bad input", () => {
   test("what a birth declares wrongly counts as not declared", () => {
-    const none = counterRule(base, undefined);
+    const none = counterRule(base);
     for (const wrong of ["", "abc", "-5", "0", "1e999", "NaN", "9".repeat(60)]) {
-      expect(counterRule({ ...base, modulus: wrong, resolution: wrong }, undefined)).toEqual(none);
+      expect(counterRule({ ...base, modulus: wrong, resolution: wrong })).toEqual(none);
     }
   });
 
   test("rated power in kW bounds a register of kWh only", () => {
-    expect(counterRule({ ...base, unit: "MWh" }, 100).maxRise).toBeUndefined();
-    expect(increase(counterRule(base, 62.5), 0n, 75_000_001n, 3_595_000)).toBe(75_000_001n);
-    expect(increase(counterRule(base, 62.5), 0n, 75_000_002n, 3_595_000)).toBeNull();
+    expect(registerOf({ ...base, unit: "MWh" }, 100).maxRise).toBeUndefined();
+    expect(increase(registerOf(base, 62.5), 0n, 75_000_001n, 3_595_000)).toBe(75_000_001n);
+    expect(increase(registerOf(base, 62.5), 0n, 75_000_002n, 3_595_000)).toBeNull();
   });
 
   test("what no register can say is not counted, nor what lies around it", () => {
@@ -260,7 +269,7 @@ describe("bad input", () => {
   });
 
   test("readings more than 31 days apart are no neighbours", () => {
-    const rule = counterRule(base, undefined);
+    const rule = counterRule(base);
     const rows = [row(5000, 7), row(t0 + 30_000, 100), row(t0 + 40_000, 101)];
     expect(foldCounter(rows, rule, t0, t0 + minuteMs)).toEqual([
       { ...emptyLeaf, amount: 1_000_000n, coveredMs: 10_000, samples: 2, resets: 1 },
@@ -293,7 +302,7 @@ describe("properties", () => {
   }
 
   const endOf = (rows: StoredRow[]) => Math.floor((rows.at(-1) as StoredRow).sourceTimeMs / minuteMs + 1) * minuteMs;
-  const rule: CounterRule = counterRule(base, undefined);
+  const rule: CounterRule = counterRule(base);
 
   test.each(seeds)("the sum of all minutes is last minus first, however they are merged (%i)", (seed) => {
     const rows = readingsOf(seed);

@@ -1,25 +1,65 @@
 import { DataType } from "@jilian/domain/datatypes.ts";
-import { atScale, decimalOf, parseDecimal } from "@jilian/domain/decimal.ts";
+import { atScale, decimalOf, parseDecimal, valueAtScale } from "@jilian/domain/decimal.ts";
 import { type CounterLeaf, emptyLeaf } from "@jilian/domain/leaf.ts";
+import { type Ratio, ratioOf, timesRatio } from "@jilian/domain/meter-ratio.ts";
 import { dayMs, minuteMs } from "@jilian/domain/periods.ts";
-import { defaultScale, scaleOfUnit } from "@jilian/domain/roles.ts";
+import { type Carrier, carrierRoles, defaultScale, scaleOfUnit } from "@jilian/domain/roles.ts";
 import { type MetricDefinition, stalenessWindowMs } from "@jilian/domain/sample.ts";
 import type { StoredRow } from "@jilian/store/telemetry.ts";
+
+/** A meter exchange (换表): what the old register said last and the new one first, at the scale. Both are readings, made by hand. */
+type Exchange = { readonly atMs: number; readonly oldFinal: bigint; readonly newInitial: bigint };
+
+/** What bounds the increase of a register, and what it stands for, as one version of the registry has it. */
+export type Register = {
+  /** Ratio of the transformers before it: what one of it is in truth; undefined for one. */
+  readonly ratio: Ratio | undefined;
+  /** Value at which it starts again from 0, at the scale, before its ratio; undefined when it declares none. */
+  readonly modulus: bigint | undefined;
+  /** Most that can come through, at the scale: so much in so many milliseconds; undefined when nothing bounds it. */
+  readonly maxRise: { readonly amount: bigint; readonly perMs: bigint } | undefined;
+  /** One count of it, at the scale, with its ratio. */
+  readonly resolution: bigint;
+  /** In the order of time; before its ratio. */
+  readonly exchanges: readonly Exchange[];
+};
 
 /** What folding a counter needs to know beside its readings. */
 export type CounterRule = {
   /** Decimal places of the integers. */
-  scale: number;
-  float32: boolean;
-  /** Value at which the register starts again from 0, at the scale; undefined when it declares none. */
-  modulus: bigint | undefined;
-  /** Most that the register can rise, at the scale: so much in so many milliseconds; undefined when nothing bounds it. */
-  maxRise: { amount: bigint; perMs: bigint } | undefined;
-  /** One count of the register, at the scale. */
-  resolution: bigint;
+  readonly scale: number;
+  readonly float32: boolean;
   /** Two readings further apart than this have a gap between them. */
-  windowMs: number;
+  readonly windowMs: number;
+  /** The registers by the version of the registry, earliest first: each in force from its time on, the first one since ever. */
+  readonly registers: readonly { readonly fromMs: number; readonly register: Register }[];
 };
+
+/** What a version of the registry says of a device with a counter; all of it optional, births say the rest. */
+export type MeterVersion = {
+  /** In force from this time on, UTC ms. */
+  readonly fromMs: number;
+  /** Largest power through a meter; facts: accept up to 1.2 times that. */
+  readonly ratedPowerKW?: number | undefined;
+  /** Of the carrier's register alone, in the unit of the metric (store/registry-meters.ts). */
+  readonly meter?:
+    | {
+        readonly carrier: Carrier;
+        readonly modulus?: Written;
+        readonly resolution?: Written;
+        readonly ctRatio?: Written;
+        readonly ptRatio?: Written;
+        readonly exchanges: readonly {
+          readonly atMs: number;
+          readonly oldFinal: string | number;
+          readonly newInitial: string | number;
+        }[];
+      }
+    | undefined;
+};
+
+/** A number, or a decimal as a text that no float rounds. */
+type Written = string | number | undefined;
 
 /**
  * Readings further apart than this are no neighbours: their difference is not spread over months. A box without a battery begins its
@@ -36,48 +76,79 @@ const absurd = 10n ** 30n;
  */
 const timingMs = 5000;
 
+const exactOf = (value: string | number) => (typeof value === "number" ? decimalOf(value) : parseDecimal(value));
+
 /** A declared positive decimal at a scale. A birth certificate may say anything: what is not one counts as not declared. */
-function declared(text: string | undefined, scale: number): bigint | undefined {
-  if (text === undefined) return undefined;
+function declared(value: Written, scale: number): bigint | undefined {
+  if (value === undefined) return undefined;
   try {
-    const found = atScale(parseDecimal(text), scale);
+    const found = atScale(exactOf(value), scale);
     return found > 0n && found < absurd ? found : undefined;
   } catch {
     return undefined;
   }
 }
 
-/** @param ratedPowerKW largest power through a meter, from the registry; facts: accept up to 1.2 times that */
-export function counterRule(definition: MetricDefinition, ratedPowerKW: number | undefined): CounterRule {
-  const scale = scaleOfUnit[definition.unit ?? ""] ?? defaultScale;
+/** A register as a version of the registry and the births have it; the registry comes first. */
+function registerOf(definition: MetricDefinition, scale: number, { ratedPowerKW, meter }: MeterVersion): Register {
   const rated = ratedPowerKW !== undefined && definition.unit === "kWh" ? decimalOf(ratedPowerKW) : undefined;
+  const own = meter && definition.role === carrierRoles[meter.carrier] ? meter : undefined;
+  const ratio = own && ratioOf(own.ctRatio, own.ptRatio);
+  const resolution = declared(own?.resolution, scale) ?? declared(definition.resolution, scale) ?? 1n;
   return {
-    scale,
-    float32: definition.datatype === DataType.Float,
-    modulus: declared(definition.modulus, scale),
+    ratio,
+    modulus: declared(own?.modulus, scale) ?? declared(definition.modulus, scale),
     maxRise: rated && {
       amount: atScale(rated, rated.scale + scale) * 12n,
       perMs: 36_000_000n * 10n ** BigInt(rated.scale),
     },
-    resolution: declared(definition.resolution, scale) ?? 1n,
-    windowMs: stalenessWindowMs(definition.heartbeatMs),
+    resolution: timesRatio(resolution, ratio),
+    exchanges: (own?.exchanges ?? []).map(({ atMs, oldFinal, newInitial }) => ({
+      atMs,
+      oldFinal: atScale(exactOf(oldFinal), scale),
+      newInitial: atScale(exactOf(newInitial), scale),
+    })),
   };
+}
+
+const noMeter: readonly MeterVersion[] = [{ fromMs: 0 }];
+
+/** How to fold a counter. @param versions what the registry says over time, earliest first; none for a device that is not registered */
+export function counterRule(definition: MetricDefinition, versions: readonly MeterVersion[] = noMeter): CounterRule {
+  const scale = scaleOfUnit[definition.unit ?? ""] ?? defaultScale;
+  const known = versions.length > 0 ? versions : noMeter;
+  return {
+    scale,
+    float32: definition.datatype === DataType.Float,
+    windowMs: stalenessWindowMs(definition.heartbeatMs),
+    registers: known.map((version) => ({ fromMs: version.fromMs, register: registerOf(definition, scale, version) })),
+  };
+}
+
+/** The register in force at a reading. */
+function registerAt({ registers }: CounterRule, atMs: number): Register {
+  const first = registers[0] as CounterRule["registers"][number];
+  if (registers.length === 1) return first.register;
+  return (registers.findLast(({ fromMs }) => fromMs <= atMs) ?? first).register;
 }
 
 /**
  * The increase between two neighbouring readings, or null where it cannot be told (facts, KPI definitions, Energy): a rise within what
- * the meter can pass in the time between, taken 5 s longer; else, with a declared modulus, a rollover within the same bound. Where nothing bounds the rise, any rise is taken,
- * and a fall is a rollover when it is less than half the modulus.
+ * the meter can pass in the time between, taken 5 s longer; else, with a declared modulus, a rollover within the same bound. Where nothing
+ * bounds the rise, any rise is taken, and a fall is a rollover when it is less than half the modulus.
  */
-export function increase(rule: CounterRule, before: bigint, after: bigint, elapsedMs: number): bigint | null {
+export function increase(register: Register, before: bigint, after: bigint, elapsedMs: number): bigint | null {
   if (elapsedMs > longestGapMs) return null;
-  const { maxRise, resolution } = rule;
+  const { maxRise, resolution, modulus, ratio } = register;
   const cap = maxRise && (maxRise.amount * BigInt(elapsedMs + timingMs)) / maxRise.perMs + resolution;
-  const rise = after - before;
-  if (rise >= 0n) return cap === undefined || rise <= cap ? rise : null;
-  if (rule.modulus === undefined) return null;
-  const rolled = rise + rule.modulus;
-  return rolled >= 0n && rolled <= (cap ?? rule.modulus / 2n) ? rolled : null;
+  const riseTo = (value: bigint) => (ratio ? timesRatio(value, ratio) - timesRatio(before, ratio) : value - before);
+  if (after >= before) {
+    const rise = riseTo(after);
+    return cap === undefined || rise <= cap ? rise : null;
+  }
+  if (modulus === undefined || after + modulus < before) return null;
+  const rolled = riseTo(after + modulus);
+  return rolled <= (cap ?? timesRatio(modulus, ratio) / 2n) ? rolled : null;
 }
 
 /** `value` is null where the store holds something that no register can say: nothing is told up to it and from it on. */
@@ -85,18 +156,24 @@ type Reading = { atMs: number; value: bigint | null };
 
 function readingOf({ value, sourceTimeMs }: StoredRow, rule: CounterRule): Reading {
   if (typeof value !== "number" && typeof value !== "bigint") return { atMs: sourceTimeMs, value: null };
-  const scaled = atScale(decimalOf(value, rule.float32), rule.scale);
+  const scaled = valueAtScale(value, rule.scale, rule.float32);
   return { atMs: sourceTimeMs, value: scaled < absurd && scaled > -absurd ? scaled : null };
 }
 
 /** Adds the part of one increase that falls into one minute. The parts of an increase over its minutes add up to it exactly. */
 function addPart(leaf: CounterLeaf, from: Reading, to: Reading, rise: bigint, startMs: number, windowMs: number): void {
+  if (to.atMs === from.atMs) {
+    // Read at the very moment of an exchange.
+    leaf.amount += rise;
+    return;
+  }
   const endMs = startMs + minuteMs;
-  const elapsed = BigInt(to.atMs - from.atMs);
-  const upTo = (atMs: number) => (rise * BigInt(atMs - from.atMs)) / elapsed;
   const firstMs = Math.max(from.atMs, startMs);
   const lastMs = Math.min(to.atMs, endMs);
-  const part = upTo(lastMs) - upTo(firstMs);
+  const upTo = (atMs: number) => (rise * BigInt(atMs - from.atMs)) / BigInt(to.atMs - from.atMs);
+  // Most increases lie in one minute, and all of them in it: nothing is divided.
+  const isWhole = firstMs === from.atMs && lastMs === to.atMs;
+  const part = isWhole ? rise : upTo(lastMs) - upTo(firstMs);
   leaf.amount += part;
   if (to.atMs - from.atMs <= windowMs) {
     leaf.coveredMs += lastMs - firstMs;
@@ -111,9 +188,24 @@ function addPart(leaf: CounterLeaf, from: Reading, to: Reading, rise: bigint, st
 }
 
 /**
+ * The steps from one reading to the next: one, or with exchanges between them one more for each, because what the old register said last
+ * and the new one first are readings too. A reading at the moment of an exchange is the new register's.
+ */
+function stepsOf(from: Reading, to: Reading, { exchanges }: Register): { from: Reading; to: Reading }[] {
+  const steps: { from: Reading; to: Reading }[] = [];
+  let last = from;
+  for (const { atMs, oldFinal, newInitial } of exchanges) {
+    if (atMs <= from.atMs || atMs > to.atMs) continue;
+    steps.push({ from: last, to: { atMs, value: oldFinal } });
+    last = { atMs, value: newInitial };
+  }
+  return [...steps, { from: last, to }];
+}
+
+/**
  * Folds readings into the leaves of the minutes in [fromMs, toMs). Pure: the same readings give the same digits. An increase that cannot
  * be told is counted in every minute that it touches, because each of them lacks a part of it; of two readings too far apart to be
- * neighbours, in the last one's alone.
+ * neighbours, in the last one's alone. What bounds an increase is the register in force at its later reading.
  * @param rows usable readings in the window and the nearest one before and after it, by source time
  */
 export function foldCounter(
@@ -129,16 +221,24 @@ export function foldCounter(
     const reading = readingOf(row, rule);
     const own = leaves[at(reading.atMs)];
     if (own && reading.value !== null) own.samples += 1;
-    if (before) addIncrease(before, reading);
+    if (before) addIncreases(before, reading);
     before = reading;
   }
   return leaves;
 
-  function addIncrease(from: Reading, to: Reading): void {
+  function addIncreases(from: Reading, to: Reading): void {
+    const register = registerAt(rule, to.atMs);
+    const tooFar = to.atMs - from.atMs > longestGapMs;
+    if (tooFar || register.exchanges.length === 0) addIncrease(from, to, register);
+    else for (const step of stepsOf(from, to, register)) addIncrease(step.from, step.to, register);
+  }
+
+  function addIncrease(from: Reading, to: Reading, register: Register): void {
     const elapsedMs = to.atMs - from.atMs;
-    const rise = from.value === null || to.value === null ? null : increase(rule, from.value, to.value, elapsedMs);
+    const known = from.value !== null && to.value !== null;
+    const rise = known ? increase(register, from.value as bigint, to.value as bigint, elapsedMs) : null;
     // A reading exactly on a minute's edge ends the increase in the minute before.
-    const end = at(to.atMs - 1);
+    const end = elapsedMs > 0 ? at(to.atMs - 1) : at(to.atMs);
     const start = elapsedMs > longestGapMs ? end : at(from.atMs);
     for (let m = Math.max(start, 0); m <= Math.min(end, leaves.length - 1); m += 1) {
       const leaf = leaves[m] as CounterLeaf;

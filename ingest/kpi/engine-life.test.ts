@@ -3,7 +3,7 @@ import { dayMs, hourMs, minuteMs, type Period, watermarkMs } from "@jilian/domai
 import type { Result } from "@jilian/domain/result.ts";
 import type { MetricDefinition } from "@jilian/domain/sample.ts";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { type ManualClock, manualClock, openWorld, testRegistry, type World } from "../test-world.ts";
+import { always, type ManualClock, manualClock, openWorld, testRegistry, type World } from "../test-world.ts";
 import { createEngine, type Engine } from "./engine.ts";
 
 /** 10:00 in Shanghai. */
@@ -26,7 +26,14 @@ afterEach(() => world.end());
 
 function engineOf({ demo = false, txPerTick = 1000 } = {}): Promise<Engine> {
   const { telemetry, ledger } = world;
-  return createEngine({ telemetry, ledger, registry: testRegistry(demo), clock, provisionalIntervalMs: 0, txPerTick });
+  return createEngine({
+    telemetry,
+    ledger,
+    versions: always(testRegistry(demo)),
+    clock,
+    provisionalIntervalMs: 0,
+    txPerTick,
+  });
 }
 
 /** Stores readings of f2's first meter, in one transaction. */
@@ -317,7 +324,7 @@ describe("what may come in", () => {
     const flaky = connectTelemetry(await world.telemetry.port());
     const parts = {
       ledger: world.ledger,
-      registry: testRegistry(false),
+      versions: always(testRegistry(false)),
       clock,
       provisionalIntervalMs: 0,
       txPerTick: 10,

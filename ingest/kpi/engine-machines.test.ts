@@ -2,10 +2,11 @@ import { DataType } from "@jilian/domain/datatypes.ts";
 import { hourMs, minuteMs, watermarkMs } from "@jilian/domain/periods.ts";
 import type { Result } from "@jilian/domain/result.ts";
 import type { MetricDefinition } from "@jilian/domain/sample.ts";
-import { indexRegistry, type Registry, type RegistryDevice } from "@jilian/store/registry.ts";
+import { indexRegistry, type Registry } from "@jilian/store/registry.ts";
+import type { RegistryDevice } from "@jilian/store/registry-schema.ts";
 import type { Telemetry } from "@jilian/store/telemetry.ts";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { type ManualClock, manualClock, openWorld, testRegistry, until, type World } from "../test-world.ts";
+import { always, type ManualClock, manualClock, openWorld, testRegistry, until, type World } from "../test-world.ts";
 import { createEngine, type Engine } from "./engine.ts";
 
 /** 10:00 in Shanghai. */
@@ -35,7 +36,7 @@ async function engineOf(
   onShowFailed?: (error: unknown) => void,
 ): Promise<Engine> {
   const { ledger } = world;
-  const parts = { telemetry, ledger, registry: registry(), clock, provisionalIntervalMs: 0, txPerTick: 1000 };
+  const parts = { telemetry, ledger, versions: always(registry()), clock, provisionalIntervalMs: 0, txPerTick: 1000 };
   return await createEngine({ ...parts, ...(onShowFailed && { onShowFailed }) });
 }
 

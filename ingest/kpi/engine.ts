@@ -1,11 +1,9 @@
 import type { Clock } from "@jilian/domain/clock.ts";
-import { messageOf } from "@jilian/domain/errors.ts";
 import { deviceKey } from "@jilian/domain/identity.ts";
-import { lostTimes } from "@jilian/domain/lost-time.ts";
 import {
   dayMs,
   hourMs,
-  isoTime,
+  isFixedPeriod,
   minuteMs,
   type Period,
   periodLengthMs,
@@ -15,24 +13,24 @@ import {
 } from "@jilian/domain/periods.ts";
 import type { Result } from "@jilian/domain/result.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
-import type { Registry } from "@jilian/store/registry.ts";
+import type { RegistryVersions } from "@jilian/store/registry-versions.ts";
+import { type Span, spansOver } from "@jilian/store/spans.ts";
 import type { Telemetry } from "@jilian/store/telemetry.ts";
-import { type CountOptions, completenessKeeper } from "./completeness.ts";
-import type { Meters } from "./energy.ts";
-import { fasterThanPlanned, figures, type PeriodInput } from "./figures.ts";
-import type { Wanted } from "./leaf-reader.ts";
-import { leafKeeper } from "./leaves.ts";
-import { type Machine, machinesOf, wantedOf } from "./machines.ts";
-import { publishMinutes, publishToLedger } from "./publish.ts";
-import { runsOf, steps } from "./runs.ts";
-import { seriesIndex } from "./series-index.ts";
+import type { CountOptions } from "./completeness.ts";
+import type { Computed, Moment } from "./compute.ts";
+import { noteFindings } from "./findings.ts";
+import { publishResults } from "./publish.ts";
+import { recomputer } from "./recompute.ts";
+import { steps } from "./runs.ts";
 import { latelyPublished, showcase } from "./show.ts";
-import { sitesOf } from "./sites.ts";
+import { spanBook } from "./span-book.ts";
+import { workshop } from "./workshop.ts";
 
 export type EngineParts = {
   telemetry: Telemetry;
   ledger: Ledger;
-  registry: Registry;
+  /** The registry over time as it is now; asked again with every tick. */
+  versions: () => RegistryVersions;
   clock: Clock;
   provisionalIntervalMs: number;
   /** Transactions folded in one tick at most: a long backlog is taken in steps, so that today's figures go on. */
@@ -47,7 +45,7 @@ export type EngineParts = {
 
 export type Engine = {
   /**
-   * Brings leaves and results up to date with the store, or one bounded step nearer. A thorough tick computes provisional hours and days
+   * Brings leaves and results up to date with the store, or one bounded step nearer. A thorough tick computes all provisional figures
    * too, whenever they were last, and has shown them when it ends. @returns the figures it computed, as they stand
    */
   readonly tick: (options?: { thorough?: boolean }) => Promise<{ results: Result[]; caughtUp: boolean }>;
@@ -57,24 +55,33 @@ export type Engine = {
   readonly close: () => Promise<void>;
 };
 
-/** Periods read and computed together; late data touches scattered ones. */
-const together = { most: 60, holes: 15 };
-/** Periods finalised in one tick at most. */
+/** Periods finalised in one tick at most, of those that are as long as each other; of the others a month. */
 const finalsPerTick = 240;
-
-/** What figures are made of. */
-type Sources = {
-  meters: Meters;
-  machines: Machine[];
-  /** What to read for minutes, and for hours and days. */
-  minutes: Wanted;
-  hours: Wanted;
-  /** Tells two of them apart. */
-  signature: string;
-};
+const longestFinalsMs = 31 * dayMs;
+/** Long periods change little: their provisional figures are looked at so many times more seldom. */
+const longPeriods: readonly Period[] = ["month", "quarter", "year", "pilot"];
+const longInterval = 12;
 
 const progressName = "kpi.foldedTx";
+/** Since when leaves and figures are made, UTC ms. */
+const sinceName = "kpi.sinceMs";
 const finalName = (period: Period) => `kpi.final.${period}`;
+const longer = periods.filter((period) => period !== "minute");
+
+/** Where the engine left off, as the ledger has it; made where it has nothing. */
+async function resume({ ledger, telemetry }: EngineParts, startedMs: number): Promise<number> {
+  const lastTx = await telemetry.lastTx();
+  ledger.transaction(() => {
+    // A store that was replaced by a newer, shorter one is folded from its beginning; so is one whose hours no engine noted.
+    const isNew = ledger.getNumber(sinceName) === undefined;
+    if (isNew) ledger.setNumber(sinceName, periodStart("minute", startedMs));
+    if (isNew || (ledger.getNumber(progressName) ?? 0) > lastTx) ledger.setNumber(progressName, 0);
+    for (const period of periods)
+      if (ledger.getNumber(finalName(period)) === undefined)
+        ledger.setNumber(finalName(period), periodStart("minute", startedMs));
+  });
+  return ledger.getNumber(progressName) ?? 0;
+}
 
 /**
  * The KPI engine: pure functions of stored samples, brought up to date in steps (CONTRACTS 4). It keeps no truth: after a restart it
@@ -82,45 +89,24 @@ const finalName = (period: Period) => `kpi.final.${period}`;
  * everything stored is folded: a figure must not be final and then revised only because the engine was behind.
  */
 export async function createEngine(parts: EngineParts): Promise<Engine> {
-  const { telemetry, ledger, registry, clock } = parts;
-  const sites = sitesOf(registry);
-  const meterDevices = [...registry.devices].filter(
-    ([, { device }]) => device.meteringPoint === "incoming" && (device.carrier ?? "electricity") === "electricity",
-  );
-  const index = seriesIndex(telemetry, registry);
-  await index.learn();
-  // A store that was replaced by a newer, shorter one is folded from its beginning.
-  if ((ledger.getNumber(progressName) ?? 0) > (await telemetry.lastTx())) ledger.setNumber(progressName, 0);
-  let foldedTx = ledger.getNumber(progressName) ?? 0;
+  const { telemetry, ledger, clock } = parts;
+  /** One version of the registry in each tick. */
+  let knownVersions = parts.versions();
+  const versions = () => knownVersions;
+  const startedMs = clock.now();
+  let foldedTx = await resume(parts, startedMs);
   /** Last transaction of the store when it was last asked. */
   let seenTx = foldedTx;
-  const keeper = leafKeeper(telemetry, index, foldedTx, (series) => {
-    const subject = deviceKey(series.group, series.node, series.device);
-    const detail = `${series.metric} fell, or rose faster than its meter can: the increase is unknown, figures are lower bounds`;
-    ledger.noteFinding({ code: "UNEXPLAINED_RESET", subject, detail }, clock.now());
-  });
-  const completeness = completenessKeeper({
-    telemetry,
-    ledger,
-    index,
-    onInvalid: (series, error) => {
-      const subject = deviceKey(series.group, series.node, series.device);
-      ledger.noteFinding({ code: "ACCOUNT_INVALID", subject, detail: messageOf(error) }, clock.now());
-    },
-    onFailed: parts.onCountFailed ?? (() => undefined),
-    patienceMs: parts.countPatienceMs,
-  });
-  const dirty: Record<Period, Set<number>> = { minute: new Set(), hour: new Set(), day: new Set() };
-  const startedMs = clock.now();
-  for (const period of periods) {
-    if (ledger.getNumber(finalName(period)) === undefined)
-      ledger.setNumber(finalName(period), periodStart(period, startedMs));
-  }
+  const shop = workshop({ ...parts, versions }, foldedTx);
+  const { index, keeper, completeness } = shop;
+  await index.learn();
+  const book = spanBook(versions);
   // Periods that ended while no engine ran get their figures now; those past the watermark, when they are made final.
   let seenMinute = Math.max(finalMs("minute"), periodStart("minute", startedMs - watermarkMs));
   let learntMinute = periodStart("minute", startedMs);
-  let provisionalAt = Number.NEGATIVE_INFINITY;
-  let known = sources();
+  let lookedAt = { short: Number.NEGATIVE_INFINITY, long: Number.NEGATIVE_INFINITY };
+  let knownSources = signature();
+  let firstBirths = new Map<string, number>();
   const shown = showcase(telemetry, parts.onShowFailed ?? (() => undefined));
   shown.add(latelyPublished(ledger, startedMs));
 
@@ -128,104 +114,72 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     return ledger.getNumber(finalName(period)) as number;
   }
 
-  function touch(minutes: Iterable<number>): void {
-    for (const minute of minutes) for (const period of periods) dirty[period].add(periodStart(period, minute));
-  }
-
-  /** What figures are made of, as the index knows it now. */
-  function sources(): Sources {
-    const meters: Meters = new Map(
-      meterDevices.map(([key]) => {
-        const own = index.ofRole("energy.import", key).find((s) => s.definition.unit === "kWh");
-        return [key, own?.id] as const;
-      }),
-    );
-    const metered = [...meters.values()].filter((id) => id !== undefined);
-    const machines = machinesOf(registry, index);
-    return {
-      meters,
-      machines,
-      minutes: { counters: metered, machines: [] },
-      hours: wantedOf(machines, metered),
-      signature: JSON.stringify([metered, machines.map(({ counters, states }) => [counters, states])]),
-    };
+  /** Tells whether other series make the figures of now. */
+  function signature(): string {
+    const { devices, demands } = index.under(versions().at(clock.now()));
+    return [...[...devices.values()].map(({ source }) => source), ...demands.values()].map((s) => s.signature).join();
   }
 
   async function learn(nowMs: number): Promise<void> {
     await index.learn();
-    const found = sources();
-    // The same sources keep their identity, and with it what is cached of them.
-    if (found.signature === known.signature) return;
-    known = found;
+    const found = signature();
+    if (found === knownSources) return;
+    knownSources = found;
     // A counter that is new says why earlier figures of its machine were null; what is final stays.
-    for (const period of ["hour", "day"] as const)
-      for (const at of steps(
-        Math.max(finalMs(period), periodStart(period, nowMs - dayMs)),
-        nowMs,
-        periodLengthMs(period),
-      ))
-        dirty[period].add(at);
-  }
-
-  function noteFaster(input: PeriodInput): void {
-    for (const { key, effectiveness } of fasterThanPlanned(input)) {
-      const detail = `effectiveness ${effectiveness} in the hour from ${isoTime(input.startMs)}: check plannedRunTimePerItemMs and states of the machine in the registry`;
-      ledger.noteFinding({ code: "FASTER_THAN_PLANNED", subject: key, detail }, clock.now());
+    for (const period of longer) {
+      const since = finalMs(period);
+      book.touchRange([period], nowMs - dayMs, nowMs, nowMs, ({ endMs }) => endMs > since);
     }
   }
 
-  /** Computes and publishes periods, given by their starts, in order. @returns their figures as they stand now */
-  async function publish(period: Period, starts: readonly number[], nowMs: number, final = false): Promise<Result[]> {
-    const length = periodLengthMs(period);
-    const wanted = new Set(starts);
-    const [fromMs, toMs] = [starts[0] as number, (starts.at(-1) as number) + length];
-    const { meters, machines, minutes, hours } = known;
-    const firstBirths = new Map(
-      ledger.firstBirths().map((b) => [deviceKey(b.group, b.node, b.device), b.firstBirthMs]),
-    );
-    const losses = period === "minute" ? [] : ledger.lossyHours(fromMs, toMs);
-    const found = await keeper.read(period === "minute" ? minutes : hours, fromMs, toMs, length, nowMs);
-    const inputs = found
-      .filter(({ startMs }) => wanted.has(startMs))
-      .map(({ startMs, leaves }): PeriodInput => {
-        const asked = { period, startMs, asOfMs: nowMs, watermarkTx: foldedTx };
-        const lostMs = lostTimes(losses, startMs, Math.min(startMs + length, nowMs));
-        return { ...asked, meters, machines, leaves, lostMs, firstBirths };
-      });
-    const results = inputs.flatMap((input) => figures(registry, sites, input));
-    if (period === "minute") return await publishMinutes(telemetry, results, nowMs);
-    const { fresh, standing } = publishToLedger(ledger, results, nowMs);
+  const moment = (nowMs: number): Moment => ({ nowMs, watermarkTx: foldedTx, firstBirths });
+
+  /** Publishes figures, the ledger's in one transaction. @returns them as they stand now */
+  async function publish(computed: readonly Computed[], nowMs: number): Promise<Result[]> {
+    const results = computed.flatMap((one) => one.results);
+    const { fresh, standing } = await publishResults({ ledger, telemetry }, results, nowMs);
     shown.add(fresh);
-    if (period === "hour" && final) inputs.forEach(noteFaster);
     return standing;
   }
 
   /** True for what the watermark has passed while the engine is behind. */
-  const mustWait = (length: number, nowMs: number, behind: boolean) => (startMs: number) =>
-    behind && startMs + length + watermarkMs <= nowMs;
+  const mustWait =
+    (nowMs: number, behind: boolean) =>
+    ({ endMs }: Pick<Span, "endMs">) =>
+      behind && endMs + watermarkMs <= nowMs;
 
-  /** Publishes what is dirty and need not wait. */
-  async function refresh(period: Period, nowMs: number, behind: boolean): Promise<Result[]> {
-    const length = periodLengthMs(period);
-    const waits = mustWait(length, nowMs, behind);
-    // A period that has not begun is touched again when it does.
-    const due = [...dirty[period]].filter((startMs) => startMs <= nowMs && !waits(startMs));
-    const results: Result[] = [];
-    for (const { starts } of runsOf(due, length, together)) results.push(...(await publish(period, starts, nowMs)));
-    dirty[period] = new Set([...dirty[period]].filter(waits));
+  /** Publishes what is noted of some kinds and need not wait. */
+  async function refresh(kinds: readonly Period[], nowMs: number, behind: boolean): Promise<Result[]> {
+    const waits = mustWait(nowMs, behind);
+    const computed: Computed[] = [];
+    for (const period of kinds) computed.push(...(await shop.compute(book.due(period, nowMs, waits), moment(nowMs))));
+    const results = await publish(computed, nowMs);
+    for (const period of kinds) book.settled(period, waits);
     return results;
   }
 
   /** Makes final what the watermark has passed: every figure of every period once, data or not. */
-  async function finalise(period: Period, nowMs: number): Promise<Result[]> {
-    const length = periodLengthMs(period);
-    const fromMs = finalMs(period);
-    const toMs = Math.min(periodStart(period, nowMs - watermarkMs), fromMs + finalsPerTick * length);
-    const results: Result[] = [];
-    for (const run of runsOf(steps(fromMs, toMs, length), length, together)) {
-      results.push(...(await publish(period, run.starts, nowMs, true)));
-      ledger.setNumber(finalName(period), run.toMs);
+  async function finalise(nowMs: number): Promise<Result[]> {
+    const computed: Computed[] = [];
+    const reached = new Map<Period, number>();
+    for (const period of periods) {
+      const fromMs = finalMs(period);
+      const stepMs = isFixedPeriod(period) ? finalsPerTick * periodLengthMs(period) : longestFinalsMs;
+      const toMs = Math.min(periodStart("minute", nowMs - watermarkMs), fromMs + stepMs);
+      const ended = spansOver(period, versions(), fromMs, toMs, nowMs).filter(
+        ({ endMs }) => endMs > fromMs && endMs <= toMs,
+      );
+      computed.push(...(await shop.compute(ended, moment(nowMs))));
+      // Where nothing ended it need not be durable each time.
+      if (ended.length > 0 || toMs - fromMs >= hourMs) reached.set(period, toMs);
     }
+    if (reached.size === 0) return [];
+    const results = await publish(computed, nowMs);
+    ledger.transaction(() => {
+      for (const { sites } of computed) noteFindings(ledger, sites, nowMs);
+      for (const [period, toMs] of reached) ledger.setNumber(finalName(period), toMs);
+    });
+    await shop.storeRollups(nowMs);
     return results;
   }
 
@@ -243,7 +197,8 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
         await learn(nowMs);
         learntMinute = nowMinute;
       }
-      touch(await keeper.fold(changed, upToTx, nowMs));
+      book.touch(await keeper.fold(changed, upToTx, nowMs), nowMs);
+      shop.noteHours();
       await completeness.fold(changed, nowMs);
       foldedTx = upToTx;
     }
@@ -252,47 +207,81 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
 
   /**
    * Counts what is stored, before figures are made of it: readings, accounts and counts that belong together change a figure once. A loss
-   * that differs changes the completeness of its hour and day.
+   * that differs changes the completeness of its hour and of what holds it.
    */
   async function countStored(options: CountOptions): Promise<void> {
     await completeness.count(options);
-    for (const at of completeness.differing())
-      for (const period of ["hour", "day"] as const) dirty[period].add(periodStart(period, at));
+    for (const at of completeness.differing()) book.touchRange(longer, at, at + hourMs, options.nowMs);
+  }
+
+  const recompute = recomputer({
+    ledger,
+    versions,
+    hours: shop.hours,
+    sinceMs: ledger.getNumber(sinceName) ?? startedMs,
+    refold: shop.refold,
+    publish: async (kinds) => {
+      const nowMs = clock.now();
+      const computed: Computed[] = [];
+      for (const spans of kinds) computed.push(...(await shop.compute(spans, moment(nowMs))));
+      pastResults.push(...(await publish(computed, nowMs)));
+    },
+    store: () => shop.storeRollups(clock.now()),
+  });
+  const pastResults: Result[] = [];
+
+  /** Takes notice of versions of the registry that were applied. */
+  async function follow(nowMs: number): Promise<void> {
+    const applied = parts.versions();
+    if (applied !== knownVersions) {
+      knownVersions = applied;
+      await learn(nowMs);
+    }
+    recompute.noteVersions(nowMs);
+  }
+
+  /** The looks that are due: short periods at their pace, long ones more seldom. */
+  function looksDue(thorough: boolean): { short: boolean; long: boolean } {
+    const at = performance.now();
+    const { provisionalIntervalMs: paceMs } = parts;
+    const long = thorough || at - lookedAt.long >= paceMs * longInterval;
+    const short = long || at - lookedAt.short >= paceMs;
+    lookedAt = { short: short ? at : lookedAt.short, long: long ? at : lookedAt.long };
+    return { short, long };
   }
 
   async function tick({ thorough = false } = {}): Promise<{ results: Result[]; caughtUp: boolean }> {
     const nowMs = clock.now();
+    await follow(nowMs);
     const behind = await fold(nowMs);
+    firstBirths = new Map(ledger.firstBirths().map((b) => [deviceKey(b.group, b.node, b.device), b.firstBirthMs]));
     const nowMinute = periodStart("minute", nowMs);
-    touch(steps(seenMinute, nowMinute + 1, minuteMs));
-    keeper.passed(steps(seenMinute, nowMinute, minuteMs));
+    book.touch(steps(seenMinute, nowMinute + 1, minuteMs), nowMs);
     seenMinute = nowMinute;
-    const results = await refresh("minute", nowMs, behind);
+    const results = await refresh(["minute"], nowMs, behind);
     const ends = !behind && periodStart("hour", nowMs - watermarkMs) > finalMs("hour");
-    const looks = thorough || performance.now() - provisionalAt >= parts.provisionalIntervalMs;
-    const isHeld = mustWait(hourMs, nowMs, behind);
-    if (looks || ends) await countStored({ nowMs, thorough: thorough && !behind, urgent: ends, isHeld });
-    if (looks) {
-      provisionalAt = performance.now();
-      results.push(...(await refresh("hour", nowMs, behind)), ...(await refresh("day", nowMs, behind)));
-      noteProgress();
-    }
-    let finals = 0;
-    for (const period of behind ? [] : periods) {
-      const made = await finalise(period, nowMs);
-      finals += made.length;
-      results.push(...made);
-    }
+    const looks = looksDue(thorough);
+    const held = mustWait(nowMs, behind);
+    const isHeld = (hour: number) => held({ endMs: hour + hourMs });
+    if (looks.short || ends) await countStored({ nowMs, thorough: thorough && !behind, urgent: ends, isHeld });
+    const looked = longer.filter((period) => (longPeriods.includes(period) ? looks.long : looks.short));
+    results.push(...(await refresh(looked, nowMs, behind)));
+    if (looks.long) await noteProgress(nowMs);
+    const finals = behind ? [] : await finalise(nowMs);
+    results.push(...finals);
+    const goesOn = !behind && (await recompute.step(nowMs));
+    results.push(...pastResults.splice(0));
     shown.begin();
     if (thorough) await shown.idle();
     const counted = !thorough || !completeness.isBehind();
-    return { results, caughtUp: !behind && finals === 0 && counted };
+    return { results, caughtUp: !behind && finals.length === 0 && counted && !goesOn };
   }
 
   /** The ledger vouches for what is folded once every figure that depends on it is published. */
-  function noteProgress(): void {
-    if (periods.some((period) => dirty[period].size > 0)) return;
+  async function noteProgress(nowMs: number): Promise<void> {
+    if (!book.isEmpty()) return;
     completeness.published();
+    await shop.storeRollups(nowMs);
     const safeTx = keeper.safeTx();
     if (safeTx > (ledger.getNumber(progressName) ?? 0)) ledger.setNumber(progressName, safeTx);
   }

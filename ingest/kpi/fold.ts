@@ -1,4 +1,6 @@
+import { storedGauge } from "@jilian/domain/gauge-leaf.ts";
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
+import type { CounterLeaf } from "@jilian/domain/leaf.ts";
 import { minuteMs, periodStart } from "@jilian/domain/periods.ts";
 import type {
   ChangedMinute,
@@ -11,11 +13,14 @@ import type {
   Window,
 } from "@jilian/store/telemetry.ts";
 import { type CounterRule, foldCounter, longestGapMs } from "./counter.ts";
+import { foldGauge } from "./gauge.ts";
 import { runsOf, steps } from "./runs.ts";
 import type { SeriesIndex } from "./series-index.ts";
 
 /** Minutes of readings that are held at once, at most (one run of minutes is never split). */
 const minutesAtOnce = 5000;
+/** Windows of an hour that are held at once. */
+const windowsAtOnce = 100;
 
 /** A run of changed minutes of one series, with its first and last new source time. */
 type Run = { series: SeriesId; fromMs: number; toMs: number; firstMs: number; lastMs: number };
@@ -89,16 +94,41 @@ async function spansOf(telemetry: Telemetry, runs: readonly Run[]): Promise<Span
   return [...spans, ...far.map((window, i) => ({ window, rows: found[i] ?? [] }))];
 }
 
-/** Folds changed minutes of counters, span by span: however many long gaps there are, the leaves of one are held at a time. */
+/** Folds a window of a counter or of a gauge; of a gauge into the columns in which the store keeps its leaves (domain/gauge-leaf.ts). */
+function foldWindow(index: SeriesIndex, { series, fromMs, toMs }: Window, rows: readonly StoredRow[]): CounterLeaf[] {
+  const gauge = index.gaugeOf(series);
+  if (gauge) return foldGauge(rows, gauge, fromMs, toMs).map(storedGauge);
+  return foldCounter(rows, index.ruleOf(series) as CounterRule, fromMs, toMs);
+}
+
+/** Folds changed minutes of counters and gauges, span by span: however many long gaps there are, the leaves of one are held at a time. */
 export async function* foldCounters(
   telemetry: Telemetry,
   index: SeriesIndex,
   changed: readonly ChangedMinute[],
 ): AsyncGenerator<LeafRow[]> {
-  for (const runs of partsOf(runsBySeries(changed.filter((c) => index.ruleOf(c.series))))) {
+  for (const runs of partsOf(runsBySeries(changed.filter((c) => index.ruleOf(c.series) ?? index.gaugeOf(c.series))))) {
     for (const { window, rows } of await spansOf(telemetry, runs)) {
-      const { series, fromMs, toMs } = window;
-      const leaves = foldCounter(rows, index.ruleOf(series) as CounterRule, fromMs, toMs);
+      const { series, fromMs } = window;
+      const leaves = foldWindow(index, window, rows);
+      yield leaves.map((leaf, m) => ({ series, minuteMs: fromMs + m * minuteMs, leaf }));
+    }
+  }
+}
+
+/** Folds windows of whole minutes of counters and gauges, whatever has changed in them. */
+export async function* foldWindows(
+  telemetry: Telemetry,
+  index: SeriesIndex,
+  windows: readonly Window[],
+): AsyncGenerator<LeafRow[]> {
+  const wanted = windows.filter(({ series }) => index.ruleOf(series) ?? index.gaugeOf(series));
+  for (let i = 0; i < wanted.length; i += windowsAtOnce) {
+    const some = wanted.slice(i, i + windowsAtOnce);
+    const found = await telemetry.readWithNeighbours(some);
+    for (const [w, window] of some.entries()) {
+      const { series, fromMs } = window;
+      const leaves = foldWindow(index, window, found[w] ?? []);
       yield leaves.map((leaf, m) => ({ series, minuteMs: fromMs + m * minuteMs, leaf }));
     }
   }

@@ -1,6 +1,8 @@
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
-import type { CounterLeaf } from "@jilian/domain/leaf.ts";
+import { deviceKey } from "@jilian/domain/identity.ts";
+import { type CounterLeaf, emptyLeaf } from "@jilian/domain/leaf.ts";
 import { minuteMs } from "@jilian/domain/periods.ts";
+import type { MinuteTable, OpenLeaves } from "@jilian/store/rollups.ts";
 import type {
   ChangedMinute,
   ConnectionRow,
@@ -11,8 +13,7 @@ import type {
   Telemetry,
   Window,
 } from "@jilian/store/telemetry.ts";
-import { foldConnections, foldCounters } from "./fold.ts";
-import { type LeafReader, leafReader, type MinuteTable, put } from "./leaf-reader.ts";
+import { foldConnections, foldCounters, foldWindows } from "./fold.ts";
 import { runsOf, steps } from "./runs.ts";
 import type { SeriesIndex } from "./series-index.ts";
 import { foldStates } from "./state.ts";
@@ -29,9 +30,21 @@ export type LeafKeeper = {
   readonly flush: (nowMs: number) => Promise<void>;
   /** Everything up to this transaction is in written leaves. */
   readonly safeTx: () => number;
-  readonly read: LeafReader["read"];
-  /** Told of minutes that have ended: what counts ended minutes alone is read again. */
-  readonly passed: (minutes: Iterable<number>) => void;
+  /** Folds all series again from the stored samples, in the ended minutes of [fromMs, toMs), whatever leaves are there. */
+  readonly refold: (fromMs: number, toMs: number, nowMs: number) => Promise<void>;
+  /** Leaves that are not written yet. */
+  readonly open: OpenLeaves;
+};
+
+export type LeafKeeperParts = {
+  telemetry: Telemetry;
+  index: SeriesIndex;
+  /** Transaction up to which everything is in written leaves. */
+  fromTx: number;
+  /** Told once for each series in which increases have come up that cannot be told. */
+  onReset: (series: Series) => void;
+  /** Told of minutes of a device whose leaves may differ now. */
+  onTouched: (device: string, minute: number) => void;
 };
 
 /** Leaves that are written together at most, but for those of one gap. */
@@ -64,6 +77,9 @@ function sameState(a: StateRow["leaf"] | undefined, b: StateRow["leaf"]): boolea
     codes.every(([code, ms]) => a.ms[code] === ms)
   );
 }
+
+/** True for a leaf that says what an absent one says. */
+const saysNothing = (leaf: CounterLeaf) => sameLeaf(emptyLeaf, leaf);
 
 type Rows = { leaves: LeafRow[]; connections: ConnectionRow[]; states: StateRow[] };
 
@@ -101,27 +117,27 @@ function windowsOf(minutes: ReadonlyMap<SeriesId, ReadonlySet<number>>): Window[
   );
 }
 
-/** @param onReset told once for each series in which increases have come up that cannot be told */
-export function leafKeeper(
-  telemetry: Telemetry,
-  index: SeriesIndex,
-  fromTx: number,
-  onReset: (series: Series) => void,
-): LeafKeeper {
+function put<K, V>(table: MinuteTable<K, V>, minute: number, key: K, value: V): void {
+  getOrMake(table, minute, () => new Map<K, V>()).set(key, value);
+}
+
+export function leafKeeper({ telemetry, index, fromTx, onReset, onTouched }: LeafKeeperParts): LeafKeeper {
   const counters: MinuteTable<SeriesId, CounterLeaf> = new Map();
   const online: MinuteTable<string, number> = new Map();
   /** Minutes whose states are folded when they have ended. */
   const waiting = new Map<number, Set<SeriesId>>();
   /** Open minute -> last transaction before the first that touched it. */
   const openSince = new Map<number, number>();
-  const reader = leafReader(telemetry, { counters, online });
   let foldedTx = fromTx;
 
   /** Writes those leaves that differ from what is written. */
   async function write({ leaves, connections, states }: Rows): Promise<void> {
     const before = await storedOf(leaves, telemetry.readLeaves);
     const stateBefore = await storedOf(states, telemetry.readStates);
-    const fresh = leaves.filter((row) => !sameLeaf(before(row)?.leaf, row.leaf));
+    const fresh = leaves.filter((row) => {
+      const written = before(row)?.leaf;
+      return !(written ? sameLeaf(written, row.leaf) : saysNothing(row.leaf));
+    });
     const freshStates = states.filter((row) => !sameState(stateBefore(row)?.leaf, row.leaf));
     if (fresh.length + connections.length + freshStates.length > 0)
       await telemetry.writeLeaves(fresh, connections, freshStates);
@@ -139,10 +155,14 @@ export function leafKeeper(
 
   async function fold(changed: readonly ChangedMinute[], upToTx: number, nowMs: number): Promise<Set<number>> {
     const touched = new Set<number>();
-    /** Notes a minute; true when it is open, and the leaf therefore kept here. */
-    function holds(minute: number): boolean {
+    const deviceOf = (id: SeriesId) => {
+      const series = index.seriesOf(id);
+      return series && deviceKey(series.group, series.node, series.device);
+    };
+    /** Notes a minute of a device; true when it is open, and the leaf therefore kept here. */
+    function holds(minute: number, device: string | undefined): boolean {
       touched.add(minute);
-      reader.forget(minute);
+      if (device !== undefined) onTouched(device, minute);
       const open = minute + minuteMs > nowMs && minute < nowMs + openAheadMs;
       if (open) getOrMake(openSince, minute, () => foldedTx);
       return open;
@@ -150,14 +170,14 @@ export function leafKeeper(
     const ended = pending(write);
     for await (const rows of foldConnections(telemetry, index, changed)) {
       for (const row of rows) {
-        if (holds(row.minuteMs)) put(online, row.minuteMs, row.device, row.onlineMs);
+        if (holds(row.minuteMs, row.device)) put(online, row.minuteMs, row.device, row.onlineMs);
         else ended.connections.push(row);
       }
       await ended.written(leavesAtOnce);
     }
     for await (const rows of foldCounters(telemetry, index, changed)) {
       for (const row of rows) {
-        if (holds(row.minuteMs)) put(counters, row.minuteMs, row.series, row.leaf);
+        if (holds(row.minuteMs, deviceOf(row.series))) put(counters, row.minuteMs, row.series, row.leaf);
         else ended.leaves.push(row);
       }
       await ended.written(leavesAtOnce);
@@ -167,7 +187,7 @@ export function leafKeeper(
       const hold = index.holdOf(series);
       if (hold === undefined) continue;
       for (const at of steps(minute, lastMs + hold, minuteMs)) {
-        if (holds(at)) getOrMake(waiting, at, () => new Set()).add(series);
+        if (holds(at, deviceOf(series))) getOrMake(waiting, at, () => new Set()).add(series);
         else getOrMake(due, series, () => new Set()).add(at);
       }
     }
@@ -202,13 +222,30 @@ export function leafKeeper(
     }
   }
 
+  async function refold(fromMs: number, toMs: number, nowMs: number): Promise<void> {
+    const untilMs = Math.min(toMs, nowMs - (nowMs % minuteMs));
+    if (untilMs <= fromMs) return;
+    const { series, devices } = index.folded();
+    const windows = series.map((id): Window => ({ series: id, fromMs, toMs: untilMs }));
+    const again = pending(write);
+    for await (const rows of foldWindows(telemetry, index, windows)) {
+      again.leaves.push(...rows);
+      await again.written(leavesAtOnce);
+    }
+    const states = windows.filter((window) => index.holdOf(window.series) !== undefined);
+    for await (const rows of foldStates(telemetry, states, (id) => index.holdOf(id) ?? 0)) {
+      again.states.push(...rows);
+      await again.written(leavesAtOnce);
+    }
+    if (devices.length > 0) again.connections.push(...(await telemetry.onlineMs(devices, fromMs, untilMs)));
+    await again.written(1);
+  }
+
   return {
     fold,
     flush,
+    refold,
     safeTx: () => Math.min(foldedTx, ...openSince.values()),
-    read: reader.read,
-    passed: (minutes) => {
-      for (const minute of minutes) reader.forget(minute);
-    },
+    open: { counters, online },
   };
 }

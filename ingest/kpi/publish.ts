@@ -1,6 +1,7 @@
 import { watermarkMs } from "@jilian/domain/periods.ts";
 import { levels, type Result, resultId, sameFigure } from "@jilian/domain/result.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
+import { isLogged } from "@jilian/store/spans.ts";
 import type { Telemetry } from "@jilian/store/telemetry.ts";
 
 /**
@@ -30,12 +31,9 @@ function revise(results: readonly Result[], published: (result: Result) => Resul
   return { fresh, standing };
 }
 
-/** Publishes results of hours and days in the ledger, as one transaction. @returns those that are new, and all as they stand now */
-export function publishToLedger(
-  ledger: Ledger,
-  results: readonly Result[],
-  nowMs: number,
-): { fresh: Result[]; standing: Result[] } {
+/** Publishes results in the ledger, as one transaction. @returns those that are new, and all as they stand now */
+function publishToLedger(ledger: Ledger, results: readonly Result[], nowMs: number) {
+  if (results.length === 0) return { fresh: [], standing: [] };
   return ledger.transaction(() => {
     const revised = revise(results, ledger.readResult, nowMs);
     if (revised.fresh.length > 0) ledger.writeResults(revised.fresh);
@@ -43,22 +41,36 @@ export function publishToLedger(
   });
 }
 
-/** Publishes results of ended minutes in the telemetry store; open ones are only shown. @returns all of them as they stand now */
-export async function publishMinutes(
-  telemetry: Telemetry,
+/** Publishes results of ended minutes, and of ended periods of lines, in the telemetry store; open ones are only shown. */
+async function publishToTelemetry(telemetry: Telemetry, results: readonly Result[], nowMs: number): Promise<Result[]> {
+  const ended = results.filter((r) => r.endMs <= nowMs);
+  const standing = results.filter((r) => r.endMs > nowMs);
+  for (const [period, own] of Map.groupBy(ended, (result) => result.period)) {
+    const fromMs = Math.min(...own.map((r) => r.startMs));
+    const toMs = Math.max(...own.map((r) => r.startMs)) + 1;
+    const before = new Map<string, Result>();
+    const query = { period, fromMs, toMs, limit: Number.MAX_SAFE_INTEGER } as const;
+    const sites = levels.filter((level) => own.some((result) => result.level === level));
+    const found = await Promise.all(sites.map((level) => telemetry.readMinuteResults({ ...query, level })));
+    for (const result of found.flat()) before.set(resultId(result), result);
+    const revised = revise(own, (result) => before.get(resultId(result)), nowMs);
+    if (revised.fresh.length > 0) await telemetry.writeMinuteResults(revised.fresh);
+    standing.push(...revised.standing);
+  }
+  return standing;
+}
+
+/** Publishes results where they are kept. @returns those that are new in the ledger, and all as they stand now */
+export async function publishResults(
+  { ledger, telemetry }: { ledger: Ledger; telemetry: Telemetry },
   results: readonly Result[],
   nowMs: number,
-): Promise<Result[]> {
-  const ended = results.filter((r) => r.endMs <= nowMs);
-  if (ended.length === 0) return [...results];
-  const fromMs = Math.min(...ended.map((r) => r.startMs));
-  const toMs = Math.max(...ended.map((r) => r.endMs));
-  const before = new Map<string, Result>();
-  const query = { period: "minute", fromMs, toMs, limit: Number.MAX_SAFE_INTEGER } as const;
-  const sites = levels.filter((level) => level !== "device");
-  const found = await Promise.all(sites.map((level) => telemetry.readMinuteResults({ ...query, level })));
-  for (const result of found.flat()) before.set(resultId(result), result);
-  const { fresh, standing } = revise(ended, (result) => before.get(resultId(result)), nowMs);
-  if (fresh.length > 0) await telemetry.writeMinuteResults(fresh);
-  return [...standing, ...results.filter((r) => r.endMs > nowMs)];
+): Promise<{ fresh: Result[]; standing: Result[] }> {
+  const { fresh, standing } = publishToLedger(ledger, results.filter(isLogged), nowMs);
+  const others = await publishToTelemetry(
+    telemetry,
+    results.filter((result) => !isLogged(result)),
+    nowMs,
+  );
+  return { fresh, standing: [...standing, ...others] };
 }

@@ -1,4 +1,4 @@
-import { type Period, periodLengthMs, periodStart } from "@jilian/domain/periods.ts";
+import { dayMs, type Period } from "@jilian/domain/periods.ts";
 import { levels, type Result, resultId } from "@jilian/domain/result.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import type { Telemetry } from "@jilian/store/telemetry.ts";
@@ -8,7 +8,16 @@ const showAtOnce = 1000;
 const mostWaiting = 20_000;
 
 /** How far back figures are shown again at a start: what the last run could not show, as a rule. */
-const againPeriods: Readonly<Record<Exclude<Period, "minute">, number>> = { hour: 25, day: 2 };
+const againMs: Readonly<Partial<Record<Period, number>>> = {
+  quarter_hour: dayMs,
+  hour: dayMs,
+  shift: 2 * dayMs,
+  day: 2 * dayMs,
+  month: 62 * dayMs,
+  quarter: 184 * dayMs,
+  year: 366 * dayMs,
+  pilot: 366 * dayMs,
+};
 
 export type Showcase = {
   /** Notes figures of hours and days that have changed. */
@@ -69,8 +78,8 @@ export function showcase(telemetry: Pick<Telemetry, "showResults">, onFailed: (e
 
 /** The figures of the last day in the ledger. */
 export function latelyPublished(ledger: Ledger, nowMs: number): Result[] {
-  return (["hour", "day"] as const).flatMap((period) => {
-    const fromMs = periodStart(period, nowMs) - (againPeriods[period] - 1) * periodLengthMs(period);
+  return (Object.keys(againMs) as Period[]).flatMap((period) => {
+    const fromMs = Math.max(0, nowMs - (againMs[period] ?? 0));
     const query = { period, fromMs, toMs: nowMs + 1, limit: mostWaiting };
     return levels.flatMap((level) => ledger.readResults({ ...query, level }));
   });

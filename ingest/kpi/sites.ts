@@ -1,27 +1,27 @@
 import type { Level } from "@jilian/domain/result.ts";
 import type { Registry } from "@jilian/store/registry.ts";
+import type { Site } from "@jilian/store/site-sums.ts";
 
-/** An entity of the tree with what lies under it. */
-export type Site = {
-  readonly level: Level;
-  readonly entity: string;
-  /** Registered devices, `factory/gateway/device`. */
-  readonly devices: readonly string[];
-  /** Its factories by id, each with its own devices. */
-  readonly factories: ReadonlyMap<string, readonly string[]>;
-};
-
-/** The factories, the enterprises and the cluster, each with its registered devices. */
+/** The lines, factories, enterprises, the cluster and the pilot, each with its registered devices by factory. */
 export function sitesOf(registry: Registry): Site[] {
   const devices = new Map<string, string[]>([...registry.factories.keys()].map((id) => [id, []]));
   for (const [key, { factoryId }] of registry.devices) devices.get(factoryId)?.push(key);
-  const siteOf = (level: Level, entity: string, ids: readonly string[]): Site => {
-    const factories = new Map(ids.map((id) => [id, devices.get(id) ?? []] as const));
-    return { level, entity, devices: [...factories.values()].flat(), factories };
-  };
   const all = [...registry.factories.values()];
+  const siteOf = (level: Level, entity: string, ids: readonly string[]): Site => ({
+    level,
+    entity,
+    factories: new Map(ids.map((id) => [id, devices.get(id) ?? []])),
+  });
   const enterprises = Map.groupBy(all, (factory) => factory.enterpriseId);
+  const everywhere = all.map(({ id }) => id);
   return [
+    ...[...registry.lines.values()].map(
+      ({ key, factoryId, devices: own }): Site => ({
+        level: "line",
+        entity: key,
+        factories: new Map([[factoryId, own]]),
+      }),
+    ),
     ...all.map(({ id }) => siteOf("factory", id, [id])),
     ...[...enterprises].map(([id, own]) =>
       siteOf(
@@ -30,10 +30,7 @@ export function sitesOf(registry: Registry): Site[] {
         own.map((factory) => factory.id),
       ),
     ),
-    siteOf(
-      "cluster",
-      registry.file.cluster.id,
-      all.map((factory) => factory.id),
-    ),
+    siteOf("cluster", registry.file.cluster.id, everywhere),
+    siteOf("pilot", registry.file.pilot.id, everywhere),
   ];
 }

@@ -1,14 +1,12 @@
 import { Worker } from "node:worker_threads";
 import { JilianError, messageOf } from "@jilian/domain/errors.ts";
 import type { Result } from "@jilian/domain/result.ts";
-import type { Registry, RegistryFile } from "@jilian/store/registry.ts";
 import type { Telemetry } from "@jilian/store/telemetry.ts";
 import type { Logger } from "pino";
 import type { IngestConfig } from "../config.ts";
 
 export type KpiWorkerData = {
   ledgerPath: string;
-  registryFile: RegistryFile;
   clockSetting: string | undefined;
   kpiIntervalMs: number;
   provisionalIntervalMs: number;
@@ -48,7 +46,6 @@ export type Kpi = {
 export type KpiParts = {
   telemetry: Telemetry;
   ledgerPath: string;
-  registry: Registry;
   clockSetting: string | undefined;
   log: Logger;
   onResults: (results: Result[]) => void;
@@ -87,14 +84,12 @@ function threadEnded(cause: unknown): JilianError {
 
 async function startWorker(
   config: Pick<IngestConfig, "kpiIntervalMs" | "provisionalIntervalMs">,
-  { telemetry, ledgerPath, registry, clockSetting, log }: KpiParts,
+  { telemetry, ledgerPath, clockSetting, log }: KpiParts,
 ): Promise<Worker> {
   const port = await telemetry.port();
   const { kpiIntervalMs, provisionalIntervalMs } = config;
-  const registryFile = registry.file;
   const own: KpiWorkerData = {
     ledgerPath,
-    registryFile,
     clockSetting,
     kpiIntervalMs,
     provisionalIntervalMs,
@@ -108,7 +103,7 @@ async function startWorker(
 }
 
 /**
- * Starts the KPI engine in a worker thread.
+ * Starts the KPI engine in a worker thread. The registry over time is the ledger's, which must have a version.
  * @throws JilianError KPI_WORKER when the thread cannot start
  */
 export async function startKpi(

@@ -4,7 +4,7 @@ import { DataType } from "@jilian/domain/datatypes.ts";
 import { hourMs } from "@jilian/domain/periods.ts";
 import type { LoggedResult } from "@jilian/store/ledger.ts";
 import { expect } from "vitest";
-import { type ManualClock, manualClock, openWorld, testRegistry, type World } from "../test-world.ts";
+import { always, type ManualClock, manualClock, openWorld, testRegistry, type World } from "../test-world.ts";
 import { createEngine, type Engine, type EngineParts } from "./engine.ts";
 
 /** 10:00 in Shanghai. */
@@ -28,7 +28,14 @@ export async function startOver(): Promise<void> {
 }
 
 export const engineOf = (more: Partial<EngineParts> = {}): Promise<Engine> =>
-  createEngine({ ...world, registry: testRegistry(false), clock, provisionalIntervalMs: 0, txPerTick: 3, ...more });
+  createEngine({
+    ...world,
+    versions: always(testRegistry(false)),
+    clock,
+    provisionalIntervalMs: 0,
+    txPerTick: 3,
+    ...more,
+  });
 
 /** Counting rests for nine times as long as it took: looks again until it has. */
 export async function until(holds: () => Promise<boolean>): Promise<void> {

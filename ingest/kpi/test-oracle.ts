@@ -132,7 +132,14 @@ export type Oracle = {
   machines: OracleMachine[];
 };
 
-export function oracleFigures(oracle: Oracle, from: number, to: number, asOf: number): Map<string, OracleFigure> {
+/** @param ratios whether the period has ratios of machines */
+export function oracleFigures(
+  oracle: Oracle,
+  from: number,
+  to: number,
+  asOf: number,
+  ratios = to - from >= 3_600_000,
+): Map<string, OracleFigure> {
   const figures = new Map<string, OracleFigure>();
   const amounts = new Map<string, Amount>();
   for (const series of oracle.series.filter((s) => s.incoming)) {
@@ -171,7 +178,7 @@ export function oracleFigures(oracle: Oracle, from: number, to: number, asOf: nu
           lowerBound: known.length < meters.length || known.some((a) => a.resets > 0),
         });
     }
-    if (to - from < 3_600_000) continue;
+    if (!ratios) continue;
     const own = oracle.machines.filter(({ device }) => devices.includes(device));
     for (const [indicator, figure] of ratioFigures(own, from, to, asOf)) put(indicator, figure);
     const places = factories.map((factory) => {

@@ -2,7 +2,8 @@
 import { DataType } from "@jilian/domain/datatypes.ts";
 import { minuteMs } from "@jilian/domain/periods.ts";
 import type { MetricDefinition } from "@jilian/domain/sample.ts";
-import { indexRegistry, type Registry, type RegistryDevice } from "@jilian/store/registry.ts";
+import { indexRegistry, type Registry } from "@jilian/store/registry.ts";
+import type { RegistryDevice } from "@jilian/store/registry-schema.ts";
 import type { SampleRow } from "@jilian/store/telemetry.ts";
 import { random } from "../test-random.ts";
 import { testRegistry } from "../test-world.ts";
@@ -135,7 +136,10 @@ const f1Calendar = {
     { days: ["mon" as const], from: "23:45", to: "02:00" },
     { days: ["tue" as const], from: "02:00", to: "03:00" },
   ],
-  exceptions: [{ date: "2026-12-01", shifts: [{ from: "02:10", to: "02:30" }] }],
+  exceptions: [
+    { date: "2026-11-01", untilDate: "2026-11-29", shifts: [] },
+    { date: "2026-12-01", shifts: [{ from: "02:10", to: "02:30" }] },
+  ],
 };
 const everyDay = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"] as const;
 const f2Calendar = { shifts: [{ days: [...everyDay], from: "08:00", to: "08:00" }] };
@@ -144,6 +148,7 @@ const f2Calendar = { shifts: [{ days: [...everyDay], from: "08:00", to: "08:00" 
 export function plantRegistry(): Registry {
   const file = structuredClone(testRegistry(false).file);
   file.cluster.gridRegion = "south";
+  file.pilot.periods = [{ id: "two-days", from: "2026-11-30", until: "2026-12-01" }];
   const factories = file.enterprises.flatMap((enterprise) => enterprise.factories);
   const devicesOf = (n: number): RegistryDevice[] => factories[n]?.gateways[0]?.devices as RegistryDevice[];
   const press = (id: string, more: Partial<RegistryDevice>): RegistryDevice => ({
@@ -159,6 +164,8 @@ export function plantRegistry(): Registry {
     plannedRunTimePerItemMs: { a: 1500.5, b: 900 },
     output: true,
   });
+  // What comes in of gas is not what this oracle knows.
+  Object.assign(devicesOf(1).find(({ id }) => id === "gas-1") as RegistryDevice, { meteringPoint: "feeder" });
   devicesOf(0).push(press("press-2", { states: { running: [1] } }));
   devicesOf(1).push(
     press("press-1", {
@@ -177,9 +184,10 @@ const machines: Omit<OracleMachine, "counters" | "states">[] = [
     device: press1,
     running: ["1", "2"],
     planned: (minute) => {
-      const clock = new Date(minute + 8 * 3_600_000).toISOString().slice(8, 16);
-      const monday = clock.startsWith("30T") && ((clock >= "30T20:00" && clock < "30T23:30") || clock >= "30T23:45");
-      return monday || (clock.startsWith("01T") && (clock < "01T02:00" || (clock >= "01T02:10" && clock < "01T02:30")));
+      const clock = new Date(minute + 8 * 3_600_000).toISOString().slice(5, 16);
+      const monday = clock >= "11-30T20:00" && clock < "12-01" && (clock < "11-30T23:30" || clock >= "11-30T23:45");
+      const tuesday = clock >= "12-01" && (clock < "12-01T02:00" || (clock >= "12-01T02:10" && clock < "12-01T02:30"));
+      return monday || tuesday;
     },
     rates: { a: 1_500_500_000n, b: 900_000_000n },
     output: true,
@@ -214,6 +222,13 @@ const sites: Oracle["sites"] = [
   {
     level: "cluster",
     entity: "jinlv",
+    devices: [...f1, ...f2, ...f3],
+    factories: ["f1", "f2", "f3"],
+    meters: [...m1, ...m2],
+  },
+  {
+    level: "pilot",
+    entity: "p1",
     devices: [...f1, ...f2, ...f3],
     factories: ["f1", "f2", "f3"],
     meters: [...m1, ...m2],

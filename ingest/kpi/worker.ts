@@ -1,7 +1,7 @@
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { clockFromSetting } from "@jilian/domain/clock.ts";
 import { codeOf, messageOf } from "@jilian/domain/errors.ts";
-import { indexRegistry } from "@jilian/store/registry.ts";
+import { followVersions } from "@jilian/store/registry-versions.ts";
 import { openLedger } from "@jilian/store/sqlite/ledger.ts";
 import { connectTelemetry } from "@jilian/store/thread/owner.ts";
 import { pino } from "pino";
@@ -17,7 +17,7 @@ const data = workerData as KpiWorkerData & { port: MessagePort };
 const log = pino({ name: "kpi", level: data.logLevel });
 const telemetry = connectTelemetry(data.port);
 const ledger = openLedger({ path: data.ledgerPath, log });
-const registry = indexRegistry(data.registryFile);
+const versions = followVersions(ledger);
 const clock = clockFromSetting(data.clockSetting);
 const { provisionalIntervalMs } = data;
 const reply = (message: KpiReply) => parentPort?.postMessage(message);
@@ -25,7 +25,7 @@ const reply = (message: KpiReply) => parentPort?.postMessage(message);
 const engine = await createEngine({
   telemetry,
   ledger,
-  registry,
+  versions,
   clock,
   provisionalIntervalMs,
   txPerTick,

@@ -1,0 +1,134 @@
+import { getOrMake } from "@jilian/domain/get-or-make.ts";
+import { lostTimes } from "@jilian/domain/lost-time.ts";
+import type { PollSum, SiteSums } from "@jilian/domain/period-sums.ts";
+import { dayMs, hourMs, minuteMs, periodStart } from "@jilian/domain/periods.ts";
+import type { Result } from "@jilian/domain/result.ts";
+import type { Rollup, RollupSource } from "@jilian/domain/rollup.ts";
+import { siteFigures } from "@jilian/domain/site-figures.ts";
+import type { RegistrySeries } from "@jilian/store/device-series.ts";
+import type { Ledger } from "@jilian/store/ledger.ts";
+import type { Registry } from "@jilian/store/registry.ts";
+import type { RegistryVersions } from "@jilian/store/registry-versions.ts";
+import type { RollupReader } from "@jilian/store/rollups.ts";
+import { type Site, siteSums } from "@jilian/store/site-sums.ts";
+import { existsAt, type Span } from "@jilian/store/spans.ts";
+import { runsOf } from "./runs.ts";
+import type { SeriesIndex } from "./series-index.ts";
+import { sitesOf } from "./sites.ts";
+
+export type ComputeParts = {
+  ledger: Pick<Ledger, "lossyHours" | "polls" | "pollDays">;
+  index: SeriesIndex;
+  reader: RollupReader;
+  versions: () => RegistryVersions;
+};
+
+/** For when, and of what, figures are computed. */
+export type Moment = {
+  /** Platform time: provisional figures speak of the time until then. */
+  readonly nowMs: number;
+  /** Last store transaction that is in. */
+  readonly watermarkTx: number;
+  /** First birth, UTC ms, by device key. */
+  readonly firstBirths: ReadonlyMap<string, number>;
+};
+
+/** The figures of one period, and the sums of its sites that they are made of. */
+export type Computed = { readonly span: Span; readonly sites: readonly SiteSums[]; readonly results: Result[] };
+
+/** Minutes read together; late data touches scattered ones. */
+const together = { most: 60, holes: 15 };
+
+/** What minutes need: registers and online time. */
+function minuteSource({ key, counters }: RollupSource, register: number | undefined): RollupSource {
+  const none = { gauges: [], states: [], plan: undefined, planned: [], bandAt: undefined, banded: [], demand: [] };
+  const own = counters.filter((id) => id === register);
+  return { key, counters: own, ...none, signature: "minute" };
+}
+
+/** The sources of a span: those of its factory, or all. */
+function sourcesOf({ factory }: Span, { devices, demands }: RegistrySeries): RollupSource[] {
+  const own = [...devices.values()].map(({ source }) => source);
+  const all = [...own, ...demands.values()];
+  return factory === undefined ? all : all.filter(({ key }) => key === factory || key.startsWith(`${factory}/`));
+}
+
+/**
+ * Computes figures of periods, in the order given. Pure over what the stores hold: the same leaves, accounts and registry give the same
+ * digits. A figure uses the version of the registry in force at the last moment of its period that has passed.
+ */
+export function computer({ ledger, index, reader, versions }: ComputeParts) {
+  const sites = new WeakMap<Registry, Site[]>();
+
+  const registryOf = ({ endMs }: Span, nowMs: number) => versions().at(Math.min(endMs, nowMs) - 1);
+
+  function accounts({ period, startMs, endMs }: Span, { thresholds }: Registry, nowMs: number) {
+    const untilMs = Math.min(endMs, nowMs);
+    if (period === "minute" || period === "quarter_hour") return { polls: [], days: [] };
+    // Accounts are of hours: those that begin in the period.
+    const polls = ledger.polls(Math.ceil(startMs / hourMs) * hourMs, untilMs);
+    if (endMs - startMs <= dayMs) return { polls, days: [] };
+    const lastDay = periodStart("day", untilMs - 1);
+    const firstDay = Math.max(periodStart("day", startMs), lastDay - (thresholds.windowDays - 1) * dayMs);
+    return { polls, days: ledger.pollDays(firstDay, lastDay + dayMs) };
+  }
+
+  function figuresOf(span: Span, rollups: ReadonlyMap<string, Rollup>, moment: Moment): Computed {
+    const { period, startMs, endMs } = span;
+    const { nowMs: asOfMs, watermarkTx: inputWatermark, firstBirths } = moment;
+    const registry = registryOf(span, asOfMs);
+    const losses = period === "minute" ? [] : ledger.lossyHours(periodStart("hour", startMs), endMs);
+    const { polls, days } = accounts(span, registry, asOfMs);
+    const sumsOf = siteSums(registry, index.under(registry), {
+      ...{ span, asOfMs, rollups, firstBirths },
+      lostMs: lostTimes(losses, startMs, Math.min(endMs, asOfMs)),
+      polls: new Map(polls.map((sum): [string, PollSum] => [sum.device, sum])),
+      days: Map.groupBy(days, ({ device }) => device),
+    });
+    const own = getOrMake(sites, registry, () => sitesOf(registry)).filter(
+      ({ level, factories }) => existsAt(level, period) && (span.factory === undefined || factories.has(span.factory)),
+    );
+    const sums = own.map(sumsOf);
+    const stamp = { registryVersion: registry.version, inputWatermark, asOfMs, simulated: registry.demo };
+    return { span, sites: sums, results: sums.flatMap((site) => siteFigures(site, stamp)) };
+  }
+
+  async function minutes(spans: readonly Span[], moment: Moment): Promise<Computed[]> {
+    const { nowMs } = moment;
+    const found: Computed[] = [];
+    const byStart = new Map(spans.map((span) => [span.startMs, span]));
+    for (const { fromMs, toMs, starts } of runsOf(byStart.keys(), minuteMs, together)) {
+      // Whichever version a minute of the run has: all of their series are read.
+      const registries = new Set(starts.map((at) => registryOf(byStart.get(at) as Span, nowMs)));
+      const sources = new Map<string, RollupSource>();
+      for (const registry of registries)
+        for (const [key, { source, register }] of index.under(registry).devices) {
+          const own = minuteSource(source, register);
+          const known = sources.get(key);
+          sources.set(key, known ? { ...own, counters: [...new Set([...known.counters, ...own.counters])] } : own);
+        }
+      const rollups = await reader.readEach([...sources.values()], fromMs, toMs, minuteMs, nowMs);
+      for (const at of starts)
+        found.push(figuresOf(byStart.get(at) as Span, rollups.get(at) as Map<string, Rollup>, moment));
+    }
+    return found;
+  }
+
+  async function one(span: Span, moment: Moment): Promise<Computed> {
+    const registry = registryOf(span, moment.nowMs);
+    const sources = sourcesOf(span, index.under(registry));
+    const rollups = await reader.read(sources, span.startMs, span.endMs, moment.nowMs);
+    return figuresOf(span, rollups, moment);
+  }
+
+  return {
+    /** @param spans of one kind of period */
+    compute: async (spans: readonly Span[], moment: Moment): Promise<Computed[]> => {
+      if (spans[0]?.period === "minute") return await minutes(spans, moment);
+      const found: Computed[] = [];
+      for (const span of spans) found.push(await one(span, moment));
+      return found;
+    },
+  };
+}
+export type Computer = ReturnType<typeof computer>;

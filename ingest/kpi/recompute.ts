@@ -1,0 +1,78 @@
+import { hourMs, periodStart, periods } from "@jilian/domain/periods.ts";
+import type { Recompute } from "@jilian/store/kpi-ledger.ts";
+import type { Ledger } from "@jilian/store/ledger.ts";
+import type { RegistryVersions } from "@jilian/store/registry-versions.ts";
+import type { KnownHours } from "@jilian/store/rollup-pieces.ts";
+import { type Span, spansOver } from "@jilian/store/spans.ts";
+
+/** Name of the ledger's number that says which versions of the registry are taken into account. */
+const registrySeen = "kpi.registrySeen";
+
+export type RecomputeParts = {
+  ledger: Ledger;
+  versions: () => RegistryVersions;
+  /** Hours of which leaves exist, and since when figures are made of hours of which there are none, UTC ms. */
+  hours: KnownHours;
+  sinceMs: number;
+  /** Folds the leaves of an hour again. */
+  refold: (fromMs: number, toMs: number, nowMs: number) => Promise<void>;
+  /** Computes and publishes periods, given by kind. */
+  publish: (kinds: readonly (readonly Span[])[]) => Promise<void>;
+  /** Called with what was made, before progress is noted. */
+  store: () => Promise<void>;
+};
+
+/** The periods that an hour of a recompute completes: those that lie before its end, at the end of all the rest. */
+function completedBy(parts: RecomputeParts, { toMs }: Recompute, hour: number, nowMs: number): Span[][] {
+  const endMs = hour + hourMs;
+  return periods.map((period) => {
+    const spans = spansOver(period, parts.versions(), hour, Math.min(endMs, toMs), nowMs);
+    return spans.filter((span) => span.startMs <= nowMs && Math.min(span.endMs, toMs) <= endMs);
+  });
+}
+
+/**
+ * Computes spans again from the stored samples, leaves included, an hour in each step: whatever was folded before, it comes to the digits
+ * that the samples say. What differs becomes a revision. A version of the registry that begins in the past is such a span.
+ */
+export function recomputer(parts: RecomputeParts) {
+  const { ledger, versions, hours, sinceMs } = parts;
+
+  /** The first hour from one on that can have figures. */
+  function nextHour(hour: number): number {
+    if (hour >= sinceMs) return hour;
+    return Math.max(hour, Math.min(periodStart("hour", sinceMs), hours.after(hour) ?? Number.POSITIVE_INFINITY));
+  }
+
+  /** Asks for what versions of the registry that were applied since the last look have changed. */
+  function noteVersions(nowMs: number): void {
+    const last = versions().all().at(-1)?.number ?? 0;
+    const seen = ledger.getNumber(registrySeen);
+    if (seen === last) return;
+    for (const { number, fromMs } of seen === undefined ? [] : versions().all()) {
+      if (number <= (seen as number) || fromMs >= nowMs) continue;
+      const span = { fromMs: periodStart("hour", fromMs), toMs: nowMs };
+      ledger.addRecompute({ ...span, reason: `registry ${number}` }, nowMs);
+    }
+    ledger.setNumber(registrySeen, last);
+  }
+
+  /** One hour of the next recompute. @returns false when there was nothing to do */
+  async function step(nowMs: number): Promise<boolean> {
+    const job = ledger.nextRecompute();
+    if (!job) return false;
+    const hour = nextHour(periodStart("hour", job.cursorMs));
+    const untilMs = Math.min(job.toMs, nowMs);
+    if (hour < untilMs) {
+      await parts.refold(hour, hour + hourMs, nowMs);
+      const bounded = { ...job, toMs: untilMs };
+      await parts.publish(completedBy(parts, bounded, hour, nowMs));
+      await parts.store();
+    }
+    if (hour + hourMs >= untilMs) ledger.endRecompute(job.id, nowMs);
+    else ledger.moveRecompute(job.id, hour + hourMs);
+    return true;
+  }
+
+  return { noteVersions, step };
+}

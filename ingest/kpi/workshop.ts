@@ -1,0 +1,78 @@
+import type { Clock } from "@jilian/domain/clock.ts";
+import { messageOf } from "@jilian/domain/errors.ts";
+import { deviceKey } from "@jilian/domain/identity.ts";
+import { periodStart, quarterHourMs } from "@jilian/domain/periods.ts";
+import type { Ledger } from "@jilian/store/ledger.ts";
+import type { RegistryVersions } from "@jilian/store/registry-versions.ts";
+import { hourSet } from "@jilian/store/rollup-pieces.ts";
+import { rollupReader } from "@jilian/store/rollups.ts";
+import type { Telemetry } from "@jilian/store/telemetry.ts";
+import { completenessKeeper } from "./completeness.ts";
+import { computer } from "./compute.ts";
+import { leafKeeper } from "./leaves.ts";
+import { steps } from "./runs.ts";
+import { seriesIndex } from "./series-index.ts";
+
+export type WorkshopParts = {
+  telemetry: Telemetry;
+  ledger: Ledger;
+  versions: () => RegistryVersions;
+  clock: Clock;
+  onCountFailed?: (error: unknown) => void;
+  countPatienceMs?: number;
+};
+
+/** Rollups of one device and stretch that are kept in memory. */
+const rollupsKept = 100_000;
+
+/** Leaves, rollups and figures of an engine, and what is to be done with them. */
+export function workshop(parts: WorkshopParts, fromTx: number) {
+  const { telemetry, ledger, clock, versions } = parts;
+  const index = seriesIndex(telemetry, versions);
+  const hours = hourSet(ledger.knownHours(0, Number.MAX_SAFE_INTEGER));
+  const unnoted = new Set<number>();
+  const noteOf = (code: string, device: string, detail: string) =>
+    ledger.noteFinding({ code, subject: device, detail }, clock.now());
+  function touched(device: string, minute: number): void {
+    const hour = periodStart("hour", minute);
+    if (hours.add(hour)) unnoted.add(hour);
+    reader.touch(device, minute);
+    // What a factory's meters say together is made of theirs.
+    reader.touch(device.slice(0, device.indexOf("/")), minute);
+  }
+  const keeper = leafKeeper({
+    ...{ telemetry, index, fromTx, onTouched: touched },
+    onReset: ({ group, node, device, metric }) =>
+      noteOf(
+        "UNEXPLAINED_RESET",
+        deviceKey(group, node, device),
+        `${metric} fell, or rose faster than its meter can: the increase is unknown, figures are lower bounds`,
+      ),
+  });
+  const reader = rollupReader({ telemetry, hours, open: keeper.open, kept: rollupsKept });
+  const completeness = completenessKeeper({
+    ...{ telemetry, ledger, index },
+    onInvalid: ({ group, node, device }, error) =>
+      noteOf("ACCOUNT_INVALID", deviceKey(group, node, device), messageOf(error)),
+    onFailed: parts.onCountFailed ?? (() => undefined),
+    patienceMs: parts.countPatienceMs,
+  });
+  return {
+    ...{ index, keeper, completeness, hours },
+    compute: computer({ ledger, index, reader, versions }).compute,
+    /** Folds an hour again from samples, and withdraws what was rolled up of it. */
+    refold: async (fromMs: number, toMs: number, nowMs: number) => {
+      if (!hours.has(fromMs, toMs)) return;
+      await keeper.refold(fromMs, toMs, nowMs);
+      const keys = new Set(index.folded().devices.map(({ device }) => device));
+      for (const key of versions().newest().devices.keys()) keys.add(key);
+      for (const at of steps(fromMs, toMs, quarterHourMs)) for (const key of keys) touched(key, at);
+    },
+    /** Notes the hours that have got leaves: before the transactions are that made them. */
+    noteHours: () => {
+      if (unnoted.size > 0) ledger.noteHours([...unnoted]);
+      unnoted.clear();
+    },
+    storeRollups: (nowMs: number) => reader.store(nowMs, telemetry.writeRollups),
+  };
+}
