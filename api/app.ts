@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import type { Clock } from "@jilian/domain/clock.ts";
+import type { Indicator } from "@jilian/domain/indicators/definition.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import type { LiveState } from "@jilian/store/live.ts";
 import type { Registry } from "@jilian/store/registry.ts";
@@ -9,15 +10,18 @@ import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from "fasti
 import type { Logger } from "pino";
 import type { ProblemCode } from "./problem-codes.ts";
 
-/** What the API reads from; it writes to none of it. */
+/** What the API reads from. Only operators write: versions of the registry, into the ledger. */
 export type ApiDeps = {
   telemetry: Telemetry;
   ledger: Ledger;
   /** Live state of this process; where ingest runs elsewhere, an empty one. */
   live: LiveState;
+  /** In force now: its fields change when a version is applied, so none is kept beyond an answer. */
   registry: Registry;
   clock: Clock;
   log: Logger;
+  /** Indicators that are offered with their definitions; those of this release if absent. */
+  catalogue?: readonly Indicator[];
   /** Folder that relative paths of the configuration start at; that of the process if absent. */
   baseDir?: string;
 };

@@ -9,6 +9,7 @@ import { openTelemetry } from "@jilian/store/duckdb/telemetry.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import { createLiveState } from "@jilian/store/live.ts";
 import { readRegistry } from "@jilian/store/registry.ts";
+import { onlyVersion } from "@jilian/store/registry-versions.ts";
 import { openLedger } from "@jilian/store/sqlite/ledger.ts";
 import type { SeriesId, Telemetry } from "@jilian/store/telemetry.ts";
 import { pino } from "pino";
@@ -50,7 +51,8 @@ beforeAll(async () => {
   telemetry = await openTelemetry({ path: join(folder, "t.duckdb"), ...setting });
   ledger = openLedger({ path: join(folder, "ledger.sqlite"), log: setting.log });
   const series = (device: string, metric: string, role: string) => {
-    const definition = { name: metric, datatype: DataType.Int64, role, simulated: device === "press" };
+    const unit = role.startsWith("production") ? { unit: "pcs" } : {};
+    const definition = { name: metric, datatype: DataType.Int64, role, ...unit, simulated: device === "press" };
     return { group: "f", node: "g", device, metric, definition };
   };
   ids = await telemetry.ensureSeries([
@@ -66,6 +68,7 @@ beforeAll(async () => {
     minuteMs: at,
     leaf: { ...emptyLeaf, amount: pieces * 1_000_000n, coveredMs: minuteMs, samples: 6 },
   });
+  ledger.noteHours([startMs]);
   await telemetry.writeLeaves(
     minutes.flatMap((at) => [leaf(total, at, 30n), leaf(good, at, 24n)]),
     [],
@@ -87,7 +90,10 @@ async function figures(more: Partial<FigureQuery>, limit = 1000, nowMs = startMs
   const found = [];
   let after: FigureKey | undefined;
   do {
-    const page = await readDeviceFigures(query, after, limit, nowMs, { telemetry, ledger, live, registry });
+    const page = await readDeviceFigures(query, after, limit, nowMs, {
+      ...{ telemetry, ledger, live },
+      versions: onlyVersion(registry),
+    });
     found.push(...page.results);
     after = page.next;
   } while (after);
@@ -100,9 +106,12 @@ it("serves the ratios of machines beside their counters, in the order of all fig
     ["oee", "0.4"],
     ["oee.availability", "0.75"],
     ["oee.effectiveness", "0.666667"],
+    ["oee.nee", "no_setup_state"],
     ["oee.quality", "0.8"],
     ["production.good", "1440"],
     ["production.total", "1800"],
+    ["quality.cp", "no_limits"],
+    ["quality.cpk", "no_limits"],
     ["quality.fpy", "no_register"],
     ["quality.ratio", "0.8"],
     ["quality.rework_ratio", "no_register"],

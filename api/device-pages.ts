@@ -1,114 +1,107 @@
-import { deviceFigure, deviceRatio } from "@jilian/domain/device-figures.ts";
-import { deviceKey } from "@jilian/domain/identity.ts";
-import { ratioIndicators } from "@jilian/domain/indicators/catalogue.ts";
-import type { RatioDefinition } from "@jilian/domain/indicators/ratio.ts";
-import type { MinuteLeaf } from "@jilian/domain/leaf.ts";
+import { deviceFigure, statusOf } from "@jilian/domain/device-figures.ts";
+import { indicators } from "@jilian/domain/indicators/catalogue.ts";
+import type { Indicator } from "@jilian/domain/indicators/definition.ts";
+import { emptyLeaf } from "@jilian/domain/leaf.ts";
 import { type Loss, lostTimes } from "@jilian/domain/lost-time.ts";
-import type { MachinePlan } from "@jilian/domain/machine-sums.ts";
-import { minuteMs, periodLengthMs, periodStart } from "@jilian/domain/periods.ts";
+import { hourMs, isCalendarPeriod, minuteMs, periodEnd, periodStart } from "@jilian/domain/periods.ts";
 import type { Result } from "@jilian/domain/result.ts";
-import { isRole, type Role, roles } from "@jilian/domain/roles.ts";
-import type { MinuteState } from "@jilian/domain/state-leaf.ts";
+import type { Role } from "@jilian/domain/roles.ts";
+import { emptyRollup, type Rollup, type RollupSource } from "@jilian/domain/rollup.ts";
+import { indicatorFigure, type Stamp } from "@jilian/domain/site-figures.ts";
+import { type DeviceSeries, type RegistrySeries, registrySeries } from "@jilian/store/device-series.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import type { LiveState } from "@jilian/store/live.ts";
-import { machinePlan, type Registry } from "@jilian/store/registry.ts";
-import type { Series, SeriesId, Telemetry } from "@jilian/store/telemetry.ts";
+import type { Registry } from "@jilian/store/registry.ts";
+import type { RegistryVersions } from "@jilian/store/registry-versions.ts";
+import { hourSet } from "@jilian/store/rollup-pieces.ts";
+import { rollupReader } from "@jilian/store/rollups.ts";
+import { siteSums } from "@jilian/store/site-sums.ts";
+import { existsAt, type Span, spansOver } from "@jilian/store/spans.ts";
+import type { Telemetry } from "@jilian/store/telemetry.ts";
 import { maxLeavesPerPage } from "./limits.ts";
 import { compareKeys, type FigureKey, type FigurePage, type FigureQuery } from "./read-figures.ts";
 
-type Counter = { id: SeriesId; role: Role; product: string | undefined };
+export type DeviceSources = {
+  telemetry: Telemetry;
+  ledger: Pick<Ledger, "lossyHours" | "knownHours">;
+  live: LiveState;
+  versions: RegistryVersions;
+};
 
-/** One line of figures of a registered device: of a counter role, or a ratio of a machine. */
-type Line = {
-  entity: string;
-  /** The role, or the id of the ratio. */
-  indicator: string;
-  simulated: boolean;
-  counters: readonly Counter[];
-} & ({ role: Role } | { definition: RatioDefinition; plan: MachinePlan; states: readonly SeriesId[] });
+/** One line of figures of a registered device: of a counter role, or an indicator of machines. */
+type Line = { entity: string; factory: string; indicator: string; of: Role | Indicator };
 
-/** What the births of a registered device declared. */
-type Declared = { counters: Counter[]; states: SeriesId[]; simulated: Set<SeriesId> };
+/** A figure that is asked for. */
+type Cell = { line: Line; span: Span };
 
-function declaredBy(query: FigureQuery, series: readonly Series[], registry: Registry): Map<string, Declared> {
-  const devices = new Map<string, Declared>();
-  for (const { id, group, node, device, definition } of series) {
-    const { role, product, simulated } = definition;
-    const entity = deviceKey(group, node, device);
-    if (!isRole(role) || !registry.devices.has(entity)) continue;
-    if (query.entity !== undefined && query.entity !== entity) continue;
-    const own = devices.get(entity) ?? { counters: [], states: [], simulated: new Set() };
-    devices.set(entity, own);
-    if (roles[role].kind === "counter") own.counters.push({ id, role, product });
-    if (role === "machine.state") own.states.push(id);
-    if (simulated) own.simulated.add(id);
-  }
-  return devices;
-}
+/** Indicators of single devices. */
+const ofDevices = indicators.filter(({ levels }) => levels.includes("device"));
 
-/** The lines of one device: its counter roles, and the ratios of a machine that counts or tells its state. */
-function linesOfDevice(entity: string, declared: Declared, query: FigureQuery, registry: Registry): Line[] {
-  const { counters, states, simulated } = declared;
-  const ofRole = Map.groupBy(counters, ({ role }) => role);
-  const lines = [...ofRole].map(([role, own]): Line => {
-    return { entity, indicator: role, role, counters: own, simulated: own.some(({ id }) => simulated.has(id)) };
-  });
-  const placed = registry.devices.get(entity);
-  if (placed?.device.kind !== "machine" || counters.length + states.length === 0) return lines;
-  const plan = machinePlan(placed);
-  for (const definition of ratioIndicators.filter(({ periods }) => periods.includes(query.period))) {
-    const { terms } = definition;
-    const needed = terms.map((term) => (term === "planned_run_time" ? "production.total" : term));
-    const own = counters.filter(({ role }) => needed.some((term) => term === role));
-    const ownStates = terms.includes("apt") ? states : [];
-    const ids = [...own.map(({ id }) => id), ...ownStates];
-    const simulates = ids.some((id) => simulated.has(id));
-    const line = { entity, indicator: definition.id, definition, plan, counters: own, states: ownStates };
-    lines.push({ ...line, simulated: simulates });
-  }
-  return lines;
+/** The lines of one device: its counter roles, and the indicators of a machine that counts or tells its state. */
+function linesOfDevice(entity: string, { placed, counters, states }: DeviceSeries, query: FigureQuery): Line[] {
+  const { factoryId: factory, device } = placed;
+  const lines = [...new Set(counters.map(({ role }) => role))].map(
+    (role): Line => ({ entity, factory, indicator: role, of: role }),
+  );
+  if (device.kind !== "machine" || counters.length + states.length === 0) return lines;
+  const own = ofDevices.filter(({ periods }) => periods.includes(query.period));
+  return [...lines, ...own.map((of): Line => ({ entity, factory, indicator: of.id, of }))];
 }
 
 /** The lines that a question asks for, by entity and indicator. A device has figures of what its births declared. */
-function linesOf(query: FigureQuery, series: readonly Series[], registry: Registry): Line[] {
-  return [...declaredBy(query, series, registry)]
-    .flatMap(([entity, declared]) => linesOfDevice(entity, declared, query, registry))
+function linesOf(query: FigureQuery, { devices }: RegistrySeries): Line[] {
+  return [...devices]
+    .filter(([entity]) => query.entity === undefined || query.entity === entity)
+    .flatMap(([entity, own]) => linesOfDevice(entity, own, query))
     .filter(({ indicator }) => query.indicator === undefined || query.indicator === indicator)
     .sort((a, b) => compareKeys([0, a.entity, a.indicator], [0, b.entity, b.indicator]));
 }
 
-type Cell = { line: Line; startMs: number };
+/** The periods of a question that begin in it and have begun, by their starts: each with those of the factories that share it. */
+function* spansFrom(query: FigureQuery, fromMs: number, nowMs: number, versions: RegistryVersions): Generator<Span[]> {
+  const { period } = query;
+  const endMs = Math.min(query.toMs, nowMs);
+  if (isCalendarPeriod(period)) {
+    let startMs = periodStart(period, fromMs);
+    if (startMs < fromMs) startMs = periodEnd(period, startMs);
+    for (; startMs < endMs; startMs = periodEnd(period, startMs))
+      yield [{ period, startMs, endMs: periodEnd(period, startMs) }];
+    return;
+  }
+  const begun = spansOver(period, versions, fromMs, endMs, nowMs).filter(({ startMs }) => startMs >= fromMs);
+  yield* Map.groupBy(begun, ({ startMs }) => startMs).values();
+}
 
 /** The next figures after a key, without reading any: every line has one for every period that has begun. */
 function cellsAfter(
   query: FigureQuery,
   after: FigureKey | undefined,
   lines: readonly Line[],
-  nowMs: number,
   wanted: number,
+  spans: Iterable<Span[]>,
 ): Cell[] {
   const cells: Cell[] = [];
-  const length = periodLengthMs(query.period);
-  const first = periodStart(query.period, query.fromMs);
-  const endMs = Math.min(query.toMs, nowMs);
-  let startMs = after ? after[0] : first < query.fromMs ? first + length : first;
-  for (; startMs < endMs && cells.length < wanted; startMs += length) {
+  if (lines.length === 0 || !existsAt("device", query.period)) return cells;
+  for (const together of spans)
     for (const line of lines) {
-      if (after && compareKeys([startMs, line.entity, line.indicator], after) <= 0) continue;
-      cells.push({ line, startMs });
-      if (cells.length === wanted) break;
+      const span = together.find(({ factory }) => factory === undefined || factory === line.factory);
+      if (!span || (after && compareKeys([span.startMs, line.entity, line.indicator], after) <= 0)) continue;
+      cells.push({ line, span });
+      if (cells.length === wanted) return cells;
     }
-  }
   return cells;
 }
 
-const statesOf = (line: Line) => ("states" in line ? line.states : []);
-
-/** As many cells as may be answered at once, by the leaves that they read; one at least. */
-function affordable(cells: readonly Cell[], limit: number, length: number): readonly Cell[] {
+/** As many cells as may be answered at once, by the leaves that they read; one at least. Long periods read rollups. */
+function affordable(cells: readonly Cell[], limit: number, { devices }: RegistrySeries): readonly Cell[] {
+  const read = new Map<string, number>();
   let leaves = 0;
-  const size = cells.findIndex(({ line }, i) => {
-    leaves += Math.max(1, line.counters.length + statesOf(line).length) * (length / minuteMs);
+  const size = cells.findIndex(({ line, span }, i) => {
+    const key = `${line.entity}|${span.startMs}`;
+    const source = devices.get(line.entity)?.source;
+    const series = Math.max(1, (source?.counters.length ?? 0) + (source?.states.length ?? 0));
+    if (!read.has(key)) leaves += series * (Math.min(span.endMs - span.startMs, hourMs) / minuteMs);
+    read.set(key, leaves);
     return i > 0 && (i === limit || leaves > maxLeavesPerPage);
   });
   return size < 0 ? cells : cells.slice(0, size);
@@ -121,86 +114,114 @@ function foldedTx(live: LiveState): number {
   return tx;
 }
 
-type Leaves = { counters: Map<SeriesId, MinuteLeaf[]>; states: Map<SeriesId, MinuteState[]> };
-
-async function readLeaves(telemetry: Telemetry, cells: readonly Cell[], length: number): Promise<Leaves> {
-  const first = cells[0];
-  const last = cells.at(-1);
-  if (!first || !last) return { counters: new Map(), states: new Map() };
-  const ids = new Set(cells.flatMap(({ line }) => line.counters.map(({ id }) => id)));
-  const stateIds = new Set(cells.flatMap(({ line }) => statesOf(line)));
-  const [fromMs, toMs] = [first.startMs, last.startMs + length];
-  const [counters, states] = await Promise.all([
-    telemetry.readLeaves([...ids], fromMs, toMs),
-    stateIds.size > 0 ? telemetry.readStates([...stateIds], fromMs, toMs) : [],
-  ]);
-  return { counters: Map.groupBy(counters, (row) => row.series), states: Map.groupBy(states, (row) => row.series) };
+/** Reads what the cells of a page need: rollups by period and device. Short periods that follow each other are read together. */
+async function readRollups(
+  cells: readonly Cell[],
+  { telemetry, ledger }: DeviceSources,
+  sourceOf: (entity: string, span: Span) => RollupSource | undefined,
+  nowMs: number,
+): Promise<(cell: Cell) => Rollup> {
+  const found = new Map<string, Rollup>();
+  const keyOf = (entity: string, { startMs }: Span) => `${startMs}|${entity}`;
+  const spans = [
+    ...new Map(cells.map(({ span, line }) => [`${span.startMs}|${span.endMs}|${line.factory}`, span])).values(),
+  ];
+  const fromMs = Math.min(...spans.map((span) => span.startMs));
+  const toMs = Math.max(...spans.map((span) => span.endMs));
+  const hours = hourSet(ledger.knownHours(periodStart("hour", fromMs), toMs));
+  const reader = rollupReader({ telemetry, hours });
+  const byStart = Map.groupBy(cells, ({ span }) => `${span.startMs}|${span.endMs}`);
+  const stepMs = (spans[0]?.endMs ?? 0) - (spans[0]?.startMs ?? 0);
+  const isShort = cells[0]?.span.period === "minute" || cells[0]?.span.period === "quarter_hour";
+  const sourcesOf = (some: readonly Cell[]) => {
+    const own = new Map(some.map(({ line, span }) => [line.entity, sourceOf(line.entity, span)]));
+    return [...own.values()].filter((source) => source !== undefined);
+  };
+  if (isShort) {
+    const all = await reader.readEach(sourcesOf(cells), fromMs, toMs, stepMs, nowMs);
+    for (const { line, span } of cells)
+      found.set(keyOf(line.entity, span), all.get(span.startMs)?.get(line.entity) ?? emptyRollup);
+  } else
+    for (const some of byStart.values()) {
+      const { span } = some[0] as Cell;
+      const own = await reader.read(sourcesOf(some), span.startMs, span.endMs, nowMs);
+      for (const [key, rollup] of own) found.set(keyOf(key, span), rollup);
+    }
+  return ({ line, span }) => found.get(keyOf(line.entity, span)) ?? emptyRollup;
 }
 
 /** What hours of a page's devices lack, by device. */
-function lossesOf(ledger: Pick<Ledger, "lossyHours">, cells: readonly Cell[], length: number): Map<string, Loss[]> {
-  const [fromMs, toMs] = [cells[0]?.startMs ?? 0, (cells.at(-1)?.startMs ?? 0) + length];
+function lossesOf({ ledger }: DeviceSources, cells: readonly Cell[]): Map<string, Loss[]> {
+  if (cells.length === 0 || cells[0]?.span.period === "minute") return new Map();
+  const fromMs = Math.min(...cells.map(({ span }) => periodStart("hour", span.startMs)));
+  const toMs = Math.max(...cells.map(({ span }) => span.endMs));
   const devices = cells.map(({ line }) => line.entity);
   return Map.groupBy(ledger.lossyHours(fromMs, toMs, devices), ({ device }) => device);
 }
 
+/** The figure of a cell. */
+function figureIn(
+  { line, span }: Cell,
+  rollup: Rollup,
+  { registry, series }: { registry: Registry; series: RegistrySeries },
+  lostMs: number,
+  at: { asOfMs: number; inputWatermark: number },
+): Result {
+  const { entity, factory, of } = line;
+  const { period, startMs, endMs } = span;
+  const own = series.devices.get(entity);
+  const stamp: Stamp = { ...at, registryVersion: registry.version, simulated: own?.simulated ?? false };
+  if (typeof of === "string") {
+    const counters = (own?.counters ?? []).filter(({ role }) => role === of);
+    const leaves = counters.map(({ id }) => rollup.counters.get(id) ?? emptyLeaf);
+    return deviceFigure({ ...stamp, role: of, entity, period, startMs, endMs, lostMs, series: leaves });
+  }
+  const none = new Map<never, never>();
+  const sums = siteSums(registry, series, {
+    ...{ span, asOfMs: at.asOfMs, firstBirths: none, polls: none, days: none },
+    rollups: new Map([[entity, rollup]]),
+    lostMs: new Map([[entity, lostMs]]),
+  })({ level: "device", entity, factories: new Map([[factory, [entity]]]) });
+  const figure = indicatorFigure(of, sums, stamp);
+  return { ...figure, status: statusOf(figure, at.asOfMs) };
+}
+
 /**
- * One page of figures of devices, folded from their leaves on reading (CONTRACTS 4: they are too many to keep). The order is that of
- * the other levels. A page that would read too many leaves is shorter than asked and has a next one.
+ * One page of figures of devices, made from their leaves and rollups on reading (CONTRACTS 4: they are too many to keep). The order is that
+ * of the other levels. A page that would read too many leaves is shorter than asked and has a next one.
  */
 export async function readDeviceFigures(
   query: FigureQuery,
   after: FigureKey | undefined,
   limit: number,
   nowMs: number,
-  sources: { telemetry: Telemetry; ledger: Pick<Ledger, "lossyHours">; live: LiveState; registry: Registry },
+  sources: DeviceSources,
 ): Promise<FigurePage> {
-  const { telemetry, ledger, live, registry } = sources;
-  const { period } = query;
-  const lines = linesOf(query, await telemetry.series(), registry);
-  const length = periodLengthMs(period);
-  const ahead = cellsAfter(query, after, lines, nowMs, limit + 1);
-  const cells = affordable(ahead, limit, length);
-  const leaves = await readLeaves(telemetry, cells, length);
-  const page = { period, asOfMs: nowMs, inputWatermark: foldedTx(live), registryVersion: registry.version };
-  const losses = period === "minute" ? new Map<string, Loss[]>() : lossesOf(ledger, cells, length);
-  const results = cells.map(({ line, startMs }): Result => {
-    const { entity, simulated, counters } = line;
-    const untilMs = Math.min(startMs + length, nowMs);
-    const lostMs = lostTimes(losses.get(entity) ?? [], startMs, untilMs).get(entity) ?? 0;
-    const own = <T extends { minuteMs: number }>(of: Map<SeriesId, T[]>, id: SeriesId) =>
-      within(of.get(id) ?? [], startMs, startMs + length);
-    const asked = { ...page, entity, startMs, simulated, lostMs };
-    if ("role" in line) {
-      const series = counters.map(({ id }) => own(leaves.counters, id));
-      return deviceFigure({ ...asked, role: line.role, series });
-    }
-    const { definition, plan } = line;
-    return deviceRatio({
-      ...asked,
-      definition,
-      plan,
-      counters: counters.map(({ id, role, product }) => ({ role, product, leaves: own(leaves.counters, id) })),
-      states: line.states.map((id) => own(leaves.states, id)),
-    });
+  const { telemetry, live, versions } = sources;
+  const all = await telemetry.series();
+  const known = new Map<Registry, RegistrySeries>();
+  /** The version of the registry that a period's figures are of, and what it makes of the series. */
+  const under = (span: Pick<Span, "endMs">) => {
+    const registry = versions.at(Math.min(span.endMs, nowMs) - 1);
+    const series = known.get(registry) ?? registrySeries(registry, all);
+    known.set(registry, series);
+    return { registry, series };
+  };
+  const present = under({ endMs: nowMs }).series;
+  const spans = spansFrom(query, after?.[0] ?? query.fromMs, nowMs, versions);
+  const ahead = cellsAfter(query, after, linesOf(query, present), limit + 1, spans);
+  const cells = affordable(ahead, limit, present);
+  const sourceOf = (entity: string, span: Span) => under(span).series.devices.get(entity)?.source;
+  const losses = lossesOf(sources, cells);
+  const rollupOf = await readRollups(cells, sources, sourceOf, nowMs);
+  const at = { asOfMs: nowMs, inputWatermark: foldedTx(live) };
+  const results = cells.map((cell): Result => {
+    const { line, span } = cell;
+    const lost = lostTimes(losses.get(line.entity) ?? [], span.startMs, Math.min(span.endMs, nowMs));
+    return figureIn(cell, rollupOf(cell), under(span), lost.get(line.entity) ?? 0, at);
   });
   const last = cells.at(-1);
   const next: FigureKey | undefined =
-    last && ahead.length > cells.length ? [last.startMs, last.line.entity, last.line.indicator] : undefined;
+    last && ahead.length > cells.length ? [last.span.startMs, last.line.entity, last.line.indicator] : undefined;
   return { results, next };
-}
-
-/** The leaves of [fromMs, toMs), by bisection: a page of minutes must not scan all its leaves for each of them. */
-function within<T extends { minuteMs: number }>(leaves: readonly T[], fromMs: number, toMs: number): readonly T[] {
-  const at = (timeMs: number): number => {
-    let low = 0;
-    let high = leaves.length;
-    while (low < high) {
-      const middle = (low + high) >> 1;
-      if ((leaves[middle] as T).minuteMs < timeMs) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  };
-  return leaves.slice(at(fromMs), at(toMs));
 }

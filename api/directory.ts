@@ -1,5 +1,6 @@
 import { deviceFigureVersion } from "@jilian/domain/device-figures.ts";
 import { indicators } from "@jilian/domain/indicators/catalogue.ts";
+import type { Indicator } from "@jilian/domain/indicators/definition.ts";
 import { type Period, periods } from "@jilian/domain/periods.ts";
 import type { Level, NullReason } from "@jilian/domain/result.ts";
 import { counterRoles, roles } from "@jilian/domain/roles.ts";
@@ -17,7 +18,10 @@ export type Offered = {
   /** Why its value can be null. */
   readonly reasons: readonly NullReason[];
   readonly formula: string;
+  readonly formulaZh: string;
   readonly source: string;
+  /** A case worked by hand; counter roles have none. */
+  readonly example?: { readonly zh: string; readonly en: string; readonly value: string | null };
 };
 
 /** What can be asked for: entities by level with their names, indicators by id. */
@@ -26,19 +30,17 @@ export type Directory = {
   readonly indicators: ReadonlyMap<string, Offered>;
 };
 
-function offeredIndicators(): Offered[] {
-  const catalogue = indicators.map(({ id, zh, en, unit, version, levels, periods, reasons, formula, source }) => ({
-    id,
-    zh,
-    en,
-    unit,
-    definitionVersion: version,
-    levels,
-    periods,
+function offeredIndicators(catalogue: readonly Indicator[]): Offered[] {
+  const offered = catalogue.map(({ id, zh, en, unit, version, example, ...definition }) => ({
+    ...{ id, zh, en, unit, definitionVersion: version },
+    levels: definition.levels,
+    periods: definition.periods,
     // No figure is there before its period has begun.
-    reasons: ["not_due", ...reasons] as const,
-    formula,
-    source,
+    reasons: ["not_due", ...definition.reasons] as const,
+    formula: definition.formula,
+    formulaZh: definition.formulaZh,
+    source: definition.source,
+    example: { zh: example.zh, en: example.en, value: example.value },
   }));
   const ofDevices = counterRoles.map((id) => ({
     id,
@@ -50,21 +52,33 @@ function offeredIndicators(): Offered[] {
     periods,
     reasons: ["not_due", "no_data"] as const,
     formula: "sum of the accepted increases of the device's counters of this role",
+    formulaZh: "该设备此角色各计数器可接受增量之和",
     source: "counter readings; ISO 22400-2 terms, GB/T 2589-2020",
   }));
-  return [...catalogue, ...ofDevices];
+  return [...offered, ...ofDevices];
 }
 
-/** Builds the directory of a registry. Pure. */
-export function createDirectory(registry: Registry): Directory {
-  const { file } = registry;
+function entitiesOf(registry: Registry): Directory["entities"] {
+  const { cluster, pilot, enterprises } = registry.file;
   return {
-    entities: {
-      cluster: new Map([[file.cluster.id, file.cluster.name]]),
-      enterprise: new Map(file.enterprises.map((e) => [e.id, e.name])),
-      factory: new Map([...registry.factories.values()].map((f) => [f.id, f.name])),
-      device: new Map([...registry.devices].map(([key, placed]) => [key, placed.device.name])),
+    cluster: new Map([[cluster.id, cluster.name]]),
+    pilot: new Map([[pilot.id, pilot.name]]),
+    enterprise: new Map(enterprises.map((e) => [e.id, e.name])),
+    factory: new Map([...registry.factories.values()].map((f) => [f.id, f.name])),
+    line: new Map([...registry.lines.values()].map((line) => [line.key, line.name])),
+    device: new Map([...registry.devices].map(([key, placed]) => [key, placed.device.name])),
+  };
+}
+
+/** The directory of the registry in force: made anew when another version is. */
+export function createDirectory(registry: Registry, catalogue: readonly Indicator[] = indicators): Directory {
+  let { file } = registry;
+  let entities = entitiesOf(registry);
+  return {
+    get entities() {
+      if (registry.file !== file) [file, entities] = [registry.file, entitiesOf(registry)];
+      return entities;
     },
-    indicators: new Map(offeredIndicators().map((i) => [i.id, i])),
+    indicators: new Map(offeredIndicators(catalogue).map((i) => [i.id, i])),
   };
 }

@@ -4,11 +4,16 @@ import { type Static, Type } from "typebox";
 import type { Directory } from "./directory.ts";
 
 export const levelSchema = Type.Enum([...levels], { description: "level of the tree (ISA-95) 层级" });
-/** Levels whose figures are kept; those of devices are made on asking. */
+/** Levels whose figures are kept, those of lines beside the samples; those of devices are made on asking. */
 export const groupLevels = levels.filter((level) => level !== "device");
 export const groupLevelSchema = Type.Enum([...groupLevels], {
   description: "level of the tree; figures of devices are made on asking: use /open/v1/metrics for them 层级",
 });
+/** Levels whose figures have revisions in the ledger and a place in the change log. */
+export const loggedLevelSchema = Type.Enum(
+  levels.filter((level) => level !== "device" && level !== "line"),
+  { description: "level of the tree; figures of lines and devices have no revisions in the ledger 层级" },
+);
 export const periodSchema = Type.Enum([...periods], {
   description: "half-open, Asia/Shanghai, labelled by its start 周期",
 });

@@ -5,10 +5,30 @@ export const defaultLimit = 500;
 export const maxLimit = 5_000;
 
 /** Longest range of one question, so that no question makes the store sort without bound. */
-export const maxSpanMs: Readonly<Record<Period, number>> = { minute: 7 * dayMs, hour: 366 * dayMs, day: 3_660 * dayMs };
+export const maxSpanMs: Readonly<Record<Period, number>> = {
+  minute: 7 * dayMs,
+  quarter_hour: 31 * dayMs,
+  hour: 366 * dayMs,
+  shift: 366 * dayMs,
+  day: 3_660 * dayMs,
+  month: 36_600 * dayMs,
+  quarter: 36_600 * dayMs,
+  year: 36_600 * dayMs,
+  pilot: 36_600 * dayMs,
+};
 
 /** Range that is taken when none is asked for, back from now. */
-export const defaultSpanMs: Readonly<Record<Period, number>> = { minute: 3_600_000, hour: dayMs, day: 31 * dayMs };
+export const defaultSpanMs: Readonly<Record<Period, number>> = {
+  minute: 3_600_000,
+  quarter_hour: dayMs,
+  hour: dayMs,
+  shift: 7 * dayMs,
+  day: 31 * dayMs,
+  month: 366 * dayMs,
+  quarter: 3 * 366 * dayMs,
+  year: 10 * 366 * dayMs,
+  pilot: 10 * 366 * dayMs,
+};
 
 /** Likewise for readings. */
 export const maxReadingsSpanMs = 31 * dayMs;

@@ -5,9 +5,11 @@ import { problem } from "./problems.ts";
 
 const listedAt: Readonly<Record<Level, string>> = {
   device: "/open/v1/devices",
+  line: "/open/v1/factories",
   factory: "/open/v1/factories",
   enterprise: "/open/v1/enterprises",
   cluster: "/open/v1/info",
+  pilot: "/open/v1/info",
 };
 
 function remedyFor(known: readonly string[], where: string): string {

@@ -58,7 +58,7 @@ describe("the OpenAPI document", () => {
   it("is OpenAPI 3.1 in shape: ids used once, tags and security known, references that resolve, schemas that compile", () => {
     expect(document.openapi).toBe("3.1.0");
     const whole = document as unknown as { tags: { name: string }[]; components: { securitySchemes: Node } };
-    const operations = Object.values(document.paths).map((item) => item.get as unknown as Node);
+    const operations = Object.values(document.paths).flatMap((item) => Object.values(item) as unknown as Node[]);
     expect(new Set(operations.map((o) => o.operationId)).size).toBe(operations.length);
     const tags = new Set(whole.tags.map((t) => t.name));
     for (const operation of operations) {
@@ -85,8 +85,8 @@ describe("the OpenAPI document", () => {
 
   it("names every refusal, with the status it comes with, as problem details", () => {
     const told = new Map<string, Set<string>>();
-    for (const { get } of Object.values(document.paths)) {
-      for (const [status, response] of Object.entries(get.responses)) {
+    for (const { responses } of Object.values(document.paths).flatMap((item) => Object.values(item))) {
+      for (const [status, response] of Object.entries(responses)) {
         if (status === "200") continue;
         expect(Object.keys(response.content ?? {})).toEqual(["application/problem+json"]);
         for (const [, code = ""] of (response as { description?: string }).description?.matchAll(/`([A-Z_]+)`/g) ?? [])
@@ -118,8 +118,9 @@ describe("the OpenAPI document", () => {
     for (const [, path = "", query = ""] of asked) {
       const template = document.paths[path] ? path : path.replace(/[^/]+$/, "{id}");
       expect(Object.keys(document.paths), path).toContain(template);
-      const operation = document.paths[template]?.get as unknown as { parameters?: { name: string }[] };
-      const known = operation.parameters?.map((p) => p.name) ?? [];
+      type Asked = { parameters?: { name: string }[] };
+      const operations = Object.values(document.paths[template] ?? {}) as Asked[];
+      const known = operations.flatMap(({ parameters = [] }) => parameters.map((p) => p.name));
       expect(known).toEqual(expect.arrayContaining([...new URLSearchParams(query).keys()]));
     }
     for (const [, path = ""] of text.matchAll(/^## GET (\S+)$/gm)) expect(Object.keys(document.paths)).toContain(path);

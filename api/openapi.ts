@@ -33,11 +33,15 @@ const tags = [
   { name: "registry", description: "企业、工厂、设备及其状态 · Who takes part, and the state of each machine now" },
   { name: "platform", description: "平台信息与健康 · About the platform" },
   { name: "wall", description: "大屏 · The wall page's data" },
+  {
+    name: "operator",
+    description: "运维：登记的版本与审计 · For operators: versions of the registry, and who changed them",
+  },
 ];
 
-const description = `Read-only: there is no route that writes. Times are ISO 8601 with the offset of Asia/Shanghai; values are decimal strings; null always comes with a reason and is never 0. Errors are problem details (RFC 9457) with a stable \`code\`.
+const description = `The open data interface is read-only; below \`/operator\`, with keys of their own, operators apply versions of the registry. Times are ISO 8601 with the offset of Asia/Shanghai; values are decimal strings; null always comes with a reason and is never 0. Errors are problem details (RFC 9457) with a stable \`code\`.
 
-只读接口：没有任何写入路由。时间为 ISO 8601（亚洲/上海时区偏移），数值为十进制字符串；空值必有原因，绝不以 0 代替。错误为 RFC 9457 问题详情，\`code\` 稳定不变。`;
+开放数据接口只读；\`/operator\` 下由运维人员以专用密钥应用登记版本。时间为 ISO 8601（亚洲/上海时区偏移），数值为十进制字符串；空值必有原因，绝不以 0 代替。错误为 RFC 9457 问题详情，\`code\` 稳定不变。`;
 
 const openapi = {
   openapi: "3.1.0",
@@ -53,6 +57,7 @@ const openapi = {
   components: {
     securitySchemes: {
       bearer: { type: "http", scheme: "bearer", description: "Authorization: Bearer name.secret" },
+      operator: { type: "http", scheme: "bearer", description: "Authorization: Bearer name.secret, an operator's key" },
       apiKey: { type: "apiKey", in: "header", name: "X-API-Key", description: "X-API-Key: name.secret" },
     },
   },
@@ -121,9 +126,11 @@ export function describeRoutes(app: App): void {
       const names = new Map(Object.entries(components).map(([name, schema]) => [JSON.stringify(plain(schema)), name]));
       const schemas = Object.entries(components).map(([name, schema]) => [name, hoist(plain(schema), names, name)]);
       const paths = Object.entries(document.paths as Record<string, Record<string, Json>>).map(([path, item]) => {
-        const { get } = item as unknown as { get: Operation };
-        const whole = completed(plain(get) as unknown as Operation, problems.get(get.operationId) ?? []);
-        return [path, { get: hoist(whole as unknown as Json, names) }];
+        const operations = Object.entries(item as unknown as Record<string, Operation>).map(([method, operation]) => {
+          const whole = completed(plain(operation) as unknown as Operation, problems.get(operation.operationId) ?? []);
+          return [method, hoist(whole as unknown as Json, names)] as const;
+        });
+        return [path, Object.fromEntries(operations)];
       });
       return {
         ...document,

@@ -187,7 +187,10 @@ describe("definitions", () => {
     for (const { id, reasons } of definitions)
       for (const reason of reasons)
         expect(nullReasons, id).toHaveProperty(reason.id, { zh: reason.zh, en: expect.any(String) });
-    expect(definitions.find((d) => d.id === "oee")).toMatchObject({ periods: ["hour", "day"], version: 1 });
+    expect(definitions.find((d) => d.id === "oee")).toMatchObject({
+      periods: ["hour", "shift", "day", "month", "quarter", "year", "pilot"],
+      version: 1,
+    });
   });
 
   it("come one by one, and name what is known", async () => {
@@ -200,7 +203,7 @@ describe("definitions", () => {
     const none = await world.get("/open/v1/definitions/quality.fpv");
     expect(none).toMatchObject({
       status: 404,
-      body: { code: "DEFINITION_UNKNOWN", known: expect.arrayContaining(["quality.fpy"]) },
+      body: { code: "DEFINITION_UNKNOWN", known: expect.arrayContaining(["energy.electricity"]) },
     });
     expect((await world.get("/open/v1/definitions?x=1")).status).toBe(400);
     const posted = await world.app.inject({ method: "POST", url: "/open/v1/definitions/oee" });

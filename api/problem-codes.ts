@@ -45,9 +45,9 @@ export const problemCodes = {
   ROUTE_UNKNOWN: { status: 404, title: "No such address", when: "nothing is served there", zh: "地址不存在" },
   METHOD_NOT_ALLOWED: {
     status: 405,
-    title: "Only GET is served: this interface reads",
-    when: "a method other than GET and HEAD; a body is not looked at",
-    zh: "只提供读取",
+    title: "Not served with this method",
+    when: "a method that this address does not serve, mostly other than GET and HEAD; a body is not looked at",
+    zh: "不支持此方法（多数地址只提供读取）",
   },
   CHANGE_AHEAD: {
     status: 409,
@@ -60,6 +60,18 @@ export const problemCodes = {
     title: "Another change log",
     when: "the position belongs to the change log of another ledger",
     zh: "位置属于另一个台账的变更日志",
+  },
+  REGISTRY_MOVED: {
+    status: 409,
+    title: "Another version was applied meanwhile",
+    when: "another version of the registry was applied since the one that `base` names",
+    zh: "期间已应用其他登记版本",
+  },
+  REGISTRY_INVALID: {
+    status: 422,
+    title: "The registry has faults",
+    when: "the registry that was sent has faults; all of them are listed, nothing was applied",
+    zh: "登记有错误：已全部列出，未应用",
   },
   TOO_MANY_KEYS: {
     status: 429,
@@ -78,6 +90,12 @@ export const problemCodes = {
     title: "A store does not answer",
     when: "the telemetry store or the ledger does not answer",
     zh: "存储无应答",
+  },
+  REGISTRY_BUSY: {
+    status: 503,
+    title: "Another registry is being checked",
+    when: "another registry that was sent is being checked; one is at a time",
+    zh: "正在检查另一份登记，请稍后再试",
   },
   TOO_MANY_STREAMS: {
     status: 503,

@@ -149,16 +149,17 @@ export function onBadAddress(error: FastifyError, request: FastifyRequest, reply
 
 function onNotFound(app: App, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const path = request.url.split("?")[0] ?? "";
-  const served = (method: "GET" | "HEAD") =>
-    [path, path.replace(/[^/]+$/, ":id")].some((url) => app.hasRoute({ method, url }));
-  if (request.method !== "GET" && served("GET")) {
+  const served = (["GET", "HEAD", "POST"] as const).filter((method) =>
+    [path, path.replace(/[^/]+$/, ":id")].some((url) => app.hasRoute({ method, url })),
+  );
+  if (served.length > 0 && !(served as readonly string[]).includes(request.method)) {
     const { problem: body } = problem({
       code: "METHOD_NOT_ALLOWED",
       status: 405,
       detail: `${request.method} is not served at ${path}`,
-      remedy: "use GET",
+      remedy: `use ${served.join(", ")}`,
     });
-    return sendProblem(reply.header("allow", served("HEAD") ? "GET, HEAD" : "GET"), body);
+    return sendProblem(reply.header("allow", served.join(", ")), body);
   }
   const { problem: body } = problem({
     code: "ROUTE_UNKNOWN",

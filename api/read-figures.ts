@@ -1,7 +1,8 @@
-import { type Period, periodLengthMs, periodStart } from "@jilian/domain/periods.ts";
+import { dayMs, hourMs, minuteMs, type Period } from "@jilian/domain/periods.ts";
 import { type Level, type Result, resultId, sameFigure } from "@jilian/domain/result.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import type { LiveState } from "@jilian/store/live.ts";
+import { isLogged } from "@jilian/store/spans.ts";
 import type { ResultQuery, Telemetry } from "@jilian/store/telemetry.ts";
 import { type Static, Type } from "typebox";
 import type { Directory } from "./directory.ts";
@@ -79,11 +80,11 @@ function matches(result: Result, query: FigureQuery): boolean {
 }
 
 async function readStored(query: ResultQuery, { telemetry, ledger }: FigureSources): Promise<FoundResult[]> {
-  return query.period === "minute" ? await telemetry.readMinuteResults(query) : ledger.readResults(query);
+  return isLogged(query) ? ledger.readResults(query) : await telemetry.readMinuteResults(query);
 }
 
 /**
- * Figures of factory level and above as they are now: minutes from the telemetry store, hours and days from the ledger, the open periods
+ * Figures of factory level and above as they are now: minutes and lines from the telemetry store, the others from the ledger, the open periods
  * from live memory, where the newest look at them is. A period belongs to a range by its start.
  */
 export async function readFigures(
@@ -124,7 +125,23 @@ export function readPinnedFigures(
 }
 
 /** How far back the newest stored figure is looked for when live memory has none: after a start, or when ingest stands still. */
-const lookBackPeriods: Readonly<Record<Period, number>> = { minute: 15, hour: 24, day: 8 };
+const lookBackMs: Readonly<Record<Period, number>> = {
+  minute: 15 * minuteMs,
+  quarter_hour: 4 * hourMs,
+  hour: dayMs,
+  shift: 8 * dayMs,
+  day: 8 * dayMs,
+  month: 62 * dayMs,
+  quarter: 184 * dayMs,
+  year: 732 * dayMs,
+  pilot: 732 * dayMs,
+};
+
+/** Periods of an entity that can begin in that time. */
+const mostBack: Readonly<Record<Period, number>> = {
+  ...{ minute: 15, quarter_hour: 16, hour: 24, shift: 8 * 50, day: 8 },
+  ...{ month: 3, quarter: 3, year: 3, pilot: 50 },
+};
 
 /** The newest figure of each indicator and entity of a level and period, stored or live. */
 export async function latestFigures(
@@ -134,10 +151,9 @@ export async function latestFigures(
   directory: Directory,
 ): Promise<FoundResult[]> {
   const { level, period, indicator, entity } = question;
-  const back = lookBackPeriods[period];
-  const fromMs = Math.max(0, periodStart(period, nowMs) - (back - 1) * periodLengthMs(period));
+  const fromMs = Math.max(0, nowMs - lookBackMs[period] + 1);
   const query = { level, period, fromMs, toMs: nowMs + 1, ...(indicator && { indicator }), ...(entity && { entity }) };
-  const limit = back * directory.entities[level].size * directory.indicators.size;
+  const limit = mostBack[period] * directory.entities[level].size * directory.indicators.size;
   const { results } = await readFigures(query, undefined, limit, sources, directory);
   // Ordered by start: the last of each figure is its newest.
   return [...new Map(results.map((r) => [`${r.entity}|${r.indicator}`, r])).values()];

@@ -186,8 +186,8 @@ describe("info and findings", () => {
     const of = (id: string) => indicators.find((i) => i.id === id);
     expect(of("factories.connected")).toMatchObject({
       zh: "工厂连接数",
-      levels: ["enterprise", "cluster"],
-      periods: ["minute", "hour", "day"],
+      levels: ["enterprise", "cluster", "pilot"],
+      periods: ["minute", "quarter_hour", "hour", "shift", "day", "month", "quarter", "year", "pilot"],
     });
     expect(of("production.scrap")).toMatchObject({ zh: "报废数", unit: "pcs", levels: ["device"] });
     expect(of("power.active")).toBeUndefined();

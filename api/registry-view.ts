@@ -1,7 +1,8 @@
 import { isoTime } from "@jilian/domain/periods.ts";
 import type { FirstBirth, UnregisteredDevice } from "@jilian/store/ledger.ts";
 import { type DeviceState, deviceState, type LiveSample, type LiveState } from "@jilian/store/live.ts";
-import type { PlacedDevice, Registry, RegistryFile } from "@jilian/store/registry.ts";
+import { isProductionDevice, type PlacedDevice, type Registry } from "@jilian/store/registry.ts";
+import type { RegistryFactory } from "@jilian/store/registry-schema.ts";
 import { type Static, Type } from "typebox";
 import { nullable, timeSchema } from "./figures.ts";
 
@@ -28,6 +29,9 @@ export const deviceSchema = Type.Object({
   meteringPoint: Type.Optional(Type.String()),
   carrier: Type.Optional(Type.String()),
   ratedPowerKW: Type.Optional(Type.Number()),
+  line: nullable(Type.String({ description: "factory/line" })),
+  keyProcess: Type.Boolean({ description: "of a key process 关键工序" }),
+  production: Type.Boolean({ description: "a production device 生产设备: what networking rates count" }),
   enterprise: Type.String(),
   factory: Type.String(),
   gateway: Type.String(),
@@ -47,7 +51,11 @@ export const unregisteredSchema = Type.Object({
 export const gatewaySchema = Type.Object({
   id: Type.String(),
   name: nullable(Type.String()),
-  uplink: nullable(Type.String()),
+  uplink: Type.Union([
+    Type.String(),
+    Type.Object({ kind: Type.String(), slice: Type.Optional(Type.String()), mec: Type.Optional(Type.String()) }),
+    Type.Null(),
+  ]),
   alive: Type.Boolean({ description: "between its birth and its death certificate" }),
   since: nullable(timeSchema),
 });
@@ -125,6 +133,9 @@ export function viewDevices({ registry, live, firstBirths, nowMs }: ViewInput): 
     return {
       ...described,
       id,
+      line: placed.lineKey ?? null,
+      keyProcess: placed.device.keyProcess ?? false,
+      production: isProductionDevice(placed.device),
       enterprise: placed.enterpriseId,
       factory: placed.factoryId,
       gateway: placed.gatewayId,
@@ -148,8 +159,6 @@ export function countDevices(devices: readonly DeviceView[]): Counts {
     never: of("never"),
   };
 }
-
-type RegistryFactory = RegistryFile["enterprises"][number]["factories"][number];
 
 function viewFactory(
   factory: RegistryFactory,
@@ -201,10 +210,25 @@ export function viewEnterprises(input: ViewInput): Static<typeof enterpriseSchem
   });
 }
 
-export function viewUnregistered(devices: readonly UnregisteredDevice[]): Static<typeof unregisteredSchema>[] {
-  return devices.map((d) => ({
-    id: `${d.group}/${d.node}/${d.device}`,
-    firstSeenTime: isoTime(d.firstSeenMs),
-    lastSeenTime: isoTime(d.lastSeenMs),
-  }));
+/**
+ * What was seen and is in no version in force: what ingest noted at births, and what says something since it was taken out of the
+ * registry.
+ */
+export function viewUnregistered(
+  noted: readonly UnregisteredDevice[],
+  { registry, live }: Pick<ViewInput, "registry" | "live">,
+): (Static<typeof unregisteredSchema> & { factory: string })[] {
+  const seen = new Map(noted.map((d) => [`${d.group}/${d.node}/${d.device}`, d]));
+  for (const [id, { group, node, device, born, bornMs, lastGoodMs }] of live.devices) {
+    if (seen.has(id) || !born) continue;
+    seen.set(id, { group, node, device, firstSeenMs: bornMs, lastSeenMs: Math.max(bornMs, lastGoodMs) });
+  }
+  return [...seen]
+    .filter(([id]) => !registry.devices.has(id))
+    .map(([id, { group, firstSeenMs, lastSeenMs }]) => ({
+      id,
+      factory: group,
+      firstSeenTime: isoTime(firstSeenMs),
+      lastSeenTime: isoTime(lastSeenMs),
+    }));
 }

@@ -17,6 +17,7 @@ import { addFindingRoutes } from "./routes/findings.ts";
 import { addHealthRoutes } from "./routes/health.ts";
 import { addInfoRoutes } from "./routes/info.ts";
 import { addMetricRoutes } from "./routes/metrics.ts";
+import { addOperatorRoutes } from "./routes/operator.ts";
 import { addReadingRoutes } from "./routes/readings.ts";
 import { addRegistryRoutes } from "./routes/registry.ts";
 import { addStreamRoutes } from "./routes/stream.ts";
@@ -69,7 +70,7 @@ function createApp(config: ApiConfig, deps: ApiDeps, stats: Stats, certificate: 
 /** Registers every route. They come after the generator of the OpenAPI document, or it would not see them. */
 function addRoutes(app: App, config: ApiConfig, deps: ApiDeps, stats: Stats): void {
   const keys = createKeyCheck(deps.ledger, stats);
-  const directory = createDirectory(deps.registry);
+  const directory = createDirectory(deps.registry, deps.catalogue);
   const feed = createChangeFeed(deps.ledger, deps.log);
   // Before the server stops: its close waits for answers, and these would not end by themselves.
   app.addHook("preClose", async () => feed.close());
@@ -89,6 +90,14 @@ function addRoutes(app: App, config: ApiConfig, deps: ApiDeps, stats: Stats): vo
       addFindingRoutes(open, deps);
     },
     { prefix: "/open/v1" },
+  );
+  const operators = createKeyCheck(deps.ledger, stats, "operator");
+  app.register(
+    async (own: App) => {
+      own.addHook("onRequest", operators.hook);
+      addOperatorRoutes(own, deps, operators);
+    },
+    { prefix: "/operator/v1" },
   );
   app.register(async (free: App) => {
     addOpenApiRoute(free);
@@ -126,7 +135,7 @@ async function listen(app: App, { host, port }: ApiConfig): Promise<void> {
 }
 
 /**
- * Starts the open data interface and the wall page. Read-only: there is no route that writes.
+ * Starts the open data interface, which reads, the wall page, and the operator interface, which changes the registry and nothing else.
  * @throws JilianError API_LISTEN_FAILED, TLS_FILE_UNREADABLE, TLS_FILE_INVALID, TLS_KEY_MISMATCH
  */
 export async function startApi(config: ApiConfig, deps: ApiDeps): Promise<Api> {

@@ -1,11 +1,13 @@
 import { mkdtempSync } from "node:fs";
 import { join } from "node:path";
+import type { Indicator } from "@jilian/domain/indicators/definition.ts";
 import { minuteMs, periodStart } from "@jilian/domain/periods.ts";
 import { Status } from "@jilian/domain/quality.ts";
 import { openTelemetry } from "@jilian/store/duckdb/telemetry.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import type { LiveState } from "@jilian/store/live.ts";
 import type { Registry } from "@jilian/store/registry.ts";
+import { versionOf } from "@jilian/store/registry-versions.ts";
 import type { LeafRow, SampleRow, SeriesId, Telemetry } from "@jilian/store/telemetry.ts";
 import { pino } from "pino";
 import { expect } from "vitest";
@@ -80,12 +82,16 @@ function leafRow(series: SeriesId, minute: number): LeafRow {
   return { series, minuteMs: minute, leaf: counted };
 }
 
-export async function openWorld(setting: { demo?: boolean; wallPublic?: boolean } = {}): Promise<World> {
+export async function openWorld(
+  setting: { demo?: boolean; wallPublic?: boolean; catalogue?: readonly Indicator[] } = {},
+): Promise<World> {
   const registry = worldRegistry(setting.demo ?? true);
   const { folder, ledger, remove } = openWorldLedger();
+  ledger.addRegistryVersion(versionOf(registry, { appliedMs: worldNowMs - 86_400_000, appliedBy: "test" }));
   const path = join(mkdtempSync(join(folder, "telemetry-")), "telemetry.duckdb");
   const telemetry = await openTelemetry({ path, memoryLimitMb: 256, threads: 1, log: pino({ level: "silent" }) });
   const series = await fillTelemetry(telemetry, registry);
+  ledger.noteHours([1, 0].map((back) => periodStart("hour", worldNowMs - back * 3_600_000)));
   const live = worldLive(registry);
   const lines: string[] = [];
   const log = pino({ level: "trace" }, { write: (line) => lines.push(line) });
@@ -95,7 +101,10 @@ export async function openWorld(setting: { demo?: boolean; wallPublic?: boolean 
     maxStreams: 5,
     wall: { public: setting.wallPublic ?? false },
   };
-  const deps = { telemetry, ledger, live, registry, clock: { now: () => worldNowMs, rate: 1 }, log };
+  const deps: ApiDeps = {
+    ...{ telemetry, ledger, live, registry, clock: { now: () => worldNowMs, rate: 1 }, log },
+    ...(setting.catalogue && { catalogue: setting.catalogue }),
+  };
   const app = buildApi(config, deps);
   let checkAnswer: ReturnType<typeof createAnswerCheck> | undefined;
   return {

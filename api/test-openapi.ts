@@ -2,13 +2,12 @@ import { Ajv2020 } from "ajv/dist/2020.js";
 
 /** Holds answers of the running interface to its own OpenAPI document. */
 
-type Answer = { path: string; status: number; contentType: string; body: unknown };
+type Method = "get" | "post";
+type Answer = { path: string; status: number; contentType: string; body: unknown; method?: Method };
+type Operation = { operationId: string; responses: Record<string, { content?: Record<string, unknown> }> };
 export type OpenApiDocument = {
   openapi: string;
-  paths: Record<
-    string,
-    { get: { operationId: string; responses: Record<string, { content?: Record<string, unknown> }> } }
-  >;
+  paths: Record<string, { get: Operation; post?: Operation }>;
   components: { schemas: Record<string, unknown> };
 };
 
@@ -24,14 +23,14 @@ export function createAnswerCheck(document: OpenApiDocument): (answer: Answer) =
   const templateOf = (path: string) =>
     document.paths[path] ? path : patterns.find(([, pattern]) => pattern.test(path))?.[0];
 
-  return ({ path, status, contentType, body }) => {
+  return ({ path, status, contentType, body, method = "get" }) => {
     const template = templateOf(path);
     if (template === undefined) return [];
     const media = contentType.split(";")[0] as string;
-    const response = document.paths[template]?.get.responses[String(status)];
+    const response = document.paths[template]?.[method]?.responses[String(status)];
     if (!response) return [`${path}: the document has no ${status}`];
     if (!response.content?.[media]) return [`${path}: the document has no ${media} for ${status}`];
-    const at = ["paths", template, "get", "responses", String(status), "content", media, "schema"]
+    const at = ["paths", template, method, "responses", String(status), "content", media, "schema"]
       .map(escaped)
       .join("/");
     const valid = ajv.getSchema(`document#/${encodeURI(at)}`) ?? ajv.compile({ $ref: `document#/${encodeURI(at)}` });

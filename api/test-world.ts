@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DataType, type Value } from "@jilian/domain/datatypes.ts";
 import { creditCodeCheck } from "@jilian/domain/identity.ts";
-import { hourMs, minuteMs, type Period, periodLengthMs, periodStart } from "@jilian/domain/periods.ts";
+import { type CalendarPeriod, hourMs, minuteMs, type Period, periodEnd, periodStart } from "@jilian/domain/periods.ts";
 import type { Level, Result } from "@jilian/domain/result.ts";
 import { type MetricDefinition, nodeMetrics } from "@jilian/domain/sample.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
@@ -87,7 +87,7 @@ export function figure(
   key: { indicator: string; level: Level; entity: string; period: Period; startMs: number },
   over: Partial<Result> = {},
 ): Result {
-  const endMs = key.startMs + periodLengthMs(key.period);
+  const endMs = periodEnd(key.period as CalendarPeriod, key.startMs);
   return {
     ...key,
     endMs,
@@ -160,14 +160,14 @@ export function worldLive(registry: Registry): LiveState {
 /** The newest look at the open periods, as the engine leaves it in live memory. */
 function liveResults(registry: Registry): Result[] {
   const cluster = { level: "cluster", entity: "nanhai-aluminium" } as const;
-  const startOf = (period: Period) => periodStart(period, worldNowMs);
+  const startOf = (period: CalendarPeriod) => periodStart(period, worldNowMs);
   const counts = Object.entries({
     "factories.connected": "2",
     "devices.registered": "10",
     "devices.ever_connected": "9",
     "devices.online": "4",
   });
-  const open = (indicator: string, period: Period, value: string, completeness = 0.9846) =>
+  const open = (indicator: string, period: CalendarPeriod, value: string, completeness = 0.9846) =>
     figure(registry, { ...cluster, indicator, period, startMs: startOf(period) }, { value, completeness });
   return [
     ...counts.map(([indicator, value]) =>

@@ -1,10 +1,11 @@
 import { formatScaled, parseDecimal } from "@jilian/domain/decimal.ts";
-import { minuteMs, type Period, periodStart } from "@jilian/domain/periods.ts";
+import { type CalendarPeriod, minuteMs, type Period, periodStart } from "@jilian/domain/periods.ts";
 import { type Level, nullReasons, type Result, resultId } from "@jilian/domain/result.ts";
 import { nodeMetrics } from "@jilian/domain/sample.ts";
 import type { FirstBirth } from "@jilian/store/ledger.ts";
 import type { LiveState } from "@jilian/store/live.ts";
-import type { PlacedDevice, Registry, RegistryFile } from "@jilian/store/registry.ts";
+import type { PlacedDevice, Registry } from "@jilian/store/registry.ts";
+import type { RegistryFactory } from "@jilian/store/registry-schema.ts";
 import { type Static, Type } from "typebox";
 import type { Directory } from "./directory.ts";
 import { nullable } from "./figures.ts";
@@ -177,8 +178,6 @@ function count(value: unknown): number | null {
   return typeof value === "number" || typeof value === "bigint" ? Number(value) : null;
 }
 
-type RegistryFactory = RegistryFile["enterprises"][number]["factories"][number];
-
 type Found = {
   find: Find;
   stateOf: ReturnType<typeof stateTeller>;
@@ -259,7 +258,7 @@ export function wallState(input: WallInput): WallState {
     const at = (startMs: number) => ofCluster(indicator, "minute", startMs);
     return wallFigure(indicator, at(openMs) ?? newestFullMinute(openMs, at), input);
   };
-  const open = (indicator: string, period: Period) =>
+  const open = (indicator: string, period: CalendarPeriod) =>
     wallFigure(indicator, ofCluster(indicator, period, periodStart(period, nowMs)), input);
   const lastMinute = newestFullMinute(openMs, (startMs) => ofCluster("energy.electricity", "minute", startMs));
   const energyMinute = wallFigure("energy.electricity", lastMinute, input);

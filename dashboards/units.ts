@@ -18,7 +18,7 @@ export const shareFormat: Format = { unit: "percentunit", decimals: 1 };
 /** Scales itself: kW, MW. */
 export const powerFormat: Format = { unit: "kwatt", decimals: 2 };
 
-const isCount = (id: string) => id.startsWith("devices.") || id.startsWith("factories.");
+const isCount = (id: string) => /^(?:devices|factories|enterprises)\.(?!.*_rate$)/.test(id);
 
 /**
  * The format of an indicator's values. Energy keeps its unit (`suffix:`), so that figures of several factories compare at a glance; an

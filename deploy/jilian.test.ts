@@ -2,6 +2,7 @@ import { execFile } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { openLedger } from "@jilian/store/sqlite/ledger.ts";
 import { pino } from "pino";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { prepareDemo } from "./demo/prepare.ts";
@@ -121,4 +122,11 @@ it("makes credentials for registered gateways only, and prints a secret once", a
   expect(await jilian(["credential", "revoke", "api", "province", "--config", platform])).toMatchObject({ code: 0 });
   expect(await jilian(["credential", "revoke", "api", "province", "--config", platform])).toMatchObject({ code: 2 });
   expect((await jilian(["credential", "list", "--config", platform])).out).not.toMatch(/province/);
+  const ledger = openLedger({ path: join(base, "demo/ledger.sqlite"), log: pino({ level: "silent" }) });
+  expect(ledger.audit({ limit: 9 }).map(({ action, subject }) => `${action} ${subject}`)).toEqual([
+    "credential.revoke api province",
+    "credential.set api province",
+    "credential.set gateway xinghua-casting/gw-casting",
+  ]);
+  ledger.close();
 });

@@ -21,12 +21,15 @@ export type Running = {
   telemetry?: Telemetry;
   ledger?: Ledger;
   live?: LiveState;
+  /** In force now; not where neither ingest nor the interface runs. */
+  registry?: Registry;
   ingest?: Ingest;
   api?: Api;
 };
 
 export type Watched = {
   running: Running;
+  /** The configured one, where the ledger's is not followed. */
   registry: Registry;
   clock: Clock;
   paths: { dataDir: string; telemetry: string; ledger: string };
@@ -106,7 +109,8 @@ function storeRows(probe: Probe | undefined): MetricRow[] {
 
 /** Everything that the parts of this process tell of themselves, and the metrics of the process. */
 async function exposition(watched: Watched, metrics: MetricRegistry): Promise<string> {
-  const { running, registry, clock, paths, version } = watched;
+  const { running, clock, paths, version } = watched;
+  const { registry = watched.registry } = running;
   const { broker, telemetry, ingest, live, api } = running;
   const labels = { version, cluster: registry.file.cluster.id };
   const rows = [

@@ -5,7 +5,7 @@ import type { ApiDeps, App } from "../app.ts";
 import type { ChangeFeed } from "../change-feed.ts";
 import type { Directory } from "../directory.ts";
 import { claimPlace } from "../event-stream.ts";
-import { demoNotice, figureOf, groupLevelSchema, groupLevels, loggedFigureSchema, noticeSchema } from "../figures.ts";
+import { demoNotice, figureOf, groupLevels, loggedFigureSchema, loggedLevelSchema, noticeSchema } from "../figures.ts";
 import { defaultLimit } from "../limits.ts";
 import { checkPosition } from "../log-position.ts";
 import { checkEntity, checkIndicator } from "../lookup.ts";
@@ -26,7 +26,7 @@ export type LogParts = ApiDeps & {
 /** Which changes are wanted; the position goes on over all of them. */
 export const logFilter = {
   indicator: Type.Optional(idParameter),
-  level: Type.Optional(groupLevelSchema),
+  level: Type.Optional(loggedLevelSchema),
   entity: Type.Optional(idParameter),
 };
 const filterSchema = Type.Object(logFilter);

@@ -142,9 +142,12 @@ function readQuestion(given: Static<typeof completenessQuery>, nowMs: number) {
 /** The registered devices of each entity of a level, entities in the order of their ids. */
 function membersOf({ devices, file }: Registry, { level, entity }: Question): Map<string, string[]> {
   const found = new Map<string, string[]>();
-  for (const [key, { factoryId, enterpriseId }] of devices) {
-    const own = { device: key, factory: factoryId, enterprise: enterpriseId, cluster: file.cluster.id }[level];
-    if (entity !== undefined && own !== entity) continue;
+  for (const [key, { factoryId, enterpriseId, lineKey }] of devices) {
+    const own = {
+      ...{ device: key, line: lineKey, factory: factoryId, enterprise: enterpriseId },
+      ...{ cluster: file.cluster.id, pilot: file.pilot.id },
+    }[level];
+    if (own === undefined || (entity !== undefined && own !== entity)) continue;
     getOrMake(found, own, () => []).push(key);
   }
   return new Map([...found].sort(([a], [b]) => (a < b ? -1 : 1)));

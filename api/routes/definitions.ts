@@ -1,5 +1,11 @@
 import { formatScaled } from "@jilian/domain/decimal.ts";
-import { factorTable, gridFactorName, gridFactors, gridRegions } from "@jilian/domain/indicators/factors.ts";
+import {
+  factorPlaces,
+  factorTable,
+  gridFactorName,
+  gridFactors,
+  gridRegions,
+} from "@jilian/domain/indicators/factors.ts";
 import { timeZone, watermarkMs } from "@jilian/domain/periods.ts";
 import { nullReasons } from "@jilian/domain/result.ts";
 import { roleNames, roles } from "@jilian/domain/roles.ts";
@@ -20,8 +26,15 @@ const definitionSchema = Type.Object({
   levels: Type.Array(levelSchema),
   periods: Type.Array(periodSchema),
   formula: Type.String({ description: "in words, with what makes it null" }),
+  formulaZh: Type.String({ description: "the same in Chinese 公式（中文）" }),
   source: Type.String({ description: "standard or notice and clause" }),
   reasons: Type.Array(reasonSchema, { description: "why its value can be null" }),
+  example: Type.Optional(
+    Type.Object(
+      { ...worded, value: Type.Union([Type.String(), Type.Null()]) },
+      { description: "a case worked by hand; the tests of this release compute it 算例" },
+    ),
+  ),
 });
 const factorSchema = Type.Object({
   name: Type.String({ description: "as figures name it in `factorTable`" }),
@@ -43,21 +56,30 @@ const definitionsSchema = Type.Object({
 });
 
 function definitionOf(offered: Offered): Static<typeof definitionSchema> {
-  const { id, zh, en, definitionVersion, unit, levels, periods, formula, source, reasons } = offered;
+  const { id, zh, en, definitionVersion, unit, levels, periods, reasons, example, ...words } = offered;
   const told = reasons.map((reason) => ({ id: reason, ...nullReasons[reason] }));
   const listed = { levels: [...levels], periods: [...periods] };
-  return { id, zh, en, version: definitionVersion, unit, ...listed, formula, source, reasons: told };
+  const { formula, formulaZh, source } = words;
+  const definition = { id, zh, en, version: definitionVersion, unit, ...listed, formula, formulaZh, source };
+  return { ...definition, reasons: told, ...(example && { example }) };
 }
+
+const coalCarriers = [
+  { carrier: "electricity", what: "electricity to standard coal 电力折标准煤", unit: "kgce/kWh" },
+  { carrier: "heat", what: "heat to standard coal 热力折标准煤", unit: "kgce/MJ" },
+  { carrier: "water", what: "fresh water to standard coal 新水折标准煤", unit: "kgce/m3" },
+  { carrier: "compressed_air", what: "compressed air to standard coal 压缩空气折标准煤", unit: "kgce/m3" },
+] as const;
 
 /** The factors of this release: standard coal, and the grids' carbon, of which the registry names one. */
 function factors(region: ApiDeps["registry"]["gridRegion"]): Static<typeof factorSchema>[] {
-  const coal = {
+  const coal = coalCarriers.map(({ carrier, what, unit }) => ({
     name: factorTable.name,
-    what: "electricity to standard coal, equivalent value 电力折标准煤（当量值）",
-    unit: "kgce/kWh",
-    value: formatScaled(factorTable.electricityPer10000, 4),
+    what: `${what}, equivalent value 当量值`,
+    unit,
+    value: formatScaled(factorTable.per100000[carrier], factorPlaces),
     inForce: true,
-  };
+  }));
   const carbon = gridRegions.map((name) => ({
     name: gridFactorName(name),
     what: `average carbon dioxide factor of electricity, ${name}, ${gridFactors.year} 电力二氧化碳排放因子`,
@@ -65,7 +87,7 @@ function factors(region: ApiDeps["registry"]["gridRegion"]): Static<typeof facto
     value: formatScaled(gridFactors.per10000[name], 4),
     inForce: name === region,
   }));
-  return [coal, ...carbon];
+  return [...coal, ...carbon];
 }
 
 /** What one needs to compute a figure again: definitions, factors, roles, reasons. */

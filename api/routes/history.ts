@@ -1,20 +1,20 @@
-import { hourMs, isoTime, periodStart } from "@jilian/domain/periods.ts";
+import { hourMs, isCalendarPeriod, isoTime, type Period, periodStart, periods } from "@jilian/domain/periods.ts";
 import { Type } from "typebox";
 import type { ApiDeps, App } from "../app.ts";
 import type { Directory } from "../directory.ts";
-import { demoNotice, figureOf, groupLevelSchema, loggedFigureSchema, noticeSchema } from "../figures.ts";
+import { demoNotice, figureOf, loggedFigureSchema, loggedLevelSchema, noticeSchema } from "../figures.ts";
 import { checkEntity, checkIndicator } from "../lookup.ts";
 import { idParameter, strict, timeParameter } from "../parameters.ts";
 import { invalid, problem, problemSchema } from "../problems.ts";
 import { parseTime } from "../time-range.ts";
 
-const loggedPeriods = ["hour", "day"] as const;
+const loggedPeriods: Period[] = periods.filter((period) => period !== "minute");
 const historyQuery = Type.Object(
   {
     indicator: idParameter,
-    level: groupLevelSchema,
+    level: loggedLevelSchema,
     entity: idParameter,
-    period: Type.Enum([...loggedPeriods], { description: "minutes have no revisions in the ledger 周期" }),
+    period: Type.Enum(loggedPeriods, { description: "minutes have no revisions in the ledger 周期" }),
     start: timeParameter,
   },
   strict,
@@ -28,9 +28,11 @@ const historySchema = Type.Object({
 });
 
 /** Start of a period as it was asked for. @throws a 400 that names the period's own start */
-function startOf(text: string, period: (typeof loggedPeriods)[number]): number {
+function startOf(text: string, period: Period): number {
   const timeMs = parseTime(text);
-  const startMs = timeMs === undefined ? undefined : periodStart(period, timeMs);
+  // When shifts and the pilot's periods begin, tells the registry.
+  const own = (at: number) => (isCalendarPeriod(period) ? periodStart(period, at) : at);
+  const startMs = timeMs === undefined ? undefined : own(timeMs);
   if (timeMs !== undefined && startMs === timeMs) return timeMs;
   const example = startMs === undefined || startMs < 0 ? "2026-11-22T08:00:00+08:00" : isoTime(startMs);
   const expected =

@@ -1,4 +1,6 @@
 import { isoTime, periods } from "@jilian/domain/periods.ts";
+import { followVersions } from "@jilian/store/registry-versions.ts";
+import { existsAt, isLogged } from "@jilian/store/spans.ts";
 import { type Static, Type } from "typebox";
 import type { ApiDeps, App } from "../app.ts";
 import { badCursor, conflicts, decodeCursor, encodeCursor } from "../cursor.ts";
@@ -54,7 +56,7 @@ const pageSchema = Type.Object({
   notice: noticeSchema,
   pinned: Type.Boolean({
     description:
-      "true: this page and those its cursor leads to show the figures as they were at `asOfChange`. false for minutes and devices, which are as they are when each page is read",
+      "true: this page and those its cursor leads to show the figures as they were at `asOfChange`. false for minutes, lines and devices, which are as they are when each page is read",
   }),
   asOfChange: nullable(
     Type.Integer({
@@ -69,11 +71,6 @@ const pageSchema = Type.Object({
 });
 
 type Question = { query: FigureQuery; after: FigureKey | undefined; pin: Pin | undefined };
-
-/** Hours and days from factory level up are in the change log; nothing else has a past that could be read again. */
-function isLogged({ level, period }: FigureQuery): boolean {
-  return level !== "device" && period !== "minute";
-}
 
 /** The whole question: from the parameters and their defaults, or from a cursor that agrees with them. */
 function readQuestion(given: Static<typeof metricsQuery>, nowMs: number): Question {
@@ -115,12 +112,13 @@ function pinOf(query: FigureQuery, held: Pin | undefined, { ledger }: ApiDeps): 
 
 function addMetrics(app: App, deps: ApiDeps, directory: Directory): void {
   const { registry, clock } = deps;
+  const versions = followVersions(deps.ledger);
   const schema = {
     operationId: "listFigures",
     tags: ["figures"],
     summary: "数据分页查询 · Figures of one level and period, in pages",
     description:
-      "Figures ordered by start, entity, indicator. Hours and days from factory level up are pinned: all pages of a question show them as they were when its first page was read. Minutes and figures of devices are as they are when each page is read; the answer says which.\n\n按开始时间、对象、指标排序。工厂及以上层级的小时、日数据在翻页期间保持一致。",
+      "Figures ordered by start, entity, indicator. Figures of quarter hours and longer from factory level up are pinned: all pages of a question show them as they were when its first page was read. Minutes and figures of lines and devices are as they are when each page is read; the answer says which. Shifts are those of a factory, its lines and devices; a pilot has figures of days and longer.\n\n按开始时间、对象、指标排序。工厂及以上层级 15 分钟及更长周期的数据在翻页期间保持一致。班次仅有工厂、产线、设备层级；试点层级自日起。",
     querystring: metricsQuery,
     response: { 200: pageSchema, "4xx": problemSchema },
   };
@@ -137,7 +135,7 @@ function addMetrics(app: App, deps: ApiDeps, directory: Directory): void {
     const page = pin
       ? readPinnedFigures(query, after, limit, deps.ledger, pin.c)
       : query.level === "device"
-        ? await readDeviceFigures(query, after, limit, nowMs, deps)
+        ? await readDeviceFigures(query, after, limit, nowMs, { ...deps, versions: versions() })
         : await readFigures(query, after, limit, deps, directory);
     return {
       notice: registry.demo ? demoNotice : null,
@@ -169,7 +167,7 @@ function addLatest(app: App, deps: ApiDeps, directory: Directory): void {
     tags: ["figures"],
     summary: "最新数据 · The newest figure of each indicator, entity and period",
     description:
-      "From factory level up, the newest look of live memory included. It looks back 15 minutes, 24 hours or 8 days.\n\n工厂及以上层级每个指标、对象、周期的最新数据。",
+      "From factory level up, the newest look of live memory included. It looks back 15 minutes for minutes, 4 hours for quarter hours, a day for hours, 8 days for shifts and days, and some periods for longer ones.\n\n工厂及以上层级每个指标、对象、周期的最新数据。",
     querystring: latestQuery,
     response: { 200: latestSchema, "4xx": problemSchema },
   };
@@ -185,7 +183,7 @@ function addLatest(app: App, deps: ApiDeps, directory: Directory): void {
     }
     if (level) checkEntity(directory, level, entity);
     const asked = (level ? [level] : groupLevels).flatMap((l) =>
-      (period ? [period] : periods).map((p) => ({ level: l, period: p })),
+      (period ? [period] : periods).filter((p) => existsAt(l, p)).map((p) => ({ level: l, period: p })),
     );
     const found = await Promise.all(
       asked.map((one) => latestFigures({ ...one, indicator, entity }, nowMs, deps, directory)),

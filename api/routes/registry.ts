@@ -1,10 +1,11 @@
+import { followVersions } from "@jilian/store/registry-versions.ts";
 import { Type } from "typebox";
 import type { ApiDeps, App } from "../app.ts";
 import type { Directory } from "../directory.ts";
 import { demoNotice, noticeSchema } from "../figures.ts";
 import { checkEntity } from "../lookup.ts";
-import { idParameter, strict } from "../parameters.ts";
-import { problemSchema } from "../problems.ts";
+import { idParameter, strict, timeParameter } from "../parameters.ts";
+import { invalid, problemSchema } from "../problems.ts";
 import {
   deviceSchema,
   enterpriseSchema,
@@ -17,11 +18,13 @@ import {
   viewFactories,
   viewUnregistered,
 } from "../registry-view.ts";
+import { parseTime } from "../time-range.ts";
+import { versionSchema, viewVersion } from "../version-view.ts";
 
 /** Who takes part and with which machines, with what is known of each right now. */
 export function addRegistryRoutes(app: App, { registry, live, ledger, clock }: ApiDeps, directory: Directory): void {
   const input = (): ViewInput => ({ registry, live, firstBirths: ledger.firstBirths(), nowMs: clock.now() });
-  const notice = registry.demo ? demoNotice : null;
+  const notice = () => (registry.demo ? demoNotice : null);
 
   const enterprises = Type.Object({ notice: noticeSchema, enterprises: Type.Array(enterpriseSchema) });
   const noQuery = Type.Object({}, strict);
@@ -37,7 +40,7 @@ export function addRegistryRoutes(app: App, { registry, live, ledger, clock }: A
       },
       config: { problems: ["PARAMETER_INVALID"] },
     },
-    async () => ({ notice, enterprises: viewEnterprises(input()) }),
+    async () => ({ notice: notice(), enterprises: viewEnterprises(input()) }),
   );
 
   const factories = Type.Object({ notice: noticeSchema, factories: Type.Array(factorySchema) });
@@ -57,7 +60,7 @@ export function addRegistryRoutes(app: App, { registry, live, ledger, clock }: A
     async ({ query: { enterprise } }) => {
       checkEntity(directory, "enterprise", enterprise);
       const found = viewFactories(input()).filter((f) => enterprise === undefined || f.enterprise === enterprise);
-      return { notice, factories: found };
+      return { notice: notice(), factories: found };
     },
   );
 
@@ -84,8 +87,48 @@ export function addRegistryRoutes(app: App, { registry, live, ledger, clock }: A
       const found = viewDevices(input()).filter(
         (d) => (factory === undefined || d.factory === factory) && (state === undefined || d.state === state),
       );
-      const others = ledger.unregistered().filter((d) => factory === undefined || d.group === factory);
-      return { notice, devices: found, unregistered: viewUnregistered(state === undefined ? others : []) };
+      const others = state === undefined ? viewUnregistered(ledger.unregistered(), input()) : [];
+      const unregistered = others.filter((d) => factory === undefined || d.factory === factory);
+      return { notice: notice(), devices: found, unregistered };
     },
   );
+
+  addVersionRoute(app, { registry, ledger, clock });
+}
+
+/** The content of the registry at a moment: what the figures of that time are made of. */
+function addVersionRoute(app: App, { registry, ledger, clock }: Pick<ApiDeps, "registry" | "ledger" | "clock">): void {
+  const versions = followVersions(ledger);
+  const schema = {
+    operationId: "getRegistry",
+    tags: ["registry"],
+    summary: "登记内容 · The registry as it was in force at a moment: now, or `asOf`",
+    querystring: Type.Object({ asOf: Type.Optional(timeParameter) }, strict),
+    response: {
+      200: Type.Object({
+        notice: noticeSchema,
+        ...versionSchema.properties,
+        registry: Type.Any({ description: "its checked content, as cluster.yaml holds it" }),
+      }),
+      "4xx": problemSchema,
+    },
+  };
+  app.get("/registry", { schema, config: { problems: ["PARAMETER_INVALID"] } }, async ({ query: { asOf } }) => {
+    const atMs = asOf === undefined ? clock.now() : parseTime(asOf);
+    if (atMs === undefined)
+      throw invalid([
+        {
+          parameter: "asOf",
+          found: JSON.stringify(asOf),
+          expected: "a time: ISO 8601 with offset, or milliseconds since 1970",
+          remedy: "write 2026-11-22T08:00:00+08:00 (with + as %2B) or 1795305600000",
+        },
+      ]);
+    const all = versions();
+    return {
+      notice: registry.demo ? demoNotice : null,
+      ...viewVersion(all.versionAt(atMs), all),
+      registry: all.at(atMs).file,
+    };
+  });
 }
