@@ -1,0 +1,62 @@
+/**
+ * `npm run bench:kpi`: what the KPI engine costs, and how that grows with the number of enterprises. Small by default (1, 4, 16
+ * enterprises, some minutes); `-- --full` measures 1, 40, 400 and a whole day. Each size is a process of its own, so that its memory is
+ * its own. Rates are samples for a second of processor time, of all threads: a busy machine does not change them much. Compare ratios.
+ */
+import { spawnSync } from "node:child_process";
+import { cpus } from "node:os";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { type KpiCosts, measureKpi } from "./kpi-size.ts";
+
+const print = (line = "") => process.stdout.write(`${line}\n`);
+const { values: asked } = parseArgs({
+  options: { full: { type: "boolean", default: false }, size: { type: "string" }, sizes: { type: "string" } },
+});
+
+/** What the issue aims at, for the row that has an aim. */
+const aims: Partial<Record<keyof KpiCosts, { value: number; more: boolean; text: string }>> = {
+  foldedPerCoreS: { value: 500_000, more: true, text: "500,000" },
+  lateHourMs: { value: 1000, more: false, text: "1,000" },
+};
+const rows: [keyof KpiCosts, string][] = [
+  ["series", "series"],
+  ["samples", "samples"],
+  ["storedPerCoreS", "stored by ingest, samples for a second of one core"],
+  ["foldedPerCoreS", "folded into leaves, samples for a second of one core"],
+  ["figuresPerCoreS", "folded and every figure of it made, samples for a second of one core"],
+  ["latencyMedianMs", "a second's samples stored to figures, ms, median"],
+  ["latencyMostMs", "the same, 99 %"],
+  ["lateHourMs", "a late hour of a factory, ms"],
+  ["recomputedHourS", "an hour of all recomputed from the store, s"],
+  ["recomputedMonthMin", "hence a month, minutes"],
+  ["leaves", "leaves"],
+  ["bytesPerLeaf", "bytes a leaf"],
+  ["rssMb", "RSS, MB"],
+];
+
+if (asked.size !== undefined) {
+  print(JSON.stringify(await measureKpi(Number(asked.size), asked.full)));
+  process.exit(0);
+}
+
+const sizes = asked.sizes?.split(",").map(Number) ?? (asked.full ? [1, 40, 400] : [1, 4, 16]);
+const measured = sizes.map((size): KpiCosts => {
+  const args = [fileURLToPath(import.meta.url), "--size", String(size), ...(asked.full ? ["--full"] : [])];
+  const { stdout, stderr, status } = spawnSync(process.execPath, [...process.execArgv, ...args], { encoding: "utf8" });
+  if (status !== 0) throw new Error(`the measurement of ${size} enterprises failed:\n${stderr}`);
+  return JSON.parse(stdout.trim().split("\n").at(-1) as string) as KpiCosts;
+});
+
+const shown = (n: number) => (n >= 100 ? Math.round(n).toLocaleString("en") : n.toPrecision(3));
+print(`Node ${process.version}, ${cpus().length} cores (${cpus()[0]?.model ?? "unknown"})\n`);
+print(`| enterprises | ${sizes.join(" | ")} | growth | aim | reached |`);
+print(`|---|${sizes.map(() => "---:").join("|")}|---:|---:|---:|`);
+for (const [key, text] of rows) {
+  const values = measured.map((costs) => costs[key]);
+  const growth = (values.at(-1) as number) / (values[0] as number);
+  const aim = aims[key];
+  const last = values.at(-1) as number;
+  const reached = aim ? `${shown(aim.more ? last / aim.value : aim.value / last)} x` : "";
+  print(`| ${text} | ${values.map(shown).join(" | ")} | ${shown(growth)} x | ${aim?.text ?? ""} | ${reached} |`);
+}

@@ -1,0 +1,122 @@
+/** One proof: a simulated cluster through the product, on a clock that is set, and every figure of it against the oracle. */
+import { random } from "@jilian/ingest/test-random.ts";
+import { manualClock } from "@jilian/ingest/test-world.ts";
+import type { Book } from "./book.ts";
+import { type Comparison, compareAll } from "./compare.ts";
+import { type Feed, feedOf, type Manner } from "./feed.ts";
+import { type Oracle, oracleOf } from "./oracle.ts";
+import { makePlant, type Plant } from "./plant.ts";
+import { openPlatform, type Platform } from "./platform.ts";
+
+export type Setting = {
+  enterprises: number;
+  /** When the platform starts, UTC ms. */
+  fromMs: number;
+  hours: number;
+  pollMs: number;
+  seed: number;
+  /** How far apart the engine's ticks lie on average. */
+  tickMs: number;
+  /** Readings are late, shuffled and repeated. */
+  troubled: boolean;
+  /** Ingest, store and engine are started again in between, by chance. */
+  restarts: boolean;
+  /** Everything is computed again from the store in the end, and compared again. */
+  recompute: boolean;
+  influxUrl?: string;
+  onProgress?: (text: string) => void;
+};
+
+/** A run that can still be asked. */
+export type Run = {
+  readonly plant: Plant;
+  readonly platform: Platform;
+  readonly book: Book;
+  readonly oracle: Oracle;
+  readonly fromMs: number;
+  readonly asOfMs: number;
+  readonly restarts: number;
+  /** Machine time, s. */
+  readonly seconds: { feed: number; ingest: number; engine: number; settle: number };
+  readonly close: () => Promise<void>;
+};
+
+export type Proof = { comparisons: Comparison[]; samples: number; compareSeconds: number; rssMb: number };
+
+const hourMs = 3_600_000;
+/** Hours of which accounts are sent, before the start as well: clocks are wrong. */
+const accountsReachMs = 24 * hourMs;
+
+/** Adds the machine time of some work. */
+async function timed<T>(seconds: Run["seconds"], part: keyof Run["seconds"], work: () => Promise<T>): Promise<T> {
+  const from = performance.now();
+  const found = await work();
+  seconds[part] += (performance.now() - from) / 1000;
+  return found;
+}
+
+/** Starts some of it again, by chance. @returns whether it did */
+async function perhapsRestart(platform: Platform, feed: Feed, { chance }: ReturnType<typeof random>): Promise<boolean> {
+  const engine = chance(0.2);
+  const ingest = !engine && chance(0.2);
+  if (engine) await platform.restartEngine();
+  if (ingest) {
+    await platform.restartIngest(chance(0.4));
+    feed.forgotten();
+  }
+  return engine || ingest;
+}
+
+/** Runs a setting to its end: everything delivered and every figure up to date. */
+export async function runPlant(setting: Setting): Promise<Run> {
+  const { enterprises, fromMs, hours, pollMs, seed, troubled } = setting;
+  const untilMs = fromMs + hours * hourMs;
+  const plant = makePlant({ seed, enterprises, fromMs, untilMs, pollMs });
+  const clock = manualClock(fromMs);
+  const { influxUrl } = setting;
+  const platform = await openPlatform({ file: plant.file, clock, ...(influxUrl === undefined ? {} : { influxUrl }) });
+  const manner: Manner = { seed: seed + 1, troubled, shuffledShare: troubled ? 0.03 : 0 };
+  const feed = feedOf(plant, manner);
+  const dice = random(seed + 2);
+  const seconds = { feed: 0, ingest: 0, engine: 0, settle: 0 };
+  let restarts = 0;
+  for (let at = fromMs; at < untilMs; at += 1 + dice.whole(2 * setting.tickMs)) {
+    clock.set(at);
+    const messages = await timed(seconds, "feed", async () => feed.until(at));
+    await timed(seconds, "ingest", () => platform.deliver(messages));
+    if (setting.restarts && (await perhapsRestart(platform, feed, dice))) restarts += 1;
+    await timed(seconds, "engine", () => platform.tick());
+    setting.onProgress?.(
+      `${((100 * (at - fromMs)) / (untilMs - fromMs)).toFixed(0)} %, ${feed.book.samples()} samples`,
+    );
+  }
+  // The last hours are not final yet, the others are; and no reading holds on any more, but for those of a clock that ran ahead.
+  const asOfMs = untilMs + Math.max(10 * 60_000, 13 * pollMs);
+  clock.set(asOfMs);
+  const rest = await timed(seconds, "feed", async () => feed.rest(asOfMs));
+  await timed(seconds, "ingest", () => platform.deliver(rest));
+  await timed(seconds, "settle", () => platform.settle());
+  const oracle = oracleOf(plant.file, feed.book, fromMs - accountsReachMs);
+  const told = { plant, platform, book: feed.book, oracle, fromMs, asOfMs, restarts, seconds };
+  return { ...told, close: platform.close };
+}
+
+/** Runs a setting and compares every figure; with `recompute` twice. */
+export async function prove(setting: Setting): Promise<Proof & Pick<Run, "restarts" | "seconds">> {
+  const run = await runPlant(setting);
+  try {
+    const { platform, oracle, book, restarts, seconds } = run;
+    const from = performance.now();
+    const comparisons = [await compareAll(platform, oracle, run)];
+    if (setting.recompute) {
+      await platform.forgetFigures();
+      await timed(seconds, "settle", () => platform.settle());
+      comparisons.push(await compareAll(platform, oracle, run));
+    }
+    const compareSeconds = (performance.now() - from) / 1000;
+    const rssMb = process.memoryUsage.rss() / 1e6;
+    return { comparisons, samples: book.samples(), compareSeconds, rssMb, restarts, seconds };
+  } finally {
+    await run.close();
+  }
+}
