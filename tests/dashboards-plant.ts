@@ -1,4 +1,12 @@
-import { dayMs, hourMs, minuteMs, type Period, periodLengthMs, periodStart } from "@jilian/domain/periods.ts";
+import {
+  dayMs,
+  type FixedPeriod,
+  hourMs,
+  minuteMs,
+  type Period,
+  periodLengthMs,
+  periodStart,
+} from "@jilian/domain/periods.ts";
 import type { Level } from "@jilian/domain/result.ts";
 
 /** Names that a query has to survive: Chinese, a slash, brackets, a space, a bar. */
@@ -48,7 +56,7 @@ const sites = [
   { level: "factory", entity: casting, online: 2, registered: 4, factories: null, kW: 120 },
 ] as const;
 
-function siteLines(site: (typeof sites)[number], period: Period, startMs: number): string[] {
+function siteLines(site: (typeof sites)[number], period: FixedPeriod, startMs: number): string[] {
   const { level, entity, kW } = site;
   const kWh = (kW * periodLengthMs(period)) / hourMs;
   const completeness = entity === casting ? 0.5 : 0.97;
@@ -74,7 +82,7 @@ function siteLines(site: (typeof sites)[number], period: Period, startMs: number
 export function plantLines(nowMs: number): string[] {
   const lines: string[] = [];
   const lengths = { minute: dayMs, hour: 3 * dayMs, day: 30 * dayMs };
-  for (const [period, backMs] of Object.entries(lengths) as [Period, number][]) {
+  for (const [period, backMs] of Object.entries(lengths) as [FixedPeriod, number][]) {
     const length = periodLengthMs(period);
     // Minutes are written when they have ended; hours and days from their beginning on.
     const lastMs = periodStart(period, nowMs) - (period === "minute" ? length : 0);

@@ -47,7 +47,12 @@ export function matchBySource(
   let next = 0;
   let reported: bigint | undefined;
   for (const value of sent) {
-    while (next < readings.length && readings[next]?.raw === reported) next += 1;
+    // What is older is no reading of this value or a later one: one value that is missing makes no others so.
+    while (
+      next < readings.length &&
+      (readings[next]?.raw === reported || (readings[next] as Reading).atMs < value.timeMs)
+    )
+      next += 1;
     if (value.raw === reported) continue;
     const own = readings[next];
     if (own?.raw !== value.raw || own.atMs < value.timeMs || own.atMs - value.timeMs > slackMs) {

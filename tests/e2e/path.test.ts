@@ -45,11 +45,12 @@ async function backlogIsDrained(own: Cluster): Promise<boolean> {
  */
 async function expectExact(title: string, own: Cluster, kills: readonly Kill[]): Promise<void> {
   await until("no backlog", 60_000, () => backlogIsDrained(own));
+  // A gap that a kill has left must lie inside what is compared, with the readings on both its sides.
+  const backMs = Math.max(0, ...kills.map(({ killedAtMs, backAtMs = killedAtMs }) => backAtMs));
+  await until("readings after the last kill", 30_000, () => own.now() >= backMs + 8 * minuteMs);
   const toMs = Math.floor(own.now() / minuteMs) * minuteMs - 3 * minuteMs;
   await until("three more minutes", 30_000, () => own.now() >= toMs + 6 * minuteMs);
   await until("no backlog at the end", 60_000, () => backlogIsDrained(own));
-  const verdict = await verify(own, { fromMs: originMs, toMs });
-  const { series, served, stored, told, moved, unexplained, wrong, minutes, hours, days, finals, turns } = verdict;
   // An OPC UA server tells a new session what holds now, however long it has held: a change while the gateway was away has its own time.
   const wasCut = (m: { gateway: string; protocol: string; timeMs: number }) =>
     kills.some(({ name, killedAtMs, backAtMs = killedAtMs }) => {
@@ -57,6 +58,11 @@ async function expectExact(title: string, own: Cluster, kills: readonly Kill[]):
       const untilMs = m.protocol === "opcua" ? backAtMs + 5 * minuteMs : killedAtMs + minuteMs;
       return name === m.gateway && m.timeMs > killedAtMs - 3 * minuteMs && m.timeMs < untilMs;
     });
+  let verdict = await verify(own, { fromMs: originMs, toMs });
+  // Fewer than 100 records are no backlog, but one of them may be an old one: what is late comes, what is lost does not.
+  for (const untilMs = Date.now() + 45_000; verdict.missing.some((m) => !wasCut(m)) && Date.now() < untilMs; )
+    verdict = await verify(own, { fromMs: originMs, toMs });
+  const { series, served, stored, told, moved, unexplained, wrong, minutes, hours, days, finals, turns } = verdict;
   const missing = verdict.missing.filter((m) => !wasCut(m));
   process.stdout.write(
     `${title}: ${series} series, ${served} answers served, ${stored} readings stored; ${told} changes told over OPC UA, ${moved} of them stored later than their source time; ${turns} rollovers; ${unexplained.length} unexplained, ${missing.length} missing (${verdict.missing.length - missing.length} cut by kills); ${minutes} minute, ${hours} hour, ${days} day figures (${finals} final), ${wrong.length} wrong\n`,
@@ -94,18 +100,26 @@ async function expectDisplays(url: string, own: Cluster): Promise<void> {
   expect(empty).toEqual([]);
 }
 
+/** The newest count of the whole cluster. */
+async function countOf(own: Cluster, indicator: string): Promise<string | null | undefined> {
+  const path = `/open/v1/metrics/latest?indicator=${indicator}&level=cluster&period=minute`;
+  return (await own.get<{ figures: { value: string | null }[] }>(path)).figures[0]?.value;
+}
+
 it("turns registers into figures, exact to the last digit", { timeout: 180_000 }, async () => {
   cluster = await startCluster(setting);
-  const { now } = cluster;
-  await until("the day to be final", 90_000, () => now() >= finalMs + minuteMs);
-  await expectExact("path", cluster, []);
-  const steady = { fromMs: originMs + 12 * minuteMs, toMs: finalMs };
+  const own = cluster;
   const counts = {
     "factories.connected": "3",
     "devices.online": "21",
     "devices.registered": "21",
     "devices.ever_connected": "21",
   };
+  await until("all devices", 60_000, async () => (await countOf(own, "devices.online")) === "21");
+  const steady = { fromMs: Math.ceil(own.now() / minuteMs) * minuteMs + minuteMs, toMs: finalMs };
+  await until("the day to be final", 90_000, () => own.now() >= finalMs + minuteMs);
+  await expectExact("path", own, []);
+  expect(steady.toMs - steady.fromMs).toBeGreaterThan(2 * minuteMs);
   expect(await verifyCounts(cluster, steady, counts)).toEqual([]);
   expect(cluster.complaints()).toEqual([]);
 });

@@ -32,6 +32,20 @@ function ratio(parts: readonly (bigint | null)[], wholes: readonly (bigint | nul
   return whole > 0n ? round(part, whole, 6) : null;
 }
 
+type Amounts = { factory: string; amounts: readonly (bigint | null)[] };
+
+/** kWh x 0.1229 kgce over good pieces, of the plants of which both are known; null where more than one has made something. */
+function unitProduct(meters: readonly Amounts[], outputs: readonly Amounts[], n: number): string | null {
+  const both = outputs.flatMap(({ factory, amounts }) => {
+    const kWh = meters.find((meter) => meter.factory === factory)?.amounts[n] ?? null;
+    const pieces = amounts[n] ?? null;
+    return kWh === null || pieces === null ? [] : [{ kWh, pieces }];
+  });
+  const pieces = both.reduce((sum, own) => sum + own.pieces, 0n);
+  if (pieces === 0n || both.filter((own) => own.pieces > 0n).length > 1) return null;
+  return round(both.reduce((sum, own) => sum + own.kWh, 0n) * 1229n, pieces * 10_000n, 9);
+}
+
 /**
  * Quality, carbon and unit-product figures of a site, period by period, in the words of the standards: passed / inspected, scrap / produced,
  * kWh x 0.4042 kgCO2 (southern grid), and kWh x 0.1229 kgce over the good pieces of the line's last machine; each plant makes something else,
@@ -40,9 +54,9 @@ function ratio(parts: readonly (bigint | null)[], wholes: readonly (bigint | nul
 export function expectedRatios(lines: readonly Line[], edges: readonly number[]): Expected[][] {
   const perPeriod = (role: string, only: (line: Line) => boolean = () => true) =>
     lines.filter((l) => l.role === role && only(l)).map((l) => ({ ...l, amounts: increases(l.line, edges) }));
-  const energy = sums(perPeriod("energy.import", (l) => l.device === "incoming-meter").map((l) => l.amounts));
-  const output = sums(perPeriod("production.good", (l) => l.device === "machine-3").map((l) => l.amounts));
-  const isMixed = new Set(lines.map(({ factory }) => factory)).size > 1;
+  const meters = perPeriod("energy.import", (l) => l.device === "incoming-meter");
+  const energy = sums(meters.map((l) => l.amounts));
+  const outputs = perPeriod("production.good", (l) => l.device === "machine-3");
   const pairs = [
     ["quality.fpy", "inspection.passed", "inspection.inspected"],
     ["quality.scrap_ratio", "production.scrap", "production.total"],
@@ -53,15 +67,10 @@ export function expectedRatios(lines: readonly Line[], edges: readonly number[])
     return { indicator, pairs: parts.map((p) => [p.amounts, of(p)?.amounts ?? []] as const) };
   });
   return edges.slice(1).map((_, n) => {
-    const [kWh, pieces] = [energy[n] ?? null, output[n] ?? null];
+    const kWh = energy[n] ?? null;
     return [
       { indicator: "carbon.electricity", periods: every, value: kWh === null ? null : written(kWh * 4042n, 10) },
-      {
-        indicator: "energy.unit_product",
-        periods: ended,
-        value:
-          isMixed || kWh === null || pieces === null || pieces === 0n ? null : round(kWh * 1229n, pieces * 10_000n, 9),
-      },
+      { indicator: "energy.unit_product", periods: ended, value: unitProduct(meters, outputs, n) },
       ...ratios.map(({ indicator, pairs: found }) => ({
         indicator,
         periods: ended,
