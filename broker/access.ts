@@ -65,7 +65,7 @@ export function mayPublish(principal: Principal, topic: string, flags: MessageFl
   if (principal.kind === "host") {
     return parsed.type === "NCMD" ? undefined : refuse("a host publishes NCMD and its own STATE only");
   }
-  if (principal.kind === "api") return refuse("users of the data interface have no access to MQTT");
+  if (principal.kind !== "gateway") return refuse("users of the interfaces have no access to MQTT");
   if (parsed.group !== principal.group || parsed.node !== principal.node) return refuse("the topic of another gateway");
   return gatewayTypes.has(parsed.type) ? undefined : refuse(`${parsed.type} is not for gateways to publish`);
 }
@@ -77,8 +77,9 @@ export function mayPublish(principal: Principal, topic: string, flags: MessageFl
 export function maySubscribe(principal: Principal, filter: string): Refusal | undefined {
   const refuse = (reason: string) => refusal("BROKER_SUBSCRIBE_REFUSED", reason);
   const [root, group, type, node, ...rest] = filter.split("/");
-  if (root !== "spBv1.0" || principal.kind === "api") return refuse("not a filter below spBv1.0");
+  if (root !== "spBv1.0") return refuse("not a filter below spBv1.0");
   if (principal.kind === "host") return undefined;
+  if (principal.kind !== "gateway") return refuse("users of the interfaces have no access to MQTT");
   if (group === "STATE" && type !== undefined && node === undefined) return undefined;
   const own = group === principal.group && node === principal.node && (type === "NCMD" || type === "DCMD");
   return own && rest.length <= 1 ? undefined : refuse("a gateway hears its own NCMD and DCMD, and STATE");

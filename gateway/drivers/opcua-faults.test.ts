@@ -173,7 +173,7 @@ describe("what was told", () => {
 
 describe("a network", () => {
   it("that is cut for a moment costs nothing: every change of the meantime arrives, once, with its own time", async () => {
-    const collected = await living(quick.replace("timeoutMs: 500", "timeoutMs: 2000"));
+    const collected = await living(quick.replace("timeoutMs: 500", "timeoutMs: 8000"));
     count(600);
     await until("600", () => collected.of("count").at(-1)?.value === 600);
     collected.network.cut();
