@@ -32,6 +32,28 @@ function plainTests({ store, reopen, nowAndReopened }: Harness): void {
     expect(await store().read({ ...window, fromMs: startMs + 4001, toMs: startMs + 9000 }, 10)).toEqual([]);
   });
 
+  it("reads every sample of many windows at once, of any quality, in the order asked", async () => {
+    const [a, b, c] = (await makeSeries(store(), ["a", "b", "c"])) as [number, number, number];
+    const bad = sample(b, 2000, null, Status.BadTimeout);
+    const samples = [...[3000, 1000, 2000, 86_400_000].map((t) => sample(a, t, t)), bad, sample(b, 1000, true)];
+    await store().write({ samples, commits: [] });
+    const asked = [window(b, 0, 3000), window(c, 0, 9000), window(a, 1000, 3000), window(a, 2000, 90_000_000)];
+    await nowAndReopened(async (open) => {
+      const found = await open.readEach(asked);
+      expect(found.map((rows) => rows.map(brief))).toEqual([
+        [
+          [1000, true],
+          [2000, null],
+        ],
+        [],
+        [1000, 2000].map((t) => [t, t]),
+        [2000, 3000, 86_400_000].map((t) => [t, t]),
+      ]);
+      expect(found[0]?.map(({ status }) => status)).toEqual([Status.Good, Status.BadTimeout]);
+      expect(await open.readEach([])).toEqual([]);
+    });
+  });
+
   it("knows the newest sample of each series by source time, whatever came last or how good it is", async () => {
     const [a, b, c] = (await makeSeries(store(), ["a", "b", "c"])) as [number, number, number];
     expect(await store().latest()).toEqual([]);

@@ -114,6 +114,8 @@ export type Telemetry = {
    * by source time: what a leaf depends on (CONTRACTS 4).
    */
   readonly readWithNeighbours: (windows: readonly Window[]) => Promise<StoredRow[][]>;
+  /** For each window all its samples, of any quality, by source time. The caller bounds what it asks for. */
+  readonly readEach: (windows: readonly Window[]) => Promise<StoredRow[][]>;
   /** Newest sample of every series, by source time. */
   readonly latest: () => Promise<StoredRow[]>;
   /** What transactions in (afterTx, upToTx] changed. */

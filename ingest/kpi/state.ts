@@ -14,11 +14,8 @@ const longestHoldMs = hourMs;
 /** Longest text that counts as a state; the code of a PLC is a word, not a message. */
 const longestCode = 60;
 
-/** Readings of one query, and minutes of leaves, that are held at a time. */
-const rowsAtOnce = 10_000;
-const minutesAtOnce = 240;
-/** Series that are read at the same time. */
-const seriesAtOnce = 8;
+/** Minutes of readings that are read together: a state that is read every second has 60 in each. */
+const minutesAtOnce = 1500;
 
 /** How long a reading of the state is taken for true: until the next one, at most the staleness window (domain/state-leaf.ts). */
 export function holdMs({ heartbeatMs }: Pick<MetricDefinition, "heartbeatMs">): number {
@@ -75,32 +72,37 @@ export function stateFold(fromMs: number, toMs: number, hold: number) {
   };
 }
 
-async function foldWindow(telemetry: Telemetry, { series, fromMs, toMs }: Window, hold: number): Promise<StateRow[]> {
-  const fold = stateFold(fromMs, toMs, hold);
-  // The state at the start is that of a reading at most a hold before it.
-  for (let at = fromMs - hold; ; ) {
-    const rows = await telemetry.read({ series, fromMs: at, toMs }, rowsAtOnce);
-    for (const row of rows) fold.add(row);
-    const last = rows.at(-1);
-    if (!last || rows.length < rowsAtOnce) break;
-    at = last.sourceTimeMs + 1;
-  }
-  return fold.leaves().map((leaf, m) => ({ series, minuteMs: fromMs + m * minuteMs, leaf }));
-}
-
-/** Folds the states of windows of whole minutes, some series at a time. @param holdOf how long a reading of a series holds */
+/** Folds the states of windows of whole minutes, many series at a time. @param holdOf how long a reading of a series holds */
 export async function* foldStates(
   telemetry: Telemetry,
   windows: readonly Window[],
   holdOf: (series: number) => number,
 ): AsyncGenerator<StateRow[]> {
-  const parts: Window[] = [];
+  let parts: Window[] = [];
+  let minutes = 0;
   for (const { series, fromMs, toMs } of windows)
-    for (let at = fromMs; at < toMs; at += minutesAtOnce * minuteMs)
-      parts.push({ series, fromMs: at, toMs: Math.min(toMs, at + minutesAtOnce * minuteMs) });
-  for (let i = 0; i < parts.length; i += seriesAtOnce) {
-    const together = parts.slice(i, i + seriesAtOnce);
-    const found = await Promise.all(together.map((part) => foldWindow(telemetry, part, holdOf(part.series))));
-    yield found.flat();
-  }
+    for (let at = fromMs; at < toMs; at += minutesAtOnce * minuteMs) {
+      const part = { series, fromMs: at, toMs: Math.min(toMs, at + minutesAtOnce * minuteMs) };
+      parts.push(part);
+      minutes += (part.toMs - part.fromMs + holdOf(series)) / minuteMs;
+      if (minutes < minutesAtOnce) continue;
+      yield await foldParts(telemetry, parts, holdOf);
+      [parts, minutes] = [[], 0];
+    }
+  if (parts.length > 0) yield await foldParts(telemetry, parts, holdOf);
+}
+
+async function foldParts(
+  telemetry: Telemetry,
+  parts: readonly Window[],
+  holdOf: (series: number) => number,
+): Promise<StateRow[]> {
+  // The state at the start is that of a reading at most a hold before it.
+  const asked = parts.map((part) => ({ ...part, fromMs: part.fromMs - holdOf(part.series) }));
+  const found = await telemetry.readEach(asked);
+  return parts.flatMap(({ series, fromMs, toMs }, i) => {
+    const fold = stateFold(fromMs, toMs, holdOf(series));
+    for (const row of found[i] ?? []) fold.add(row);
+    return fold.leaves().map((leaf, m) => ({ series, minuteMs: fromMs + m * minuteMs, leaf }));
+  });
 }

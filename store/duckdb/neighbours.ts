@@ -94,6 +94,17 @@ async function endsOf(connection: DuckDBConnection, spans: number): Promise<Int3
   return ends;
 }
 
+/** Fixed bounds of all spans: they let a scan skip what lies outside. */
+function boundsOf(spans: readonly Span[]): string {
+  const fromMs = spans.reduce((low, span) => Math.min(low, span.fromMs), Infinity);
+  const toMs = spans.reduce((high, span) => Math.max(high, span.toMs), -Infinity);
+  return `source_ms >= ${whole(fromMs)} AND source_ms < ${whole(toMs)}`;
+}
+
+async function readFound(connection: DuckDBConnection): Promise<SampleColumns> {
+  return await readSamples(await connection.run(`SELECT ${sampleList("found")} FROM found ORDER BY span, source_ms`));
+}
+
 /** The spans' usable samples with their neighbours, by span and source time, and where each span ends in them. */
 async function readSpans(connection: DuckDBConnection, spans: readonly Span[], known: Known) {
   await fillSpans(connection, spans);
@@ -105,20 +116,31 @@ async function readSpans(connection: DuckDBConnection, spans: readonly Span[], k
     span: [INTEGER, (i) => picked[i]?.[0] as number],
     row_number: [BIGINT, (i) => BigInt(picked[i]?.[1] as number)],
   });
-  const fromMs = spans.reduce((low, span) => Math.min(low, span.fromMs), Infinity);
-  const toMs = spans.reduce((high, span) => Math.max(high, span.toMs), -Infinity);
   await connection.run(`CREATE OR REPLACE TEMP TABLE found AS
     SELECT span, sample.* FROM sample JOIN span USING (series)
-      WHERE source_ms >= from_ms AND source_ms < to_ms AND source_ms >= ${whole(fromMs)} AND source_ms < ${whole(toMs)} AND ${usable}
+      WHERE source_ms >= from_ms AND source_ms < to_ms AND ${boundsOf(spans)} AND ${usable}
     UNION ALL SELECT span, sample.* FROM sample JOIN neighbour ON sample.rowid = row_number`);
   await append(connection, "found", known.ended.length, [
     [INTEGER, (i) => known.ended[i] as number],
     ...appendedSamples(known.rows, Array.from(known.ended.keys())),
   ]);
-  const rows = await readSamples(
-    await connection.run(`SELECT ${sampleList("found")} FROM found ORDER BY span, source_ms`),
-  );
-  return { rows, ends: await endsOf(connection, spans.length) };
+  return { rows: await readFound(connection), ends: await endsOf(connection, spans.length) };
+}
+
+/** For each window all its samples, of any quality. */
+export async function readEach(connection: DuckDBConnection, windows: readonly Window[]): Promise<WindowColumns> {
+  const counts = new Int32Array(windows.length);
+  const firsts = new Int32Array(windows.length);
+  if (windows.length === 0) return { rows: emptyColumns(0), firsts, counts };
+  const rows = await snapshot(connection, async () => {
+    await fillSpans(connection, windows);
+    await connection.run(`CREATE OR REPLACE TEMP TABLE found AS SELECT span, sample.* FROM sample JOIN span USING (series)
+      WHERE source_ms >= from_ms AND source_ms < to_ms AND ${boundsOf(windows)}`);
+    firsts.set((await endsOf(connection, windows.length)).subarray(0, -1), 1);
+    return await readFound(connection);
+  });
+  for (const i of counts.keys()) counts[i] = (firsts[i + 1] ?? rows.length) - (firsts[i] as number);
+  return { rows, firsts, counts };
 }
 
 /** First of the sorted rows [low, high) at or after a time. */

@@ -21,7 +21,7 @@ import { readCounts } from "./counts.ts";
 import { type Derived, derivedStore } from "./derived.ts";
 import { openJournal } from "./journal.ts";
 import { createLanes, type Lanes } from "./lanes.ts";
-import { nearest, readNeighbours } from "./neighbours.ts";
+import { nearest, readEach, readNeighbours } from "./neighbours.ts";
 import { newestBook } from "./newest.ts";
 import { readOnline } from "./online.ts";
 import { recentBook } from "./recent.ts";
@@ -124,6 +124,7 @@ function calls(parts: Parts, lanes: Record<"writing" | "deriving" | "reading", L
     read: (window, limit) => reading("read samples", () => readWindow(parts, window, limit)),
     readWithNeighbours: (windows) =>
       reading("read windows", () => readNeighbours(windows, reader, recent, newest.usable(series.last()))),
+    readEach: (windows) => reading("read windows", async () => readEach(windows, reader)),
     latest: async () => newest.all(),
     changedMinutes: (afterTx, upToTx) => reading("read changed minutes", () => journal.changedMinutes(afterTx, upToTx)),
     countSamples: (ids, fromMs, toMs) =>

@@ -150,6 +150,20 @@ function seek(times: Float64Array, ms: number): number {
   return from;
 }
 
+/** Where each part begins when they follow each other. */
+function startsOf(parts: readonly SampleColumns[]): Int32Array<ArrayBuffer> {
+  const starts = new Int32Array(parts.length);
+  for (let i = 1; i < parts.length; i += 1) starts[i] = (starts[i - 1] as number) + (parts[i - 1]?.length ?? 0);
+  return starts;
+}
+
+/** For each window all its samples, of any quality. */
+export async function readEach(windows: readonly Window[], reader: SampleReader): Promise<WindowColumns> {
+  const parts = await reader.windows(windows);
+  const counts = Int32Array.from(parts, ({ length }) => length);
+  return { rows: concat(parts), firsts: startsOf(parts), counts };
+}
+
 /**
  * For each window its usable samples and the nearest usable one before and after, from memory where it reaches back far enough.
  * @param usable the newest usable sample by series number, at least as new as every acknowledged write
@@ -164,12 +178,7 @@ export async function readNeighbours(
   const rowsOf = await readSpans(spans, reader, recent, usable);
   const firsts = new Int32Array(windows.length);
   const counts = new Int32Array(windows.length);
-  const starts = new Int32Array(spans.length);
-  let total = 0;
-  for (const [i, rows] of rowsOf.entries()) {
-    starts[i] = total;
-    total += rows.length;
-  }
+  const starts = startsOf(rowsOf);
   for (const [i, { fromMs, toMs }] of windows.entries()) {
     const span = spanOf[i] as number;
     const times = (rowsOf[span] as SampleColumns).sourceMs;

@@ -34,6 +34,7 @@ export type Engine = {
   lastTx: () => Promise<number>;
   read: (window: Window, limit: number) => Promise<SampleColumns>;
   readWithNeighbours: (windows: readonly Window[]) => Promise<WindowColumns>;
+  readEach: (windows: readonly Window[]) => Promise<WindowColumns>;
   latest: () => Promise<SampleColumns>;
   changedMinutes: (afterTx: number, upToTx: number) => Promise<ChangedColumns>;
   countSamples: (series: readonly SeriesId[], fromMs: number, toMs: number) => Promise<CountColumns>;

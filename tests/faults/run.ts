@@ -17,7 +17,7 @@ node tests/faults/run.ts --mutations [--seed N] [--only NAME,...]
   --short        the faults of the short form only
   --mutate NAME  breaks the product first, to see rows turn red: one of
                  ${mutations.map(({ name }) => name).join(", ")}
-  --mutations    every mutation in turn, with the rows that it must turn red and that are green without it
+  --mutations    every mutation in turn, with the rows that it must turn red (in one of five runs) and that are green without it
   --verbose      shows in the end what the programs complained of
 
 Exit code 0 when nothing was lost, stored twice or otherwise broken, else 1; with --mutations when every one was seen and no row
