@@ -10,6 +10,11 @@ export function deviceKey(group: string, node: string, device: string): string {
   return `${group}/${node}/${device}`;
 }
 
+/** The factory of a device's address, or of a line's. */
+export function factoryOf(key: string): string {
+  return key.slice(0, key.indexOf("/"));
+}
+
 const alphabet = "0123456789ABCDEFGHJKLMNPQRTUWXY";
 const weights = [1, 3, 9, 27, 19, 26, 16, 17, 20, 29, 25, 13, 8, 24, 10, 30, 28];
 

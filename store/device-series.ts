@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { accountMetric } from "@jilian/domain/account.ts";
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
-import { deviceKey } from "@jilian/domain/identity.ts";
+import { deviceKey, factoryOf } from "@jilian/domain/identity.ts";
 import type { MachinePlan } from "@jilian/domain/machine-sums.ts";
 import { carrierRoles, isRole, type Role, roles } from "@jilian/domain/roles.ts";
 import type { RollupSource } from "@jilian/domain/rollup.ts";
@@ -118,7 +118,7 @@ export function registrySeries(registry: Registry, series: readonly Series[]): R
   );
   const none = { counters: [], gauges: [], states: [], plan: undefined, planned: [], bandAt: undefined, banded: [] };
   const demands = new Map(
-    [...Map.groupBy(incoming, ({ key }) => key.slice(0, key.indexOf("/")))].map(([factory, own]) => {
+    [...Map.groupBy(incoming, ({ key }) => factoryOf(key))].map(([factory, own]) => {
       const demand = own.map(({ key }) => devices.get(key)?.register);
       return [factory, signed({ key: factory, ...none, demand }, undefined)];
     }),

@@ -15,6 +15,7 @@ import { existsAt, type Span } from "@jilian/store/spans.ts";
 import { runsOf } from "./runs.ts";
 import type { SeriesIndex } from "./series-index.ts";
 import { sitesOf } from "./sites.ts";
+import type { DueSpan } from "./span-book.ts";
 
 export type ComputeParts = {
   ledger: Pick<Ledger, "lossyHours" | "polls" | "pollDays">;
@@ -73,7 +74,7 @@ export function computer({ ledger, index, reader, versions }: ComputeParts) {
     return { polls, days: ledger.pollDays(firstDay, lastDay + dayMs) };
   }
 
-  function figuresOf(span: Span, rollups: ReadonlyMap<string, Rollup>, moment: Moment): Computed {
+  function figuresOf(span: DueSpan, rollups: ReadonlyMap<string, Rollup>, moment: Moment): Computed {
     const { period, startMs, endMs } = span;
     const { nowMs: asOfMs, watermarkTx: inputWatermark, firstBirths } = moment;
     const registry = registryOf(span, asOfMs);
@@ -86,20 +87,23 @@ export function computer({ ledger, index, reader, versions }: ComputeParts) {
       days: Map.groupBy(days, ({ device }) => device),
     });
     const own = getOrMake(sites, registry, () => sitesOf(registry)).filter(
-      ({ level, factories }) => existsAt(level, period) && (span.factory === undefined || factories.has(span.factory)),
+      ({ level, factories }) =>
+        existsAt(level, period) &&
+        (span.factory === undefined || factories.has(span.factory)) &&
+        (span.factories === undefined || !span.factories.isDisjointFrom(factories)),
     );
     const sums = own.map(sumsOf);
     const stamp = { registryVersion: registry.version, inputWatermark, asOfMs, simulated: registry.demo };
     return { span, sites: sums, results: sums.flatMap((site) => siteFigures(site, stamp)) };
   }
 
-  async function minutes(spans: readonly Span[], moment: Moment): Promise<Computed[]> {
+  async function minutes(spans: readonly DueSpan[], moment: Moment): Promise<Computed[]> {
     const { nowMs } = moment;
     const found: Computed[] = [];
     const byStart = new Map(spans.map((span) => [span.startMs, span]));
     for (const { fromMs, toMs, starts } of runsOf(byStart.keys(), minuteMs, together)) {
       // Whichever version a minute of the run has: all of their series are read.
-      const registries = new Set(starts.map((at) => registryOf(byStart.get(at) as Span, nowMs)));
+      const registries = new Set(starts.map((at) => registryOf(byStart.get(at) as DueSpan, nowMs)));
       const sources = new Map<string, RollupSource>();
       for (const registry of registries)
         for (const [key, { source, register }] of index.under(registry).devices) {
@@ -109,12 +113,12 @@ export function computer({ ledger, index, reader, versions }: ComputeParts) {
         }
       const rollups = await reader.readEach([...sources.values()], fromMs, toMs, minuteMs, nowMs);
       for (const at of starts)
-        found.push(figuresOf(byStart.get(at) as Span, rollups.get(at) as Map<string, Rollup>, moment));
+        found.push(figuresOf(byStart.get(at) as DueSpan, rollups.get(at) as Map<string, Rollup>, moment));
     }
     return found;
   }
 
-  async function one(span: Span, moment: Moment): Promise<Computed> {
+  async function one(span: DueSpan, moment: Moment): Promise<Computed> {
     const registry = registryOf(span, moment.nowMs);
     const sources = sourcesOf(span, index.under(registry));
     const rollups = await reader.read(sources, span.startMs, span.endMs, moment.nowMs);
@@ -123,7 +127,7 @@ export function computer({ ledger, index, reader, versions }: ComputeParts) {
 
   return {
     /** @param spans of one kind of period */
-    compute: async (spans: readonly Span[], moment: Moment): Promise<Computed[]> => {
+    compute: async (spans: readonly DueSpan[], moment: Moment): Promise<Computed[]> => {
       if (spans[0]?.period === "minute") return await minutes(spans, moment);
       const found: Computed[] = [];
       for (const span of spans) found.push(await one(span, moment));

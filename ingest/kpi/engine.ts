@@ -19,7 +19,7 @@ import type { Telemetry } from "@jilian/store/telemetry.ts";
 import type { CountOptions } from "./completeness.ts";
 import type { Computed, Moment } from "./compute.ts";
 import { noteFindings } from "./findings.ts";
-import { publishResults } from "./publish.ts";
+import { publisher } from "./publish.ts";
 import { recomputer } from "./recompute.ts";
 import { steps } from "./runs.ts";
 import { latelyPublished, showcase } from "./show.ts";
@@ -101,6 +101,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   const { index, keeper, completeness } = shop;
   await index.learn();
   const book = spanBook(versions);
+  const publishAll = publisher(parts);
   // Periods that ended while no engine ran get their figures now; those past the watermark, when they are made final.
   let seenMinute = Math.max(finalMs("minute"), periodStart("minute", startedMs - watermarkMs));
   let learntMinute = periodStart("minute", startedMs);
@@ -137,7 +138,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   /** Publishes figures, the ledger's in one transaction. @returns them as they stand now */
   async function publish(computed: readonly Computed[], nowMs: number): Promise<Result[]> {
     const results = computed.flatMap((one) => one.results);
-    const { fresh, standing } = await publishResults({ ledger, telemetry }, results, nowMs);
+    const { fresh, standing } = await publishAll(results, nowMs);
     shown.add(fresh);
     return standing;
   }
@@ -197,7 +198,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
         await learn(nowMs);
         learntMinute = nowMinute;
       }
-      book.touch(await keeper.fold(changed, upToTx, nowMs), nowMs);
+      for (const [factory, minutes] of await keeper.fold(changed, upToTx, nowMs)) book.touch(minutes, nowMs, factory);
       shop.noteHours();
       await completeness.fold(changed, nowMs);
       foldedTx = upToTx;

@@ -1,5 +1,5 @@
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
-import { deviceKey } from "@jilian/domain/identity.ts";
+import { deviceKey, factoryOf } from "@jilian/domain/identity.ts";
 import { type CounterLeaf, emptyLeaf } from "@jilian/domain/leaf.ts";
 import { minuteMs } from "@jilian/domain/periods.ts";
 import type { MinuteTable, OpenLeaves } from "@jilian/store/rollups.ts";
@@ -24,8 +24,12 @@ import { foldStates } from "./state.ts";
  * be folded again.
  */
 export type LeafKeeper = {
-  /** Folds changed minutes; returns the starts of the minutes whose leaves may differ now. */
-  readonly fold: (changed: readonly ChangedMinute[], upToTx: number, nowMs: number) => Promise<Set<number>>;
+  /** Folds changed minutes; returns the starts of the minutes whose leaves may differ now, by factory. */
+  readonly fold: (
+    changed: readonly ChangedMinute[],
+    upToTx: number,
+    nowMs: number,
+  ) => Promise<Map<string, Set<number>>>;
   /** Writes the leaves of minutes that have ended. */
   readonly flush: (nowMs: number) => Promise<void>;
   /** Everything up to this transaction is in written leaves. */
@@ -153,16 +157,16 @@ export function leafKeeper({ telemetry, index, fromTx, onReset, onTouched }: Lea
   const statesOf = (minutes: ReadonlyMap<SeriesId, ReadonlySet<number>>) =>
     foldStates(telemetry, windowsOf(minutes), (series) => index.holdOf(series) ?? 0);
 
-  async function fold(changed: readonly ChangedMinute[], upToTx: number, nowMs: number): Promise<Set<number>> {
-    const touched = new Set<number>();
+  async function fold(changed: readonly ChangedMinute[], upToTx: number, nowMs: number) {
+    const touched = new Map<string, Set<number>>();
     const deviceOf = (id: SeriesId) => {
-      const series = index.seriesOf(id);
-      return series && deviceKey(series.group, series.node, series.device);
+      const { group, node, device } = index.seriesOf(id) as Series;
+      return deviceKey(group, node, device);
     };
     /** Notes a minute of a device; true when it is open, and the leaf therefore kept here. */
-    function holds(minute: number, device: string | undefined): boolean {
-      touched.add(minute);
-      if (device !== undefined) onTouched(device, minute);
+    function holds(minute: number, device: string): boolean {
+      getOrMake(touched, factoryOf(device), () => new Set()).add(minute);
+      onTouched(device, minute);
       const open = minute + minuteMs > nowMs && minute < nowMs + openAheadMs;
       if (open) getOrMake(openSince, minute, () => foldedTx);
       return open;

@@ -1,5 +1,5 @@
 import { watermarkMs } from "@jilian/domain/periods.ts";
-import { levels, type Result, resultId, sameFigure } from "@jilian/domain/result.ts";
+import { type Level, type Result, resultId, sameFigure } from "@jilian/domain/result.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import { isLogged } from "@jilian/store/spans.ts";
 import type { Telemetry } from "@jilian/store/telemetry.ts";
@@ -31,13 +31,59 @@ function revise(results: readonly Result[], published: (result: Result) => Resul
   return { fresh, standing };
 }
 
+/** Figures of the ledger that are kept in memory: those of running periods are compared again and again. */
+const rememberedAtMost = 50_000;
+
+/** The figures that the ledger has, some of them from memory; nobody but the engine writes them. */
+function publishedIn(ledger: Ledger) {
+  const known = new Map<string, Result>();
+  function remember(id: string, result: Result): void {
+    known.delete(id);
+    known.set(id, result);
+    for (const oldest of known.keys()) {
+      if (known.size <= rememberedAtMost) break;
+      known.delete(oldest);
+    }
+  }
+  return {
+    read: (result: Result): Result | undefined => {
+      const id = resultId(result);
+      const found = known.get(id) ?? ledger.readResult(result);
+      if (found) remember(id, found);
+      return found;
+    },
+    written: (results: readonly Result[]): void => {
+      for (const result of results) remember(resultId(result), result);
+    },
+  };
+}
+
 /** Publishes results in the ledger, as one transaction. @returns those that are new, and all as they stand now */
-function publishToLedger(ledger: Ledger, results: readonly Result[], nowMs: number) {
+function publishToLedger(
+  ledger: Ledger,
+  published: ReturnType<typeof publishedIn>,
+  results: readonly Result[],
+  nowMs: number,
+) {
   if (results.length === 0) return { fresh: [], standing: [] };
-  return ledger.transaction(() => {
-    const revised = revise(results, ledger.readResult, nowMs);
-    if (revised.fresh.length > 0) ledger.writeResults(revised.fresh);
-    return revised;
+  const revised = ledger.transaction(() => {
+    const found = revise(results, published.read, nowMs);
+    if (found.fresh.length > 0) ledger.writeResults(found.fresh);
+    return found;
+  });
+  published.written(revised.fresh);
+  return revised;
+}
+
+/** Sites of a level that are asked for one by one; beyond it all of the level are. */
+const sitesOneByOne = 8;
+
+/** What to ask for to get the figures of the same sites. */
+function questions(results: readonly Result[]): { level: Level; entity?: string }[] {
+  const bySite = Map.groupBy(results, ({ level }) => level);
+  return [...bySite].flatMap(([level, own]) => {
+    const entities = [...new Set(own.map(({ entity }) => entity))];
+    return entities.length > sitesOneByOne ? [{ level }] : entities.map((entity) => ({ level, entity }));
   });
 }
 
@@ -50,8 +96,7 @@ async function publishToTelemetry(telemetry: Telemetry, results: readonly Result
     const toMs = Math.max(...own.map((r) => r.startMs)) + 1;
     const before = new Map<string, Result>();
     const query = { period, fromMs, toMs, limit: Number.MAX_SAFE_INTEGER } as const;
-    const sites = levels.filter((level) => own.some((result) => result.level === level));
-    const found = await Promise.all(sites.map((level) => telemetry.readMinuteResults({ ...query, level })));
+    const found = await Promise.all(questions(own).map((site) => telemetry.readMinuteResults({ ...query, ...site })));
     for (const result of found.flat()) before.set(resultId(result), result);
     const revised = revise(own, (result) => before.get(resultId(result)), nowMs);
     if (revised.fresh.length > 0) await telemetry.writeMinuteResults(revised.fresh);
@@ -61,16 +106,11 @@ async function publishToTelemetry(telemetry: Telemetry, results: readonly Result
 }
 
 /** Publishes results where they are kept. @returns those that are new in the ledger, and all as they stand now */
-export async function publishResults(
-  { ledger, telemetry }: { ledger: Ledger; telemetry: Telemetry },
-  results: readonly Result[],
-  nowMs: number,
-): Promise<{ fresh: Result[]; standing: Result[] }> {
-  const { fresh, standing } = publishToLedger(ledger, results.filter(isLogged), nowMs);
-  const others = await publishToTelemetry(
-    telemetry,
-    results.filter((result) => !isLogged(result)),
-    nowMs,
-  );
-  return { fresh, standing: [...standing, ...others] };
+export function publisher({ ledger, telemetry }: { ledger: Ledger; telemetry: Telemetry }) {
+  const published = publishedIn(ledger);
+  return async (results: readonly Result[], nowMs: number): Promise<{ fresh: Result[]; standing: Result[] }> => {
+    const { fresh, standing } = publishToLedger(ledger, published, results.filter(isLogged), nowMs);
+    const rest = results.filter((result) => !isLogged(result));
+    return { fresh, standing: [...standing, ...(await publishToTelemetry(telemetry, rest, nowMs))] };
+  };
 }

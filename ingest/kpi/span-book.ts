@@ -3,11 +3,17 @@ import type { RegistryVersions } from "@jilian/store/registry-versions.ts";
 import { type Span, spanKey, spansOver } from "@jilian/store/spans.ts";
 import { runsOf } from "./runs.ts";
 
+/** A period whose figures are to be computed again: those of sites with one of the factories, or all. */
+export type DueSpan = Span & { readonly factories?: ReadonlySet<string> };
+
 /** The periods whose figures are to be computed again. */
 export type SpanBook = {
-  /** Notes the periods that hold some of the minutes. */
-  readonly touch: (minutes: Iterable<number>, nowMs: number) => void;
-  /** Notes the periods of some kinds that overlap [fromMs, toMs) and are wanted. */
+  /**
+   * Notes the periods that hold some of the minutes.
+   * @param factory whose readings they are; without it everybody's figures are noted
+   */
+  readonly touch: (minutes: Iterable<number>, nowMs: number, factory?: string) => void;
+  /** Notes the periods of some kinds that overlap [fromMs, toMs) and are wanted, everybody's figures. */
   readonly touchRange: (
     kinds: readonly Period[],
     fromMs: number,
@@ -16,24 +22,36 @@ export type SpanBook = {
     wanted?: (span: Span) => boolean,
   ) => void;
   /** What was noted of a kind, has begun and is not held back, in the order of the starts. */
-  readonly due: (period: Period, nowMs: number, waits: (span: Span) => boolean) => Span[];
+  readonly due: (period: Period, nowMs: number, waits: (span: Span) => boolean) => DueSpan[];
   /** What was due is published. What is held back stays; what has not begun is noted again when it does. */
   readonly settled: (period: Period, waits: (span: Span) => boolean) => void;
   readonly isEmpty: () => boolean;
 };
 
+type Noted = Span & { readonly factories?: Set<string> };
+
 export function spanBook(versions: () => RegistryVersions): SpanBook {
-  const noted = new Map<Period, Map<string, Span>>(periods.map((period) => [period, new Map()]));
-  const of = (period: Period) => noted.get(period) as Map<string, Span>;
+  const noted = new Map<Period, Map<string, Noted>>(periods.map((period) => [period, new Map()]));
+  const of = (period: Period) => noted.get(period) as Map<string, Noted>;
+
+  function note(span: Span, factory: string | undefined): void {
+    const known = of(span.period).get(spanKey(span));
+    if (known && known.factories === undefined) return;
+    if (factory === undefined) of(span.period).set(spanKey(span), span);
+    else if (known) known.factories?.add(factory);
+    else of(span.period).set(spanKey(span), { ...span, factories: new Set([factory]) });
+  }
   const touchRange: SpanBook["touchRange"] = (kinds, fromMs, toMs, nowMs, wanted) => {
     for (const period of kinds)
       for (const span of spansOver(period, versions(), fromMs, toMs, nowMs))
-        if (!wanted || wanted(span)) of(period).set(spanKey(span), span);
+        if (!wanted || wanted(span)) note(span, undefined);
   };
   return {
     touchRange,
-    touch: (minutes, nowMs) => {
-      for (const { fromMs, toMs } of runsOf(minutes, minuteMs)) touchRange(periods, fromMs, toMs, nowMs);
+    touch: (minutes, nowMs, factory) => {
+      for (const { fromMs, toMs } of runsOf(minutes, minuteMs))
+        for (const period of periods)
+          for (const span of spansOver(period, versions(), fromMs, toMs, nowMs, factory)) note(span, factory);
     },
     due: (period, nowMs, waits) =>
       [...of(period).values()]

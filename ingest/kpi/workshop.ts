@@ -1,6 +1,6 @@
 import type { Clock } from "@jilian/domain/clock.ts";
 import { messageOf } from "@jilian/domain/errors.ts";
-import { deviceKey } from "@jilian/domain/identity.ts";
+import { deviceKey, factoryOf } from "@jilian/domain/identity.ts";
 import { periodStart, quarterHourMs } from "@jilian/domain/periods.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import type { RegistryVersions } from "@jilian/store/registry-versions.ts";
@@ -38,7 +38,7 @@ export function workshop(parts: WorkshopParts, fromTx: number) {
     if (hours.add(hour)) unnoted.add(hour);
     reader.touch(device, minute);
     // What a factory's meters say together is made of theirs.
-    reader.touch(device.slice(0, device.indexOf("/")), minute);
+    reader.touch(factoryOf(device), minute);
   }
   const keeper = leafKeeper({
     ...{ telemetry, index, fromTx, onTouched: touched },
