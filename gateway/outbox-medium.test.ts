@@ -82,6 +82,26 @@ describe("a medium that really fails", () => {
     60_000,
   );
 
+  test.skipIf(!mounts)(
+    "full by others when nothing is pending: new readings have room of the reserve, then the newest go on",
+    () => {
+      const file = script(`
+      await put(20);
+      outbox.commit(outbox.epoch, [[0, 1e9]]);
+      for (let size = 65536; size >= 512; size /= 2)
+        try { for (let i = 0; ; i += 1) writeFileSync(folder + "/other-" + size + "-" + i, Buffer.alloc(size)); } catch {}
+      tell({ taken: await put(700) });
+      tell({ taken: await put(5000) });`);
+      const mount = `mount -t tmpfs -o size=12m none ${folder} && exec "$0" --input-type=module -e "$1"`;
+      const args = ["-rm", "sh", "-c", mount, process.execPath, file];
+      const [few, many] = told(execFileSync("unshare", args, { cwd: import.meta.dirname, encoding: "utf8" }));
+      expect(few).toMatchObject({ taken: 700, pendingRecords: 700, droppedSamples: 0, isWritable: true });
+      expect(many).toMatchObject({ taken: 5000, isWritable: true, droppedByReason: { age: 0, unwritable: 0 } });
+      expect(many?.pendingRecords).toBeGreaterThan(700);
+    },
+    60_000,
+  );
+
   test.skipIf(!has("prlimit", "--version"))(
     "with I/O errors: new readings are counted, the backlog stays, and writing resumes",
     () => {

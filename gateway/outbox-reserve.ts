@@ -3,6 +3,8 @@ import { rmSync, statSync, writeFileSync } from "node:fs";
 
 /** Twice what the write-ahead log may hold before it is copied into the database, see {@link checkpointPages}. */
 const reserveBytes = 4 * 1024 * 1024;
+/** Pages of it that the database may take (1 MiB: 70,000 samples or so); the rest is the log's. */
+export const reservePages = 256;
 /** Pages of the log after which SQLite copies it into the database: 2 MiB. */
 export const checkpointPages = 512;
 
@@ -20,12 +22,15 @@ export function reserveFile(path: string) {
     }
   }
 
-  /** Deletes it: its room is there for what must be written now. */
-  function release(): void {
+  /** Deletes it: its room is there for what must be written now. @returns whether there was one */
+  function release(): boolean {
+    const held = isHeld();
     try {
       rmSync(path, { force: true });
+      return held;
     } catch {
       // The medium fails in another way than for want of room.
+      return false;
     }
   }
 

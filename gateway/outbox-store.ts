@@ -3,7 +3,7 @@ import type { Logger } from "pino";
 import { atMostEvery } from "./log-limit.ts";
 import { isCorrupt, type OutboxFileOptions, Sqlite, sqliteCode } from "./outbox-file.ts";
 import { openOutboxFile, replaceOutboxFile } from "./outbox-open.ts";
-import { reserveFile } from "./outbox-reserve.ts";
+import { reserveFile, reservePages } from "./outbox-reserve.ts";
 import { groupSync } from "./outbox-sync.ts";
 import type { OutboxTables } from "./outbox-tables.ts";
 
@@ -60,13 +60,15 @@ function shrinker(tables: () => OutboxTables | undefined, log: Logger): () => vo
 }
 
 /**
- * Keeps a full medium from being one for ever: the reserve is given up, the log copied into the database, and the database grows no more
- * (readings take the place of the oldest ones) until the reserve could be had again.
+ * Keeps a full medium from being one for ever: the reserve is given up, the log copied into the database, and the database grows by no more
+ * than a part of the reserve (new readings find room where no old ones can make it; then they take the place of the oldest) until the
+ * reserve could be had again.
  */
 function roomKeeper(path: string, tables: () => OutboxTables | undefined, log: Logger) {
   const reserve = reserveFile(path);
   const tell = atMostEvery(minuteMs);
   let isTight = !reserve.restore();
+  let isLimited = false;
   let triedMs = performance.now();
 
   function survive(work: () => void): void {
@@ -80,9 +82,11 @@ function roomKeeper(path: string, tables: () => OutboxTables | undefined, log: L
   return {
     make(): void {
       isTight = true;
-      reserve.release();
+      const growth = reserve.release() ? reservePages : 0;
       survive(() => tables()?.exec("PRAGMA wal_checkpoint(RESTART)"));
-      survive(() => tables()?.limitGrowth());
+      // Given once: what the file does not take at its own pace, the log must have.
+      if (!isLimited || growth > 0) survive(() => tables()?.limitGrowth(growth));
+      isLimited = true;
     },
     /** The reserve may have been used up. */
     doubt(): void {
@@ -93,7 +97,9 @@ function roomKeeper(path: string, tables: () => OutboxTables | undefined, log: L
       if (!isTight || performance.now() - triedMs < regainMs) return;
       triedMs = performance.now();
       isTight = !reserve.restore();
-      if (!isTight) survive(() => tables()?.exec(`PRAGMA max_page_count = ${unlimitedPages}`));
+      if (isTight) return;
+      isLimited = false;
+      survive(() => tables()?.exec(`PRAGMA max_page_count = ${unlimitedPages}`));
     },
   };
 }

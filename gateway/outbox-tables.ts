@@ -252,8 +252,8 @@ export function outboxTables(db: DatabaseSync) {
     newestFirst: function* (): Generator<RecordRow> {
       for (const row of on("SELECT * FROM record ORDER BY position DESC").iterate()) yield recordRow(row);
     },
-    /** Growth beyond the pages that the file has fails from now on. */
-    limitGrowth: (): void => db.exec(`PRAGMA max_page_count = ${Number(pages.get()?.page_count)}`),
+    /** Growth by more pages than these fails from now on. */
+    limitGrowth: (by: number): void => db.exec(`PRAGMA max_page_count = ${Number(pages.get()?.page_count) + by}`),
     freePages: (): number => Number(free.get()?.freelist_count),
     freeBytes: (): number => Number(free.get()?.freelist_count) * Number(pageSize.get()?.page_size),
     exec: (sql: string): void => db.exec(sql),

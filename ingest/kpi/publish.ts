@@ -76,7 +76,7 @@ function publishToLedger(
 }
 
 /** Sites of a level that are asked for one by one; beyond it all of the level are. */
-const sitesOneByOne = 8;
+const sitesOneByOne = 2;
 
 /** What to ask for to get the figures of the same sites. */
 function questions(results: readonly Result[]): { level: Level; entity?: string }[] {
