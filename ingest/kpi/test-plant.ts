@@ -280,7 +280,7 @@ export const knownFromTheStart = plans.filter(({ device }) => device.includes("p
 export const birthOrder = [...f1, ...f2.slice(0, 1)];
 
 /** Hands every sample to the first tick after it, or to a later one; some again. Batches are in random order. */
-export function deliver(samples: readonly Sample[], ticks: readonly Tick[], seed: number, orderly: boolean): Tick[] {
+export function deliver(samples: readonly Sample[], ticks: readonly Tick[], seed: number): Tick[] {
   const { whole, chance, shuffled } = random(seed);
   const plan = ticks.map((tick) => ({ ...tick, batches: [] as Sample[][], births: [] as string[] }));
   const arrived: Sample[][] = plan.map(() => []);
@@ -288,12 +288,12 @@ export function deliver(samples: readonly Sample[], ticks: readonly Tick[], seed
   for (const sample of samples) {
     const due = plan.findIndex((tick) => tick.atMs >= sample.atMs);
     const tick = due < 0 ? last : due;
-    const late = orderly || chance(0.75) ? tick : Math.min(last, tick + whole(18));
+    const late = chance(0.75) ? tick : Math.min(last, tick + whole(18));
     arrived[late]?.push(sample);
-    if (!orderly && chance(0.1)) arrived[Math.min(last, late + whole(20))]?.push(sample);
+    if (chance(0.1)) arrived[Math.min(last, late + whole(20))]?.push(sample);
   }
   for (const [i, list] of arrived.entries()) {
-    const order = orderly ? list : shuffled(list);
+    const order = shuffled(list);
     while (order.length > 0) plan[i]?.batches.push(order.splice(0, 1 + whole(60)));
   }
   for (const [i, device] of birthOrder.entries()) plan[i * 5]?.births.push(device);

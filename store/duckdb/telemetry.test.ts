@@ -10,7 +10,7 @@ telemetrySuite("DuckDB", async () => {
   const folder = mkdtempSync(join(tmpdir(), "jilian-telemetry-"));
   const log = pino({ level: "silent" });
   return {
-    open: () => openTelemetry({ path: join(folder, "telemetry.duckdb"), memoryLimitMb: 256, threads: 2, log }),
+    open: () => openTelemetry({ path: join(folder, "telemetry.duckdb"), memoryLimitMb: 256, threads: 1, log }),
     connect: connectTelemetry,
     remove: async () => rmSync(folder, { recursive: true, force: true }),
   };

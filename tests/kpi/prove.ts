@@ -24,6 +24,8 @@ export type Setting = {
   /** Everything is computed again from the store in the end, and compared again. */
   recompute: boolean;
   influxUrl?: string;
+  /** Transactions folded in a tick at most: with few the engine is always behind, until the end. */
+  txPerTick?: number;
   onProgress?: (text: string) => void;
 };
 
@@ -36,6 +38,8 @@ export type Run = {
   readonly fromMs: number;
   readonly asOfMs: number;
   readonly restarts: number;
+  /** Ticks after which the engine had not caught up. */
+  readonly behind: number;
   /** Machine time, s. */
   readonly seconds: { feed: number; ingest: number; engine: number; settle: number };
   readonly close: () => Promise<void>;
@@ -73,19 +77,24 @@ export async function runPlant(setting: Setting): Promise<Run> {
   const untilMs = fromMs + hours * hourMs;
   const plant = makePlant({ seed, enterprises, fromMs, untilMs, pollMs });
   const clock = manualClock(fromMs);
-  const { influxUrl } = setting;
-  const platform = await openPlatform({ file: plant.file, clock, ...(influxUrl === undefined ? {} : { influxUrl }) });
+  const { influxUrl, txPerTick } = setting;
+  const platform = await openPlatform({
+    ...{ file: plant.file, clock },
+    ...(influxUrl !== undefined && { influxUrl }),
+    ...(txPerTick !== undefined && { txPerTick }),
+  });
   const manner: Manner = { seed: seed + 1, troubled, shuffledShare: troubled ? 0.03 : 0 };
   const feed = feedOf(plant, manner);
   const dice = random(seed + 2);
   const seconds = { feed: 0, ingest: 0, engine: 0, settle: 0 };
-  let restarts = 0;
+  let [restarts, behind] = [0, 0];
   for (let at = fromMs; at < untilMs; at += 1 + dice.whole(2 * setting.tickMs)) {
     clock.set(at);
     const messages = await timed(seconds, "feed", async () => feed.until(at));
     await timed(seconds, "ingest", () => platform.deliver(messages));
     if (setting.restarts && (await perhapsRestart(platform, feed, dice))) restarts += 1;
-    await timed(seconds, "engine", () => platform.tick());
+    const { caughtUp } = await timed(seconds, "engine", () => platform.tick());
+    if (!caughtUp) behind += 1;
     setting.onProgress?.(
       `${((100 * (at - fromMs)) / (untilMs - fromMs)).toFixed(0)} %, ${feed.book.samples()} samples`,
     );
@@ -97,15 +106,15 @@ export async function runPlant(setting: Setting): Promise<Run> {
   await timed(seconds, "ingest", () => platform.deliver(rest));
   await timed(seconds, "settle", () => platform.settle());
   const oracle = oracleOf(plant.file, feed.book, fromMs - accountsReachMs);
-  const told = { plant, platform, book: feed.book, oracle, fromMs, asOfMs, restarts, seconds };
+  const told = { plant, platform, book: feed.book, oracle, fromMs, asOfMs, restarts, behind, seconds };
   return { ...told, close: platform.close };
 }
 
 /** Runs a setting and compares every figure; with `recompute` twice. */
-export async function prove(setting: Setting): Promise<Proof & Pick<Run, "restarts" | "seconds">> {
+export async function prove(setting: Setting): Promise<Proof & Pick<Run, "restarts" | "behind" | "seconds">> {
   const run = await runPlant(setting);
   try {
-    const { platform, oracle, book, restarts, seconds } = run;
+    const { platform, oracle, book, restarts, behind, seconds } = run;
     const from = performance.now();
     const comparisons = [await compareAll(platform, oracle, run)];
     if (setting.recompute) {
@@ -115,7 +124,7 @@ export async function prove(setting: Setting): Promise<Proof & Pick<Run, "restar
     }
     const compareSeconds = (performance.now() - from) / 1000;
     const rssMb = process.memoryUsage.rss() / 1e6;
-    return { comparisons, samples: book.samples(), compareSeconds, rssMb, restarts, seconds };
+    return { comparisons, samples: book.samples(), compareSeconds, rssMb, restarts, behind, seconds };
   } finally {
     await run.close();
   }
