@@ -29,11 +29,18 @@ function onNotices(rule: Rule): { rule: Rule; met: () => number } {
   };
 }
 
+async function splitsOf({ gateways, metric }: World): Promise<number> {
+  const counts = await Promise.all(gateways.map(({ id }) => metric(id, "jilian_gateway_records_split_total")));
+  return counts.reduce((sum, n) => sum + n, 0);
+}
+
 const noticeFault = (name: string, rule: (draw: Draw) => Rule): Fault => ({
   name,
   short: false,
   store: "duckdb",
-  inject: async ({ gateways }, draw) => {
+  inject: async (world, draw) => {
+    const { gateways } = world;
+    const before = await splitsOf(world);
     const all = gateways.map(({ proxy }) => {
       const watched = onNotices(rule(draw));
       proxy.rules({ down: watched.rule });
@@ -42,7 +49,11 @@ const noticeFault = (name: string, rule: (draw: Draw) => Rule): Fault => ({
     // Longer than the gateways wait for a commit: they send again.
     await pause(between(draw, 2500, 3500));
     for (const { proxy } of gateways) proxy.rules({});
-    return { unfelt: unless({ "there was no notice to a gateway": all.every(({ met }) => met() > 0) }) };
+    return {
+      unfelt: unless({ "there was no notice to a gateway": all.every(({ met }) => met() > 0) }),
+      // A record that is stored and never confirmed is freed in the end, by what is meant for poison.
+      broken: async () => ((await splitsOf(world)) > before ? ["records were split although the store has them"] : []),
+    };
   },
 });
 

@@ -17,7 +17,7 @@ export type Outcome = {
   /** Why the fault cannot be shown to have acted, in words; none when it can. Asked once all has drained: a row that met nothing proves nothing. */
   readonly unfelt: () => readonly string[] | Promise<readonly string[]>;
   /** Guarantees beside "nothing lost, nothing twice" that were broken, in words; asked once all has drained. */
-  readonly broken?: () => readonly string[];
+  readonly broken?: () => readonly string[] | Promise<readonly string[]>;
 };
 
 /** What the platform says of a gateway that is not who it was, or whose records were set aside: a false alarm after any other fault. */

@@ -14,7 +14,7 @@ import { followedShare } from "./meters.ts";
 import { canCutPower } from "./power-cut.ts";
 import { type StoreSearch, storeSearch } from "./stored.ts";
 import { type Row, type Run, rowOf, tallyRuns } from "./tally.ts";
-import { startWorld, type World } from "./world.ts";
+import { startWorld, type World, type WorldGateway } from "./world.ts";
 
 const modbusFaults: readonly Fault[] = [
   ...killFaults,
@@ -94,17 +94,24 @@ async function missingOf(world: World, search: StoreSearch, run: Run, before: Ma
   return [...byGateway].reduce((sum, [id, all]) => sum + Math.max(0, all.length - (run.drops.get(id) ?? 0)), 0);
 }
 
-/** Records that are read within a second: so many may be on their way at any moment. */
+/** Records that are read within a second: so many may be on their way at any moment, and none for longer than this. */
 const onTheWay = 20;
+const onTheWayS = 5;
 /** How long gateways may take at least to tell that they have nothing pending any more: they tell it once a second. */
 const calmMs = 10_000;
 
-/** What the platform's picture of the gateways shows that it must not once all is stored, in words; waits for it to settle. */
+/**
+ * What the gateways, and the platform's picture of them, show that they must not once all is stored, in words; waits for it to settle.
+ */
 async function unsettled(world: World, withinMs: number): Promise<string[]> {
   let found: string[] = [];
+  const oldestS = ({ id }: WorldGateway) => world.metric(id, "jilian_gateway_outbox_oldest_age_seconds").catch(() => 0);
   for (const endMs = Date.now() + withinMs; ; await pause(100)) {
     const states = await world.states().catch(() => []);
-    found = world.gateways.flatMap(({ id }) => {
+    const ages = await Promise.all(world.gateways.map(oldestS));
+    found = world.gateways.flatMap(({ id }, i) => {
+      const ageS = ages[i] ?? 0;
+      if (ageS > onTheWayS) return [`${id} has a record pending that is ${ageS} s old, although all is stored`];
       const own = states.find((state) => state.id === id);
       if (!own?.alive) return [`the platform takes ${id} for dead`];
       const { pendingRecords } = own;
@@ -205,7 +212,7 @@ export async function startMatrix(
     if (own.recoveryMs > boundMs) own.broken.push(`recovery took ${own.recoveryMs} ms, more than ${boundMs} ms`);
     // Where readings are lost the rest says nothing more, and would be waited for in vain.
     if (isStored) own.broken.push(...(await unsettled(world, Math.max(calmMs, setting.patienceMs))));
-    own.broken.push(...(broken?.() ?? []), ...(await wrongFindings(world, fault, found)));
+    own.broken.push(...((await broken?.()) ?? []), ...(await wrongFindings(world, fault, found)));
     own.unfelt.push(...(await unfelt()));
     onRun?.(own);
     return own;

@@ -11,6 +11,8 @@ export type Mutation = {
   readonly edits: readonly Edit[];
   /** Faults that must show it. */
   readonly reddens: readonly string[];
+  /** How they do: samples lost, samples stored twice, or what is said to be wrong. Another redness proves nothing. */
+  readonly shows: "lost" | "twice" | RegExp;
 };
 
 const edit = (file: string, find: string, put: string): Edit => ({ file, find, put });
@@ -44,6 +46,7 @@ export const mutations: readonly Mutation[] = [
       ),
     ],
     reddens: ["ingest killed"],
+    shows: "lost",
   },
   {
     name: "cumulative watermark",
@@ -56,6 +59,7 @@ export const mutations: readonly Mutation[] = [
       ),
     ],
     reddens: ["half-open TCP"],
+    shows: "lost",
   },
   {
     name: "reused offsets",
@@ -69,6 +73,7 @@ export const mutations: readonly Mutation[] = [
       edit("gateway/edge-commit.ts", "if (isSetBack(notice)) {", "if (isSetBack({ ...notice, last: undefined })) {"),
     ],
     reddens: ["gateway killed"],
+    shows: "lost",
   },
   {
     name: "publish without write",
@@ -81,6 +86,7 @@ export const mutations: readonly Mutation[] = [
       ),
     ],
     reddens: ["half-open TCP"],
+    shows: "lost",
   },
   {
     name: "freed on publish",
@@ -93,12 +99,14 @@ export const mutations: readonly Mutation[] = [
       ),
     ],
     reddens: ["half-open TCP"],
+    shows: "lost",
   },
   {
     name: "backlog never sent",
     breaks: "what could not go out live goes later",
     edits: [edit("gateway/sender.ts", "    sendBacklog(nowMs);", "")],
     reddens: ["network cut"],
+    shows: "lost",
   },
   {
     name: "no fsync",
@@ -110,30 +118,35 @@ export const mutations: readonly Mutation[] = [
       edit("gateway/outbox-store.ts", "PRAGMA synchronous = NORMAL", "PRAGMA synchronous = OFF"),
     ],
     reddens: ["power cut"],
+    shows: "lost",
   },
   {
     name: "drops not counted",
     breaks: "every drop is counted and told",
     edits: [edit("gateway/outbox-box.ts", "state.counts.dropped(reason, samples, count, state.isKnown);", "")],
     reddens: ["files of the gateway may not grow (RLIMIT_FSIZE)"],
+    shows: "lost",
   },
   {
     name: "store without key",
     breaks: "a sample is stored once, however often it comes",
     edits: storedAgain,
     reddens: ["publishes duplicated and reordered"],
+    shows: "twice",
   },
   {
     name: "again taken for new",
     breaks: "a record that is stored again, because ingest knows of its offset alone, leaves no second sample",
     edits: [withoutKey],
     reddens: ["ingest killed, its last notices lost"],
+    shows: "twice",
   },
   {
     name: "notices not repeated",
     breaks: "a stored record that comes again is answered by another notice",
     edits: [edit("ingest/commit-book.ts", 'owe(epoch, offset, offset);\n      return "repeat";', 'return "repeat";')],
     reddens: ["commit notices lost"],
+    shows: /were split/,
   },
   {
     name: "set-back not told",
@@ -144,18 +157,21 @@ export const mutations: readonly Mutation[] = [
       edit("ingest/write.ts", "book.setBack(only.group, only.node, only.epoch);", ""),
     ],
     reddens: ["offsets used again by a machine reverted while it ran"],
+    shows: /GATEWAY_SET_BACK/,
   },
   {
     name: "restored image not noticed",
     breaks: "a gateway whose outbox is an earlier image of itself is shown",
     edits: [edit("ingest/node-watch.ts", "else if (image)", "else if (false)")],
     reddens: ["outbox set back to an earlier copy"],
+    shows: /GATEWAY_RESTORED/,
   },
   {
     name: "poison never set aside",
     breaks: "what the store can never take is set aside",
     edits: [edit("gateway/sender-trials.ts", "const setAsideAt = 8;", "const setAsideAt = Number.POSITIVE_INFINITY;")],
     reddens: ["poison: a sample that the store refuses, set aside and replayed"],
+    shows: /was not set aside/,
   },
   {
     name: "notices believed",
@@ -168,6 +184,7 @@ export const mutations: readonly Mutation[] = [
       ),
     ],
     reddens: ["commit notices forged"],
+    shows: "lost",
   },
   {
     name: "clock believed",
@@ -185,6 +202,7 @@ export const mutations: readonly Mutation[] = [
       ),
     ],
     reddens: ["clock jumps forward and back"],
+    shows: /out of order/,
   },
   {
     name: "seq after the queue",
@@ -197,6 +215,7 @@ export const mutations: readonly Mutation[] = [
       ),
     ],
     reddens: ["slow store"],
+    shows: /births were asked for/,
   },
   {
     name: "births shed",
@@ -209,6 +228,7 @@ export const mutations: readonly Mutation[] = [
       ),
     ],
     reddens: ["slow store"],
+    shows: /births were asked for/,
   },
 ];
 

@@ -4,7 +4,7 @@ import { clockFaults } from "./fault-box.ts";
 import { allFaults, type Matrix, missingNeed, startMatrix } from "./matrix.ts";
 import { pointName } from "./meters.ts";
 import { type Mutation, mutationEnv } from "./mutations.ts";
-import { isBroken, isRed, type Row, type Run, rowOf } from "./tally.ts";
+import { isRed, type Row, type Run, rowOf } from "./tally.ts";
 
 /** Nothing more arrives for this long: under a mutation that is loss, and rows are to turn red soon. */
 const patienceMs = 6000;
@@ -70,13 +70,19 @@ async function changeTo(matrix: Matrix, before: Mutation | undefined, next: Muta
   await matrix.settle(startedMs);
 }
 
+/** Whether a row shows a mutation in its own way: what is red for another reason is no proof. */
+function isShown({ shows }: Mutation, { lost, twice, broken }: Row): boolean {
+  if (shows === "lost") return lost > 0;
+  return shows === "twice" ? twice > 0 : broken.some((text) => shows.test(text));
+}
+
 /** Runs a fault once; under a mutation until it shows, since a kill at a drawn moment can miss what is broken. */
 async function rowUnder(matrix: Matrix, fault: Fault, mutation: Mutation | undefined): Promise<Row> {
   const runs: Run[] = [];
   for (;;) {
     runs.push(await matrix.run(fault, runs.length));
     const row = rowOf(fault, runs, await matrix.tally());
-    if (!mutation || isBroken(row) || runs.length === mutatedRuns) return row;
+    if (!mutation || isShown(mutation, row) || runs.length === mutatedRuns) return row;
   }
 }
 
@@ -117,8 +123,7 @@ export async function prove(
         await changeTo(matrix, before, mutation);
         before = mutation;
         const row = await rowUnder(matrix, fault, mutation);
-        // What met nothing is no proof, with a mutation neither.
-        const verdict = { fault: fault.name, mutation, row, ok: mutation ? isBroken(row) : !isRed(row) };
+        const verdict = { fault: fault.name, mutation, row, ok: mutation ? isShown(mutation, row) : !isRed(row) };
         verdicts.push(verdict);
         onVerdict(verdict);
       }
