@@ -134,6 +134,29 @@ export async function* foldWindows(
   }
 }
 
+type Asked = { fromMs: number; toMs: number; queries: OnlineQuery[] };
+
+/**
+ * Runs of minutes of devices, in few questions: most devices report all the time, and their runs differ by a minute or two at the ends. What
+ * is asked beyond a run comes out as it was.
+ */
+function together(minutes: ReadonlyMap<OnlineQuery, ReadonlySet<number>>): Asked[] {
+  const runs = [...minutes].flatMap(([query, set]) =>
+    runsOf(set, minuteMs, { holes: 15 }).map(({ fromMs, toMs }): Asked => ({ fromMs, toMs, queries: [query] })),
+  );
+  const asked: Asked[] = [];
+  for (const run of runs.sort((a, b) => a.fromMs - b.fromMs || a.toMs - b.toMs)) {
+    const last = asked.at(-1);
+    const united = Math.max(last?.toMs ?? 0, run.toMs) - (last?.fromMs ?? 0);
+    const longest = 2 * minuteMs + 1.5 * Math.min(run.toMs - run.fromMs, (last?.toMs ?? 0) - (last?.fromMs ?? 0));
+    if (last && run.fromMs <= last.toMs && united <= longest) {
+      last.toMs = Math.max(last.toMs, run.toMs);
+      last.queries.push(...run.queries);
+    } else asked.push(run);
+  }
+  return asked;
+}
+
 /** Online time of the devices in the minutes that changed samples reach: a sample keeps its device online for a window. */
 export async function* foldConnections(
   telemetry: Telemetry,
@@ -147,11 +170,6 @@ export async function* foldConnections(
     const set = getOrMake(minutes, query, () => new Set());
     for (const at of steps(minute, lastMs + query.windowMs, minuteMs)) set.add(at);
   }
-  // Most devices report all the time and so share their runs: one scan for all of them.
-  const shared = new Map<string, { fromMs: number; toMs: number; queries: OnlineQuery[] }>();
-  for (const [query, set] of minutes) {
-    for (const { fromMs, toMs } of runsOf(set, minuteMs, { holes: 15 }))
-      getOrMake(shared, `${fromMs}-${toMs}`, () => ({ fromMs, toMs, queries: [] })).queries.push(query);
-  }
-  for (const { queries, fromMs, toMs } of shared.values()) yield await telemetry.onlineMs(queries, fromMs, toMs);
+  for (const { queries, fromMs, toMs } of together(minutes))
+    yield await telemetry.onlineMs([...new Set(queries)], fromMs, toMs);
 }

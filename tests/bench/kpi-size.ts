@@ -144,7 +144,7 @@ const isLate = (topic: string) => topic.startsWith("spBv1.0/e0-f0/");
 
 /** @param full samples enough for a rate that stands on its own feet; else some seconds' worth */
 export async function measureKpi(enterprises: number, full: boolean): Promise<KpiCosts> {
-  const minutes = Math.max(2, Math.ceil((full ? 240 : 80) / enterprises));
+  const minutes = Math.max(2, Math.ceil((full ? 960 : 240) / enterprises));
   const folding = await measureFolding(enterprises, Math.min(60, minutes));
   const living = await measureLiving(enterprises, full ? 120 : 40);
   const { samples } = folding;
