@@ -272,4 +272,16 @@ function onlineTests({ store }: Harness): void {
       ["x", 1, 0],
     ]);
   });
+
+  it("ends in the midst of a minute where that is asked for", async () => {
+    const [a] = (await makeSeries(store(), ["a"])) as [number];
+    await store().write({ samples: [sample(a, 50_000, 1), sample(a, 100_000, 1)], commits: [] });
+    const until = async (toMs: number) => {
+      const rows = await store().onlineMs([{ device: "d", series: [a], windowMs: 30_000 }], startMs, startMs + toMs);
+      return rows.map((row) => row.onlineMs);
+    };
+    expect(await until(70_500)).toEqual([10_000, 10_500]);
+    expect(await until(100_000)).toEqual([10_000, 20_000]);
+    expect(await until(100_001)).toEqual([10_000, 20_001]);
+  });
 }

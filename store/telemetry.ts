@@ -125,8 +125,8 @@ export type Telemetry = {
   readonly countSamples: (series: readonly SeriesId[], fromMs: number, toMs: number) => Promise<SampleCount[]>;
   /**
    * Milliseconds per minute in which each device was online: some sample of good quality of its series was younger than its window.
-   * One row for each device and each whole minute in [fromMs, toMs), zeros included, by device as asked and minute. Many devices in one
-   * call, because they share one scan. fromMs and toMs are whole minutes.
+   * One row for each device and each minute that begins in [fromMs, toMs), zeros included, by device as asked and minute. Many devices in one
+   * call, because they share one scan. fromMs is a whole minute; of a last minute that toMs cuts, the time until toMs counts.
    */
   readonly onlineMs: (devices: readonly OnlineQuery[], fromMs: number, toMs: number) => Promise<ConnectionRow[]>;
   /** Writes leaves; the newest of a (series, minute) counts. */

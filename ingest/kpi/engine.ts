@@ -202,6 +202,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
       await completeness.fold(changed, nowMs);
       foldedTx = upToTx;
     }
+    await keeper.look(nowMs);
     return upToTx < lastTx;
   }
 

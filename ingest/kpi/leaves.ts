@@ -1,7 +1,7 @@
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
 import { deviceKey } from "@jilian/domain/identity.ts";
 import { type CounterLeaf, emptyLeaf } from "@jilian/domain/leaf.ts";
-import { minuteMs } from "@jilian/domain/periods.ts";
+import { minuteMs, periodStart } from "@jilian/domain/periods.ts";
 import type { MinuteTable, OpenLeaves } from "@jilian/store/rollups.ts";
 import type {
   ChangedMinute,
@@ -28,6 +28,8 @@ export type LeafKeeper = {
   readonly fold: (changed: readonly ChangedMinute[], upToTx: number, nowMs: number) => Promise<Set<number>>;
   /** Writes the leaves of minutes that have ended. */
   readonly flush: (nowMs: number) => Promise<void>;
+  /** Looks how long devices have been online in the minute that runs: a reading keeps its device online beyond now, and figures end there. */
+  readonly look: (nowMs: number) => Promise<void>;
   /** Everything up to this transaction is in written leaves. */
   readonly safeTx: () => number;
   /** Folds all series again from the stored samples, in the ended minutes of [fromMs, toMs), whatever leaves are there. */
@@ -124,6 +126,8 @@ function put<K, V>(table: MinuteTable<K, V>, minute: number, key: K, value: V): 
 export function leafKeeper({ telemetry, index, fromTx, onReset, onTouched }: LeafKeeperParts): LeafKeeper {
   const counters: MinuteTable<SeriesId, CounterLeaf> = new Map();
   const online: MinuteTable<string, number> = new Map();
+  /** Of the minute that runs, until the last look. */
+  let onlineNow = new Map<string, number>();
   /** Minutes whose states are folded when they have ended. */
   const waiting = new Map<number, Set<SeriesId>>();
   /** Open minute -> last transaction before the first that touched it. */
@@ -222,6 +226,14 @@ export function leafKeeper({ telemetry, index, fromTx, onReset, onTouched }: Lea
     }
   }
 
+  async function look(nowMs: number): Promise<void> {
+    const minute = periodStart("minute", nowMs);
+    const seen = online.get(minute);
+    const queries = index.folded().devices.filter(({ device }) => (seen?.get(device) ?? 0) > 0);
+    const rows = queries.length > 0 && nowMs > minute ? await telemetry.onlineMs(queries, minute, nowMs) : [];
+    onlineNow = new Map(rows.map(({ device, onlineMs }) => [device, onlineMs]));
+  }
+
   async function refold(fromMs: number, toMs: number, nowMs: number): Promise<void> {
     const untilMs = Math.min(toMs, nowMs - (nowMs % minuteMs));
     if (untilMs <= fromMs) return;
@@ -244,8 +256,9 @@ export function leafKeeper({ telemetry, index, fromTx, onReset, onTouched }: Lea
   return {
     fold,
     flush,
+    look,
     refold,
     safeTx: () => Math.min(foldedTx, ...openSince.values()),
-    open: { counters, online },
+    open: { counters, online, onlineNow: (device) => onlineNow.get(device) ?? 0 },
   };
 }

@@ -58,7 +58,7 @@ export async function readOnline(
   fromMs: number,
   toMs: number,
 ): Promise<Float64Array<ArrayBuffer>[]> {
-  const online = devices.map(() => new Float64Array(Math.max(0, Math.floor((toMs - fromMs) / minuteMs))));
+  const online = devices.map(() => new Float64Array(Math.max(0, Math.ceil((toMs - fromMs) / minuteMs))));
   const members = devices.flatMap(({ series, windowMs }, device) => series.map((id) => ({ id, device, windowMs })));
   const member = (i: number) => members[i] as (typeof members)[number];
   const widestMs = members.reduce((widest, { windowMs }) => Math.max(widest, windowMs), 0);
@@ -77,7 +77,7 @@ export async function readOnline(
     return await readNumberColumns(islands, 3);
   });
   for (const [i, index] of device?.entries() ?? []) {
-    addToMinutes(online[index] as Float64Array, fromMs, first?.[i] as number, last?.[i] as number);
+    addToMinutes(online[index] as Float64Array, fromMs, first?.[i] as number, Math.min(last?.[i] as number, toMs));
   }
   return online;
 }

@@ -48,13 +48,13 @@ export async function readOnline(
   for (const [k, { device }] of missing.entries())
     times[device] = (times[device] as number[]).concat(read[k] as number[]);
   return devices.map(({ windowMs }, device) => {
-    const minutes = new Float64Array(Math.max(0, Math.floor((toMs - fromMs) / minuteMs)));
+    const minutes = new Float64Array(Math.max(0, Math.ceil((toMs - fromMs) / minuteMs)));
     const sorted = Float64Array.from(times[device] as number[]).sort();
     for (let i = 0; i < sorted.length; ) {
       const first = sorted[i] as number;
       let last = first;
       for (i += 1; i < sorted.length && (sorted[i] as number) - last <= windowMs; i += 1) last = sorted[i] as number;
-      addToMinutes(minutes, fromMs, first, last + windowMs);
+      addToMinutes(minutes, fromMs, first, Math.min(last + windowMs, toMs));
     }
     return minutes;
   });
