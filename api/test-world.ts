@@ -126,7 +126,8 @@ export const metrics = {
 function addDevice(live: LiveState, key: string, change: { born?: boolean; ageMs?: number } = {}): void {
   const [group = "", node = "", device = ""] = key.split("/");
   const { born = true, ageMs = 3_000 } = change;
-  const times = { bornMs: worldNowMs - 6 * hourMs, lastGoodMs: worldNowMs - ageMs, windowMs: 30_000 };
+  const lastGoodMs = worldNowMs - ageMs;
+  const times = { bornMs: worldNowMs - 6 * hourMs, lastGoodMs, freshUntilMs: lastGoodMs + 30_000 };
   live.devices.set(key, { group, node, device, born, ...times });
 }
 

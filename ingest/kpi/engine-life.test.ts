@@ -44,7 +44,7 @@ async function store(
   group = "f2",
 ): Promise<void> {
   const [series = 0] = await world.telemetry.ensureSeries([
-    { group, node: "gw-1", device, metric: "energy", definition: { ...energy, ...definition } },
+    { group, node: "gw-1", device, metric: definition.name ?? "energy", definition: { ...energy, ...definition } },
   ]);
   const samples = readings.map(([sourceTimeMs, value]) => ({
     series,
@@ -198,6 +198,26 @@ describe("a period that runs", () => {
     await settle(engine);
     // The last of them holds until 10:27.
     expect(await figure("hour", t0, "devices.online_rate")).toMatchObject({ value: "0.105556", status: "final" });
+  });
+
+  test("a metric that is new changes no earlier minute: what it comes to is what folding anew comes to", async () => {
+    let engine = await engineOf();
+    // Half a minute of each is covered.
+    await store(every(t0, t0 + 10 * minuteMs, minuteMs, (i) => i));
+    clock.set(t0 + 20 * minuteMs);
+    await settle(engine);
+    // It holds for a quarter of an hour, and is known to no earlier minute.
+    const slow = { name: "temperature", role: "temperature", unit: "Cel", heartbeatMs: 5 * minuteMs };
+    await store([[t0 + 15 * minuteMs, 41]], slow);
+    clock.set(t0 + hourMs + watermarkMs);
+    await settle(engine);
+    const rate = { value: "0.111111", status: "final", revision: 0 };
+    expect(await figure("hour", t0, "devices.online_rate")).toMatchObject(rate);
+    await engine.close();
+    world.ledger.setNumber("kpi.foldedTx", 0);
+    engine = await engineOf();
+    await settle(engine);
+    expect(await figure("hour", t0, "devices.online_rate")).toMatchObject(rate);
   });
 
   test("a device whose clock is ahead is online when that time has come", async () => {

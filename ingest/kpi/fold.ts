@@ -134,7 +134,7 @@ export async function* foldWindows(
   }
 }
 
-/** Online time of the devices in the minutes that changed samples reach: a sample keeps its device online for a window. */
+/** Online time of the devices in the minutes that changed samples reach: a sample keeps its device online for its series' window. */
 export async function* foldConnections(
   telemetry: Telemetry,
   index: SeriesIndex,
@@ -145,7 +145,7 @@ export async function* foldConnections(
     const query = index.deviceOf(series);
     if (!query) continue;
     const set = getOrMake(minutes, query, () => new Set());
-    for (const at of steps(minute, lastMs + query.windowMs, minuteMs)) set.add(at);
+    for (const at of steps(minute, lastMs + index.windowOf(series), minuteMs)) set.add(at);
   }
   // Most devices report all the time and so share their runs: one scan for all of them.
   const shared = new Map<string, { fromMs: number; toMs: number; queries: OnlineQuery[] }>();

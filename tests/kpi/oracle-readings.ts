@@ -160,11 +160,11 @@ export function amountOf(column: Column, from: number, to: number, register: Reg
   return found;
 }
 
-/** Milliseconds of [from, to) in which some good reading of a device was younger than the device's window. */
+/** Milliseconds of [from, to) in which some good reading of a device was younger than the window of its metric. */
 export function onlineIn(columns: readonly Column[], from: number, to: number): number {
-  const window = Math.max(...columns.map(windowOf));
-  const times: number[] = [];
-  for (const column of columns)
+  const held: { at: number; end: number }[] = [];
+  for (const column of columns) {
+    const window = windowOf(column);
     for (
       let i = firstAbove(column.length, (n) => column.times[n] as number, from - window);
       i < column.length;
@@ -172,11 +172,11 @@ export function onlineIn(columns: readonly Column[], from: number, to: number): 
     ) {
       const at = column.times[i] as number;
       if (at >= to) break;
-      if (((column.flags[i] as number) & 2) !== 0) times.push(at);
+      if (((column.flags[i] as number) & 2) !== 0) held.push({ at, end: Math.min(at + window, to) });
     }
+  }
   let [sum, until] = [0, from];
-  for (const at of times.sort((a, b) => a - b)) {
-    const end = Math.min(at + window, to);
+  for (const { at, end } of held.sort((a, b) => a.at - b.at)) {
     sum += Math.max(0, end - Math.max(at, until));
     until = Math.max(until, end);
   }
