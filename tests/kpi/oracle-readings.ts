@@ -192,9 +192,9 @@ export function gaugedIn(column: Column, from: number, to: number): Gauged {
   for (let i = 0; i < column.length; i += 1) {
     if (((column.flags[i] as number) & 1) === 0) continue;
     const at = column.times[i] as number;
-    // A value holds until the next reading, where that is not too far away.
-    if (held !== undefined && at - held <= windowOf(column))
-      found.covered += Math.max(0, Math.min(at, to) - Math.max(held, from));
+    // A value holds until the next reading, but not for ever.
+    if (held !== undefined && at - held <= longestGap)
+      found.covered += Math.max(0, Math.min(at, held + windowOf(column), to) - Math.max(held, from));
     held = at;
     if (at < from || at >= to) continue;
     const value = column.micro[i] as bigint;
