@@ -44,7 +44,7 @@ async function store(
   group = "f2",
 ): Promise<void> {
   const [series = 0] = await world.telemetry.ensureSeries([
-    { group, node: "gw-1", device, metric: definition.name ?? "energy", definition: { ...energy, ...definition } },
+    { group, node: "gw-1", device, metric: "energy", definition: { ...energy, ...definition } },
   ]);
   const samples = readings.map(([sourceTimeMs, value]) => ({
     series,
@@ -165,70 +165,6 @@ describe("the life of a figure", () => {
     clock.set(t0 + hourMs + 1);
     await engine.tick();
     expect(await figure("hour", t0 + hourMs, "devices.online")).toMatchObject({ value: "1" });
-  });
-});
-
-describe("a period that runs", () => {
-  test("speaks of the time until now, however long a reading holds and whatever a fast clock says", async () => {
-    const engine = await engineOf();
-    const heartbeatMs = 5 * minuteMs;
-    clock.set(t0 + 10 * minuteMs + 20_000);
-    // Silent for 8 minutes, then a reading that holds for 15; and one of a minute that has not begun.
-    await store(
-      [
-        [t0 + 8 * minuteMs, 1],
-        [t0 + 10 * minuteMs + 5000, 2],
-        [t0 + 12 * minuteMs, 102],
-      ],
-      { heartbeatMs },
-    );
-    await engine.tick({ thorough: true });
-    // Of f2's three devices one for 140 of 620 s.
-    expect(await figure("hour", t0, "devices.online_rate")).toMatchObject({ value: "0.075269" });
-    // The increase of 100 in 115 s after the last reading belongs to this minute as far as it lies in it.
-    expect(await figure("hour", t0)).toMatchObject({ value: "48.826086" });
-    clock.set(t0 + 10 * minuteMs + 50_000);
-    await engine.tick({ thorough: true });
-    expect(await figure("hour", t0, "devices.online_rate")).toMatchObject({ value: "0.087179" });
-    clock.set(t0 + 12 * minuteMs);
-    await engine.tick({ thorough: true });
-    expect(await figure("hour", t0)).toMatchObject({ value: "101" });
-    expect(await figure("hour", t0, "devices.online_rate")).toMatchObject({ value: "0.111111" });
-    clock.set(t0 + hourMs + watermarkMs);
-    await settle(engine);
-    // The last of them holds until 10:27.
-    expect(await figure("hour", t0, "devices.online_rate")).toMatchObject({ value: "0.105556", status: "final" });
-  });
-
-  test("a metric that is new changes no earlier minute: what it comes to is what folding anew comes to", async () => {
-    let engine = await engineOf();
-    // Half a minute of each is covered.
-    await store(every(t0, t0 + 10 * minuteMs, minuteMs, (i) => i));
-    clock.set(t0 + 20 * minuteMs);
-    await settle(engine);
-    // It holds for a quarter of an hour, and is known to no earlier minute.
-    const slow = { name: "temperature", role: "temperature", unit: "Cel", heartbeatMs: 5 * minuteMs };
-    await store([[t0 + 15 * minuteMs, 41]], slow);
-    clock.set(t0 + hourMs + watermarkMs);
-    await settle(engine);
-    const rate = { value: "0.111111", status: "final", revision: 0 };
-    expect(await figure("hour", t0, "devices.online_rate")).toMatchObject(rate);
-    await engine.close();
-    world.ledger.setNumber("kpi.foldedTx", 0);
-    engine = await engineOf();
-    await settle(engine);
-    expect(await figure("hour", t0, "devices.online_rate")).toMatchObject(rate);
-  });
-
-  test("a device whose clock is ahead is online when that time has come", async () => {
-    const engine = await engineOf();
-    clock.set(t0 + minuteMs + 10_000);
-    await store([[t0 + minuteMs + 30_000, 1]]);
-    await engine.tick({ thorough: true });
-    expect(await figure("hour", t0, "devices.online")).toMatchObject({ value: "0" });
-    clock.set(t0 + minuteMs + 31_000);
-    await engine.tick({ thorough: true });
-    expect(await figure("hour", t0, "devices.online")).toMatchObject({ value: "1" });
   });
 });
 
