@@ -28,6 +28,7 @@ const definitionSchema = Type.Object({
   formula: Type.String({ description: "in words, with what makes it null" }),
   formulaZh: Type.String({ description: "the same in Chinese 公式（中文）" }),
   source: Type.String({ description: "standard or notice and clause" }),
+  better: Type.Optional(Type.Enum(["more", "less"], { description: "absent where more is neither better nor worse" })),
   reasons: Type.Array(reasonSchema, { description: "why its value can be null" }),
   example: Type.Optional(
     Type.Object(
@@ -56,12 +57,12 @@ const definitionsSchema = Type.Object({
 });
 
 function definitionOf(offered: Offered): Static<typeof definitionSchema> {
-  const { id, zh, en, definitionVersion, unit, levels, periods, reasons, example, ...words } = offered;
+  const { id, zh, en, definitionVersion, unit, levels, periods, reasons, better, example, ...words } = offered;
   const told = reasons.map((reason) => ({ id: reason, ...nullReasons[reason] }));
   const listed = { levels: [...levels], periods: [...periods] };
   const { formula, formulaZh, source } = words;
   const definition = { id, zh, en, version: definitionVersion, unit, ...listed, formula, formulaZh, source };
-  return { ...definition, reasons: told, ...(example && { example }) };
+  return { ...definition, ...(better && { better }), reasons: told, ...(example && { example }) };
 }
 
 const coalCarriers = [

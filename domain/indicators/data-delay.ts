@@ -23,6 +23,7 @@ export const dataDelay: Indicator = {
   formulaZh:
     "样本源时间至平台收到的平均时长，取网关每五分钟一份的采集账目（与其他样本同路：本地缓存、消息服务、存储）；断网期间等待的时长全部计入；为负表示网关时钟超前",
   source: "粤工信工业互联网函〔2020〕492号 数据采集; source, gateway and ingest time of a sample (docs/contracts.md)",
+  better: "less",
   figure: (of) => {
     const devices = devicesOf(of);
     const accounted = devices.flatMap(({ delay }) => delay ?? []);

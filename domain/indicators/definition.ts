@@ -23,6 +23,8 @@ export type IndicatorDefinition = {
   readonly formulaZh: string;
   /** Standard or notice and clause that it follows. */
   readonly source: string;
+  /** Which is better. Absent where more is neither: less energy with less output saves nothing; what a piece takes tells that. */
+  readonly better?: "more" | "less";
 };
 
 /** A case worked by hand, to be followed without reading code; the tests compute it. */

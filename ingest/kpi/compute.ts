@@ -11,10 +11,10 @@ import type { Registry } from "@jilian/store/registry.ts";
 import type { RegistryVersions } from "@jilian/store/registry-versions.ts";
 import type { RollupReader } from "@jilian/store/rollups.ts";
 import { type Site, siteSums } from "@jilian/store/site-sums.ts";
+import { sitesOf } from "@jilian/store/sites.ts";
 import { existsAt, type Span } from "@jilian/store/spans.ts";
 import { runsOf } from "./runs.ts";
 import type { SeriesIndex } from "./series-index.ts";
-import { sitesOf } from "./sites.ts";
 
 export type ComputeParts = {
   ledger: Pick<Ledger, "lossyHours" | "polls" | "pollDays">;
