@@ -139,6 +139,19 @@ export const examples: Readonly<Record<string, unknown>> = {
       en: "Electricity 1,000 kWh x 0.1229 = 122.9 kgce.",
       value: "122.9",
     },
+    versions: [
+      {
+        ...{ version: 2, inForce: true, spans: [{ from: "2026-11-26T09:12:40.103+08:00", until: null }] },
+        formula: "E = sum(e_i * k_i): over all carriers with incoming meters",
+        formulaZh: "E = Σ(e_i × k_i)：各进线能源",
+        ...{ source: "GB/T 2589-2020, 6.1 and annex A", reasons: [] },
+      },
+      {
+        ...{ version: 1, inForce: false, spans: [{ from: null, until: "2026-11-26T09:12:40.103+08:00" }] },
+        ...{ formula: "E = e * k: electricity alone", formulaZh: "E = e × k：仅电力" },
+        ...{ source: "GB/T 2589-2020, 6.1 and annex A", reasons: [] },
+      },
+    ],
   },
   isLive: { status: "ok" },
   isReady: { status: "ok" },

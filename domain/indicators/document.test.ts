@@ -3,8 +3,9 @@ import { formatScaled } from "../decimal.ts";
 import { findingChecks } from "../findings/catalogue.ts";
 import { nullReasons } from "../result.ts";
 import { indicators } from "./catalogue.ts";
-import type { Indicator } from "./definition.ts";
+import type { Indicator, IndicatorVersion } from "./definition.ts";
 import { declaredFactors, factorPlaces, factorTable, gridFactorName, gridFactors, gridRegions } from "./factors.ts";
+import { versionsOf } from "./in-force.ts";
 
 const head = `# 指标 Indicators
 
@@ -84,7 +85,7 @@ Of the others, amounts, neither is: less energy with less output saves nothing.
 const cell = (text: string) => text.replaceAll("|", "\\|");
 const code = (words: readonly string[]) => words.map((word) => `\`${word}\``).join(", ");
 
-function row(indicator: Indicator): string {
+function row(indicator: IndicatorVersion): string {
   const { id, zh, en, unit, levels, periods, formula, formulaZh, source, reasons, version } = indicator;
   const cells = [
     `\`${id}\` (v${version})`,
@@ -99,7 +100,7 @@ function row(indicator: Indicator): string {
   return `| ${cells.map(cell).join(" | ")} |`;
 }
 
-function tableOf(definitions: readonly Indicator[]): string {
+function tableOf(definitions: readonly IndicatorVersion[]): string {
   const names = [
     "id",
     "名称 name",
@@ -147,7 +148,12 @@ function document(): string {
   );
   const tables = chapters.flatMap(([title, of]) => {
     const own = indicators.filter(({ id }) => of(id));
-    return [`${title}\n`, `${tableOf(own)}\n`, "算例 Worked examples:\n", `${own.map(exampleOf).join("\n")}\n`];
+    return [
+      `${title}\n`,
+      `${tableOf(own.flatMap(versionsOf))}\n`,
+      "算例 Worked examples:\n",
+      `${own.map(exampleOf).join("\n")}\n`,
+    ];
   });
   return [
     head,

@@ -1,5 +1,6 @@
 import type { Clock } from "@jilian/domain/clock.ts";
 import { deviceKey } from "@jilian/domain/identity.ts";
+import type { Indicator } from "@jilian/domain/indicators/definition.ts";
 import {
   dayMs,
   hourMs,
@@ -32,6 +33,8 @@ export type EngineParts = {
   /** The registry over time as it is now; asked again with every tick. */
   versions: () => RegistryVersions;
   clock: Clock;
+  /** Indicators that are computed; those of this release if absent. */
+  catalogue?: readonly Indicator[];
   provisionalIntervalMs: number;
   /** Transactions folded in one tick at most: a long backlog is taken in steps, so that today's figures go on. */
   txPerTick: number;
