@@ -205,7 +205,6 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
       await completeness.fold(changed, nowMs);
       foldedTx = upToTx;
     }
-    await keeper.look(nowMs);
     return upToTx < lastTx;
   }
 
@@ -262,9 +261,10 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     const nowMinute = periodStart("minute", nowMs);
     book.touch(steps(seenMinute, nowMinute + 1, minuteMs), nowMs);
     seenMinute = nowMinute;
+    const looks = looksDue(thorough);
+    await keeper.look(nowMs, looks.short);
     const results = await refresh(["minute"], nowMs, behind);
     const ends = !behind && periodStart("hour", nowMs - watermarkMs) > finalMs("hour");
-    const looks = looksDue(thorough);
     const held = mustWait(nowMs, behind);
     const isHeld = (hour: number) => held({ endMs: hour + hourMs });
     if (looks.short || ends) await countStored({ nowMs, thorough: thorough && !behind, urgent: ends, isHeld });

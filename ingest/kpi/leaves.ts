@@ -7,6 +7,7 @@ import type {
   ChangedMinute,
   ConnectionRow,
   LeafRow,
+  OnlineQuery,
   Series,
   SeriesId,
   StateRow,
@@ -28,8 +29,11 @@ export type LeafKeeper = {
   readonly fold: (changed: readonly ChangedMinute[], upToTx: number, nowMs: number) => Promise<Set<number>>;
   /** Writes the leaves of minutes that have ended. */
   readonly flush: (nowMs: number) => Promise<void>;
-  /** Looks how long devices have been online in the minute that runs: a reading keeps its device online beyond now, and figures end there. */
-  readonly look: (nowMs: number) => Promise<void>;
+  /**
+   * Looks how long devices have been online in the minute that runs: a reading keeps its device online beyond now, and figures end there.
+   * @param exactly false: at most so long; enough for figures of minutes, which ask whether, and asks nothing of the store
+   */
+  readonly look: (nowMs: number, exactly: boolean) => Promise<void>;
   /** Everything up to this transaction is in written leaves. */
   readonly safeTx: () => number;
   /** Folds all series again from the stored samples, in the ended minutes of [fromMs, toMs), whatever leaves are there. */
@@ -226,12 +230,17 @@ export function leafKeeper({ telemetry, index, fromTx, onReset, onTouched }: Lea
     }
   }
 
-  async function look(nowMs: number): Promise<void> {
+  async function look(nowMs: number, exactly: boolean): Promise<void> {
     const minute = periodStart("minute", nowMs);
-    const seen = online.get(minute);
-    const queries = index.folded().devices.filter(({ device }) => (seen?.get(device) ?? 0) > 0);
-    const rows = queries.length > 0 && nowMs > minute ? await telemetry.onlineMs(queries, minute, nowMs) : [];
-    onlineNow = new Map(rows.map(({ device, onlineMs }) => [device, onlineMs]));
+    const passedMs = nowMs - minute;
+    onlineNow = new Map([...(online.get(minute) ?? [])].map(([device, ms]) => [device, Math.min(ms, passedMs)]));
+    // Who is online in all of the minute has been so until now.
+    const isOpen = ({ device }: OnlineQuery) =>
+      (onlineNow.get(device) ?? 0) > 0 && online.get(minute)?.get(device) !== minuteMs;
+    const queries = exactly ? index.folded().devices.filter(isOpen) : [];
+    if (queries.length === 0) return;
+    for (const { device, onlineMs } of await telemetry.onlineMs(queries, minute, nowMs))
+      onlineNow.set(device, onlineMs);
   }
 
   async function refold(fromMs: number, toMs: number, nowMs: number): Promise<void> {
