@@ -131,7 +131,9 @@ function direct(rows: { leaves: LeafRow[]; states: StateRow[] }, fromMs: number,
   // Of what was before there are no leaves: an hour of it is as good as a year.
   const startMs = Math.max(fromMs, t0 - hourMs);
   const byMinute = new Map(rows.leaves.map((row) => [row.minuteMs, row.leaf]));
-  const minutes = Array.from({ length: (endMs - startMs) / minuteMs }, (_, m) => startMs + m * minuteMs);
+  const all = Array.from({ length: (endMs - startMs) / minuteMs }, (_, m) => startMs + m * minuteMs);
+  // What goes on beyond now is an estimate at the edge.
+  const minutes = all.filter((at) => at <= nowMs);
   const inside = rows.leaves.filter(({ minuteMs: at }) => at >= startMs && at < endMs);
   const machine = sumMachine(plan, [{ role: "production.total", product: undefined, leaves: inside }], [rows.states], {
     ...{ startMs, endMs, asOfMs: nowMs },

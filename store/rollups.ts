@@ -152,7 +152,7 @@ async function partOf(
 ): Promise<Rollups> {
   const asOfMs = periodStart("minute", nowMs);
   const quarters: { startMs: number; endMs: number; whole: boolean }[] = [];
-  for (let startMs = fromMs; startMs < toMs; ) {
+  for (let startMs = fromMs; startMs < toMs && startMs <= nowMs; ) {
     const endMs = Math.min(toMs, periodEnd("quarter_hour", startMs));
     quarters.push({ startMs, endMs, whole: endMs - startMs === quarterHourMs });
     startMs = endMs;

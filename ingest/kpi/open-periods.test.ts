@@ -65,3 +65,18 @@ test("a device whose clock is ahead is online when that time has come", async ()
   await settle(engine);
   expect(figure("devices.online")).toMatchObject({ value: "1" });
 });
+
+test("what a fast clock says of the minute of now across a gap is an estimate", async () => {
+  const engine = await engineOf();
+  clock.set(t0 + 5 * minuteMs + 30_000);
+  await store([
+    [t0, 0],
+    [t0 + 10 * minuteMs, 10],
+  ]);
+  await settle(engine);
+  // Six minutes of ten; where it will be in the end is told, its course is not.
+  expect(figure()).toMatchObject({ value: "6", estimatedShare: 1 });
+  clock.set(t0 + 10 * minuteMs);
+  await settle(engine);
+  expect(figure()).toMatchObject({ value: "10", estimatedShare: 0 });
+});
