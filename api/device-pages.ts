@@ -1,6 +1,7 @@
 import { deviceFigure, statusOf } from "@jilian/domain/device-figures.ts";
 import { indicators } from "@jilian/domain/indicators/catalogue.ts";
 import type { Indicator } from "@jilian/domain/indicators/definition.ts";
+import { type DefinitionsInForce, definitionsInForce } from "@jilian/domain/indicators/in-force.ts";
 import { emptyLeaf } from "@jilian/domain/leaf.ts";
 import { type Loss, lostTimes } from "@jilian/domain/lost-time.ts";
 import { hourMs, isCalendarPeriod, minuteMs, periodEnd, periodStart } from "@jilian/domain/periods.ts";
@@ -23,9 +24,11 @@ import { compareKeys, type FigureKey, type FigurePage, type FigureQuery } from "
 
 export type DeviceSources = {
   telemetry: Telemetry;
-  ledger: Pick<Ledger, "lossyHours" | "knownHours">;
+  ledger: Pick<Ledger, "lossyHours" | "knownHours" | "definitionVersions">;
   live: LiveState;
   versions: RegistryVersions;
+  /** Indicators that are made; those of this release if absent. */
+  catalogue?: readonly Indicator[];
 };
 
 /** One line of figures of a registered device: of a counter role, or an indicator of machines. */
@@ -34,25 +37,27 @@ type Line = { entity: string; factory: string; indicator: string; of: Role | Ind
 /** A figure that is asked for. */
 type Cell = { line: Line; span: Span };
 
-/** Indicators of single devices. */
-const ofDevices = indicators.filter(({ levels }) => levels.includes("device"));
-
 /** The lines of one device: its counter roles, and the indicators of a machine that counts or tells its state. */
-function linesOfDevice(entity: string, { placed, counters, states }: DeviceSeries, query: FigureQuery): Line[] {
+function linesOfDevice(
+  entity: string,
+  { placed, counters, states }: DeviceSeries,
+  query: FigureQuery,
+  catalogue: readonly Indicator[],
+): Line[] {
   const { factoryId: factory, device } = placed;
   const lines = [...new Set(counters.map(({ role }) => role))].map(
     (role): Line => ({ entity, factory, indicator: role, of: role }),
   );
   if (device.kind !== "machine" || counters.length + states.length === 0) return lines;
-  const own = ofDevices.filter(({ periods }) => periods.includes(query.period));
+  const own = catalogue.filter(({ levels, periods }) => levels.includes("device") && periods.includes(query.period));
   return [...lines, ...own.map((of): Line => ({ entity, factory, indicator: of.id, of }))];
 }
 
 /** The lines that a question asks for, by entity and indicator. A device has figures of what its births declared. */
-function linesOf(query: FigureQuery, { devices }: RegistrySeries): Line[] {
+function linesOf(query: FigureQuery, { devices }: RegistrySeries, catalogue: readonly Indicator[]): Line[] {
   return [...devices]
     .filter(([entity]) => query.entity === undefined || query.entity === entity)
-    .flatMap(([entity, own]) => linesOfDevice(entity, own, query))
+    .flatMap(([entity, own]) => linesOfDevice(entity, own, query, catalogue))
     .filter(({ indicator }) => query.indicator === undefined || query.indicator === indicator)
     .sort((a, b) => compareKeys([0, a.entity, a.indicator], [0, b.entity, b.indicator]));
 }
@@ -166,6 +171,7 @@ function figureIn(
   { registry, series }: { registry: Registry; series: RegistrySeries },
   lostMs: number,
   at: { asOfMs: number; inputWatermark: number },
+  definitions: DefinitionsInForce,
 ): Result {
   const { entity, factory, of } = line;
   const { period, startMs, endMs } = span;
@@ -182,7 +188,8 @@ function figureIn(
     rollups: new Map([[entity, rollup]]),
     lostMs: new Map([[entity, lostMs]]),
   })({ level: "device", entity, factories: new Map([[factory, [entity]]]) });
-  const figure = indicatorFigure(of, sums, stamp);
+  const inForce = definitions.at(endMs - 1).find(({ id }) => id === of.id);
+  const figure = indicatorFigure(inForce ?? of, sums, stamp);
   return { ...figure, status: statusOf(figure, at.asOfMs) };
 }
 
@@ -197,7 +204,8 @@ export async function readDeviceFigures(
   nowMs: number,
   sources: DeviceSources,
 ): Promise<FigurePage> {
-  const { telemetry, live, versions } = sources;
+  const { telemetry, ledger, live, versions, catalogue = indicators } = sources;
+  const definitions = definitionsInForce(catalogue, ledger.definitionVersions());
   const all = await telemetry.series();
   const known = new Map<Registry, RegistrySeries>();
   /** The version of the registry that a period's figures are of, and what it makes of the series. */
@@ -209,7 +217,7 @@ export async function readDeviceFigures(
   };
   const present = under({ endMs: nowMs }).series;
   const spans = spansFrom(query, after?.[0] ?? query.fromMs, nowMs, versions);
-  const ahead = cellsAfter(query, after, linesOf(query, present), limit + 1, spans);
+  const ahead = cellsAfter(query, after, linesOf(query, present, catalogue), limit + 1, spans);
   const cells = affordable(ahead, limit, present);
   const sourceOf = (entity: string, span: Span) => under(span).series.devices.get(entity)?.source;
   const losses = lossesOf(sources, cells);
@@ -218,7 +226,7 @@ export async function readDeviceFigures(
   const results = cells.map((cell): Result => {
     const { line, span } = cell;
     const lost = lostTimes(losses.get(line.entity) ?? [], span.startMs, Math.min(span.endMs, nowMs));
-    return figureIn(cell, rollupOf(cell), under(span), lost.get(line.entity) ?? 0, at);
+    return figureIn(cell, rollupOf(cell), under(span), lost.get(line.entity) ?? 0, at, definitions);
   });
   const last = cells.at(-1);
   const next: FigureKey | undefined =

@@ -20,6 +20,8 @@ export type Offered = {
   readonly formula: string;
   readonly formulaZh: string;
   readonly source: string;
+  /** Which is better; absent where more is neither. */
+  readonly better?: Indicator["better"];
   /** A case worked by hand; counter roles have none. */
   readonly example?: { readonly zh: string; readonly en: string; readonly value: string | null };
 };
@@ -40,6 +42,7 @@ function offeredIndicators(catalogue: readonly Indicator[]): Offered[] {
     formula: definition.formula,
     formulaZh: definition.formulaZh,
     source: definition.source,
+    ...(definition.better && { better: definition.better }),
     example: { zh: example.zh, en: example.en, value: example.value },
   }));
   const ofDevices = counterRoles.map((id) => ({

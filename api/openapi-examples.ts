@@ -45,6 +45,11 @@ const revised = {
   change: 1311,
 };
 const log = "d58ce62c4c87c18a";
+const monthly = (start: string, end: string, value: string) => ({
+  ...figure,
+  ...{ indicator: "energy.unit_product", unit: "kgce/pcs", factorTable: "GB/T 2589-2020" },
+  ...{ period: "month", start, end, value, asOf: end },
+});
 
 export const examples: Readonly<Record<string, unknown>> = {
   listFigures: {
@@ -58,6 +63,27 @@ export const examples: Readonly<Record<string, unknown>> = {
   },
   latestFigures: { notice, now: "2026-11-23T05:20:00.000+08:00", figures: [figure] },
   figureHistory: { notice, log, revisions: [figure, revised] },
+  compareFigures: {
+    notice,
+    ...{ level: "factory", entity: "xinghua-casting", entityName: "铜材熔铸厂" },
+    baseline: { period: "month", start: "2026-09-01T00:00:00+08:00", end: "2026-10-01T00:00:00+08:00" },
+    current: { period: "month", start: "2026-10-01T00:00:00+08:00", end: "2026-11-01T00:00:00+08:00" },
+    mix: {
+      ...{ mixChange: 0.02, mixChanged: false },
+      products: [
+        { product: "copper-rod", baseline: "70000", current: "136000" },
+        { product: "copper-bar", baseline: "30000", current: "64000" },
+      ],
+    },
+    comparisons: [
+      {
+        ...{ indicator: "energy.unit_product", better: "less" },
+        baseline: monthly("2026-09-01T00:00:00+08:00", "2026-10-01T00:00:00+08:00", "0.032"),
+        current: monthly("2026-10-01T00:00:00+08:00", "2026-11-01T00:00:00+08:00", "0.0304"),
+        ...{ difference: "-0.0016", ratio: "0.95", reason: null, direction: "better", caveats: [], comparable: true },
+      },
+    ],
+  },
   listChanges: { notice, log, changes: [figure, oee, revised], next: 1311, last: 1311 },
   streamChanges: `retry: 2000\n\nid: 1310\nevent: position\ndata: ${JSON.stringify({ log, after: 1310, last: 1310 })}\n\nid: 1311\nevent: change\ndata: ${JSON.stringify(revised)}\n\n`,
   streamWallState: 'retry: 2000\n\nevent: now\ndata: {"nowMs":1795386834717}\n\n',
@@ -113,6 +139,19 @@ export const examples: Readonly<Record<string, unknown>> = {
       en: "Electricity 1,000 kWh x 0.1229 = 122.9 kgce.",
       value: "122.9",
     },
+    versions: [
+      {
+        ...{ version: 2, inForce: true, spans: [{ from: "2026-11-26T09:12:40.103+08:00", until: null }] },
+        formula: "E = sum(e_i * k_i): over all carriers with incoming meters",
+        formulaZh: "E = Σ(e_i × k_i)：各进线能源",
+        ...{ source: "GB/T 2589-2020, 6.1 and annex A", reasons: [] },
+      },
+      {
+        ...{ version: 1, inForce: false, spans: [{ from: null, until: "2026-11-26T09:12:40.103+08:00" }] },
+        ...{ formula: "E = e * k: electricity alone", formulaZh: "E = e × k：仅电力" },
+        ...{ source: "GB/T 2589-2020, 6.1 and annex A", reasons: [] },
+      },
+    ],
   },
   isLive: { status: "ok" },
   isReady: { status: "ok" },

@@ -39,7 +39,7 @@ enterprises:
             uplink: 5G CPE
             devices:
               - { id: meter-1, name: 进线电表, kind: meter, meteringPoint: incoming, carrier: electricity, ratedPowerKW: 630 }
-              - { id: press-1, name: 1 号挤压机 1800T, kind: machine }
+              - { id: press-1, name: 1 号挤压机 1800T, kind: machine, output: true }
               - { id: press-2, name: 2 号挤压机 2500T, kind: machine }
               - { id: oven-1, name: 时效炉, kind: machine }
       - id: jinlv-2
@@ -126,7 +126,8 @@ export const metrics = {
 function addDevice(live: LiveState, key: string, change: { born?: boolean; ageMs?: number } = {}): void {
   const [group = "", node = "", device = ""] = key.split("/");
   const { born = true, ageMs = 3_000 } = change;
-  const times = { bornMs: worldNowMs - 6 * hourMs, lastGoodMs: worldNowMs - ageMs, windowMs: 30_000 };
+  const lastGoodMs = worldNowMs - ageMs;
+  const times = { bornMs: worldNowMs - 6 * hourMs, lastGoodMs, freshUntilMs: lastGoodMs + 30_000 };
   live.devices.set(key, { group, node, device, born, ...times });
 }
 

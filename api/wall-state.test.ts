@@ -72,7 +72,7 @@ describe("wallState", () => {
     if (gateway) gateway.alive = false;
     expect(counts()).toEqual([1, 0, 0, 0]);
     const meter = live.devices.get("jinlv-1/gw-1/meter-1");
-    if (meter) meter.lastGoodMs = worldNowMs - 31_000;
+    if (meter) meter.freshUntilMs = worldNowMs - 1000;
     expect(counts()).toEqual([0, 0, 0, 0]);
     expect(counts(worldNowMs + 24 * 60 * minuteMs, worldLive(registry))).toEqual([0, 0, 0, 0]);
   });

@@ -1,9 +1,32 @@
 import { divideHalfEven, formatScaled, parseDecimal } from "./decimal.ts";
+import type { IndicatorDefinition } from "./indicators/definition.ts";
 import { formatFraction } from "./indicators/fraction.ts";
 import type { Result } from "./result.ts";
 
 /** Output of a period by product, integers at one scale. */
 export type ProductMix = ReadonlyMap<string, bigint>;
+
+/** Why there is no ratio, for people. */
+export const comparisonReasons = {
+  baseline_absent: { zh: "基准期无此数据", en: "no such figure of the baseline period is kept" },
+  current_absent: { zh: "当前期无此数据", en: "no such figure of the current period is kept" },
+  different_figures: { zh: "不是同一指标", en: "these are not two periods of one figure" },
+  baseline_null: { zh: "基准期为空值", en: "the baseline has no value; its `reason` tells why" },
+  current_null: { zh: "当前期为空值", en: "the current period has no value; its `reason` tells why" },
+  baseline_zero: { zh: "基准期为零", en: "the baseline is 0: nothing to divide by" },
+} as const;
+export type ComparisonReason = keyof typeof comparisonReasons;
+
+/** What stands between a difference and the word saving, for people. Those that spoil it, and those that leave it open. */
+export const comparisonCaveats = {
+  definition_differs: { zh: "指标定义版本不同", en: "made by different versions of the definition", spoils: true },
+  factor_table_differs: { zh: "折算因子不同", en: "made with different factor tables", spoils: true },
+  lower_bound: { zh: "其中一期为下限值", en: "one of them is a lower bound", spoils: true },
+  mix_changed: { zh: "产品结构变化", en: "another mix of products was made", spoils: true },
+  length_differs: { zh: "两期时长不同", en: "an amount, of periods that are not equally long", spoils: true },
+  provisional: { zh: "尚未定稿", en: "one of them is not final yet", spoils: false },
+} as const satisfies Record<string, { zh: string; en: string; spoils: boolean }>;
+export type ComparisonCaveat = keyof typeof comparisonCaveats;
 
 /** Two periods of one figure beside each other. */
 export type Comparison = {
@@ -12,10 +35,11 @@ export type Comparison = {
   /** Current over baseline, six places; null where one of them is null or the baseline is 0. */
   readonly ratio: string | null;
   /** Why there is none; null where there are both. */
-  readonly reason: "baseline_null" | "current_null" | "different_figures" | "baseline_zero" | null;
-  /** Largest change of a product's share of the output, 0-1, four places; null where a mix is not known. */
-  readonly mixChange: number | null;
-  /** False where the mix is another one, the definitions or factor tables differ, or one of them is a lower bound: a saving may be none. */
+  readonly reason: ComparisonReason | null;
+  /** What the difference is by the nature of the indicator; null where more is neither better nor worse, or there is no difference. */
+  readonly direction: "better" | "worse" | "same" | null;
+  readonly caveats: readonly ComparisonCaveat[];
+  /** True where there is a difference and no caveat spoils it. */
   readonly comparable: boolean;
 };
 
@@ -42,44 +66,58 @@ export function mixChange(baseline: ProductMix | undefined, current: ProductMix 
   return Number(divideHalfEven(largest * 10_000n, before * after)) / 10_000;
 }
 
-type Compared = Pick<
-  Result,
-  "indicator" | "level" | "entity" | "unit" | "value" | "definitionVersion" | "factorTable" | "lowerBound"
->;
+/** Units of what adds up over time: twice the time makes twice of it. */
+const unitsOfAmounts: readonly string[] = ["kWh", "m3", "t", "MJ", "kgce", "kgCO2", "CNY", "pcs"];
+
+const passedMs = ({ startMs, endMs, asOfMs }: Result) => Math.min(endMs, asOfMs) - startMs;
+
+function caveatsOf(baseline: Result, current: Result, change: number | null): ComparisonCaveat[] {
+  const both = [baseline, current];
+  const isAmount = unitsOfAmounts.includes(baseline.unit);
+  const holds: Readonly<Record<ComparisonCaveat, boolean>> = {
+    definition_differs: baseline.definitionVersion !== current.definitionVersion,
+    factor_table_differs: baseline.factorTable !== current.factorTable,
+    lower_bound: both.some(({ lowerBound }) => lowerBound),
+    mix_changed: change !== null && change > sameMixUpTo,
+    length_differs: isAmount && passedMs(baseline) !== passedMs(current),
+    provisional: both.some(({ status }) => status === "provisional"),
+  };
+  return (Object.keys(holds) as ComparisonCaveat[]).filter((caveat) => holds[caveat]);
+}
+
+/** A comparison that cannot be made. */
+export function noComparison(reason: ComparisonReason): Comparison {
+  return { difference: null, ratio: null, reason, direction: null, caveats: [], comparable: false };
+}
 
 /**
- * Compares a figure of a baseline period with that of the current one (降本增效). Pure and exact. Which is better, more or less, is the
- * indicator's matter and no part of it.
- * @param mixes output by product of both periods, where it is known
+ * Compares a figure of a baseline period with that of the current one (降本增效). Pure and exact.
+ * @param about `better`: which is better, where the indicator's definition says; `mixChange`: how much the mix of products has changed, where
+ * that is known and touches the figure
  */
 export function compareFigures(
-  baseline: Compared,
-  current: Compared,
-  mixes: { readonly baseline?: ProductMix; readonly current?: ProductMix } = {},
+  baseline: Result,
+  current: Result,
+  about: { readonly better?: IndicatorDefinition["better"] | undefined; readonly mixChange?: number | null } = {},
 ): Comparison {
-  const change = mixChange(mixes.baseline, mixes.current);
-  const none = (reason: Comparison["reason"]): Comparison => ({
-    ...{ difference: null, ratio: null, reason, mixChange: change, comparable: false },
-  });
-  if (
-    baseline.indicator !== current.indicator ||
-    baseline.unit !== current.unit ||
-    baseline.level !== current.level ||
-    baseline.entity !== current.entity
-  )
-    return none("different_figures");
-  if (baseline.value === null) return none("baseline_null");
-  if (current.value === null) return none("current_null");
+  for (const field of ["indicator", "unit", "level", "entity"] as const)
+    if (baseline[field] !== current[field]) return noComparison("different_figures");
+  if (baseline.value === null) return noComparison("baseline_null");
+  if (current.value === null) return noComparison("current_null");
   const [was, is] = [parseDecimal(baseline.value), parseDecimal(current.value)];
   const scale = Math.max(was.scale, is.scale);
   const [before, after] = [was, is].map((own) => own.digits * 10n ** BigInt(scale - own.scale)) as [bigint, bigint];
-  const difference = formatScaled(after - before, scale);
-  const sameMeaning =
-    baseline.definitionVersion === current.definitionVersion && baseline.factorTable === current.factorTable;
-  const comparable =
-    sameMeaning && !baseline.lowerBound && !current.lowerBound && (change === null || change <= sameMixUpTo);
-  if (before === 0n) return { difference, ratio: null, reason: "baseline_zero", mixChange: change, comparable };
+  const caveats = caveatsOf(baseline, current, about.mixChange ?? null);
+  const isBetter = about.better === "more" ? after > before : after < before;
+  const direction = before === after ? "same" : isBetter ? "better" : "worse";
+  const found = {
+    difference: formatScaled(after - before, scale),
+    direction: about.better ? direction : null,
+    caveats,
+    comparable: !caveats.some((caveat) => comparisonCaveats[caveat].spoils),
+  } as const;
+  if (before === 0n) return { ...found, ratio: null, reason: "baseline_zero" };
   const sign = before < 0n ? -1n : 1n;
   const ratio = formatFraction({ numerator: after * sign, denominator: before * sign }, ratioPlaces);
-  return { difference, ratio, reason: null, mixChange: change, comparable };
+  return { ...found, ratio, reason: null };
 }

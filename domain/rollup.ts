@@ -34,6 +34,7 @@ export type Rollup = {
   readonly gauges: ReadonlyMap<number, GaugeSum>;
   /** Parts of counters in minutes of a kind, by `partKey`. */
   readonly parts: ReadonlyMap<string, Quantity>;
+  /** In minutes that have ended, until `addOnline`. */
   readonly onlineMs: number;
   /** In observed planned minutes. */
   readonly state: StateSum;
@@ -117,6 +118,7 @@ function partsIn(
   isPlanned: (minuteMs: number) => boolean,
 ): Map<string, Stretches> {
   const parts = new Map<string, Stretches>();
+  if (minutes.length === 0) return parts;
   const add = (series: number, kind: PartKind, counts: (minuteMs: number) => boolean) => {
     const own = minutes.map((at): Stretches => {
       const leaf = counts(at) ? leaves.counterAt(series, at) : undefined;
@@ -135,7 +137,8 @@ function partsIn(
 
 /**
  * Rolls up the minutes of [fromMs, toMs), which lie in one hour. Pure: equal leaves give equal digits.
- * @param nowMs what says something of ended minutes alone, states and plan, counts those that have ended by then
+ * @param nowMs minutes that begin later are not in, whatever a source whose clock is fast says of them; what says something of ended
+ * minutes alone, states, plan and online time, counts those that have ended by then
  */
 export function rollUp(
   source: RollupSource,
@@ -144,7 +147,7 @@ export function rollUp(
   toMs: number,
   nowMs: number,
 ): OpenRollup {
-  const minutes = minutesOf(fromMs, toMs);
+  const minutes = minutesOf(fromMs, toMs).filter((at) => at <= nowMs);
   const counters = new Map<number, CounterLeaf>();
   for (const series of source.counters) {
     const leaf = mergeAll(minutes.map((at) => leaves.counterAt(series, at)));
@@ -163,7 +166,7 @@ export function rollUp(
     counters,
     gauges,
     parts: partsIn(source, leaves, minutes, (at) => observed?.minutes.has(at) === true),
-    onlineMs: minutes.reduce((ms, at) => ms + leaves.onlineAt(source.key, at), 0),
+    onlineMs: minutes.reduce((ms, at) => ms + (at + minuteMs <= nowMs ? leaves.onlineAt(source.key, at) : 0), 0),
     state: observed?.state ?? noState,
     ...demandIn(source, leaves, fromMs, toMs, nowMs),
   };
@@ -200,6 +203,11 @@ export function closeRollup(open: OpenRollup): Rollup {
 /** Merges two neighbouring periods that end with an hour, or with what is asked for; earlier first. Associative. */
 export function mergeRollups(a: Rollup, b: Rollup): Rollup {
   return { ...mergeRest(a, b), parts: union(a.parts, b.parts, noQuantity, addQuantities) };
+}
+
+/** Adds time online that no ended minute has: of the minute that runs, until now. */
+export function addOnline(rollup: Rollup, onlineMs: number): Rollup {
+  return onlineMs === 0 ? rollup : { ...rollup, onlineMs: rollup.onlineMs + onlineMs };
 }
 
 const leafFields = ["amount", "left", "right", "inGap", "coveredMs", "gapMs", "samples", "resets"] as const;

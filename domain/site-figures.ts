@@ -1,5 +1,5 @@
 import { indicators } from "./indicators/catalogue.ts";
-import type { Indicator } from "./indicators/definition.ts";
+import type { IndicatorVersion } from "./indicators/definition.ts";
 import type { SiteSums } from "./period-sums.ts";
 import type { Result } from "./result.ts";
 
@@ -10,7 +10,7 @@ export type Stamp = Pick<Result, "registryVersion" | "inputWatermark" | "asOfMs"
  * The figure of an indicator of a site. Pure: equal sums give equal digits. Status and revision are the caller's to set, who knows what was
  * published before; here they are provisional and 0.
  */
-export function indicatorFigure(indicator: Indicator, site: SiteSums, stamp: Stamp): Result {
+export function indicatorFigure(indicator: IndicatorVersion, site: SiteSums, stamp: Stamp): Result {
   const { level, entity, period, startMs, endMs } = site;
   return {
     indicator: indicator.id,
@@ -25,8 +25,12 @@ export function indicatorFigure(indicator: Indicator, site: SiteSums, stamp: Sta
   };
 }
 
-/** Every figure of the catalogue that a site has over its period. */
-export function siteFigures(site: SiteSums, stamp: Stamp, catalogue: readonly Indicator[] = indicators): Result[] {
+/** Every figure of the catalogue that a site has over its period. @param catalogue by the versions in force at the period's end */
+export function siteFigures(
+  site: SiteSums,
+  stamp: Stamp,
+  catalogue: readonly IndicatorVersion[] = indicators,
+): Result[] {
   return catalogue
     .filter(({ levels, periods }) => levels.includes(site.level) && periods.includes(site.period))
     .map((indicator) => indicatorFigure(indicator, site, stamp));

@@ -3,8 +3,8 @@ import type { Clock } from "@jilian/domain/clock.ts";
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
 import { deviceKey } from "@jilian/domain/identity.ts";
 import { qualityOf } from "@jilian/domain/quality.ts";
-import { parseDeviceMetric } from "@jilian/domain/sample.ts";
-import { deviceWindowMs, type LiveDevice, type LiveNode, type LiveState } from "@jilian/store/live.ts";
+import { type MetricDefinition, parseDeviceMetric, stalenessWindowMs } from "@jilian/domain/sample.ts";
+import type { LiveDevice, LiveNode, LiveState } from "@jilian/store/live.ts";
 import type { Registry } from "@jilian/store/registry.ts";
 import type { Series, StoredRow } from "@jilian/store/telemetry.ts";
 import type { LedgerNotes } from "./ledger-notes.ts";
@@ -46,7 +46,6 @@ export function liveWriter(
   }
 
   function deviceOf(group: string, node: string, device: string): LiveDevice {
-    const windowMs = deviceWindowMs([]);
     return getOrMake(state.devices, deviceKey(group, node, device), () => ({
       group,
       node,
@@ -54,13 +53,15 @@ export function liveWriter(
       born: false,
       bornMs: 0,
       lastGoodMs: 0,
-      windowMs,
+      freshUntilMs: 0,
     }));
   }
 
   /** A source whose clock once ran ahead must not pass for fresh until that time has come: what is here now is no fresher than now. */
-  function noteGood(device: LiveDevice, sourceTimeMs: number): void {
-    device.lastGoodMs = Math.max(device.lastGoodMs, Math.min(sourceTimeMs, clock.now()));
+  function noteGood(device: LiveDevice, sourceTimeMs: number, { heartbeatMs }: MetricDefinition): void {
+    const atMs = Math.min(sourceTimeMs, clock.now());
+    device.lastGoodMs = Math.max(device.lastGoodMs, atMs);
+    device.freshUntilMs = Math.max(device.freshUntilMs, atMs + stalenessWindowMs(heartbeatMs));
   }
 
   /** Simulated data counts only in pilots marked demo (CONTRACTS 6): elsewhere such a device is listed as unregistered would be. */
@@ -117,13 +118,7 @@ export function liveWriter(
         if (device.group === session.group && device.node === session.node) device.born = false;
     },
     deviceBorn: (session, device) => {
-      const readings = metricsOf(session, device).filter(({ definition }) => definition.name !== accountMetric);
-      const heartbeats = readings.map((m) => m.definition.heartbeatMs);
-      Object.assign(deviceOf(session.group, session.node, device), {
-        born: true,
-        bornMs: clock.now(),
-        windowMs: deviceWindowMs(heartbeats),
-      });
+      Object.assign(deviceOf(session.group, session.node, device), { born: true, bornMs: clock.now() });
       noteFirstBirth(session, device);
     },
     deviceDied: (session, device) => {
@@ -140,7 +135,7 @@ export function liveWriter(
       if (key.metric === accountMetric) return;
       if (!historical && qualityOf(sample.status) === "good") {
         const device = deviceOf(key.group, key.node, key.device);
-        noteGood(device, sample.sourceTimeMs);
+        noteGood(device, sample.sourceTimeMs, definition);
         if (strangers.size > 0) welcome(key.group, key.node, key.device);
       }
       if (seriesId === undefined) return;
@@ -164,8 +159,7 @@ export function liveWriter(
         state.samples.set(row.series, { series: known, value, status, sourceTimeMs, gatewayTimeMs });
         if (known.device === "" || qualityOf(status) !== "good") continue;
         const device = deviceOf(known.group, known.node, known.device);
-        noteGood(device, sourceTimeMs);
-        device.windowMs = Math.max(device.windowMs, deviceWindowMs([known.definition.heartbeatMs]));
+        noteGood(device, sourceTimeMs, known.definition);
       }
     },
   };

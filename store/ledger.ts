@@ -1,3 +1,4 @@
+import type { DefinitionSince } from "@jilian/domain/indicators/in-force.ts";
 import type { Period } from "@jilian/domain/periods.ts";
 import type { Result, ResultKey } from "@jilian/domain/result.ts";
 import type { CompletenessLedger } from "./completeness.ts";
@@ -91,7 +92,17 @@ export type AuditEntry = {
   detail: string;
 };
 
-type LedgerParts = CompletenessLedger & KpiLedger & RegistryLedger;
+/** Since when versions of definitions are in force at this installation. */
+export type DefinitionLedger = {
+  /** In the order in which they were noted. */
+  readonly definitionVersions: () => DefinitionSince[];
+  /** Notes one for good. */
+  readonly addDefinitionVersion: (since: DefinitionSince) => void;
+  /** The newest version that made a figure of each indicator of which there are figures. Reads all figures: for the first start of a release. */
+  readonly figureVersions: () => Pick<DefinitionSince, "indicator" | "version">[];
+};
+
+type LedgerParts = CompletenessLedger & KpiLedger & RegistryLedger & DefinitionLedger;
 
 /**
  * Results from the quarter hour and from factory upward, credentials, births, findings: what several processes share. Implementations: SQLite

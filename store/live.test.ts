@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { figure } from "./ledger-suite.ts";
-import { count, createLiveState, deviceState, deviceWindowMs, type LiveDevice, publishResults } from "./live.ts";
+import { count, createLiveState, deviceState, type LiveDevice, publishResults } from "./live.ts";
 
 const at = { group: "f1", node: "gw-1", device: "m-1" };
-const born: LiveDevice = { ...at, born: true, bornMs: 1000, lastGoodMs: 5000, windowMs: 30_000 };
+const born: LiveDevice = { ...at, born: true, bornMs: 1000, lastGoodMs: 5000, freshUntilMs: 35_000 };
 
 function stateOf(device: Partial<LiveDevice> | undefined, alive: boolean | undefined, nowMs: number) {
   const live = createLiveState();
@@ -18,7 +18,7 @@ describe("state of a device", () => {
   it("is online only with certificate, living gateway and a fresh good sample", () => {
     expect(stateOf({}, true, 35_000)).toBe("online");
     expect(stateOf({}, true, 35_001)).toBe("stale");
-    expect(stateOf({ lastGoodMs: 0 }, true, 35_000)).toBe("stale");
+    expect(stateOf({ lastGoodMs: 0, freshUntilMs: 0 }, true, 35_000)).toBe("stale");
     expect(stateOf({ born: false }, true, 5000)).toBe("offline");
     expect(stateOf({}, false, 5000)).toBe("offline");
     expect(stateOf({}, undefined, 5000)).toBe("offline");
@@ -28,12 +28,6 @@ describe("state of a device", () => {
     expect(stateOf(undefined, true, 5000)).toBe("never");
     expect(stateOf({ born: false, bornMs: 0, lastGoodMs: 0 }, true, 5000)).toBe("never");
     expect(stateOf({ born: false, bornMs: 0 }, true, 5000)).toBe("offline");
-  });
-
-  it("uses three times the longest heartbeat of its metrics, 10 s where none is declared", () => {
-    expect(deviceWindowMs([1000, 60_000, 5000])).toBe(180_000);
-    expect(deviceWindowMs([1000, undefined])).toBe(30_000);
-    expect(deviceWindowMs([])).toBe(30_000);
   });
 });
 

@@ -1,7 +1,6 @@
 import type { Value } from "@jilian/domain/datatypes.ts";
 import type { Result } from "@jilian/domain/result.ts";
 import { resultId } from "@jilian/domain/result.ts";
-import { stalenessWindowMs } from "@jilian/domain/sample.ts";
 import type { Series, SeriesId } from "./telemetry.ts";
 
 /** Newest known sample of a series. */
@@ -32,8 +31,8 @@ export type LiveDevice = {
   bornMs: number;
   /** Source time of the newest good process sample, UTC ms; 0 when none. */
   lastGoodMs: number;
-  /** Staleness window, three times the longest heartbeat of its metrics. */
-  windowMs: number;
+  /** Until when what it has told keeps it online: each good process sample for three heartbeats of its metric; 0 when there was none. */
+  freshUntilMs: number;
 };
 
 /**
@@ -64,12 +63,7 @@ export function deviceState(live: LiveState, group: string, node: string, device
   const known = live.devices.get(`${group}/${node}/${device}`);
   if (!known || (known.bornMs === 0 && known.lastGoodMs === 0)) return "never";
   if (!known.born || !live.nodes.get(`${group}/${node}`)?.alive) return "offline";
-  return nowMs - known.lastGoodMs <= known.windowMs ? "online" : "stale";
-}
-
-/** Window of a device from the heartbeats of its metrics. */
-export function deviceWindowMs(heartbeatsMs: readonly (number | undefined)[]): number {
-  return Math.max(...heartbeatsMs.map(stalenessWindowMs), 0) || stalenessWindowMs(undefined);
+  return nowMs <= known.freshUntilMs ? "online" : "stale";
 }
 
 /** Puts results into the live cache and drops those of periods that ended long ago. */

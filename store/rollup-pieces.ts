@@ -54,17 +54,12 @@ export type Piece = {
 const largestFirst = ["month", "day", "hour"] as const satisfies readonly RollupUnit[];
 
 /**
- * Cuts [startMs, endMs) into pieces, each as large as can be. What lies ahead of the hour of now, from a source whose clock is fast, is
- * not in before its hour has come.
+ * Cuts [startMs, endMs) into pieces, each as large as can be, but for those that begin after now: a source whose clock is fast may say
+ * something of them, which is not in before their time has come.
  */
 export function piecesOf(startMs: number, endMs: number, nowMs: number, hours: KnownHours): Piece[] {
   const pieces: Piece[] = [];
-  const aheadMs = periodEnd("hour", nowMs);
-  for (let at = startMs; at < endMs; ) {
-    if (at >= aheadMs) {
-      pieces.push({ unit: "none", fromMs: at, toMs: endMs });
-      break;
-    }
+  for (let at = startMs; at < endMs && at <= nowMs; ) {
     const unit = largestFirst.find((one) => {
       const end = periodEnd(one, at);
       return periodStart(one, at) === at && end <= endMs && end <= nowMs;

@@ -2,6 +2,7 @@ import { getOrMake } from "@jilian/domain/get-or-make.ts";
 import type { CounterLeaf } from "@jilian/domain/leaf.ts";
 import { hourMs, periodEnd, periodStart, quarterHourMs } from "@jilian/domain/periods.ts";
 import {
+  addOnline,
   closeRollup,
   decodeRollup,
   encodeRollup,
@@ -26,6 +27,8 @@ export type MinuteTable<K, V> = Map<number, Map<K, V>>;
 export type OpenLeaves = {
   readonly counters: MinuteTable<SeriesId, CounterLeaf>;
   readonly online: MinuteTable<string, number>;
+  /** Time that a device was online in the minute that runs, until the time of the figures. */
+  readonly onlineNow: (device: string) => number;
 };
 
 export type RollupParts = {
@@ -149,7 +152,7 @@ async function partOf(
 ): Promise<Rollups> {
   const asOfMs = periodStart("minute", nowMs);
   const quarters: { startMs: number; endMs: number; whole: boolean }[] = [];
-  for (let startMs = fromMs; startMs < toMs; ) {
+  for (let startMs = fromMs; startMs < toMs && startMs <= nowMs; ) {
     const endMs = Math.min(toMs, periodEnd("quarter_hour", startMs));
     quarters.push({ startMs, endMs, whole: endMs - startMs === quarterHourMs });
     startMs = endMs;
@@ -178,8 +181,6 @@ async function partOf(
   }
   return merged;
 }
-
-type Blocks = Map<number, Rollups>;
 
 /** Whole hours, made from minutes of some hours at once. */
 async function makeHours(
@@ -211,8 +212,8 @@ async function blocksOf(
   starts: readonly number[],
   sources: readonly RollupSource[],
   nowMs: number,
-): Promise<Blocks> {
-  const found: Blocks = new Map(starts.map((at) => [at, new Map()]));
+): Promise<Map<number, Rollups>> {
+  const found: Map<number, Rollups> = new Map(starts.map((at) => [at, new Map()]));
   const put = (startMs: number, key: string, rollup: Rollup) => found.get(startMs)?.set(key, rollup);
   const made = (startMs: number, { key, signature }: RollupSource, rollup: Rollup) => {
     put(startMs, key, rollup);
@@ -257,14 +258,8 @@ export function rollupReader(parts: RollupParts): RollupReader {
         const most = Math.max(1, Math.floor(rowsTogether / sources.length));
         while (n < most && pieces[i + n]?.unit === unit && pieces[i + n]?.fromMs === pieces[i + n - 1]?.toMs) n += 1;
         const run = pieces.slice(i, i + n);
-        const blocks = await blocksOf(
-          parts,
-          mem,
-          unit,
-          run.map((p) => p.fromMs),
-          sources,
-          nowMs,
-        );
+        const starts = run.map((p) => p.fromMs);
+        const blocks = await blocksOf(parts, mem, unit, starts, sources, nowMs);
         for (const piece of run) yield { toMs: piece.toMs, of: blocks.get(piece.fromMs) as Rollups };
       }
       i += n;
@@ -280,6 +275,10 @@ export function rollupReader(parts: RollupParts): RollupReader {
     }
     return getOrMake(mem.prefixes, id, () => new Map<string, Prefix>());
   }
+
+  /** An open period has the minute that runs as far as it has passed. */
+  const withNow = (key: string, rollup: Rollup, startMs: number, endMs: number, nowMs: number) =>
+    startMs <= nowMs && nowMs < endMs ? addOnline(rollup, parts.open?.onlineNow(key) ?? 0) : rollup;
 
   async function read(
     sources: readonly RollupSource[],
@@ -306,7 +305,7 @@ export function rollupReader(parts: RollupParts): RollupReader {
           if (toMs <= nowMs && toMs % hourMs === 0 && toMs < endMs) prefixes?.set(key, { signature, rollup, toMs });
         }
       }
-      for (const [key, rollup] of sums) found.set(key, rollup);
+      for (const [key, rollup] of sums) found.set(key, withNow(key, rollup, startMs, endMs, nowMs));
     }
     return found;
   }
@@ -319,7 +318,7 @@ export function rollupReader(parts: RollupParts): RollupReader {
       for (let at = fromMs; at < toMs; at += stepMs) {
         const of = sources.map((source) => {
           const open = rollUp(source, leaves, at, at + stepMs, nowMs);
-          return [source.key, closeRollup(open)] as const;
+          return [source.key, withNow(source.key, closeRollup(open), at, at + stepMs, nowMs)] as const;
         });
         found.set(at, new Map(of));
       }

@@ -67,9 +67,11 @@ function createModel() {
       return [...before, ...inside, ...usable.filter((row) => row.sourceTimeMs >= toMs).slice(0, 1)];
     },
     /** Millisecond by millisecond. */
-    onlineMs(series: readonly number[], fromMs: number, toMs: number, windowMs: number): number[] {
+    onlineMs(series: readonly { id: number; windowMs: number }[], fromMs: number, toMs: number): number[] {
       const covered = new Uint8Array(toMs - fromMs);
-      for (const row of series.flatMap(bySeries)) {
+      for (const [row, windowMs] of series.flatMap(({ id, windowMs }) =>
+        bySeries(id).map((row) => [row, windowMs] as const),
+      )) {
         if (row.value === null || row.status >= Status.Uncertain) continue;
         const at = row.sourceTimeMs - fromMs;
         covered.fill(
@@ -120,11 +122,10 @@ async function compare(store: Telemetry, model: Model, series: readonly number[]
   expect(await store.readWithNeighbours(windows)).toEqual(
     windows.map((window) => model.withNeighbours(window.series, window.fromMs, window.toMs)),
   );
-  const some = series.slice(0, 1 + pick(series.length));
-  const windowMs = 1 + pick(5) * 7_777;
+  const some = series.slice(0, 1 + pick(series.length)).map((id) => ({ id, windowMs: 1 + pick(5) * 7_777 }));
   const toMs = startMs + 22 * minute;
-  const online = await store.onlineMs([{ device: "d", series: some, windowMs }], startMs, toMs);
-  expect(online.map((row) => row.onlineMs)).toEqual(model.onlineMs(some, startMs, toMs, windowMs));
+  const online = await store.onlineMs([{ device: "d", series: some }], startMs, toMs);
+  expect(online.map((row) => row.onlineMs)).toEqual(model.onlineMs(some, startMs, toMs));
 }
 
 export function modelTests({ store, reopen }: Harness): void {

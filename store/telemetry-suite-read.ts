@@ -240,8 +240,13 @@ function farNeighbourTests({ store, nowAndReopened }: Harness): void {
 }
 
 function onlineTests({ store }: Harness): void {
+  const kept = (series: readonly number[], windowMs: number) => series.map((id) => ({ id, windowMs }));
   const online = async (device: string, series: number[], minutes: number, windowMs: number) => {
-    const rows = await store().onlineMs([{ device, series, windowMs }], startMs, startMs + minutes * minute);
+    const rows = await store().onlineMs(
+      [{ device, series: kept(series, windowMs) }],
+      startMs,
+      startMs + minutes * minute,
+    );
     expect(rows.map((row) => [row.device, row.minuteMs])).toEqual(
       Array.from({ length: minutes }, (_, i) => [device, startMs + i * minute]),
     );
@@ -279,12 +284,12 @@ function onlineTests({ store }: Harness): void {
     expect(await online("d2", [c], 8, 300_000)).toEqual([0, 0, 27_000, minute, minute, minute, minute, 33_000]);
   });
 
-  it("answers for many devices at once, each with its own window, in the order asked", async () => {
+  it("answers for many devices at once, in the order asked", async () => {
     const [a, b] = (await makeSeries(store(), ["a", "b"])) as [number, number];
     await store().write({ samples: [sample(a, 0, true), sample(b, 59_000, "x")], commits: [] });
     const asked = [
-      { device: "y", series: [b], windowMs: 2_000 },
-      { device: "x", series: [a], windowMs: 10_000 },
+      { device: "y", series: kept([b], 2_000) },
+      { device: "x", series: kept([a], 10_000) },
     ];
     const rows = await store().onlineMs(asked, startMs, startMs + 2 * minute);
     expect(rows.map((row) => [row.device, (row.minuteMs - startMs) / minute, row.onlineMs])).toEqual([
@@ -293,5 +298,35 @@ function onlineTests({ store }: Harness): void {
       ["x", 0, 10_000],
       ["x", 1, 0],
     ]);
+  });
+
+  it("each series keeps its device online for a window of its own, also beyond later samples of others", async () => {
+    const [a, b] = (await makeSeries(store(), ["a", "b"])) as [number, number];
+    const series = [...kept([a], 10_000), ...kept([b], 90_000)];
+    // a: 0-10, 20-30, 25-35, 130-140. b: 5-95, 30-120; both at 130: until 220.
+    const samples = [
+      [a, 0],
+      [b, 5_000],
+      [a, 20_000],
+      [a, 25_000],
+      [b, 30_000],
+      [a, 130_000],
+      [b, 130_000],
+    ].map(([id = 0, at = 0]) => sample(id, at, 1));
+    await store().write({ samples, commits: [] });
+    const rows = await store().onlineMs([{ device: "d", series }], startMs, startMs + 4 * minute);
+    expect(rows.map((row) => row.onlineMs)).toEqual([minute, minute, 50_000, 40_000]);
+  });
+
+  it("ends in the midst of a minute where that is asked for", async () => {
+    const [a] = (await makeSeries(store(), ["a"])) as [number];
+    await store().write({ samples: [sample(a, 50_000, 1), sample(a, 100_000, 1)], commits: [] });
+    const until = async (toMs: number) => {
+      const rows = await store().onlineMs([{ device: "d", series: kept([a], 30_000) }], startMs, startMs + toMs);
+      return rows.map((row) => row.onlineMs);
+    };
+    expect(await until(70_500)).toEqual([10_000, 10_500]);
+    expect(await until(100_000)).toEqual([10_000, 20_000]);
+    expect(await until(100_001)).toEqual([10_000, 20_001]);
   });
 }

@@ -69,8 +69,8 @@ export type ConnectionRow = { device: string; minuteMs: number; onlineMs: number
 export type RollupUnit = "hour" | "day" | "month";
 /** Merged leaves of a subject over an hour, day or month (domain/rollup.ts): derived from leaves, made again where it is missing. */
 export type RollupRow = { unit: RollupUnit; startMs: number; key: string; body: string };
-/** Whose online time is asked for: a device, the series that count for it, and how long a sample of them keeps it online. */
-export type OnlineQuery = { device: string; series: readonly SeriesId[]; windowMs: number };
+/** Whose online time is asked for: a device, and the series that count for it, each with how long a sample of it keeps the device online. */
+export type OnlineQuery = { device: string; series: readonly { id: SeriesId; windowMs: number }[] };
 
 export type ResultQuery = {
   indicator?: string;
@@ -126,9 +126,9 @@ export type Telemetry = {
    */
   readonly countSamples: (series: readonly SeriesId[], fromMs: number, toMs: number) => Promise<SampleCount[]>;
   /**
-   * Milliseconds per minute in which each device was online: some sample of good quality of its series was younger than its window.
-   * One row for each device and each whole minute in [fromMs, toMs), zeros included, by device as asked and minute. Many devices in one
-   * call, because they share one scan. fromMs and toMs are whole minutes.
+   * Milliseconds per minute in which each device was online: some sample of good quality of its series was younger than the series' window.
+   * One row for each device and each minute that begins in [fromMs, toMs), zeros included, by device as asked and minute. Many devices in one
+   * call, because they share one scan. fromMs is a whole minute; of a last minute that toMs cuts, the time until toMs counts.
    */
   readonly onlineMs: (devices: readonly OnlineQuery[], fromMs: number, toMs: number) => Promise<ConnectionRow[]>;
   /** Writes leaves; the newest of a (series, minute) counts. */

@@ -41,6 +41,37 @@ test("a new indicator is computed with all others, to its own definition", () =>
   expect(results.length).toBe(siteFigures(devicesSilent.example.site, stamp).length + 1);
 });
 
+test("a second version is served beside the first, each with its words, its example and when it is in force", async () => {
+  const second: Indicator = {
+    ...devicesSilent,
+    version: 2,
+    formulaZh: "本期不在线的登记设备数",
+    example: { ...devicesSilent.example, value: "2" },
+    earlier: [devicesSilent],
+  };
+  const world = await openWorld({ catalogue: [...indicators, second] });
+  try {
+    const versions = async () =>
+      (await world.get("/open/v1/definitions/devices.silent")).body.versions as Record<string, unknown>[];
+    expect((await versions()).map(({ version, inForce }) => [version, inForce])).toEqual([
+      [2, true],
+      [1, false],
+    ]);
+    const sinceMs = Date.UTC(2026, 10, 20, 2);
+    world.ledger.addDefinitionVersion({ indicator: second.id, version: 1, fromMs: 0 });
+    world.ledger.addDefinitionVersion({ indicator: second.id, version: 2, fromMs: sinceMs });
+    const since = "2026-11-20T10:00:00+08:00";
+    const own = { version: 2, inForce: true, spans: [{ from: since, until: null }], formulaZh: second.formulaZh };
+    const before = { version: 1, inForce: false, spans: [{ from: null, until: since }] };
+    expect(await versions()).toMatchObject([
+      { ...own, example: { value: "2" } },
+      { ...before, formulaZh: devicesSilent.formulaZh, example: { value: "1" } },
+    ]);
+  } finally {
+    await world.close();
+  }
+});
+
 test("and served with its definition and worked example", async () => {
   const world = await openWorld({ catalogue });
   try {

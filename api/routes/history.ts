@@ -1,12 +1,12 @@
-import { hourMs, isCalendarPeriod, isoTime, type Period, periodStart, periods } from "@jilian/domain/periods.ts";
+import { hourMs, isoTime, type Period, periods } from "@jilian/domain/periods.ts";
 import { Type } from "typebox";
 import type { ApiDeps, App } from "../app.ts";
 import type { Directory } from "../directory.ts";
 import { demoNotice, figureOf, loggedFigureSchema, loggedLevelSchema, noticeSchema } from "../figures.ts";
 import { checkEntity, checkIndicator } from "../lookup.ts";
 import { idParameter, strict, timeParameter } from "../parameters.ts";
-import { invalid, problem, problemSchema } from "../problems.ts";
-import { parseTime } from "../time-range.ts";
+import { readStart } from "../period-start.ts";
+import { invalid, type ParameterFault, problem, problemSchema } from "../problems.ts";
 
 const loggedPeriods: Period[] = periods.filter((period) => period !== "minute");
 const historyQuery = Type.Object(
@@ -27,26 +27,6 @@ const historySchema = Type.Object({
   }),
 });
 
-/** Start of a period as it was asked for. @throws a 400 that names the period's own start */
-function startOf(text: string, period: Period): number {
-  const timeMs = parseTime(text);
-  // When shifts and the pilot's periods begin, tells the registry.
-  const own = (at: number) => (isCalendarPeriod(period) ? periodStart(period, at) : at);
-  const startMs = timeMs === undefined ? undefined : own(timeMs);
-  if (timeMs !== undefined && startMs === timeMs) return timeMs;
-  const example = startMs === undefined || startMs < 0 ? "2026-11-22T08:00:00+08:00" : isoTime(startMs);
-  const expected =
-    startMs === undefined ? "a time: ISO 8601 with offset, or milliseconds since 1970" : "the start of it";
-  throw invalid([
-    {
-      parameter: "start",
-      found: JSON.stringify(text),
-      expected: `${expected} (${period})`,
-      remedy: `write ${example}`,
-    },
-  ]);
-}
-
 /** Every kept revision of one figure: what was said, when, and from which readings. */
 export function addHistory(app: App, { ledger, registry }: ApiDeps, directory: Directory): void {
   const schema = {
@@ -62,7 +42,9 @@ export function addHistory(app: App, { ledger, registry }: ApiDeps, directory: D
     problems: ["PARAMETER_INVALID", "INDICATOR_UNKNOWN", "ENTITY_UNKNOWN", "FIGURE_UNKNOWN"] as const,
   };
   app.get("/metrics/history", { schema, config }, async ({ query: { indicator, level, entity, period, start } }) => {
-    const startMs = startOf(start, period);
+    const faults: ParameterFault[] = [];
+    const startMs = readStart("start", start, period, faults);
+    if (faults.length > 0) throw invalid(faults);
     checkIndicator(directory, level, indicator);
     checkEntity(directory, level, entity);
     const found = ledger.revisions({ indicator, level, entity, period, startMs });

@@ -33,6 +33,7 @@ import {
   readPinnedFigures,
 } from "../read-figures.ts";
 import { parseTime, readRange } from "../time-range.ts";
+import { addComparison } from "./comparison.ts";
 import { addHistory } from "./history.ts";
 
 const metricsQuery = Type.Object(
@@ -196,9 +197,10 @@ function addLatest(app: App, deps: ApiDeps, directory: Directory): void {
   });
 }
 
-/** Figures: pages over a range, the newest of each, and the revisions of one. */
+/** Figures: pages over a range, the newest of each, the revisions of one, and two periods beside each other. */
 export function addMetricRoutes(app: App, deps: ApiDeps, directory: Directory): void {
   addMetrics(app, deps, directory);
   addLatest(app, deps, directory);
   addHistory(app, deps, directory);
+  addComparison(app, deps, directory);
 }

@@ -1,8 +1,13 @@
 import { describe, expect, test } from "vitest";
 import { nullReasons } from "../result.ts";
 import { indicators } from "./catalogue.ts";
+import { versionsOf } from "./in-force.ts";
 
-describe.each(indicators.map((indicator) => [indicator.id, indicator] as const))("%s", (_, indicator) => {
+const all = indicators.flatMap((indicator) =>
+  versionsOf(indicator).map((version) => [indicator.id, version.version, version] as const),
+);
+
+describe.each(all)("%s, version %i", (_id, _version, indicator) => {
   test("its worked example comes to what it says, to the last digit", () => {
     const { site, value } = indicator.example;
     expect(indicator.figure(site).value).toBe(value);
@@ -33,4 +38,13 @@ describe.each(indicators.map((indicator) => [indicator.id, indicator] as const))
 test("ids are used once", () => {
   const ids = indicators.map(({ id }) => id);
   expect(new Set(ids).size).toBe(ids.length);
+});
+
+test("earlier versions are the same indicator in the same unit, each number once, none above the one in use", () => {
+  for (const { earlier = [], ...indicator } of indicators) {
+    const numbers = earlier.map(({ version }) => version);
+    expect(new Set([...numbers, indicator.version]).size, indicator.id).toBe(numbers.length + 1);
+    for (const { id, unit, version } of earlier)
+      expect([id, unit, version < indicator.version]).toEqual([indicator.id, indicator.unit, true]);
+  }
 });

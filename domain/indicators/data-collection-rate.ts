@@ -16,6 +16,7 @@ export const collectionRate: Indicator = {
   formulaZh:
     "有效采集次数 ÷ 应采集次数，仅计有采集账目的设备；有效采集次数 = 应答次数 × 读数中质量不坏且未缺失的份额（死区抑制的读数算有效）",
   source: "粤工信工业互联网函〔2020〕492号 数据采集率",
+  better: "more",
   figure: (of) => {
     const { sums, completeness } = accounted(of);
     const all = sums.map(collectedOf);

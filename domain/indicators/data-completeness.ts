@@ -15,6 +15,7 @@ export const dataCompleteness: Indicator = {
     "Samples that gateways queued and that are stored / samples that they queued; what they dropped counts as queued and not stored",
   formulaZh: "已入库的上送样本数 ÷ 网关排队的样本数；网关丢弃的样本计为未入库",
   source: "completeness ledger (docs/contracts.md)",
+  better: "more",
   figure: (of) => {
     const { sums, completeness } = accounted(of);
     const queued = sums.reduce((sum, one) => sum + BigInt(one.queued), 0n);

@@ -2,7 +2,10 @@ import type { SiteSums } from "../period-sums.ts";
 import { type Period, periods } from "../periods.ts";
 import { type Figure, type Level, levels, type NullReason } from "../result.ts";
 
-/** What an indicator is: pure data beside its pure formula. A change of meaning is a new `version`; every figure names the one it used. */
+/**
+ * What an indicator is: pure data beside its pure formula. A change of meaning is a new `version`; every figure names the one it used. Its unit
+ * never changes: that would be another indicator.
+ */
 export type IndicatorDefinition = {
   /** `energy.electricity`; never changed once published. */
   readonly id: string;
@@ -23,6 +26,8 @@ export type IndicatorDefinition = {
   readonly formulaZh: string;
   /** Standard or notice and clause that it follows. */
   readonly source: string;
+  /** Which is better. Absent where more is neither: less energy with less output saves nothing; what a piece takes tells that. */
+  readonly better?: "more" | "less";
 };
 
 /** A case worked by hand, to be followed without reading code; the tests compute it. */
@@ -35,14 +40,20 @@ export type WorkedExample = {
   readonly value: string | null;
 };
 
-/** An indicator of the catalogue. It is one file: definition, formula, worked example. */
-export type Indicator = IndicatorDefinition & {
+/** A version of an indicator: definition, formula, worked example. */
+export type IndicatorVersion = IndicatorDefinition & {
   /** The formula. Pure: equal sums give equal digits. It is asked at its own levels and periods alone. */
   readonly figure: (site: SiteSums) => Figure;
   /** Names of the factor tables that the figure of a site uses; null where it uses none. */
   readonly factors?: (site: SiteSums) => string | null;
   readonly example: WorkedExample;
 };
+
+/**
+ * An indicator of the catalogue. It is one file, which keeps the versions of before with their formulas and examples (or imports them from beside
+ * it): figures of a period that ended under one of them keep it, also when they are computed again (in-force.ts).
+ */
+export type Indicator = IndicatorVersion & { readonly earlier?: readonly IndicatorVersion[] };
 
 /** Levels whose figures are kept; single devices are asked for. */
 const siteLevels: readonly Level[] = levels.filter((level) => level !== "device");

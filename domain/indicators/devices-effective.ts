@@ -17,6 +17,7 @@ export const devicesEffective: Indicator = {
   formulaZh:
     "期末前 30 天中至少 20 天数据采集率不低于 90% 的登记设备数；周期不足 30 天时按三分之二（进位）折算，不超过一天时看本期；无采集账目者不计",
   source: "粤工信工业互联网函〔2020〕492号 设备联网数, term: effective (有效联网)",
+  better: "more",
   figure: (of) => countFigure(devicesOf(of).filter((device) => isEffective(device, of)).length),
   example: {
     zh: "一小时应采 3,600 次：甲采到 3,300 次（91.7%），乙采到 3,200 次（88.9%）。有效联网 1。",

@@ -14,6 +14,7 @@ export const devicesEverConnected: Indicator = {
   formula: "Registered devices that birthed at least once through their own gateway before the end of the period",
   formulaZh: "期末之前至少经本网关上线一次的登记设备数",
   source: "粤工信工业互联网函〔2020〕492号 设备联网数, term: ever connected",
+  better: "more",
   figure: (of) => countFigure(devicesOf(of).filter(({ everConnected }) => everConnected).length),
   example: {
     zh: "3 台设备，一台从未联网，一台本期离线但曾上线。累计联网 2。",

@@ -16,6 +16,7 @@ export const devicesNetworkingRate: Indicator = {
     "Networked / registered production devices. Networked are the effectively connected ones where the period has 30 days that have passed, else those that were online in it",
   formulaZh: "联网的生产设备数 ÷ 登记的生产设备数；满 30 天取有效联网，否则取本期在线",
   source: "粤工信工业互联网函〔2020〕492号 设备联网率",
+  better: "more",
   figure: (of) => {
     const devices = devicesOf(of).filter(({ production }) => production);
     const networked = devices.filter((device) => isNetworked(device, of));

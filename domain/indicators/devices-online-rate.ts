@@ -16,6 +16,7 @@ export const onlineRate: Indicator = {
     "Online seconds / scheduled seconds: time in which a good reading of the device was younger than three heartbeats, over what has passed of the period, each summed over the registered devices",
   formulaZh: "在线时长 ÷ 应在线时长，对登记设备分别求和；有质量良好且不超过三个心跳的读数即为在线",
   source: "粤工信工业互联网函〔2020〕492号 在线率",
+  better: "more",
   figure: (of) => {
     const devices = devicesOf(of);
     const onlineMs = devices.reduce((ms, device) => ms + Math.min(device.onlineMs, of.elapsedMs), 0);

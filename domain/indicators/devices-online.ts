@@ -17,6 +17,7 @@ export const devicesOnline: Indicator = {
   formulaZh: "期内曾在线的登记设备数：有质量良好的过程量入库，且其源时间距当时不足三个心跳",
   source:
     "粤工信工业互联网函〔2020〕492号 设备联网数, term: online; computed from stored readings, so late data counts where it belongs",
+  better: "more",
   figure: (of) => countFigure(devicesOf(of).filter(isOnline).length),
   example: {
     zh: "3 台设备：一台整小时在线，一台只在线 20 秒，一台离线。在线设备数 2。",

@@ -3,8 +3,9 @@ import { formatScaled } from "../decimal.ts";
 import { findingChecks } from "../findings/catalogue.ts";
 import { nullReasons } from "../result.ts";
 import { indicators } from "./catalogue.ts";
-import type { Indicator } from "./definition.ts";
+import type { Indicator, IndicatorVersion } from "./definition.ts";
 import { declaredFactors, factorPlaces, factorTable, gridFactorName, gridFactors, gridRegions } from "./factors.ts";
+import { versionsOf } from "./in-force.ts";
 
 const head = `# 指标 Indicators
 
@@ -63,19 +64,28 @@ const sums = `## How sums are made
 - 阈值由试点约定（\`pilot.thresholds\`），缺省 90 %、30 天中 20 天、5 %。Thresholds are those of the pilot; by default 90 %, 20 of 30 days, 5 %.
 `;
 
-const comparison = `## Baseline against current (降本增效)
+/** The indicators of which more, or less, is better. */
+function betterOf(title: string, better: "more" | "less"): string {
+  return `${title} is better: ${code(indicators.filter((one) => one.better === better).map(({ id }) => id))}.`;
+}
 
-\`domain/compare.ts\` compares the figures of two periods: difference (current - baseline) and ratio (current / baseline), null where one of
-them is, or the baseline is 0. Beside it stands the mix of products, since energy or cost of another mix is no saving: the largest change of a
-product's share of the output, and whether the two are comparable.
+const comparison = () => `## Baseline against current (降本增效)
 
-两期对比：差值 = 本期 − 基期，比值 = 本期 ÷ 基期；任一为空或基期为 0 时为空，并列出产品结构的最大变化。
+\`GET /open/v1/metrics/comparison\` (\`domain/compare.ts\`) sets two periods beside each other: difference (current - baseline) and ratio
+(current / baseline), null where one of them is, or the baseline is 0, and whether that is better or worse. Beside it stands what was made of
+each product, since energy or cost of another mix is no saving.
+
+两期对比：差值 = 本期 − 基期，比值 = 本期 ÷ 基期；任一为空或基期为 0 时为空；并说明优劣方向，列出两期各产品产量与产品结构的最大变化。
+
+${betterOf("More", "more")}
+${betterOf("Less", "less")}
+Of the others, amounts, neither is: less energy with less output saves nothing.
 `;
 
 const cell = (text: string) => text.replaceAll("|", "\\|");
 const code = (words: readonly string[]) => words.map((word) => `\`${word}\``).join(", ");
 
-function row(indicator: Indicator): string {
+function row(indicator: IndicatorVersion): string {
   const { id, zh, en, unit, levels, periods, formula, formulaZh, source, reasons, version } = indicator;
   const cells = [
     `\`${id}\` (v${version})`,
@@ -90,7 +100,7 @@ function row(indicator: Indicator): string {
   return `| ${cells.map(cell).join(" | ")} |`;
 }
 
-function tableOf(definitions: readonly Indicator[]): string {
+function tableOf(definitions: readonly IndicatorVersion[]): string {
   const names = [
     "id",
     "名称 name",
@@ -138,14 +148,19 @@ function document(): string {
   );
   const tables = chapters.flatMap(([title, of]) => {
     const own = indicators.filter(({ id }) => of(id));
-    return [`${title}\n`, `${tableOf(own)}\n`, "算例 Worked examples:\n", `${own.map(exampleOf).join("\n")}\n`];
+    return [
+      `${title}\n`,
+      `${tableOf(own.flatMap(versionsOf))}\n`,
+      "算例 Worked examples:\n",
+      `${own.map(exampleOf).join("\n")}\n`,
+    ];
   });
   return [
     head,
     ...tables,
     sums,
     terms,
-    comparison,
+    comparison(),
     "## 空值原因 Why a figure is null\n",
     "In order of how near to a value it is; of several the last is told. Before its period has begun any figure is `not_due`.\n",
     `| reason | 中文 | English |\n|---|---|---|\n${reasons.join("\n")}\n`,

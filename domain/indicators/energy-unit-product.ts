@@ -91,6 +91,7 @@ export const energyUnitProduct: Indicator = {
     "E / P: comprehensive energy over all carriers, over good production of the output machines, over the factories that have both. null where a term is missing, and where the output is of several products, which do not add up",
   formulaZh: "E / P：综合能耗 ÷ 产出设备的合格品数，仅计两项俱全的工厂。空值：缺项，或产品不同不可相加",
   source: "GB/T 2589-2020, 单位产品综合能耗: comprehensive energy per unit of qualified product",
+  better: "less",
   figure,
   factors: coalFactors,
   example: {

@@ -15,6 +15,7 @@ export const enterprisesConnected: Indicator = {
   formula: "Distinct unified social credit codes of enterprises with at least one connected factory",
   formulaZh: "至少一家工厂已连接的企业数，按统一社会信用代码去重",
   source: "粤工信工业互联网函〔2020〕492号 上平台企业; GB 32100-2015 for the code",
+  better: "more",
   figure: ({ factories }) => {
     const connected = factories.filter(({ devices }) => devices.some(isOnline));
     return countFigure(new Set(connected.map(({ creditCode }) => creditCode)).size);

@@ -15,6 +15,7 @@ export const factoriesConnected: Indicator = {
   formula: "Distinct registered factories with at least one registered device that was online in the period",
   formulaZh: "期内至少一台登记设备在线的登记工厂数",
   source: "粤工信工业互联网函〔2020〕492号 工厂连接数; counted from stored readings",
+  better: "more",
   figure: ({ factories }) => countFigure(factories.filter(({ devices }) => devices.some(isOnline)).length),
   example: {
     zh: "三家工厂：一家两台设备在线，一家一台在线，一家全部离线。工厂连接数 2。",

@@ -15,6 +15,7 @@ export const oeeAvailability = ratioIndicator({
     "A = APT / PBT: time in a running state over planned busy time, of the planned minutes in which the state was observed",
   formulaZh: "可用率 A = APT ÷ PBT：计划时间内运行状态的时间 ÷ 计划工作时间，取状态可见的计划分钟",
   source: "ISO 22400-2:2014, availability",
+  better: "more",
   scope: "planned",
   terms: ["apt", "pbt"],
   ratio: (sums) => over(sums.apt, sums.pbt, "not_planned"),

@@ -15,6 +15,7 @@ export const oeeEffectiveness = ratioIndicator({
     "E = PRI x PQ / APT: planned run time of what was produced over the time in a running state, of the observed planned minutes and the machines that have all terms. Above 1 it stands as it is, and a finding says so",
   formulaZh: "性能效率 E = PRI × PQ ÷ APT：产量按计划节拍应需的时间 ÷ 实际运行时间；大于 1 时照列并提示",
   source: "ISO 22400-2:2014, effectiveness",
+  better: "more",
   scope: "planned",
   terms: ["planned_run_time", "apt"],
   ratio: (sums) => over(sums.planned_run_time, sums.apt * timesPlaces, "not_running"),

@@ -27,6 +27,7 @@ export const nee = ratioIndicator({
   formulaZh:
     "NEE = AUPT ÷ PBT × E × Q，取各项俱全的设备；AUPT 为运行（APT）与换型调整状态的时间之和，E、Q 同 OEE。登记册未指明调整状态时为空",
   source: "ISO 22400-2:2014, net equipment effectiveness index",
+  better: "more",
   scope: "planned",
   terms: ["aupt", "apt", "pbt", "planned_run_time", "production.total", "production.good"],
   ratio: (sums) => {

@@ -15,6 +15,7 @@ export const oeeQuality = ratioIndicator({
     "Q = GQ / PQ: good quantity over produced quantity of the observed planned minutes, over the machines that count both",
   formulaZh: "质量合格率 Q = GQ ÷ PQ：计划时间内的合格品数 ÷ 产量",
   source: "ISO 22400-2:2014, quality ratio",
+  better: "more",
   scope: "planned",
   terms: ["production.good", "production.total"],
   ratio: (sums) => over(sums["production.good"], sums["production.total"], "no_production"),

@@ -29,6 +29,7 @@ export const oee = ratioIndicator({
     "OEE = A x E x Q, exactly, over the machines that have all terms; production, state and plan of the same minutes, the observed planned ones. A machine that stood still all the time has no E and no Q and therefore no OEE, but its planned time counts in the sums above it",
   formulaZh: "OEE = A × E × Q，取各项俱全的设备、同一批计划分钟；整段停机的设备没有 E 和 Q，但其计划时间计入合计",
   source: "ISO 22400-2:2014, overall equipment effectiveness index",
+  better: "more",
   scope: "planned",
   terms: ["apt", "pbt", "planned_run_time", "production.total", "production.good"],
   ratio: (sums) => {

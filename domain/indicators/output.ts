@@ -6,6 +6,19 @@ import type { ToldPart } from "./parts.ts";
 export type Output = ToldPart & { readonly products: ReadonlySet<string | undefined> };
 
 /**
+ * Good pieces of a site's output machines by product, integers at 6 places. A counter without a product counts pieces of its factory, under
+ * `factory:id`. Empty where nothing is told.
+ */
+export function outputByProduct({ factories }: SiteSums): Map<string, bigint> {
+  const found = new Map<string, bigint>();
+  for (const { id, devices } of factories)
+    for (const { output, machine } of devices)
+      for (const { role, product = `factory:${id}`, whole } of (output && machine?.counters) || [])
+        if (role === "production.good" && whole.told) found.set(product, (found.get(product) ?? 0n) + whole.amount);
+  return found;
+}
+
+/**
  * What the output machines of a factory made, pieces as an integer at 6 places, or why it is not known.
  * @param role `production.total` with scrap, `production.good` without
  */

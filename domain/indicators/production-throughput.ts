@@ -19,6 +19,7 @@ export const throughput: Indicator = {
     "PQ / time: produced quantity of the output machines over what has passed of the period, over the factories that tell it. null where the output is of several products, which do not add up",
   formulaZh: "产出设备的产量 ÷ 期内已过时间（小时），仅计可知的工厂；产品不同不可相加时为空",
   source: "ISO 22400-2:2014, throughput rate; time is that of the period",
+  better: "more",
   figure: (of) => {
     const found = of.factories.map((one) => ({ id: one.id, output: outputOf(one, of, "production.total") }));
     const told = found.flatMap(({ id, output }) => (typeof output === "string" ? [] : [{ id, output }]));

@@ -16,6 +16,7 @@ export const qualityCp: Indicator = {
   formulaZh:
     "Cp = (USL − LSL) ÷ 6σ，取登记册为设备指定的指标及其上下规格限；σ 为期内可用读数的样本标准差（n − 1）。多台设备取最低者。该指标死区应为 0",
   source: "ISO 22400-2:2014, process capability index; ISO 22514-2",
+  better: "more",
   figure: (of) => capabilityFigure(of, cpOf),
   example: {
     zh: "规格 9.7 到 10.3，测得 9.9、10.0、10.1、10.0、10.0：均值 10，σ = 0.070711；(10.3 − 9.7) ÷ (6 × 0.070711) = 1.414214。",

@@ -16,6 +16,7 @@ export const qualityCpk: Indicator = {
   formulaZh:
     "Cpk = min(USL − 均值, 均值 − LSL) ÷ 3σ；只有单侧规格限时取该侧；为负表示均值已出规格。σ 同 quality.cp，多台设备取最低者",
   source: "ISO 22400-2:2014, critical process capability index; ISO 22514-2",
+  better: "more",
   figure: (of) => capabilityFigure(of, cpkOf),
   example: {
     zh: "规格 9.7 到 10.3，测得 10.0、10.1、10.2、10.1、10.1：均值 10.1，离上限 0.2 更近，σ = 0.070711；0.2 ÷ (3 × 0.070711) = 0.942809。",

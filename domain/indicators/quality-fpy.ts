@@ -15,6 +15,7 @@ export const qualityFpy = ratioIndicator({
     "FPY = parts passed at first inspection / inspected parts, over the machines that count both. Not GQ / PQ: good quantity includes rework",
   formulaZh: "一次合格率 = 首检合格数 ÷ 首检数，仅计两项俱全的设备；不用 GQ/PQ，因合格品含返工",
   source: "ISO 22400-2:2014, first pass yield",
+  better: "more",
   scope: "period",
   terms: ["inspection.passed", "inspection.inspected"],
   ratio: (sums) => over(sums["inspection.passed"], sums["inspection.inspected"], "no_production"),

@@ -15,6 +15,7 @@ export const qualityRatio = ratioIndicator({
     "Q = GQ / PQ: good quantity over produced quantity of the whole period, over the machines that count both. The factor oee.quality takes planned time alone",
   formulaZh: "合格率 = 合格品数 ÷ 产量（全期）",
   source: "ISO 22400-2:2014, quality ratio",
+  better: "more",
   scope: "period",
   terms: ["production.good", "production.total"],
   ratio: (sums) => over(sums["production.good"], sums["production.total"], "no_production"),

@@ -14,6 +14,7 @@ export const qualityReworkRatio = ratioIndicator({
   formula: "Rework ratio = RQ / PQ: rework quantity over produced quantity, over the machines that count both",
   formulaZh: "返工率 = 返工数 ÷ 产量",
   source: "ISO 22400-2:2014, rework ratio",
+  better: "less",
   scope: "period",
   terms: ["production.rework", "production.total"],
   ratio: (sums) => over(sums["production.rework"], sums["production.total"], "no_production"),

@@ -14,6 +14,7 @@ export const qualityScrapRatio = ratioIndicator({
   formula: "Scrap ratio = SQ / PQ: scrap quantity over produced quantity, over the machines that count both",
   formulaZh: "报废率 = 报废数 ÷ 产量",
   source: "ISO 22400-2:2014, scrap ratio",
+  better: "less",
   scope: "period",
   terms: ["production.scrap", "production.total"],
   ratio: (sums) => over(sums["production.scrap"], sums["production.total"], "no_production"),

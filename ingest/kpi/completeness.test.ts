@@ -134,4 +134,28 @@ describe("completeness of figures", () => {
     await settle(engine);
     expect(figure()).toMatchObject({ status: "revised", revision: 2, completeness: 1 });
   });
+
+  test("an account after an hour is final revises the rates that count its polls and nothing else, to what is made anew", async () => {
+    const engine = await engineOf();
+    await both(t0 - minuteMs, t0 + hourMs + minuteMs);
+    const read = { queued: 360, polled: 360, answered: 360 };
+    await tell(t0 + hourMs, t0, { ...read, scheduled: 360 });
+    clock.set(t0 + hourMs + 16 * minuteMs);
+    await settle(engine);
+    expect(figure("data.collection_rate")).toMatchObject({ value: "1", status: "final", revision: 0 });
+    const { last } = world.ledger.changeLog();
+    // Its gateway had been down for a while, and tells it late: nothing is missing, but polls were due.
+    await tell(t0 + hourMs + 1, t0, { ...read, scheduled: 500 });
+    await settle(engine);
+    const rate = { value: "0.72", status: "revised", revision: 1 };
+    expect(figure("data.collection_rate")).toMatchObject(rate);
+    const changed = world.ledger.changesAfter(last, 999).filter((r) => r.startMs === t0 && r.period === "hour");
+    expect(new Set(changed.map(({ indicator }) => indicator))).toEqual(
+      new Set(["data.collection_rate", "devices.effective"]),
+    );
+    await engine.close();
+    world.ledger.setNumber("kpi.foldedTx", 0);
+    await settle(await engineOf());
+    expect(figure("data.collection_rate")).toMatchObject(rate);
+  });
 });

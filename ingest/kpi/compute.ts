@@ -1,4 +1,5 @@
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
+import type { DefinitionsInForce } from "@jilian/domain/indicators/in-force.ts";
 import { lostTimes } from "@jilian/domain/lost-time.ts";
 import type { PollSum, SiteSums } from "@jilian/domain/period-sums.ts";
 import { dayMs, hourMs, minuteMs, periodStart } from "@jilian/domain/periods.ts";
@@ -11,10 +12,10 @@ import type { Registry } from "@jilian/store/registry.ts";
 import type { RegistryVersions } from "@jilian/store/registry-versions.ts";
 import type { RollupReader } from "@jilian/store/rollups.ts";
 import { type Site, siteSums } from "@jilian/store/site-sums.ts";
+import { sitesOf } from "@jilian/store/sites.ts";
 import { existsAt, type Span } from "@jilian/store/spans.ts";
 import { runsOf } from "./runs.ts";
 import type { SeriesIndex } from "./series-index.ts";
-import { sitesOf } from "./sites.ts";
 import type { DueSpan } from "./span-book.ts";
 
 export type ComputeParts = {
@@ -22,6 +23,7 @@ export type ComputeParts = {
   index: SeriesIndex;
   reader: RollupReader;
   versions: () => RegistryVersions;
+  definitions: DefinitionsInForce;
 };
 
 /** For when, and of what, figures are computed. */
@@ -56,9 +58,9 @@ function sourcesOf({ factory }: Span, { devices, demands }: RegistrySeries): Rol
 
 /**
  * Computes figures of periods, in the order given. Pure over what the stores hold: the same leaves, accounts and registry give the same
- * digits. A figure uses the version of the registry in force at the last moment of its period that has passed.
+ * digits. A figure uses the version of the registry in force at the last moment of its period that has passed, and of its definition at its end.
  */
-export function computer({ ledger, index, reader, versions }: ComputeParts) {
+export function computer({ ledger, index, reader, versions, definitions }: ComputeParts) {
   const sites = new WeakMap<Registry, Site[]>();
 
   const registryOf = ({ endMs }: Span, nowMs: number) => versions().at(Math.min(endMs, nowMs) - 1);
@@ -94,7 +96,8 @@ export function computer({ ledger, index, reader, versions }: ComputeParts) {
     );
     const sums = own.map(sumsOf);
     const stamp = { registryVersion: registry.version, inputWatermark, asOfMs, simulated: registry.demo };
-    return { span, sites: sums, results: sums.flatMap((site) => siteFigures(site, stamp)) };
+    const catalogue = definitions.at(endMs - 1);
+    return { span, sites: sums, results: sums.flatMap((site) => siteFigures(site, stamp, catalogue)) };
   }
 
   async function minutes(spans: readonly DueSpan[], moment: Moment): Promise<Computed[]> {

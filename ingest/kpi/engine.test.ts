@@ -177,7 +177,7 @@ function expectedLeaves(oracle: Oracle, fromMs: number, toMs: number): Map<strin
   }
   for (const [device, readings] of oracle.seen)
     for (let minute = fromMs; minute < toMs; minute += minuteMs) {
-      const ms = onlineMs(readings, oracle.windows.get(device) as number, minute, minute + minuteMs);
+      const ms = onlineMs(readings, minute, minute + minuteMs);
       if (ms > 0) found.set(`${device}@${minute}`, { onlineMs: ms });
     }
   return found;

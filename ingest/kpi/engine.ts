@@ -1,5 +1,6 @@
 import type { Clock } from "@jilian/domain/clock.ts";
 import { deviceKey } from "@jilian/domain/identity.ts";
+import type { Indicator } from "@jilian/domain/indicators/definition.ts";
 import {
   dayMs,
   hourMs,
@@ -32,6 +33,8 @@ export type EngineParts = {
   /** The registry over time as it is now; asked again with every tick. */
   versions: () => RegistryVersions;
   clock: Clock;
+  /** Indicators that are computed; those of this release if absent. */
+  catalogue?: readonly Indicator[];
   provisionalIntervalMs: number;
   /** Transactions folded in one tick at most: a long backlog is taken in steps, so that today's figures go on. */
   txPerTick: number;
@@ -259,9 +262,10 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     const nowMinute = periodStart("minute", nowMs);
     book.touch(steps(seenMinute, nowMinute + 1, minuteMs), nowMs);
     seenMinute = nowMinute;
+    const looks = looksDue(thorough);
+    await keeper.look(nowMs, looks.short);
     const results = await refresh(["minute"], nowMs, behind);
     const ends = !behind && periodStart("hour", nowMs - watermarkMs) > finalMs("hour");
-    const looks = looksDue(thorough);
     const held = mustWait(nowMs, behind);
     const isHeld = (hour: number) => held({ endMs: hour + hourMs });
     if (looks.short || ends) await countStored({ nowMs, thorough: thorough && !behind, urgent: ends, isHeld });

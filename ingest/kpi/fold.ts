@@ -157,7 +157,7 @@ function together(minutes: ReadonlyMap<OnlineQuery, ReadonlySet<number>>): Asked
   return asked;
 }
 
-/** Online time of the devices in the minutes that changed samples reach: a sample keeps its device online for a window. */
+/** Online time of the devices in the minutes that changed samples reach: a sample keeps its device online for its series' window. */
 export async function* foldConnections(
   telemetry: Telemetry,
   index: SeriesIndex,
@@ -168,7 +168,7 @@ export async function* foldConnections(
     const query = index.deviceOf(series);
     if (!query) continue;
     const set = getOrMake(minutes, query, () => new Set());
-    for (const at of steps(minute, lastMs + query.windowMs, minuteMs)) set.add(at);
+    for (const at of steps(minute, lastMs + index.windowOf(series), minuteMs)) set.add(at);
   }
   for (const { queries, fromMs, toMs } of together(minutes))
     yield await telemetry.onlineMs([...new Set(queries)], fromMs, toMs);

@@ -32,10 +32,20 @@ test("by hand: 100 kW for 20 s and 40 kW for 30 s, split at the minute's edge", 
   expect(Number(leaves.reduce(addGauges).integral) / 3.6e12).toBeCloseTo(3200 / 3600, 9);
 });
 
-test("over a gap no value is known, and what is no number is no reading", () => {
+test("read more seldom than its window lasts, it is known for the window after each reading, but for the newest", () => {
+  const rows = [0, 45, 90].map((seconds) => row(seconds, 10));
+  const held = (seconds: number) => ({ coveredMs: seconds * 1000, integral: 10_000_000n * BigInt(seconds * 1000) });
+  expect(foldGauge(rows, rule, t0, t0 + 2 * minuteMs)).toMatchObject([held(30 + 15), held(15)]);
+  // Readings too far apart are no neighbours: a late one would not reach the minute of the first.
+  const month = 31 * 86_400;
+  expect(foldGauge([row(0, 10), row(month, 10)], rule, t0, t0 + minuteMs)).toMatchObject([held(30)]);
+  expect(foldGauge([row(0, 10), row(month + 1, 10)], rule, t0, t0 + minuteMs)).toMatchObject([held(0)]);
+});
+
+test("after the window no value is known, and what is no number is no reading", () => {
   const leaves = foldGauge([row(0, 5), row(31, 5), row(40, "x"), row(50, 1e10), row(55, 6)], rule, t0, t0 + minuteMs);
   expect(leaves).toEqual([
-    { samples: 3, sum: 16_000_000n, squares: 86_000_000_000_000n, integral: 5_000_000n * 9000n, coveredMs: 9000 },
+    { samples: 3, sum: 16_000_000n, squares: 86_000_000_000_000n, integral: 5_000_000n * 39_000n, coveredMs: 39_000 },
   ]);
 });
 
@@ -71,7 +81,7 @@ test("against a plain reference, second by second: whatever readings, whatever w
       for (let second = from; second < to; second += 1) {
         const before = pairs.findLast(([at]) => at <= second);
         const after = pairs.find(([at]) => at > second);
-        if (!before || !after || after[0] - before[0] > 30) continue;
+        if (!before || !after || second >= before[0] + 30) continue;
         integral += before[1];
         covered += 1;
       }

@@ -4,11 +4,12 @@ import { absurdGauge, addGauges, type GaugeSum, gaugeScale, noGauge } from "@jil
 import { minuteMs } from "@jilian/domain/periods.ts";
 import { type MetricDefinition, stalenessWindowMs } from "@jilian/domain/sample.ts";
 import type { StoredRow } from "@jilian/store/telemetry.ts";
+import { longestGapMs } from "./counter.ts";
 
 /** What folding a gauge needs to know beside its readings. */
 export type GaugeRule = {
   readonly float32: boolean;
-  /** Two readings further apart than this have a gap between them, in which no value is known. */
+  /** A reading is taken for true for so long at most; then no value is known until the next one. */
   readonly windowMs: number;
   /** True: what is summed up is not the reading, but how long after its source time it was in the hands of ingest, ms. */
   readonly isDelay?: boolean;
@@ -33,8 +34,9 @@ function readingOf({ value, sourceTimeMs: atMs, ingestTimeMs }: StoredRow, { flo
 }
 
 /**
- * Folds readings into the leaves of the minutes in [fromMs, toMs). Pure. A value holds until the next reading, where that is not further
- * away than the window; so a minute depends on the same neighbours as one of a counter, and late data reaches no further.
+ * Folds readings into the leaves of the minutes in [fromMs, toMs). Pure. A value holds until the next reading, at most for the window. Of the
+ * newest reading nothing is held before the next one is there: so a minute depends on the same neighbours as one of a counter, late data
+ * reaches no further, and nothing is held beyond now.
  * @param rows usable readings in the window and the nearest one before and after it, by source time
  */
 export function foldGauge(rows: readonly StoredRow[], rule: GaugeRule, fromMs: number, toMs: number): GaugeSum[] {
@@ -51,7 +53,8 @@ export function foldGauge(rows: readonly StoredRow[], rule: GaugeRule, fromMs: n
     // Nobody asks for the spread of delays, and squares of years would not fit the store.
     const squares = rule.isDelay ? 0n : (value ?? 0n) ** 2n;
     if (value !== undefined) add(minuteOf(atMs), { samples: 1, sum: value, squares });
-    if (before?.value !== undefined && atMs - before.atMs <= rule.windowMs) hold(before.value, before.atMs, atMs);
+    if (before?.value !== undefined && atMs - before.atMs <= longestGapMs)
+      hold(before.value, before.atMs, Math.min(atMs, before.atMs + rule.windowMs));
     before = reading;
   }
   return leaves;

@@ -1,12 +1,13 @@
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
 import { deviceKey, factoryOf } from "@jilian/domain/identity.ts";
 import { type CounterLeaf, emptyLeaf } from "@jilian/domain/leaf.ts";
-import { minuteMs } from "@jilian/domain/periods.ts";
+import { minuteMs, periodStart } from "@jilian/domain/periods.ts";
 import type { MinuteTable, OpenLeaves } from "@jilian/store/rollups.ts";
 import type {
   ChangedMinute,
   ConnectionRow,
   LeafRow,
+  OnlineQuery,
   Series,
   SeriesId,
   StateRow,
@@ -32,6 +33,11 @@ export type LeafKeeper = {
   ) => Promise<Map<string, Set<number>>>;
   /** Writes the leaves of minutes that have ended. */
   readonly flush: (nowMs: number) => Promise<void>;
+  /**
+   * Looks how long devices have been online in the minute that runs: a reading keeps its device online beyond now, and figures end there.
+   * @param exactly false: at most so long; enough for figures of minutes, which ask whether, and asks nothing of the store
+   */
+  readonly look: (nowMs: number, exactly: boolean) => Promise<void>;
   /** Everything up to this transaction is in written leaves. */
   readonly safeTx: () => number;
   /** Folds all series again from the stored samples, in the ended minutes of [fromMs, toMs), whatever leaves are there. */
@@ -128,6 +134,8 @@ function put<K, V>(table: MinuteTable<K, V>, minute: number, key: K, value: V): 
 export function leafKeeper({ telemetry, index, fromTx, onReset, onTouched }: LeafKeeperParts): LeafKeeper {
   const counters: MinuteTable<SeriesId, CounterLeaf> = new Map();
   const online: MinuteTable<string, number> = new Map();
+  /** Of the minute that runs, until the last look. */
+  let onlineNow = new Map<string, number>();
   /** Minutes whose states are folded when they have ended. */
   const waiting = new Map<number, Set<SeriesId>>();
   /** Open minute -> last transaction before the first that touched it. */
@@ -226,6 +234,19 @@ export function leafKeeper({ telemetry, index, fromTx, onReset, onTouched }: Lea
     }
   }
 
+  async function look(nowMs: number, exactly: boolean): Promise<void> {
+    const minute = periodStart("minute", nowMs);
+    const passedMs = nowMs - minute;
+    onlineNow = new Map([...(online.get(minute) ?? [])].map(([device, ms]) => [device, Math.min(ms, passedMs)]));
+    // Who is online in all of the minute has been so until now.
+    const isOpen = ({ device }: OnlineQuery) =>
+      (onlineNow.get(device) ?? 0) > 0 && online.get(minute)?.get(device) !== minuteMs;
+    const queries = exactly ? index.folded().devices.filter(isOpen) : [];
+    if (queries.length === 0) return;
+    for (const { device, onlineMs } of await telemetry.onlineMs(queries, minute, nowMs))
+      onlineNow.set(device, onlineMs);
+  }
+
   async function refold(fromMs: number, toMs: number, nowMs: number): Promise<void> {
     const untilMs = Math.min(toMs, nowMs - (nowMs % minuteMs));
     if (untilMs <= fromMs) return;
@@ -248,8 +269,9 @@ export function leafKeeper({ telemetry, index, fromTx, onReset, onTouched }: Lea
   return {
     fold,
     flush,
+    look,
     refold,
     safeTx: () => Math.min(foldedTx, ...openSince.values()),
-    open: { counters, online },
+    open: { counters, online, onlineNow: (device) => onlineNow.get(device) ?? 0 },
   };
 }

@@ -2,8 +2,8 @@ import { accountMetric } from "@jilian/domain/account.ts";
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
 import { deviceKey } from "@jilian/domain/identity.ts";
 import { isRole, roles } from "@jilian/domain/roles.ts";
+import { stalenessWindowMs } from "@jilian/domain/sample.ts";
 import { type RegistrySeries, registrySeries } from "@jilian/store/device-series.ts";
-import { deviceWindowMs } from "@jilian/store/live.ts";
 import type { Registry } from "@jilian/store/registry.ts";
 import type { RegistryVersions } from "@jilian/store/registry-versions.ts";
 import type { OnlineQuery, Series, SeriesId, Telemetry } from "@jilian/store/telemetry.ts";
@@ -25,6 +25,8 @@ export type SeriesIndex = {
   readonly seriesOf: (id: SeriesId) => Series | undefined;
   /** Whose online time a series counts for; undefined for metrics of nodes, and for simulated ones outside of demonstrations. */
   readonly deviceOf: (id: SeriesId) => OnlineQuery | undefined;
+  /** How long a good sample of a series keeps its device online: three of its own heartbeats, so that a series that is new changes no earlier minute. */
+  readonly windowOf: (id: SeriesId) => number;
   /** True for the series of a device's accounts: what a gateway says of its own work is no reading. */
   readonly isAccount: (id: SeriesId) => boolean;
   /** The series of a device's accounts. */
@@ -108,9 +110,9 @@ export function seriesIndex(telemetry: Telemetry, versions: () => RegistryVersio
     }
     queries = new Map();
     for (const [device, own] of members) {
-      const ids = own.map((s) => s.id);
-      const query = { device, series: ids, windowMs: deviceWindowMs(own.map((s) => s.definition.heartbeatMs)) };
-      for (const id of ids) queries.set(id, query);
+      const counted = own.map(({ id, definition }) => ({ id, windowMs: stalenessWindowMs(definition.heartbeatMs) }));
+      const query = { device, series: counted };
+      for (const { id } of counted) queries.set(id, query);
     }
   }
 
@@ -122,6 +124,7 @@ export function seriesIndex(telemetry: Telemetry, versions: () => RegistryVersio
     holdOf: (id) => holds.get(id),
     seriesOf: (id) => series.get(id),
     deviceOf: (id) => queries.get(id),
+    windowOf: (id) => stalenessWindowMs(series.get(id)?.definition.heartbeatMs),
     isAccount: (id) => series.get(id)?.metric === accountMetric,
     accountOf: (device) => accounts.get(device),
     ofDevice: (device) => readings.get(device) ?? [],

@@ -2,6 +2,7 @@
 import { type Account, accountMetric, encodeAccount, noCounts } from "@jilian/domain/account.ts";
 import { DataType } from "@jilian/domain/datatypes.ts";
 import { hourMs } from "@jilian/domain/periods.ts";
+import type { MetricDefinition } from "@jilian/domain/sample.ts";
 import type { LoggedResult } from "@jilian/store/ledger.ts";
 import { expect } from "vitest";
 import { always, type ManualClock, manualClock, openWorld, testRegistry, type World } from "../test-world.ts";
@@ -47,18 +48,23 @@ export async function settle(engine: Engine): Promise<void> {
   while (!(await engine.tick({ thorough: true })).caughtUp);
 }
 
-async function seriesOf(metric: string, device = "meter-1"): Promise<number> {
-  const definition =
+async function seriesOf(metric: string, device = "meter-1", more: Partial<MetricDefinition> = {}): Promise<number> {
+  const definition: MetricDefinition =
     metric === accountMetric
       ? { name: metric, datatype: DataType.String, simulated: false }
-      : { name: metric, datatype: DataType.Double, role: "energy.import", unit: "kWh", simulated: false };
+      : { name: metric, datatype: DataType.Double, role: "energy.import", unit: "kWh", simulated: false, ...more };
   const [series = 0] = await world.telemetry.ensureSeries([{ group: "f2", node: "gw-1", device, metric, definition }]);
   return series;
 }
 
 /** Stores samples of a metric in one transaction. */
-export async function store(rows: readonly (readonly [number, number | string])[], metric = "energy", device?: string) {
-  const series = await seriesOf(metric, device);
+export async function store(
+  rows: readonly (readonly [number, number | string])[],
+  metric = "energy",
+  device?: string,
+  more?: Partial<MetricDefinition>,
+) {
+  const series = await seriesOf(metric, device, more);
   const samples = rows.map(([sourceTimeMs, value]) => {
     return { series, sourceTimeMs, value, status: 0, gatewayTimeMs: sourceTimeMs, ingestTimeMs: clock.now() };
   });

@@ -7,6 +7,9 @@ import { type OracleMachine, ratioFigures, unitProduct } from "./test-oracle-mac
 /** A reading as delivered. `micro` null: unusable. Register readings are in millionths of a kWh, others just have a value. */
 export type Reading = { atMs: number; micro: bigint | null; good: boolean; value: unknown };
 
+/** A reading, and how long it keeps its device online. */
+export type Seen = Reading & { windowMs: number };
+
 export type OracleSeries = {
   device: string;
   /** True for the incoming electricity registers that count. */
@@ -91,11 +94,11 @@ export function amountOf(series: OracleSeries, from: number, to: number, steps =
   return found;
 }
 
-/** Milliseconds of [from, to) in which some good reading of the device was younger than the window. */
-export function onlineMs(readings: readonly Reading[], windowMs: number, from: number, to: number): number {
+/** Milliseconds of [from, to) in which some good reading of the device was younger than its metric's window. */
+export function onlineMs(readings: readonly Seen[], from: number, to: number): number {
   let until = from;
   let sum = 0;
-  for (const { atMs } of readings.filter((r) => r.good).sort((x, y) => x.atMs - y.atMs)) {
+  for (const { atMs, windowMs } of readings.filter((r) => r.good).sort((x, y) => x.atMs - y.atMs)) {
     const start = Math.max(atMs, until);
     const end = Math.min(atMs + windowMs, to);
     if (end > start) sum += end - start;
@@ -124,10 +127,8 @@ const counted = (n: number): OracleFigure => ({
 export type Oracle = {
   sites: OracleSite[];
   series: OracleSeries[];
-  /** Online window by device. */
-  windows: Map<string, number>;
   /** Good readings that count for a device. */
-  seen: Map<string, Reading[]>;
+  seen: Map<string, Seen[]>;
   births: Map<string, number>;
   machines: OracleMachine[];
 };
@@ -147,7 +148,7 @@ export function oracleFigures(
   }
   const online = new Set<string>();
   for (const [device, readings] of oracle.seen)
-    if (onlineMs(readings, oracle.windows.get(device) as number, from, to) > 0) online.add(device);
+    if (onlineMs(readings, from, Math.min(to, asOf)) > 0) online.add(device);
   for (const { level, entity, devices, factories, meters } of oracle.sites) {
     const put = (indicator: string, figure: OracleFigure) => figures.set(`${indicator}|${level}|${entity}`, figure);
     const live = devices.filter((d) => online.has(d));

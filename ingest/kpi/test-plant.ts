@@ -7,7 +7,7 @@ import type { RegistryDevice } from "@jilian/store/registry-schema.ts";
 import type { SampleRow } from "@jilian/store/telemetry.ts";
 import { random } from "../test-random.ts";
 import { testRegistry } from "../test-world.ts";
-import type { Oracle, OracleSeries, Reading } from "./test-oracle.ts";
+import type { Oracle, OracleSeries, Reading, Seen } from "./test-oracle.ts";
 import type { OracleMachine } from "./test-oracle-machines.ts";
 
 /** 22:47:23 in Shanghai: hours, a day and the end of a month lie ahead. */
@@ -310,20 +310,16 @@ export function oracleOf(samples: Iterable<Sample>, births: Map<string, number>)
       ...oracle,
     }),
   );
-  const windows = new Map<string, number>();
-  const seen = new Map<string, Reading[]>();
-  for (const [i, { device, counts }] of plans.entries()) {
-    if (counts === false) continue;
-    windows.set(device, Math.max(windows.get(device) ?? 0, (series[i] as OracleSeries).windowMs));
-    if (!seen.has(device)) seen.set(device, []);
-  }
+  const seen = new Map<string, Seen[]>();
+  for (const { device, counts } of plans) if (counts !== false) seen.set(device, []);
   const known = new Set<string>();
   for (const { plan, atMs, reading } of samples) {
     const key = `${plan}@${atMs}`;
     if (known.has(key)) continue;
     known.add(key);
-    series[plan]?.readings.push(reading);
-    if (plans[plan]?.counts !== false) seen.get((plans[plan] as Plan).device)?.push(reading);
+    const { readings, windowMs } = series[plan] as OracleSeries;
+    readings.push(reading);
+    if (plans[plan]?.counts !== false) seen.get((plans[plan] as Plan).device)?.push({ ...reading, windowMs });
   }
   const ofDevice = (device: string) =>
     plans.flatMap(({ definition, device: own, counts }, i) =>
@@ -344,5 +340,5 @@ export function oracleOf(samples: Iterable<Sample>, births: Map<string, number>)
       states: own.filter(({ definition }) => definition.role === "machine.state").map((state) => state.series),
     };
   });
-  return { sites, series, windows, seen, births, machines: told };
+  return { sites, series, seen, births, machines: told };
 }

@@ -1,6 +1,8 @@
 import type { Clock } from "@jilian/domain/clock.ts";
 import { messageOf } from "@jilian/domain/errors.ts";
 import { deviceKey, factoryOf } from "@jilian/domain/identity.ts";
+import { indicators } from "@jilian/domain/indicators/catalogue.ts";
+import type { Indicator } from "@jilian/domain/indicators/definition.ts";
 import { periodStart, quarterHourMs } from "@jilian/domain/periods.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import type { RegistryVersions } from "@jilian/store/registry-versions.ts";
@@ -9,6 +11,7 @@ import { rollupReader } from "@jilian/store/rollups.ts";
 import type { Telemetry } from "@jilian/store/telemetry.ts";
 import { completenessKeeper } from "./completeness.ts";
 import { computer } from "./compute.ts";
+import { noteDefinitions } from "./definitions.ts";
 import { leafKeeper } from "./leaves.ts";
 import { steps } from "./runs.ts";
 import { seriesIndex } from "./series-index.ts";
@@ -18,6 +21,8 @@ export type WorkshopParts = {
   ledger: Ledger;
   versions: () => RegistryVersions;
   clock: Clock;
+  /** Indicators that are computed; those of this release if absent. */
+  catalogue?: readonly Indicator[];
   onCountFailed?: (error: unknown) => void;
   countPatienceMs?: number;
 };
@@ -29,6 +34,7 @@ const rollupsKept = 100_000;
 export function workshop(parts: WorkshopParts, fromTx: number) {
   const { telemetry, ledger, clock, versions } = parts;
   const index = seriesIndex(telemetry, versions);
+  const definitions = noteDefinitions(ledger, parts.catalogue ?? indicators, clock.now());
   const hours = hourSet(ledger.knownHours(0, Number.MAX_SAFE_INTEGER));
   const unnoted = new Set<number>();
   const noteOf = (code: string, device: string, detail: string) =>
@@ -59,7 +65,7 @@ export function workshop(parts: WorkshopParts, fromTx: number) {
   });
   return {
     ...{ index, keeper, completeness, hours },
-    compute: computer({ ledger, index, reader, versions }).compute,
+    compute: computer({ ledger, index, reader, versions, definitions }).compute,
     /** Folds an hour again from samples, and withdraws what was rolled up of it. */
     refold: async (fromMs: number, toMs: number, nowMs: number) => {
       if (!hours.has(fromMs, toMs)) return;

@@ -49,8 +49,8 @@ export async function readCounts(
 }
 
 /**
- * Online time per device and minute. A good sample covers [source time, source time + window). As all windows of a device are equally
- * long, the union of its samples breaks exactly where two neighbours are further apart than one: the query returns only these islands.
+ * Online time per device and minute. A good sample covers [source time, source time + window of its series). The union of a device's samples
+ * breaks exactly where one begins after all earlier ones have ended: the query returns only these islands.
  */
 export async function readOnline(
   connection: DuckDBConnection,
@@ -58,8 +58,8 @@ export async function readOnline(
   fromMs: number,
   toMs: number,
 ): Promise<Float64Array<ArrayBuffer>[]> {
-  const online = devices.map(() => new Float64Array(Math.max(0, Math.floor((toMs - fromMs) / minuteMs))));
-  const members = devices.flatMap(({ series, windowMs }, device) => series.map((id) => ({ id, device, windowMs })));
+  const online = devices.map(() => new Float64Array(Math.max(0, Math.ceil((toMs - fromMs) / minuteMs))));
+  const members = devices.flatMap(({ series }, device) => series.map((own) => ({ ...own, device })));
   const member = (i: number) => members[i] as (typeof members)[number];
   const widestMs = members.reduce((widest, { windowMs }) => Math.max(widest, windowMs), 0);
   const [device, first, last] = await snapshot(connection, async () => {
@@ -69,15 +69,16 @@ export async function readOnline(
       window_ms: [BIGINT, (i) => BigInt(Math.ceil(member(i).windowMs))],
     });
     const islands = await connection.run(`
-      WITH seen AS (SELECT DISTINCT device, window_ms, source_ms FROM sample JOIN member USING (series)
-          WHERE source_ms > ${whole(fromMs - widestMs)} AND source_ms < ${whole(toMs)} AND ${good}),
-        apart AS (SELECT *, source_ms - lag(source_ms) OVER (PARTITION BY device ORDER BY source_ms) > window_ms AS broken FROM seen),
-        island AS (SELECT *, count(*) FILTER (broken) OVER (PARTITION BY device ORDER BY source_ms) AS n FROM apart)
-      SELECT device::DOUBLE, min(source_ms)::DOUBLE, max(source_ms + window_ms)::DOUBLE FROM island GROUP BY device, n`);
+      WITH seen AS (SELECT device, source_ms, source_ms + max(window_ms) AS until_ms FROM sample JOIN member USING (series)
+          WHERE source_ms > ${whole(fromMs - widestMs)} AND source_ms < ${whole(toMs)} AND ${good} GROUP BY device, source_ms),
+        earlier AS (SELECT *, max(until_ms) OVER (PARTITION BY device ORDER BY source_ms
+          ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS ended_ms FROM seen),
+        island AS (SELECT *, count(*) FILTER (source_ms > ended_ms) OVER (PARTITION BY device ORDER BY source_ms) AS n FROM earlier)
+      SELECT device::DOUBLE, min(source_ms)::DOUBLE, max(until_ms)::DOUBLE FROM island GROUP BY device, n`);
     return await readNumberColumns(islands, 3);
   });
   for (const [i, index] of device?.entries() ?? []) {
-    addToMinutes(online[index] as Float64Array, fromMs, first?.[i] as number, last?.[i] as number);
+    addToMinutes(online[index] as Float64Array, fromMs, first?.[i] as number, Math.min(last?.[i] as number, toMs));
   }
   return online;
 }

@@ -7,6 +7,9 @@ import type { RecentBook } from "./recent.ts";
 import { isGood } from "./samples.ts";
 import type { SampleReader } from "./spans.ts";
 
+/** How long a sample keeps its device online. */
+type Held = { atMs: number; untilMs: number };
+
 const keepsOnline = (rows: SampleColumns, i: number) =>
   rows.kind[i] !== Kind.none && (rows.status[i] as number) < Status.Uncertain;
 
@@ -23,8 +26,8 @@ function recentTimes(recent: RecentBook, series: number, fromMs: number, toMs: n
 }
 
 /**
- * Online time per device and minute. A good sample covers [source time, source time + window); as all windows of a device are equally
- * long, the union of its samples breaks exactly where two neighbours are further apart than one.
+ * Online time per device and minute. A good sample covers [source time, source time + window of its series); the union of a device's
+ * samples breaks exactly where one begins after all earlier ones have ended.
  */
 export async function readOnline(
   devices: readonly OnlineQuery[],
@@ -33,28 +36,29 @@ export async function readOnline(
   reader: SampleReader,
   recent: RecentBook,
 ): Promise<Float64Array<ArrayBuffer>[]> {
-  const times: number[][] = devices.map(() => []);
-  const missing: { device: number; series: number; fromMs: number; toMs: number }[] = [];
-  for (const [device, { series, windowMs }] of devices.entries()) {
-    // A sample that is a whole window old covers nothing.
-    const afterMs = fromMs - windowMs + 1;
-    for (const id of series) {
+  const held: Held[][] = devices.map(() => []);
+  const hold = (device: number, times: readonly number[], windowMs: number) => {
+    for (const atMs of times) held[device]?.push({ atMs, untilMs: atMs + windowMs });
+  };
+  const missing: { device: number; windowMs: number; series: number; fromMs: number; toMs: number }[] = [];
+  for (const [device, { series }] of devices.entries()) {
+    for (const { id, windowMs } of series) {
+      // A sample that is a whole window old covers nothing.
+      const afterMs = fromMs - windowMs + 1;
       const knownMs = recent.completeFromMs(id);
-      times[device] = (times[device] as number[]).concat(recentTimes(recent, id, Math.max(afterMs, knownMs), toMs));
-      if (knownMs > afterMs) missing.push({ device, series: id, fromMs: afterMs, toMs: Math.min(toMs, knownMs) });
+      hold(device, recentTimes(recent, id, Math.max(afterMs, knownMs), toMs), windowMs);
+      if (knownMs <= afterMs) continue;
+      missing.push({ device, windowMs, series: id, fromMs: afterMs, toMs: Math.min(toMs, knownMs) });
     }
   }
   const read = await reader.times(missing, isGood);
-  for (const [k, { device }] of missing.entries())
-    times[device] = (times[device] as number[]).concat(read[k] as number[]);
-  return devices.map(({ windowMs }, device) => {
-    const minutes = new Float64Array(Math.max(0, Math.floor((toMs - fromMs) / minuteMs)));
-    const sorted = Float64Array.from(times[device] as number[]).sort();
-    for (let i = 0; i < sorted.length; ) {
-      const first = sorted[i] as number;
-      let last = first;
-      for (i += 1; i < sorted.length && (sorted[i] as number) - last <= windowMs; i += 1) last = sorted[i] as number;
-      addToMinutes(minutes, fromMs, first, last + windowMs);
+  for (const [k, { device, windowMs }] of missing.entries()) hold(device, read[k] as number[], windowMs);
+  return held.map((own) => {
+    const minutes = new Float64Array(Math.max(0, Math.ceil((toMs - fromMs) / minuteMs)));
+    let untilMs = fromMs;
+    for (const one of own.sort((a, b) => a.atMs - b.atMs)) {
+      addToMinutes(minutes, fromMs, Math.max(one.atMs, untilMs), Math.min(one.untilMs, toMs));
+      untilMs = Math.max(untilMs, one.untilMs);
     }
     return minutes;
   });

@@ -5,6 +5,7 @@ import type { Logger } from "pino";
 import type { Finding, FirstBirth, Ledger, UnregisteredDevice } from "../ledger.ts";
 import { completenessLedger } from "./completeness.ts";
 import { credentials } from "./credentials.ts";
+import { definitionLedger } from "./definitions.ts";
 import { kpiLedger } from "./kpi.ts";
 import { nodeBoxes } from "./node-boxes.ts";
 import { auditLog, registryRows } from "./registry.ts";
@@ -142,6 +143,7 @@ export function openLedger({ path, log }: { path: string; log: Logger }): Ledger
       ...nodeBoxes(db),
       ...numbers(db),
       ...kpiLedger(db, transaction),
+      ...definitionLedger(db),
       ...registryRows(db),
       ...auditLog(db),
       transaction,

@@ -1,6 +1,7 @@
 import type { DatabaseSync } from "node:sqlite";
 import { JilianError } from "@jilian/domain/errors.ts";
 import { completenessDueSchema, completenessSchema } from "./completeness.ts";
+import { definitionSchema } from "./definitions.ts";
 import { kpiSchema } from "./kpi.ts";
 import { pollSchema } from "./polls.ts";
 import { registrySchema } from "./registry.ts";
@@ -72,6 +73,9 @@ export const migrations: readonly string[] = [
   // What the KPI engine keeps, and what gateways accounted for by day.
   kpiSchema,
   pollSchema,
+
+  // Since when versions of definitions are in force.
+  definitionSchema,
 ];
 
 function pragma(db: DatabaseSync, name: string): number {

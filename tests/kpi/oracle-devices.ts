@@ -2,7 +2,7 @@
 import type { Column, Queued } from "./book.ts";
 import type { Asked } from "./oracle-energy.ts";
 import { elapsed } from "./oracle-energy.ts";
-import { nearest, nothing, type OracleFigure } from "./oracle-machines.ts";
+import { nearest, nothing, type OracleFigure, seenUntil } from "./oracle-machines.ts";
 import { decimal, type Gauged, gaugedIn, hour, onlineIn, ratio, rounded } from "./oracle-readings.ts";
 import type { OracleDevice, OracleSite } from "./oracle-sites.ts";
 
@@ -92,7 +92,7 @@ function root(numerator: bigint, denominator: bigint, places: number): string {
 }
 
 function gauged({ gauges, span }: DeviceAsked, column: Column): Gauged {
-  const found = gauges.get(column) ?? gaugedIn(column, span.from, span.to);
+  const found = gauges.get(column) ?? gaugedIn(column, span.from, seenUntil(span));
   gauges.set(column, found);
   return found;
 }

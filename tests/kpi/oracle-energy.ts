@@ -1,6 +1,6 @@
 /** The oracle, fourth part: energy, what it costs and what it makes, meter by meter and factory by factory. */
 import type { Column } from "./book.ts";
-import { nearest, nothing, type OracleFigure, passedOf, type Span } from "./oracle-machines.ts";
+import { nearest, nothing, type OracleFigure, passedOf, type Span, seenUntil } from "./oracle-machines.ts";
 import {
   type Amount,
   amountOf,
@@ -65,7 +65,7 @@ export function elapsed({ span }: Asked): number {
 }
 
 export function amount({ span, amounts }: Asked, column: Column, register?: Register): Amount {
-  const found = amounts.get(column) ?? amountOf(column, span.from, span.to, register);
+  const found = amounts.get(column) ?? amountOf(column, span.from, seenUntil(span), register);
   amounts.set(column, found);
   return found;
 }
@@ -182,7 +182,8 @@ function inBand(asked: Asked, place: OraclePlace, band: Band, column: Column, re
 }
 
 function findInBand(asked: Asked, place: OraclePlace, band: Band, column: Column, register: Register): Amount {
-  const { from, to } = asked.span;
+  const { from } = asked.span;
+  const to = seenUntil(asked.span);
   const parts: Amount[] = [];
   let since: number | undefined;
   for (let at = from; at <= to; at += minute) {

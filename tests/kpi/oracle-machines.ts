@@ -32,6 +32,11 @@ export function nothing(reason: string, completeness: number | null, terms = {})
   return { value: null, reason, completeness, estimatedShare: null, lowerBound: false, terms };
 }
 
+/** What of a period can be told: until the end of the minute of now. A source whose clock is fast may say more. */
+export function seenUntil({ to, asOf }: Span): number {
+  return Math.min(to, Math.floor(asOf / minute) * minute + minute);
+}
+
 export function passedOf({ from, to, asOf }: Span): number {
   return Math.min(to, asOf) - from;
 }
@@ -95,7 +100,7 @@ type Asked = {
 };
 
 function amountIn({ span, inside }: Asked, column: Column, planned: boolean): Amount {
-  if (!planned) return amountOf(column, span.from, span.to);
+  if (!planned) return amountOf(column, span.from, seenUntil(span));
   return sumOf(inside.map(([from, to]) => amountOf(column, from, to)));
 }
 

@@ -160,11 +160,11 @@ export function amountOf(column: Column, from: number, to: number, register: Reg
   return found;
 }
 
-/** Milliseconds of [from, to) in which some good reading of a device was younger than the device's window. */
+/** Milliseconds of [from, to) in which some good reading of a device was younger than the window of its metric. */
 export function onlineIn(columns: readonly Column[], from: number, to: number): number {
-  const window = Math.max(...columns.map(windowOf));
-  const times: number[] = [];
-  for (const column of columns)
+  const held: { at: number; end: number }[] = [];
+  for (const column of columns) {
+    const window = windowOf(column);
     for (
       let i = firstAbove(column.length, (n) => column.times[n] as number, from - window);
       i < column.length;
@@ -172,11 +172,11 @@ export function onlineIn(columns: readonly Column[], from: number, to: number): 
     ) {
       const at = column.times[i] as number;
       if (at >= to) break;
-      if (((column.flags[i] as number) & 2) !== 0) times.push(at);
+      if (((column.flags[i] as number) & 2) !== 0) held.push({ at, end: Math.min(at + window, to) });
     }
+  }
   let [sum, until] = [0, from];
-  for (const at of times.sort((a, b) => a - b)) {
-    const end = Math.min(at + window, to);
+  for (const { at, end } of held.sort((a, b) => a.at - b.at)) {
     sum += Math.max(0, end - Math.max(at, until));
     until = Math.max(until, end);
   }
@@ -192,9 +192,9 @@ export function gaugedIn(column: Column, from: number, to: number): Gauged {
   for (let i = 0; i < column.length; i += 1) {
     if (((column.flags[i] as number) & 1) === 0) continue;
     const at = column.times[i] as number;
-    // A value holds until the next reading, where that is not too far away.
-    if (held !== undefined && at - held <= windowOf(column))
-      found.covered += Math.max(0, Math.min(at, to) - Math.max(held, from));
+    // A value holds until the next reading, but not for ever.
+    if (held !== undefined && at - held <= longestGap)
+      found.covered += Math.max(0, Math.min(at, held + windowOf(column), to) - Math.max(held, from));
     held = at;
     if (at < from || at >= to) continue;
     const value = column.micro[i] as bigint;

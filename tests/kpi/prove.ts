@@ -99,8 +99,8 @@ export async function runPlant(setting: Setting): Promise<Run> {
       `${((100 * (at - fromMs)) / (untilMs - fromMs)).toFixed(0)} %, ${feed.book.samples()} samples`,
     );
   }
-  // The last hours are not final yet, the others are; and no reading holds on any more, but for those of a clock that ran ahead.
-  const asOfMs = untilMs + Math.max(10 * 60_000, 13 * pollMs);
+  // In the midst of a minute: the last readings hold on, clocks that are ahead say what has not come, and every kind of period is open.
+  const asOfMs = untilMs + 20_345;
   clock.set(asOfMs);
   const rest = await timed(seconds, "feed", async () => feed.rest(asOfMs));
   await timed(seconds, "ingest", () => platform.deliver(rest));

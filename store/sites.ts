@@ -1,6 +1,6 @@
 import type { Level } from "@jilian/domain/result.ts";
-import type { Registry } from "@jilian/store/registry.ts";
-import type { Site } from "@jilian/store/site-sums.ts";
+import type { Registry } from "./registry.ts";
+import type { Site } from "./site-sums.ts";
 
 /** The lines, factories, enterprises, the cluster and the pilot, each with its registered devices by factory. */
 export function sitesOf(registry: Registry): Site[] {
