@@ -169,7 +169,9 @@ describe("the life of a figure", () => {
 });
 
 describe("being behind", () => {
-  test("after most of a day without an engine: bounded steps, and nothing final is revised", { timeout: 90_000 }, async () => {
+  test("after most of a day without an engine: bounded steps, and nothing final is revised", {
+    timeout: 90_000,
+  }, async () => {
     await settle(await engineOf());
     const untilMs = t0 + 16 * hourMs;
     clock.set(untilMs);
