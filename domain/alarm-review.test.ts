@@ -62,6 +62,20 @@ describe("late readings", () => {
     );
   });
 
+  it("follow a part that now begins later to its end: the peak that was known of it may have lain before", () => {
+    const condition: AlarmCondition = {
+      test: { kind: "threshold", above: 5n, hysteresis: 0n },
+      onDelayMs: 0,
+      offDelayMs: 0,
+      staleMs: 10,
+    };
+    const there = Array.from({ length: 100 }, (_, n) => ({ atMs: n * 5, value: n === 1 ? 99n : 6n }));
+    const stored = [...there, { atMs: 22, value: 1n }].sort((a, b) => a.atMs - b.atMs);
+    const { events } = review(condition, alarmEvents(condition, there, 496), stored, [{ firstMs: 22, lastMs: 22 }], 496);
+    expect(events.map(({ parts }) => parts[0]?.peak)).toEqual([99n, 6n]);
+    expect(events).toEqual(modelEvents(condition, stored, 496));
+  });
+
   it("cost what they bring, however much is stored after them", () => {
     const condition: AlarmCondition = {
       test: { kind: "threshold", above: 5n, hysteresis: 1n },

@@ -113,7 +113,7 @@ export const someCondition: fc.Arbitrary<AlarmCondition> = fc.record({
 /** Some readings for a condition, by time; every sixth says nothing. */
 export function someReadings({ test }: AlarmCondition, untilMs: number): fc.Arbitrary<AlarmReading[]> {
   const number = fc.bigInt({ min: 0n, max: 6n });
-  const value = test.kind === "state" ? number.map((n) => String(n % 4n)) : number;
+  const value: fc.Arbitrary<AlarmValue> = test.kind === "state" ? number.map((n) => String(n % 4n)) : number;
   const gap = fc.oneof(
     { weight: 5, arbitrary: fc.integer({ min: 1, max: 4 }) },
     { weight: 1, arbitrary: fc.integer({ min: 5, max: 30 }) },
