@@ -1,5 +1,6 @@
 import type { Period } from "@jilian/domain/periods.ts";
 import type { Result, ResultKey } from "@jilian/domain/result.ts";
+import type { AlarmLedger } from "./alarms.ts";
 import type { CompletenessLedger } from "./completeness.ts";
 import type { KpiLedger } from "./kpi-ledger.ts";
 import type { RegistryLedger } from "./registry-versions.ts";
@@ -91,7 +92,7 @@ export type AuditEntry = {
   detail: string;
 };
 
-type LedgerParts = CompletenessLedger & KpiLedger & RegistryLedger;
+type LedgerParts = AlarmLedger & CompletenessLedger & KpiLedger & RegistryLedger;
 
 /**
  * Results from the quarter hour and from factory upward, credentials, births, findings: what several processes share. Implementations: SQLite

@@ -3,6 +3,7 @@ import { DatabaseSync } from "node:sqlite";
 import { JilianError } from "@jilian/domain/errors.ts";
 import type { Logger } from "pino";
 import type { Finding, FirstBirth, Ledger, UnregisteredDevice } from "../ledger.ts";
+import { alarmLedger } from "./alarms.ts";
 import { completenessLedger } from "./completeness.ts";
 import { credentials } from "./credentials.ts";
 import { kpiLedger } from "./kpi.ts";
@@ -142,6 +143,7 @@ export function openLedger({ path, log }: { path: string; log: Logger }): Ledger
       ...nodeBoxes(db),
       ...numbers(db),
       ...kpiLedger(db, transaction),
+      ...alarmLedger(db, transaction),
       ...registryRows(db),
       ...auditLog(db),
       transaction,

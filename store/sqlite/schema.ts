@@ -1,5 +1,6 @@
 import type { DatabaseSync } from "node:sqlite";
 import { JilianError } from "@jilian/domain/errors.ts";
+import { alarmSchema } from "./alarms.ts";
 import { completenessDueSchema, completenessSchema } from "./completeness.ts";
 import { kpiSchema } from "./kpi.ts";
 import { pollSchema } from "./polls.ts";
@@ -72,6 +73,9 @@ export const migrations: readonly string[] = [
   // What the KPI engine keeps, and what gateways accounted for by day.
   kpiSchema,
   pollSchema,
+
+  // Alarms by rule.
+  alarmSchema,
 ];
 
 function pragma(db: DatabaseSync, name: string): number {
