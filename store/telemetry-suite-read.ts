@@ -32,6 +32,17 @@ function plainTests({ store, reopen, nowAndReopened }: Harness): void {
     expect(await store().read({ ...window, fromMs: startMs + 4001, toMs: startMs + 9000 }, 10)).toEqual([]);
   });
 
+  it("reads many windows at once, each as one alone, whatever the quality", async () => {
+    const [a, b, c] = (await makeSeries(store(), ["a", "b", "c"])) as [number, number, number];
+    const samples = [3000, 1000, 2000].flatMap((t) => [sample(a, t, t), sample(b, t, null, Status.BadTimeout)]);
+    await store().write({ samples, commits: [] });
+    const windows = [window(b, 1000, 3000), window(c, 0, 9000), window(a, 0, 2500), window(a, 2000, 9000)];
+    const alone = await Promise.all(windows.map((one) => store().read(one, 100)));
+    expect(await store().readMany(windows)).toEqual(alone);
+    expect(alone.map((rows) => rows.length)).toEqual([2, 0, 2, 2]);
+    expect(await store().readMany([])).toEqual([]);
+  });
+
   it("knows the newest sample of each series by source time, whatever came last or how good it is", async () => {
     const [a, b, c] = (await makeSeries(store(), ["a", "b", "c"])) as [number, number, number];
     expect(await store().latest()).toEqual([]);

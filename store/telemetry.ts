@@ -109,6 +109,8 @@ export type Telemetry = {
   readonly lastTx: () => Promise<number>;
   /** Samples of a series in [fromMs, toMs), by source time, each key once. */
   readonly read: (window: Window, limit: number) => Promise<StoredRow[]>;
+  /** Samples of many windows, of any quality, each by source time, each key once: one question for all, where `read` would be one each. */
+  readonly readMany: (windows: readonly Window[]) => Promise<StoredRow[][]>;
   /**
    * For each window its usable samples (status good or uncertain, value not null) and the nearest usable one before and after it,
    * by source time: what a leaf depends on (CONTRACTS 4).

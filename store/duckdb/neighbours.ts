@@ -121,6 +121,23 @@ async function readSpans(connection: DuckDBConnection, spans: readonly Span[], k
   return { rows, ends: await endsOf(connection, spans.length) };
 }
 
+/** For each window its samples, of any quality. */
+export async function readWindows(connection: DuckDBConnection, windows: readonly Window[]): Promise<WindowColumns> {
+  if (windows.length === 0) return { rows: emptyColumns(0), firsts: new Int32Array(0), counts: new Int32Array(0) };
+  const fromMs = windows.reduce((low, window) => Math.min(low, window.fromMs), Infinity);
+  const toMs = windows.reduce((high, window) => Math.max(high, window.toMs), -Infinity);
+  return await snapshot(connection, async () => {
+    await fillSpans(connection, windows);
+    await connection.run(`CREATE OR REPLACE TEMP TABLE found AS SELECT span, sample.* FROM sample JOIN span USING (series)
+      WHERE source_ms >= from_ms AND source_ms < to_ms AND source_ms >= ${whole(fromMs)} AND source_ms < ${whole(toMs)}`);
+    const sorted = await connection.run(`SELECT ${sampleList("found")} FROM found ORDER BY span, source_ms`);
+    const rows = await readSamples(sorted);
+    const ends = await endsOf(connection, windows.length);
+    const firsts = ends.map((_, i) => (i === 0 ? 0 : (ends[i - 1] as number)));
+    return { rows, firsts, counts: ends.map((end, i) => end - (firsts[i] as number)) };
+  });
+}
+
 /** First of the sorted rows [low, high) at or after a time. */
 function seek(times: Float64Array, low: number, high: number, ms: number): number {
   let [from, to] = [low, high];

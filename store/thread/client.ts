@@ -16,8 +16,8 @@ import {
   unpackRollups,
   unpackStates,
 } from "../columns/packing.ts";
-import type { Telemetry } from "../telemetry.ts";
-import type { Engine } from "./engine.ts";
+import type { StoredRow, Telemetry } from "../telemetry.ts";
+import type { Engine, WindowColumns } from "./engine.ts";
 import { storeClosed } from "./faults.ts";
 import { type Answer, buffersOf, decodeError, type Method, type Request } from "./protocol.ts";
 
@@ -97,6 +97,11 @@ function createRemote(port: MessagePort): Remote {
   };
 }
 
+function unpackWindows({ rows, firsts, counts }: WindowColumns): StoredRow[][] {
+  const samples = unpackSamples(rows);
+  return Array.from(firsts, (first, i) => samples.slice(first, first + (counts[i] as number)));
+}
+
 /** The contract over a port. `close` is what closing means for this user. */
 export function telemetryOver(port: MessagePort, close: (end: Remote["end"]) => Promise<void>): Telemetry {
   const { call, attach, end } = createRemote(port);
@@ -107,11 +112,8 @@ export function telemetryOver(port: MessagePort, close: (end: Remote["end"]) => 
     committed: () => call("committed"),
     lastTx: () => call("lastTx"),
     read: async (window, limit) => unpackSamples(await call("read", window, limit)),
-    readWithNeighbours: async (windows) => {
-      const { rows, firsts, counts } = await call("readWithNeighbours", windows);
-      const samples = unpackSamples(rows);
-      return windows.map((_, i) => samples.slice(firsts[i], (firsts[i] as number) + (counts[i] as number)));
-    },
+    readMany: async (windows) => unpackWindows(await call("readMany", windows)),
+    readWithNeighbours: async (windows) => unpackWindows(await call("readWithNeighbours", windows)),
     latest: async () => unpackSamples(await call("latest")),
     changedMinutes: async (afterTx, upToTx) => unpackChanged(await call("changedMinutes", afterTx, upToTx)),
     countSamples: async (series, fromMs, toMs) => unpackCounts(await call("countSamples", series, fromMs, toMs)),

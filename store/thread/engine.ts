@@ -33,6 +33,7 @@ export type Engine = {
   committed: () => Promise<CommitEntry[]>;
   lastTx: () => Promise<number>;
   read: (window: Window, limit: number) => Promise<SampleColumns>;
+  readMany: (windows: readonly Window[]) => Promise<WindowColumns>;
   readWithNeighbours: (windows: readonly Window[]) => Promise<WindowColumns>;
   latest: () => Promise<SampleColumns>;
   changedMinutes: (afterTx: number, upToTx: number) => Promise<ChangedColumns>;
