@@ -71,7 +71,13 @@ describe("late readings", () => {
     };
     const there = Array.from({ length: 100 }, (_, n) => ({ atMs: n * 5, value: n === 1 ? 99n : 6n }));
     const stored = [...there, { atMs: 22, value: 1n }].sort((a, b) => a.atMs - b.atMs);
-    const { events } = review(condition, alarmEvents(condition, there, 496), stored, [{ firstMs: 22, lastMs: 22 }], 496);
+    const { events } = review(
+      condition,
+      alarmEvents(condition, there, 496),
+      stored,
+      [{ firstMs: 22, lastMs: 22 }],
+      496,
+    );
     expect(events.map(({ parts }) => parts[0]?.peak)).toEqual([99n, 6n]);
     expect(events).toEqual(modelEvents(condition, stored, 496));
   });

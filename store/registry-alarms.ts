@@ -1,4 +1,4 @@
-import { type AlarmCondition, alarmPriorities } from "@jilian/domain/alarm.ts";
+import { type AlarmCondition, type AlarmPriority, alarmPriorities } from "@jilian/domain/alarm.ts";
 import { duplicates, type SemanticFault } from "@jilian/domain/check-config.ts";
 import { atScale, decimalOf } from "@jilian/domain/decimal.ts";
 import { gaugeScale } from "@jilian/domain/gauge-leaf.ts";
@@ -29,7 +29,7 @@ const common = {
   id: idSchema,
   name: Type.Object({ zh: nameSchema, en: Type.Optional(nameSchema) }, strict),
   /** IEC 62682: how soon someone has to act. */
-  priority: Type.Union(alarmPriorities.map((priority) => Type.Literal(priority))),
+  priority: Type.Unsafe<AlarmPriority>(Type.Union(alarmPriorities.map((priority) => Type.Literal(priority)))),
   applies: appliesSchema,
   onDelayMs: delayMs("the condition must hold so long before it is raised"),
   offDelayMs: delayMs("it must be gone so long before it is cleared"),
