@@ -38,7 +38,9 @@ export type LookParts = {
   upToTx: number;
 };
 
-const rowsAtOnce = 5000;
+/** Rows of a page. */
+const fewRows = 100;
+const mostRows = 8000;
 
 function outcome(
   track: AlarmTrack,
@@ -49,24 +51,30 @@ function outcome(
   return { track, ...known, nextMs: nextChangeMs(track.condition, then, track.toMs) };
 }
 
-/** Feeds the stored readings from a moment on, page by page. @returns where to go on when the budget is used up */
+/**
+ * Feeds the stored readings from a moment on, page by page: first up to where it is likely to end, then in pages that grow, so that a look
+ * that ends soon reads little more than it takes. @returns where to go on when the budget is used up
+ */
 async function read(
   track: AlarmTrack,
-  fromMs: number,
+  [fromMs, likelyMs]: readonly [fromMs: number, likelyMs: number],
   { telemetry, upToTx }: LookParts,
   budget: RowBudget,
   take: (reading: { atMs: number; value: ReturnType<typeof alarmValue> }) => boolean,
 ): Promise<number | undefined> {
+  let limit = fewRows;
   for (let at = fromMs; ; ) {
     if (budget.rows <= 0) return at;
-    const limit = Math.min(rowsAtOnce, Math.max(500, budget.rows));
-    const rows = await telemetry.read({ series: track.series.id, fromMs: at, toMs: track.toMs }, limit);
+    const isLikely = at < likelyMs && likelyMs < track.toMs;
+    const toMs = isLikely ? likelyMs : track.toMs;
+    const rows = await telemetry.read({ series: track.series.id, fromMs: at, toMs }, limit);
     budget.rows -= rows.length;
     for (const row of rows)
       if (row.tx <= upToTx && !take({ atMs: row.sourceTimeMs, value: alarmValue(track, row) })) return undefined;
-    const last = rows.at(-1);
-    if (!last || rows.length < limit) return undefined;
-    at = last.sourceTimeMs + 1;
+    const isPage = rows.length === limit;
+    if (!isPage && !isLikely) return undefined;
+    at = isPage ? (rows.at(-1) as StoredRow).sourceTimeMs + 1 : toMs;
+    limit = isPage ? Math.min(limit * 2, mostRows) : fewRows;
   }
 }
 
@@ -130,7 +138,8 @@ export function lookBack(
   async function step(parts: LookParts, budget: RowBudget): Promise<AlarmOutcome | undefined> {
     for (;;) {
       const own = review ?? begin(parts);
-      const next = await read(track, nextMs, parts, budget, own.feed);
+      const likelyMs = (left[0] as NewReadings).lastMs + 2 * reachMs + 1;
+      const next = await read(track, [nextMs, likelyMs], parts, budget, own.feed);
       if (next !== undefined) {
         nextMs = next;
         return undefined;
