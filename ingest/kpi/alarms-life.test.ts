@@ -178,6 +178,7 @@ describe("a version of the registry", () => {
     await store([...every(0, 300, 82), ...every(300, 600, 90), ...every(600, 900, 70)]);
     expect(told(await at(901))).toEqual([["returned_unacknowledged", "0-600", 600]]);
     applyRules(world.ledger, [hot({ above: 85 })], t0 + 100_000);
+    await start();
     await at(902);
     await settle();
     const kept = [
@@ -187,7 +188,6 @@ describe("a version of the registry", () => {
     expect(told(await at(903))).toEqual(kept);
     expect(raisedIn(t0 - 5 * minuteMs)?.value).toBe("2");
     applyRules(world.ledger, [], 0);
-    await start();
     await at(904);
     await settle();
     expect(told(await at(905)).map(([state]) => state)).toEqual(["withdrawn", "withdrawn"]);

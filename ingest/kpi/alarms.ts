@@ -81,6 +81,14 @@ const clipped = ({ fromMs, toMs }: AlarmTrack, firstMs: number, lastMs: number):
     ? undefined
     : { firstMs: Math.max(firstMs, fromMs), lastMs: Math.min(lastMs, toMs - 1) };
 
+/** Notes new readings; those that follow the last ones make one stretch with them. */
+function addFresh({ track, fresh, job }: Followed, range: NewReadings): void {
+  const last = fresh.length > (job?.taken ?? 0) ? fresh.at(-1) : undefined;
+  const follows = last && range.firstMs >= last.firstMs && range.firstMs <= last.lastMs + track.condition.staleMs;
+  if (follows) fresh[fresh.length - 1] = { ...last, lastMs: Math.max(last.lastMs, range.lastMs) };
+  else fresh.push(range);
+}
+
 function written({ track }: AlarmOutcome, event: AlarmEvent | undefined): AlarmWrite["event"] {
   return event && { ...event, ...peakOf(track.condition.test, event) };
 }
@@ -120,10 +128,10 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
     return { firstMs: at, lastMs: at };
   }
 
-  /** Every series of a registered device. */
-  function* watchable(): Generator<SeriesId> {
+  /** Every series of a registered device, and of what was one. */
+  function watchable(): Set<SeriesId> {
     const devices = new Set((book?.timeline ?? []).flatMap(({ registry }) => [...registry.devices.keys()]));
-    for (const device of devices) yield* index.ofDevice(device);
+    return new Set([...[...devices].flatMap(index.ofDevice), ...followed.keys()]);
   }
 
   /** At the first look: which versions are taken into account, what figures lack, and up to when time was judged. */
@@ -174,7 +182,7 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
     for (const { series, firstMs, lastMs } of changed)
       for (const one of follow(series, nowMs)) {
         const range = clipped(one.track, firstMs, lastMs);
-        if (range) one.fresh.push(range);
+        if (range) addFresh(one, range);
       }
   }
 
@@ -183,12 +191,7 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
     const { tail, fresh, track, isWhole } = one;
     const endMs = Math.min(tail?.state.atMs ?? nowMs, track.toMs - 1);
     one.job ??= { look: lookBack(track, fresh, { isWhole, endMs }), taken: fresh.length };
-    try {
-      return await one.job.look.step(parts, budget);
-    } catch (error) {
-      one.job = undefined;
-      throw error;
-    }
+    return await one.job.look.step(parts, budget);
   }
 
   /** Goes on with tracks of which nothing is new but what comes after their last readings: the normal case. */
@@ -286,13 +289,19 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
     const parts: LookParts = { telemetry, ledger, horizonMs, upToTx };
     const budget: RowBudget = { rows: rowsPerTick };
     const [quick, waiting] = due(horizonMs);
-    const outcomes = await goOnAll(quick, parts);
-    for (let i = 0; i < waiting.length; i += together) {
-      const some = waiting.slice(i, i + together);
-      const made = await Promise.all(some.map((one) => look(one, parts, nowMs, budget)));
-      for (const [n, result] of made.entries()) if (result) outcomes.push([some[n] as Followed, result]);
+    try {
+      const outcomes = await goOnAll(quick, parts);
+      for (let i = 0; i < waiting.length; i += together) {
+        const some = waiting.slice(i, i + together);
+        const made = await Promise.all(some.map((one) => look(one, parts, nowMs, budget)));
+        for (const [n, result] of made.entries()) if (result) outcomes.push([some[n] as Followed, result]);
+      }
+      keep(outcomes, nowMs);
+    } catch (error) {
+      // What was looked at and not written is looked at again, from its beginning.
+      for (const one of waiting) one.job = undefined;
+      throw error;
     }
-    keep(outcomes, nowMs);
     const left = waiting.filter(({ job }) => job);
     busy = { any: left.length > 0, behind: left.some(({ isWhole }) => !isWhole) };
     if (!busy.any && !isBehind) judgedMs = horizonMs;
