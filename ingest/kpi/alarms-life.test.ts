@@ -2,6 +2,7 @@ import { DataType } from "@jilian/domain/datatypes.ts";
 import { hourMs, minuteMs } from "@jilian/domain/periods.ts";
 import { Status } from "@jilian/domain/quality.ts";
 import type { StoredAlarm } from "@jilian/store/alarms.ts";
+import type { Ledger } from "@jilian/store/ledger.ts";
 import type { AlarmRule } from "@jilian/store/registry-alarms.ts";
 import { followVersions } from "@jilian/store/registry-versions.ts";
 import type { Telemetry } from "@jilian/store/telemetry.ts";
@@ -195,25 +196,75 @@ describe("a version of the registry", () => {
   });
 });
 
+/** A keeper without an engine around it, and one step of it: what was stored since the last one, to the end. */
+function keeperAlone(over: { telemetry?: Telemetry; ledger?: Ledger } = {}) {
+  const versions = followVersions(world.ledger);
+  const index = seriesIndex(world.telemetry, versions);
+  const keeper = alarmKeeper({ telemetry: world.telemetry, ledger: world.ledger, ...over, index, versions });
+  let foldedTx = 0;
+  const judge = async (nowMs: number) => {
+    const upToTx = await world.telemetry.lastTx();
+    const changed = await world.telemetry.changedMinutes(foldedTx, upToTx);
+    await index.learn();
+    do await keeper.judge(changed.splice(0), { upToTx, isBehind: false }, nowMs);
+    while (keeper.isBusy());
+    foldedTx = upToTx;
+  };
+  return { keeper, judge };
+}
+
+describe("a store that fails", () => {
+  test("costs another attempt, and no alarm", async () => {
+    applyRules(world.ledger, [hot()]);
+    let [calls, well] = [0, 0];
+    const failing = <T>(work: () => T): T => {
+      calls += 1;
+      // Of each attempt one call more goes well than of the one before.
+      if (calls <= well) return work();
+      throw new Error("the store is away");
+    };
+    const telemetry: Telemetry = {
+      ...world.telemetry,
+      read: async (...asked) => failing(() => world.telemetry.read(...asked)),
+      readMany: async (...asked) => failing(() => world.telemetry.readMany(...asked)),
+    };
+    const writeAlarms: Ledger["writeAlarms"] = (...asked) => failing(() => world.ledger.writeAlarms(...asked));
+    const { judge } = keeperAlone({ telemetry, ledger: { ...world.ledger, writeAlarms } });
+    const insist = async (second: number): Promise<number> => {
+      for (well = 0; well < 20; well += 1) {
+        calls = 0;
+        if (
+          await judge(t0 + second * 1000).then(
+            () => true,
+            () => false,
+          )
+        )
+          return well;
+      }
+      throw new Error("it never succeeded");
+    };
+    await store([...every(0, 60, 70), ...every(60, 120, 90)]);
+    expect(await insist(121)).toBeGreaterThan(1);
+    await store(every(120, 180, 90));
+    expect(await insist(181)).toBeGreaterThan(0);
+    await store([[85, 70], ...every(180, 240, 70)]);
+    expect(await insist(300)).toBeGreaterThan(2);
+    expect(told(world.ledger.alarms({ fromMs: 0, toMs: 1e15, limit: 99 }))).toEqual([
+      ["returned_unacknowledged", "60-85", 85],
+      ["returned_unacknowledged", "90-180", 180],
+    ]);
+  });
+});
+
 describe("work", () => {
   test("of a backlog in chunks is what the backlog brings, and judging all of it again changes nothing", async () => {
     applyRules(world.ledger, [hot({ onDelayMs: 20_000 })]);
-    const versions = followVersions(world.ledger);
-    const index = seriesIndex(world.telemetry, versions);
-    const keeper = alarmKeeper({ ...world, telemetry: counted(), index, versions });
-    let tx = 0;
-    const judge = async () => {
-      const upToTx = await world.telemetry.lastTx();
-      const changed = await world.telemetry.changedMinutes(tx, upToTx);
-      tx = upToTx;
-      do await keeper.judge(changed.splice(0), { upToTx, isBehind: false }, t0 + 12 * hourMs);
-      while (keeper.isBusy());
-    };
+    const { keeper, judge: judgeAt } = keeperAlone({ telemetry: counted() });
+    const judge = () => judgeAt(t0 + 12 * hourMs);
     const value = (second: number) => (Math.floor(second / 700) % 3 === 0 ? 90 : 70);
     const all = every(0, 12 * 3600, 0).map(([second]) => [second, value(second)] as const);
     const backlog = all.filter(([second]) => second >= 3600 && second < 11 * 3600);
     await store(all.filter((reading) => !backlog.includes(reading)));
-    await index.learn();
     await judge();
     rowsRead = 0;
     for (let i = 0; i < backlog.length; i += 180) {
