@@ -62,7 +62,8 @@ async function read(
   budget: RowBudget,
   take: (reading: { atMs: number; value: ReturnType<typeof alarmValue> }) => boolean,
 ): Promise<number | undefined> {
-  let limit = fewRows;
+  // A reading a second is as often as most are.
+  let limit = Math.min(mostRows, Math.max(fewRows, Math.ceil((likelyMs - fromMs) / 1000)));
   for (let at = fromMs; ; ) {
     if (budget.rows <= 0) return at;
     const isLikely = at < likelyMs && likelyMs < track.toMs;
