@@ -52,6 +52,21 @@ describe("differences", () => {
     expect(formatDifferences(found)).toBe("无差异 no difference\n");
   });
 
+  it("tell alarm rules by id, and each of their keys", () => {
+    const rule = {
+      ...{ id: "fault", name: { zh: "故障" }, priority: "high", kind: "state", codes: [4] },
+      applies: { role: "machine.state" },
+    } as const;
+    const added = { ...before, alarms: [{ ...rule, codes: [4] }] };
+    const [came] = registryDifferences(before, added);
+    expect(came).toMatchObject({ change: "added", kind: "alarm", entity: "fault", name: "故障" });
+    const after = { ...before, alarms: [{ ...rule, codes: [4, 5], priority: "urgent" as const }] };
+    const text = formatDifferences(registryDifferences(added, after));
+    expect(text).toContain("变更 changed  报警规则 alarm rule  fault 故障");
+    expect(text).toContain('    优先级 priority: "high" -> "urgent"');
+    expect(text).toContain("    状态码 codes: [4] -> [4,5]");
+  });
+
   it("name entry and field, old and new", () => {
     const found = differencesAfter((file) => {
       file.cluster.id = "c2";
