@@ -99,7 +99,9 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
   let book: AlarmBook | undefined;
   /** Number of the last version of the registry that is taken up. */
   let seenNumber: number | undefined;
-  let judgedMs: number | undefined;
+  /** Up to when time counts where no reading tells it, and up to when everything is judged. */
+  let horizonMs = Number.NEGATIVE_INFINITY;
+  let judgedMs = Number.NEGATIVE_INFINITY;
   let busy = { any: false, behind: false };
   /** What never was, and is not written yet. */
   let lost: AlarmWrite[] = [];
@@ -143,20 +145,22 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
     }
     const [fromMs = 0, toMs = 0] = [ledger.getNumber(differsName.fromMs), ledger.getNumber(differsName.toMs)];
     if (toMs > fromMs) stretches.push({ fromMs, toMs });
-    return ledger.getNumber(horizonName);
+    const judged = ledger.getNumber(horizonName);
+    if (judged !== undefined) horizonMs = judged;
+    return judged;
   }
 
   /** Takes up versions of the registry that were applied since the last look, and, once, what came to pass while nothing ran. */
   function takeUp(nowMs: number): void {
     const now = versions();
     if (known === now) return;
-    const horizonMs = known ? undefined : begin(now);
+    const fromMs = known ? undefined : begin(now);
     const applied = now.all().filter(({ number }) => number > (seenNumber ?? 0));
-    const changedMs = applied.length > 0 ? Math.min(...applied.map(({ fromMs }) => fromMs)) : undefined;
+    const changedMs = applied.length > 0 ? Math.min(...applied.map((one) => one.fromMs)) : undefined;
     [known, book, seenNumber] = [now, alarmBook(now), now.all().at(-1)?.number];
     for (const id of watchable())
       for (const one of follow(id, nowMs, changedMs)) {
-        const range = horizonMs === undefined ? undefined : clipped(one.track, horizonMs, horizonMs);
+        const range = fromMs === undefined ? undefined : clipped(one.track, fromMs, fromMs);
         if (range) one.fresh.push(range);
       }
     if (changedMs !== undefined) lost.push(...orphans(changedMs, nowMs));
@@ -234,26 +238,31 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
     return open;
   }
 
+  /** Notes in the ledger the time that figures may lack. */
+  function noteDiffering(): void {
+    if (stretches.length === 0) return;
+    const { fromMs, toMs } = differsName;
+    // 0 is none.
+    const known = { fromMs: ledger.getNumber(fromMs) || Infinity, toMs: ledger.getNumber(toMs) ?? 0 };
+    ledger.setNumber(
+      fromMs,
+      stretches.reduce((low, one) => Math.min(low, one.fromMs), known.fromMs),
+    );
+    ledger.setNumber(
+      toMs,
+      stretches.reduce((high, one) => Math.max(high, one.toMs), known.toMs),
+    );
+  }
+
   /** Writes what came of some looks, and what never was, in one transaction, with the time that figures may lack it. */
   function keep(outcomes: readonly (readonly [Followed, AlarmOutcome])[], nowMs: number): void {
     const writes = [...lost];
     const open = outcomes.map(([, result]) => compared(result, writes, nowMs));
-    const ids =
-      writes.length === 0
-        ? []
-        : ledger.transaction(() => {
-            if (stretches.length > 0) {
-              ledger.setNumber(
-                differsName.fromMs,
-                Math.min(...stretches.map(({ fromMs }) => fromMs), ledger.getNumber(differsName.fromMs) || Infinity),
-              );
-              ledger.setNumber(
-                differsName.toMs,
-                Math.max(...stretches.map(({ toMs }) => toMs), ledger.getNumber(differsName.toMs) ?? 0),
-              );
-            }
-            return ledger.writeAlarms(writes, nowMs);
-          });
+    const write = () => {
+      noteDiffering();
+      return ledger.writeAlarms(writes, nowMs);
+    };
+    const ids = writes.length === 0 ? [] : ledger.transaction(write);
     lost = [];
     for (const [i, [one, { state, nextMs }]] of outcomes.entries()) {
       const rows = (open[i] ?? []).flatMap((row) =>
@@ -267,7 +276,7 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
   }
 
   /** Those with new readings or whose time has come, and those that have to be looked back at. */
-  function due(horizonMs: number): [quick: Quick[], waiting: Followed[]] {
+  function due(): [quick: Quick[], waiting: Followed[]] {
     const quick: Quick[] = [];
     const waiting: Followed[] = [];
     for (const { tracks } of followed.values())
@@ -284,11 +293,11 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
   async function judge(changed: readonly ChangedMinute[], { upToTx, isBehind }: Told, nowMs: number): Promise<void> {
     takeUp(nowMs);
     note(changed, nowMs);
-    // What time alone says, is said when all readings that are there are in.
-    const horizonMs = isBehind ? Number.NEGATIVE_INFINITY : nowMs - graceMs;
+    // What time alone says, is said when all readings that are there are in; what it has said stays said.
+    if (!isBehind) horizonMs = Math.max(horizonMs, nowMs - graceMs);
     const parts: LookParts = { telemetry, ledger, horizonMs, upToTx };
     const budget: RowBudget = { rows: rowsPerTick };
-    const [quick, waiting] = due(horizonMs);
+    const [quick, waiting] = due();
     try {
       const outcomes = await goOnAll(quick, parts);
       for (let i = 0; i < waiting.length; i += together) {
@@ -304,7 +313,7 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
     }
     const left = waiting.filter(({ job }) => job);
     busy = { any: left.length > 0, behind: left.some(({ isWhole }) => !isWhole) };
-    if (!busy.any && !isBehind) judgedMs = horizonMs;
+    if (!busy.any) judgedMs = horizonMs;
   }
 
   return {
@@ -320,7 +329,7 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
     isBusy: () => busy.any,
     isBehind: () => busy.behind,
     noteProgress: () => {
-      if (judgedMs === undefined || busy.any) return;
+      if (busy.any) return;
       const put = (name: string, value: number) => {
         if (ledger.getNumber(name) !== value) ledger.setNumber(name, value);
       };
