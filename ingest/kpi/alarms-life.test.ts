@@ -202,11 +202,11 @@ function keeperAlone(over: { telemetry?: Telemetry; ledger?: Ledger } = {}) {
   const index = seriesIndex(world.telemetry, versions);
   const keeper = alarmKeeper({ telemetry: world.telemetry, ledger: world.ledger, ...over, index, versions });
   let foldedTx = 0;
-  const judge = async (nowMs: number) => {
+  const judge = async (nowMs: number, isBehind = false) => {
     const upToTx = await world.telemetry.lastTx();
     const changed = await world.telemetry.changedMinutes(foldedTx, upToTx);
     await index.learn();
-    do await keeper.judge(changed.splice(0), { upToTx, isBehind: false }, nowMs);
+    do await keeper.judge(changed.splice(0), { upToTx, isBehind }, nowMs);
     while (keeper.isBusy());
     foldedTx = upToTx;
   };
@@ -257,6 +257,23 @@ describe("a store that fails", () => {
 });
 
 describe("work", () => {
+  test("that is not done yet takes back nothing that time has said, and says nothing more", async () => {
+    applyRules(world.ledger, [hot()]);
+    const { judge } = keeperAlone();
+    const kept = () => told(world.ledger.alarms({ fromMs: 0, toMs: 1e15, limit: 99 }));
+    await store([[0, 85]]);
+    await judge(t0 + 60_000);
+    expect(kept()).toEqual([["unknown_unacknowledged", "0-30", ""]]);
+    await store([[-5, 70]]);
+    await judge(t0 + 61_000, true);
+    expect(kept()).toEqual([["unknown_unacknowledged", "0-30", ""]]);
+    await store([[200, 85]]);
+    await judge(t0 + 900_000, true);
+    expect(kept()).toEqual([["active_unacknowledged", "0-30", "200-", ""]]);
+    await judge(t0 + 901_000);
+    expect(kept()).toEqual([["unknown_unacknowledged", "0-30", "200-230", ""]]);
+  });
+
   test("of a backlog in chunks is what the backlog brings, and judging all of it again changes nothing", async () => {
     applyRules(world.ledger, [hot({ onDelayMs: 20_000 })]);
     const { keeper, judge: judgeAt } = keeperAlone({ telemetry: counted() });

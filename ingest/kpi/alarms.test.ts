@@ -1,9 +1,12 @@
 import { hourMs, minuteMs } from "@jilian/domain/periods.ts";
+import { hasInfluxd, startInfluxd } from "@jilian/store/influx/influxd.ts";
+import { openInfluxTelemetry } from "@jilian/store/influx/telemetry.ts";
+import { settingOf } from "@jilian/store/influx/test-setting.ts";
 import { followVersions } from "@jilian/store/registry-versions.ts";
 import type { SampleRow } from "@jilian/store/telemetry.ts";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { random } from "../test-random.ts";
-import { type ManualClock, manualClock, openWorld, type World } from "../test-world.ts";
+import { type ManualClock, manualClock, openWorld, silent, type World } from "../test-world.ts";
 import { alarmKeeper } from "./alarms.ts";
 import { createEngine } from "./engine.ts";
 import { seriesIndex } from "./series-index.ts";
@@ -120,6 +123,26 @@ describe("alarms of stored readings", () => {
       !isOrderly && chance(0.25) ? await keeperOf(now.folded()) : now,
     );
     await expectKept();
+  });
+
+  test.skipIf(!hasInfluxd())("are the same from InfluxDB (skipped where it is not installed)", async () => {
+    await using server = await startInfluxd();
+    const telemetry = await openInfluxTelemetry({
+      ...settingOf(server.url, "alarms", { recentSamples: 7 }),
+      log: silent,
+    });
+    const embedded = world.telemetry;
+    try {
+      world.telemetry = telemetry;
+      applyRules(world.ledger, rules);
+      const series = await ensureSeries(telemetry);
+      const batches = arrivals(makeReadings(series, 7, untilMs), 5, 10, false);
+      await runThrough(batches, 5, await keeperOf(0), async (now) => now);
+      await expectKept();
+    } finally {
+      world.telemetry = embedded;
+      await telemetry.close();
+    }
   });
 
   test("make figures that are theirs to the last digit, whatever was late", async () => {
