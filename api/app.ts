@@ -10,7 +10,7 @@ import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from "fasti
 import type { Logger } from "pino";
 import type { ProblemCode } from "./problem-codes.ts";
 
-/** What the API reads from. Only operators write: versions of the registry, into the ledger. */
+/** What the API reads from. Only operators write: versions of the registry and acknowledged alarms, into the ledger. */
 export type ApiDeps = {
   telemetry: Telemetry;
   ledger: Ledger;

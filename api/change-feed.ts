@@ -1,17 +1,23 @@
 import { messageOf } from "@jilian/domain/errors.ts";
+import type { StoredAlarm } from "@jilian/store/alarms.ts";
 import type { ChangeLog, Ledger, LoggedResult } from "@jilian/store/ledger.ts";
 import type { Logger } from "pino";
 
 /** Why a wait ended: the log grew, the time is over, the one who waited or the service went away. */
 export type WaitEnd = "grown" | "time" | "gone";
 
-/** A step of the log as it is told: its changes, and where it ends. */
-export type LogStep = { changes: readonly LoggedResult[]; next: number; atEnd: boolean };
+/** A step of the log as it is told: the figures and alarms that changed, which share its numbers, and where it ends. */
+export type LogStep = {
+  changes: readonly LoggedResult[];
+  alarms: readonly StoredAlarm[];
+  next: number;
+  atEnd: boolean;
+};
 
 /** The change log for all who listen in this process. */
 export type ChangeFeed = {
   readonly log: () => ChangeLog;
-  /** Up to `limit` changes after a position; those who stand at the same place share one reading. */
+  /** Up to `limit` changes of figures and of alarms after a position; those who stand at the same place share one reading. */
   readonly read: (after: number, limit: number) => LogStep;
   /** Waits until the log has grown beyond a position. */
   readonly grownBeyond: (position: number, setting: { timeoutMs: number; signal: AbortSignal }) => Promise<WaitEnd>;
@@ -77,7 +83,12 @@ export function createChangeFeed(ledger: Ledger, log: Logger): ChangeFeed {
     const { last } = ledger.changeLog();
     if (shared && shared.after === after && shared.limit === limit && shared.last === last) return shared.step;
     const changes = ledger.changesAfter(after, limit);
-    const step = { changes, next: changes.at(-1)?.change ?? after, atEnd: changes.length < limit };
+    const alarms = ledger.alarmChangesAfter(after, limit);
+    // Of two questions the later one may know of later changes: both are told up to where each is whole, and to what was there before.
+    const wholeTo = [changes, alarms].map((own) => (own.length < limit ? last : (own.at(-1)?.change as number)));
+    const next = Math.max(after, Math.min(last, ...wholeTo));
+    const known = <T extends { change: number }>(own: readonly T[]) => own.filter(({ change }) => change <= next);
+    const step = { changes: known(changes), alarms: known(alarms), next, atEnd: next >= last };
     shared = { after, limit, last, step };
     return step;
   }

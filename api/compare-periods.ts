@@ -62,6 +62,7 @@ export async function productsOfPeriod(
   const hours = hourSet(ledger.knownHours(periodStart("hour", startMs), endMs));
   const rollups = await rollupReader({ telemetry, hours }).read(sources, startMs, endMs, nowMs);
   const none = new Map<never, never>();
-  const input = { span, asOfMs: nowMs, rollups, lostMs: none, firstBirths: none, polls: none, days: none };
+  const others = { lostMs: none, firstBirths: none, polls: none, days: none };
+  const input = { span, asOfMs: nowMs, rollups, ...others, alarms: [], droppedAlarms: ledger.droppedAlarms() };
   return outputByProduct(siteSums(registry, series, input)(site));
 }

@@ -8,7 +8,8 @@ import { hourMs, minuteMs } from "@jilian/domain/periods.ts";
 import { openTelemetry } from "@jilian/store/duckdb/telemetry.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import { createLiveState } from "@jilian/store/live.ts";
-import { readRegistry } from "@jilian/store/registry.ts";
+import { indexRegistry, readRegistry } from "@jilian/store/registry.ts";
+import type { AlarmRule } from "@jilian/store/registry-alarms.ts";
 import { onlyVersion } from "@jilian/store/registry-versions.ts";
 import { openLedger } from "@jilian/store/sqlite/ledger.ts";
 import type { SeriesId, Telemetry } from "@jilian/store/telemetry.ts";
@@ -85,14 +86,14 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-async function figures(more: Partial<FigureQuery>, limit = 1000, nowMs = startMs + 2 * hourMs) {
+async function figures(more: Partial<FigureQuery>, limit = 1000, nowMs = startMs + 2 * hourMs, own = registry) {
   const query = { level: "device", period: "hour", fromMs: startMs, toMs: startMs + hourMs, ...more } as const;
   const found = [];
   let after: FigureKey | undefined;
   do {
     const page = await readDeviceFigures(query, after, limit, nowMs, {
       ...{ telemetry, ledger, live },
-      versions: onlyVersion(registry),
+      versions: onlyVersion(own),
     });
     found.push(...page.results);
     after = page.next;
@@ -158,4 +159,37 @@ it("has none for minutes, and one for the day", async () => {
   const [day] = await figures({ period: "day", indicator: "oee", fromMs: dayMs, toMs: dayMs + 1 });
   // The same half hour is planned; it was all there is.
   expect(day).toMatchObject({ value: "0.4", status: "provisional" });
+});
+
+it("counts the alarms of a device that a rule watches, machine or not, also in minutes", async () => {
+  const rule: AlarmRule = {
+    ...{ id: "hot", name: { zh: "过热" }, priority: "high", kind: "threshold", above: 80 },
+    applies: { device: "f/g/oven", metric: "heat" },
+  };
+  const own = indexRegistry({ ...registry.file, alarms: [rule] });
+  const peak = { peak: 81_000_000n, peakMs: startMs + 30_000 };
+  const event = (fromMs: number, toMs: number | undefined) => ({
+    ...{ parts: [{ fromMs, toMs, ...peak }], clearedMs: toMs, ending: undefined, ...peak },
+  });
+  const track = { rule: "hot", device: "f/g/oven", metric: "heat" };
+  const facts = { kind: "threshold", priority: "high", zh: "过热", en: null, unit: "°C" } as const;
+  ledger.writeAlarms(
+    [event(startMs + 30_000, startMs + 90_000), event(startMs + hourMs - minuteMs, undefined)].map((one) => ({
+      ...{ id: undefined, track, event: one },
+      facts: { ...facts, registryVersion: own.version, simulated: false },
+    })),
+    startMs,
+  );
+  const told = async (more: Partial<FigureQuery>) =>
+    (await figures({ entity: "f/g/oven", ...more }, 1000, startMs + 2 * hourMs, own)).map(({ indicator, value }) => [
+      indicator,
+      value,
+    ]);
+  expect(await told({})).toEqual([
+    ["alarms.active_time", "2"],
+    ["alarms.raised", "2"],
+  ]);
+  expect(await told({ period: "minute", indicator: "alarms.active_time", toMs: startMs + 3 * minuteMs })).toEqual(
+    ["0.5", "0.5", "0"].map((value) => ["alarms.active_time", value]),
+  );
 });

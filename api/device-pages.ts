@@ -1,5 +1,5 @@
 import { deviceFigure, statusOf } from "@jilian/domain/device-figures.ts";
-import { indicators } from "@jilian/domain/indicators/catalogue.ts";
+import { alarmIndicators, indicators } from "@jilian/domain/indicators/catalogue.ts";
 import type { Indicator } from "@jilian/domain/indicators/definition.ts";
 import { type DefinitionsInForce, definitionsInForce } from "@jilian/domain/indicators/in-force.ts";
 import { emptyLeaf } from "@jilian/domain/leaf.ts";
@@ -16,7 +16,7 @@ import type { Registry } from "@jilian/store/registry.ts";
 import type { RegistryVersions } from "@jilian/store/registry-versions.ts";
 import { hourSet } from "@jilian/store/rollup-pieces.ts";
 import { rollupReader } from "@jilian/store/rollups.ts";
-import { siteSums } from "@jilian/store/site-sums.ts";
+import { type PeriodInput, siteSums } from "@jilian/store/site-sums.ts";
 import { existsAt, type Span, spansOver } from "@jilian/store/spans.ts";
 import type { Telemetry } from "@jilian/store/telemetry.ts";
 import { maxLeavesPerPage } from "./limits.ts";
@@ -24,7 +24,7 @@ import { compareKeys, type FigureKey, type FigurePage, type FigureQuery } from "
 
 export type DeviceSources = {
   telemetry: Telemetry;
-  ledger: Pick<Ledger, "lossyHours" | "knownHours" | "definitionVersions">;
+  ledger: Pick<Ledger, "lossyHours" | "knownHours" | "definitionVersions" | "alarmsOver" | "droppedAlarms">;
   live: LiveState;
   versions: RegistryVersions;
   /** Indicators that are made; those of this release if absent. */
@@ -40,7 +40,7 @@ type Cell = { line: Line; span: Span };
 /** The lines of one device: its counter roles, and the indicators of a machine that counts or tells its state. */
 function linesOfDevice(
   entity: string,
-  { placed, counters, states }: DeviceSeries,
+  { placed, counters, states, watched }: DeviceSeries,
   query: FigureQuery,
   catalogue: readonly Indicator[],
 ): Line[] {
@@ -48,8 +48,12 @@ function linesOfDevice(
   const lines = [...new Set(counters.map(({ role }) => role))].map(
     (role): Line => ({ entity, factory, indicator: role, of: role }),
   );
-  if (device.kind !== "machine" || counters.length + states.length === 0) return lines;
-  const own = catalogue.filter(({ levels, periods }) => levels.includes("device") && periods.includes(query.period));
+  const isTelling = device.kind === "machine" && counters.length + states.length > 0;
+  const ofAlarms = (one: Indicator) => alarmIndicators.some(({ id }) => id === one.id);
+  const own = catalogue.filter(
+    (one) =>
+      one.levels.includes("device") && one.periods.includes(query.period) && (ofAlarms(one) ? watched : isTelling),
+  );
   return [...lines, ...own.map((of): Line => ({ entity, factory, indicator: of.id, of }))];
 }
 
@@ -164,6 +168,14 @@ function lossesOf({ ledger }: DeviceSources, cells: readonly Cell[]): Map<string
   return Map.groupBy(ledger.lossyHours(fromMs, toMs, devices), ({ device }) => device);
 }
 
+/** The alarms that cells of a page may count. */
+function alarmsOf({ ledger }: DeviceSources, cells: readonly Cell[]): Pick<PeriodInput, "alarms" | "droppedAlarms"> {
+  const own = cells.filter(({ line }) => alarmIndicators.some((one) => one === line.of));
+  const fromMs = Math.min(...own.map(({ span }) => span.startMs));
+  const toMs = Math.max(...own.map(({ span }) => span.endMs));
+  return { alarms: own.length > 0 ? ledger.alarmsOver(fromMs, toMs) : [], droppedAlarms: ledger.droppedAlarms() };
+}
+
 /** The figure of a cell. */
 function figureIn(
   { line, span }: Cell,
@@ -172,6 +184,7 @@ function figureIn(
   lostMs: number,
   at: { asOfMs: number; inputWatermark: number },
   definitions: DefinitionsInForce,
+  alarms: Pick<PeriodInput, "alarms" | "droppedAlarms">,
 ): Result {
   const { entity, factory, of } = line;
   const { period, startMs, endMs } = span;
@@ -184,7 +197,7 @@ function figureIn(
   }
   const none = new Map<never, never>();
   const sums = siteSums(registry, series, {
-    ...{ span, asOfMs: at.asOfMs, firstBirths: none, polls: none, days: none },
+    ...{ span, asOfMs: at.asOfMs, firstBirths: none, polls: none, days: none, ...alarms },
     rollups: new Map([[entity, rollup]]),
     lostMs: new Map([[entity, lostMs]]),
   })({ level: "device", entity, factories: new Map([[factory, [entity]]]) });
@@ -223,10 +236,11 @@ export async function readDeviceFigures(
   const losses = lossesOf(sources, cells);
   const rollupOf = await readRollups(cells, sources, sourceOf, nowMs);
   const at = { asOfMs: nowMs, inputWatermark: foldedTx(live) };
+  const alarms = alarmsOf(sources, cells);
   const results = cells.map((cell): Result => {
     const { line, span } = cell;
     const lost = lostTimes(losses.get(line.entity) ?? [], span.startMs, Math.min(span.endMs, nowMs));
-    return figureIn(cell, rollupOf(cell), under(span), lost.get(line.entity) ?? 0, at, definitions);
+    return figureIn(cell, rollupOf(cell), under(span), lost.get(line.entity) ?? 0, at, definitions, alarms);
   });
   const last = cells.at(-1);
   const next: FigureKey | undefined =

@@ -34,6 +34,10 @@ export const defaultSpanMs: Readonly<Record<Period, number>> = {
 export const maxReadingsSpanMs = 31 * dayMs;
 export const defaultReadingsSpanMs = 3_600_000;
 
+/** Likewise for alarms. */
+export const maxAlarmsSpanMs = 366 * dayMs;
+export const defaultAlarmsSpanMs = 7 * dayMs;
+
 /** Leaves that one page of device figures may read; a page over it is shorter than asked and has a next one. */
 export const maxLeavesPerPage = 200_000;
 

@@ -47,7 +47,7 @@ describe("the OpenAPI document", () => {
         stack.length = indent.length / 4;
         const url = `${stack.join("")}${part}`;
         stack.push(part);
-        return methods.includes("GET") ? [url] : [];
+        return /GET|POST/.test(methods) ? [url] : [];
       });
     expect(urls.length).toBeGreaterThan(15);
     const page = /^\/$|^\/wall\/[a-z]+\.(css|js|svg)$/;
@@ -102,7 +102,7 @@ describe("the OpenAPI document", () => {
 
   it("has examples that its own schemas allow", () => {
     const check = createAnswerCheck(document);
-    const operations = Object.entries(document.paths).map(([path, { get }]) => [get.operationId, path] as const);
+    const operations = Object.entries(document.paths).map(([path, { get }]) => [get?.operationId, path] as const);
     const byId = new Map(operations);
     expect(Object.keys(examples).filter((id) => !byId.has(id))).toEqual([]);
     for (const [id, body] of Object.entries(examples)) {

@@ -42,6 +42,12 @@ export const problemCodes = {
     when: "no indicator has this id",
     zh: "没有此指标定义",
   },
+  ALARM_UNKNOWN: {
+    status: 404,
+    title: "No such alarm",
+    when: "no alarm has this id, or it is not kept any more",
+    zh: "没有此报警，或已不再保留",
+  },
   ROUTE_UNKNOWN: { status: 404, title: "No such address", when: "nothing is served there", zh: "地址不存在" },
   METHOD_NOT_ALLOWED: {
     status: 405,
@@ -60,6 +66,12 @@ export const problemCodes = {
     title: "Another change log",
     when: "the position belongs to the change log of another ledger",
     zh: "位置属于另一个台账的变更日志",
+  },
+  ALARM_SETTLED: {
+    status: 409,
+    title: "Nothing to acknowledge",
+    when: "the alarm is acknowledged already, or withdrawn",
+    zh: "报警已确认或已撤销",
   },
   REGISTRY_MOVED: {
     status: 409,

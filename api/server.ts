@@ -10,6 +10,7 @@ import type { ApiConfig } from "./config.ts";
 import { createDirectory } from "./directory.ts";
 import { addOpenApiRoute, describeRoutes } from "./openapi.ts";
 import { answerWithProblems, malformedAnswerer, onBadAddress } from "./problems.ts";
+import { addAlarmOperatorRoutes, addAlarmRoutes } from "./routes/alarms.ts";
 import { addChangeRoutes } from "./routes/changes.ts";
 import { addCompletenessRoutes } from "./routes/completeness.ts";
 import { addDefinitionRoutes } from "./routes/definitions.ts";
@@ -88,6 +89,7 @@ function addRoutes(app: App, config: ApiConfig, deps: ApiDeps, stats: Stats): vo
       addReadingRoutes(open, deps);
       addCompletenessRoutes(open, deps, directory);
       addFindingRoutes(open, deps);
+      addAlarmRoutes(open, deps, directory);
     },
     { prefix: "/open/v1" },
   );
@@ -96,6 +98,7 @@ function addRoutes(app: App, config: ApiConfig, deps: ApiDeps, stats: Stats): vo
     async (own: App) => {
       own.addHook("onRequest", operators.hook);
       addOperatorRoutes(own, deps, operators);
+      addAlarmOperatorRoutes(own, deps, directory, operators);
     },
     { prefix: "/operator/v1" },
   );

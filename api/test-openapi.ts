@@ -7,7 +7,7 @@ type Answer = { path: string; status: number; contentType: string; body: unknown
 type Operation = { operationId: string; responses: Record<string, { content?: Record<string, unknown> }> };
 export type OpenApiDocument = {
   openapi: string;
-  paths: Record<string, { get: Operation; post?: Operation }>;
+  paths: Record<string, { get?: Operation; post?: Operation }>;
   components: { schemas: Record<string, unknown> };
 };
 

@@ -41,7 +41,7 @@ export function leastContrast(page: Page, selector: string): Promise<number> {
 /** Elements whose text is wider than they are, or that lie beyond the window's edge; cards that are cut off below. */
 export function overflowing(page: Page): Promise<string[]> {
   return page.evaluate(() => {
-    const wide = [...document.querySelectorAll(".figure, .tile, .factory, .line, h1, .band")].filter(
+    const wide = [...document.querySelectorAll(".figure, .tile, .factory, .line, h1, .band, #alarms")].filter(
       (e) => e.scrollWidth > e.clientWidth + 1 || e.getBoundingClientRect().right > innerWidth + 1,
     );
     if (document.documentElement.scrollWidth > innerWidth) wide.push(document.documentElement);

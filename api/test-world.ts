@@ -25,6 +25,13 @@ function registryText(demo: boolean): string {
   return `
 cluster: { id: nanhai-aluminium, name: 南海铝型材产业集群, industry: 有色金属 }
 pilot: { id: gd-2022, name: 广东省产业集群数字化转型试点, demo: ${demo} }
+alarms:
+  - id: pressure
+    name: { zh: 液压压力过低, en: Hydraulic pressure too low }
+    priority: urgent
+    kind: threshold
+    below: 12.5
+    applies: { device: jinlv-1/gw-1/press-1, metric: pressure }
 enterprises:
   - id: jinlv
     name: 佛山市金铝型材有限公司

@@ -16,6 +16,7 @@ function input(change: Partial<WallInput> = {}): WallInput {
     live: worldLive(registry),
     stored: minuteResults(registry),
     firstBirths: [],
+    alarms: { counts: { active: 0, unknown: 0, unacknowledged: 0 }, open: [] },
     nowMs: worldNowMs,
     clockRate: 1,
     ...change,

@@ -2,6 +2,7 @@ import { formatScaled, parseDecimal } from "@jilian/domain/decimal.ts";
 import { type CalendarPeriod, minuteMs, type Period, periodStart } from "@jilian/domain/periods.ts";
 import { type Level, nullReasons, type Result, resultId } from "@jilian/domain/result.ts";
 import { nodeMetrics } from "@jilian/domain/sample.ts";
+import type { AlarmCounts, StoredAlarm } from "@jilian/store/alarms.ts";
 import type { FirstBirth } from "@jilian/store/ledger.ts";
 import type { LiveState } from "@jilian/store/live.ts";
 import type { PlacedDevice, Registry } from "@jilian/store/registry.ts";
@@ -78,6 +79,24 @@ const wallFactorySchema = Type.Object({
   kpis: Type.Array(kpiSchema),
 });
 
+const wallAlarmsSchema = Type.Object({
+  active: Type.Integer(),
+  unknown: Type.Integer({ description: "open, but their readings have stopped" }),
+  unacknowledged: Type.Integer(),
+  /** Open ones, the most pressing first, of equals the newest. */
+  open: Type.Array(
+    Type.Object({
+      id: Type.Integer(),
+      zh: Type.String(),
+      en: nullable(Type.String()),
+      priority: Type.String(),
+      device: Type.String({ description: "name of the device" }),
+      raisedMs: Type.Number(),
+      state: Type.String(),
+    }),
+  ),
+});
+
 export const wallStateSchema = Type.Object({
   nowMs: Type.Number(),
   clockRate: Type.Number(),
@@ -101,6 +120,8 @@ export const wallStateSchema = Type.Object({
     comprehensiveDay: wallFigureSchema,
   }),
   kpis: Type.Array(kpiSchema),
+  /** Null where the registry has no alarm rules. */
+  alarms: Type.Union([wallAlarmsSchema, Type.Null()]),
   reasons: Type.Record(Type.String(), Type.Object({ zh: Type.String(), en: Type.String() }), {
     description: "why a value is null, by id",
   }),
@@ -111,6 +132,12 @@ export type WallState = Static<typeof wallStateSchema>;
 /** Minutes that a factory's small series shows. */
 export const wallMinutes = 30;
 
+/** Alarms as the ledger has them now. */
+export type WallAlarms = { readonly counts: AlarmCounts; readonly open: readonly StoredAlarm[] };
+
+/** Open alarms that the wall names. */
+export const wallAlarms = 3;
+
 /** What the wall is made of; all of it passed in. */
 export type WallInput = {
   registry: Registry;
@@ -119,6 +146,7 @@ export type WallInput = {
   /** Stored results of the last minutes, this hour and this day; live ones are merged in. */
   stored: readonly FoundResult[];
   firstBirths: readonly FirstBirth[];
+  alarms: WallAlarms;
   nowMs: number;
   clockRate: number;
   title?: string | undefined;
@@ -244,6 +272,16 @@ function newestFullMinute(openMs: number, at: (startMs: number) => Result | unde
   return undefined;
 }
 
+function alarmsOf({ alarms: { counts, open }, directory }: WallInput): NonNullable<WallState["alarms"]> {
+  return {
+    ...counts,
+    open: open.map(({ id, zh, en, priority, device, raisedMs, state }) => ({
+      ...{ id, zh, en, priority, raisedMs, state },
+      device: directory.entities.device.get(device) ?? device,
+    })),
+  };
+}
+
 /** Everything the wall page shows, at one moment. Pure. */
 export function wallState(input: WallInput): WallState {
   const { registry, live, nowMs } = input;
@@ -295,6 +333,7 @@ export function wallState(input: WallInput): WallState {
       comprehensiveDay: open("energy.comprehensive", "day"),
     },
     kpis: kpisOf("cluster", file.cluster.id, find, input),
+    alarms: (file.alarms ?? []).length > 0 ? alarmsOf(input) : null,
     reasons: nullReasons,
     factories,
   };

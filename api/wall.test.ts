@@ -1,4 +1,5 @@
 import { existsSync } from "node:fs";
+import type { AlarmFacts } from "@jilian/store/alarms.ts";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Api, startApi } from "./server.ts";
@@ -23,7 +24,45 @@ beforeAll(async () => {
   if (!executablePath) return;
   browser = await chromium.launch({ executablePath, args: flags.split(" ") });
   world = await openWorld({ wallPublic: true });
+  raiseAlarms();
 });
+
+/** Two that are open, one of them without readings, and one that has returned. */
+function raiseAlarms(): void {
+  const facts: AlarmFacts = {
+    kind: "threshold",
+    priority: "urgent",
+    zh: "液压压力过低",
+    en: "Hydraulic pressure too low",
+    unit: "MPa",
+    registryVersion: world.registry.version,
+    simulated: true,
+  };
+  const since = (minutesAgo: number) => worldNowMs - minutesAgo * 60_000;
+  const event = (fromMs: number, toMs: number | undefined, clearedMs?: number) => {
+    const peak = { peak: 9_100_000n, peakMs: fromMs };
+    return {
+      ...peak,
+      parts: [{ fromMs, toMs, ...peak }],
+      clearedMs,
+      ending: clearedMs ? ("cleared" as const) : undefined,
+    };
+  };
+  const track = (name: string) => ({ rule: "pressure", device: `jinlv-1/gw-1/${name}`, metric: "pressure" });
+  world.ledger.writeAlarms(
+    [
+      { id: undefined, track: track("press-1"), facts, event: event(since(3), undefined) },
+      {
+        id: undefined,
+        track: track("press-2"),
+        facts: { ...facts, priority: "low" },
+        event: event(since(90), since(50)),
+      },
+      { id: undefined, track: track("press-1"), facts, event: event(since(20), since(10), since(10)) },
+    ],
+    worldNowMs,
+  );
+}
 afterAll(async () => {
   await browser?.close();
   await world?.close();
@@ -50,7 +89,7 @@ async function picture(page: Page, name: string): Promise<void> {
 }
 
 const judged =
-  ".value, .value small, .judgement span, .judgement b, .judgement p, .mark, .state, .name, .age, .reason, .label, h2, h3";
+  ".value, .value small, .judgement span, .judgement b, .judgement p, .mark, .state, .name, .age, .reason, .label, #alarms li, #alarms b, h2, h3";
 
 describe.skipIf(!executablePath)("the wall page (skipped where no Chromium is installed)", () => {
   it.each([
@@ -86,6 +125,11 @@ describe.skipIf(!executablePath)("the wall page (skipped where no Chromium is in
     ]) {
       expect(text).toContain(word);
     }
+    expect(await page.locator("#alarms li").allTextContents()).toEqual([
+      "报警 1 · 状态不明 1 · 未确认 3",
+      expect.stringMatching(/^紧急 液压压力过低 · 1 号挤压机 1800T · 3 分钟前$/),
+      expect.stringMatching(/^低 液压压力过低 · 2 号挤压机 2500T · 90 分钟前 · 读数中断$/),
+    ]);
     const kpis = await page.locator(".kpi").allTextContents();
     for (const [i, word] of ["—未登记计划工时", "98.12%", "1.25%", "0.041kgce/pcs", "2,553.4kgCO2"].entries())
       expect(kpis[i]).toContain(word);

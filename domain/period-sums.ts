@@ -76,8 +76,20 @@ export type DeviceSums = {
   readonly output: boolean;
   /** The metric whose process capability is watched; undefined without specification limits. */
   readonly capability: CapabilitySum | undefined;
+  /** What alarm rules say of it; undefined where none watches it, or did in the period. */
+  readonly alarms: AlarmSum | undefined;
   /** Some of its births say that they are simulated; such readings count in demonstrations alone. */
   readonly simulated: boolean;
+};
+
+/** Alarms of a device in a period. */
+export type AlarmSum = {
+  /** Raised in it. */
+  readonly raised: number;
+  /** Time in which alarms were active, summed over the alarms. */
+  readonly activeMs: number;
+  /** The ledger may have dropped some. */
+  readonly partial: boolean;
 };
 
 /** What a gateway accounted for one device (account.ts), and what is stored of it. Sums of disjoint times add up. */

@@ -20,6 +20,7 @@ export const nullReasons = {
   no_factor: { zh: "未登记折标系数", en: "the registry has no factor to standard coal for a carrier that is metered" },
   no_tariff: { zh: "未登记分时电价", en: "the registry has no tariff, or no price for a band of it" },
   no_devices: { zh: "无登记设备", en: "no device is registered that it could speak of" },
+  no_alarm_rule: { zh: "未登记报警规则", en: "no alarm rule of the registry watches a device" },
   no_limits: { zh: "未登记规格限", en: "the registry has no specification limits" },
   no_account: { zh: "网关未上报采集账目", en: "no account of a gateway tells how many polls were due" },
   no_output: { zh: "未指定产出设备", en: "no registered machine counts the factory's output" },

@@ -7,6 +7,7 @@ import { carrierRoles, isRole, type Role, roles } from "@jilian/domain/roles.ts"
 import type { RollupSource } from "@jilian/domain/rollup.ts";
 import { type Band, bandsOf, type Tariff } from "@jilian/domain/tariff.ts";
 import { machinePlan, type PlacedDevice, type Registry } from "./registry.ts";
+import { watches } from "./registry-alarms.ts";
 import type { Series, SeriesId } from "./telemetry.ts";
 
 export type CounterSeries = { readonly id: SeriesId; readonly role: Role; readonly product: string | undefined };
@@ -24,6 +25,8 @@ export type DeviceSeries = {
   readonly capability: SeriesId | undefined;
   /** Its gateway's accounts of it: how long they are under way is folded as a gauge. */
   readonly accounts: SeriesId | undefined;
+  /** True where an alarm rule watches one of its series. */
+  readonly watched: boolean;
   /** Some of its births say so, whether they count or not. */
   readonly simulated: boolean;
   readonly source: RollupSource;
@@ -67,6 +70,16 @@ function membersOf(series: readonly Series[], { demo }: Pick<Registry, "demo">):
   return members;
 }
 
+function isWatched(device: string, placed: PlacedDevice, own: readonly Series[], { file }: Registry): boolean {
+  const {
+    factoryId,
+    device: { kind: deviceKind },
+  } = placed;
+  return (file.alarms ?? []).some((rule) =>
+    own.some(({ metric, definition }) => watches(rule, { device, factoryId, deviceKind, metric, definition })),
+  );
+}
+
 function seriesOfDevice(
   key: string,
   placed: PlacedDevice,
@@ -97,7 +110,18 @@ function seriesOfDevice(
     banded: bandAt && register !== undefined ? [register] : [],
     demand: [],
   };
-  return { placed, counters, states, register, power, plan, capability, accounts, source: signed(source, tariff) };
+  return {
+    placed,
+    counters,
+    states,
+    register,
+    power,
+    plan,
+    capability,
+    accounts,
+    watched: isWatched(key, placed, own, registry),
+    source: signed(source, tariff),
+  };
 }
 
 /** The registered devices with the store's series that count for them. Pure. */

@@ -1,6 +1,7 @@
 import type { DefinitionSince } from "@jilian/domain/indicators/in-force.ts";
 import type { Period } from "@jilian/domain/periods.ts";
 import type { Result, ResultKey } from "@jilian/domain/result.ts";
+import type { AlarmLedger } from "./alarms.ts";
 import type { CompletenessLedger } from "./completeness.ts";
 import type { KpiLedger } from "./kpi-ledger.ts";
 import type { RegistryLedger } from "./registry-versions.ts";
@@ -102,7 +103,7 @@ export type DefinitionLedger = {
   readonly figureVersions: () => Pick<DefinitionSince, "indicator" | "version">[];
 };
 
-type LedgerParts = CompletenessLedger & KpiLedger & RegistryLedger & DefinitionLedger;
+type LedgerParts = AlarmLedger & CompletenessLedger & KpiLedger & RegistryLedger & DefinitionLedger;
 
 /**
  * Results from the quarter hour and from factory upward, credentials, births, findings: what several processes share. Implementations: SQLite

@@ -1,6 +1,7 @@
 import { dateNumber } from "@jilian/domain/calendar.ts";
 import { duplicates, type SemanticFault } from "@jilian/domain/check-config.ts";
-import { creditCodeCheck, isCreditCode } from "@jilian/domain/identity.ts";
+import { creditCodeCheck, deviceKey, isCreditCode } from "@jilian/domain/identity.ts";
+import { checkAlarms } from "./registry-alarms.ts";
 import { checkCalendar, checkMachineFields } from "./registry-machines.ts";
 import { checkMeterFields, checkParents } from "./registry-meters.ts";
 import { orderedDates } from "./registry-parts.ts";
@@ -119,6 +120,15 @@ function repeatedFactories({ enterprises }: RegistryFile): SemanticFault[] {
   return faults;
 }
 
+/** What alarm rules may refer to. */
+function alarmTargets({ enterprises }: RegistryFile) {
+  const factories = enterprises.flatMap((enterprise) => enterprise.factories);
+  const devices = factories.flatMap(({ id, gateways }) =>
+    gateways.flatMap((gateway) => gateway.devices.map((device) => deviceKey(id, gateway.id, device.id))),
+  );
+  return { factories: new Set(idsOf(factories)), devices: new Set(devices) };
+}
+
 /** What the schema of the registry cannot say. Pure; all faults at once. */
 export function checkRegistry(file: RegistryFile): SemanticFault[] {
   const { enterprises, products = [] } = file;
@@ -130,6 +140,7 @@ export function checkRegistry(file: RegistryFile): SemanticFault[] {
     ...duplicates("/enterprises", idsOf(enterprises), "enterprise id"),
     ...duplicates("/enterprises", codes, "credit code", "creditCode"),
     ...repeatedFactories(file),
+    ...checkAlarms(file.alarms ?? [], alarmTargets(file)),
     ...enterprises.flatMap((enterprise, i) => checkEnterprise(enterprise, `/enterprises/${i}`, ids)),
   ];
 }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import type { AlarmRule } from "./registry-alarms.ts";
 import { formatDifferences, registryDifferences } from "./registry-difference.ts";
 import type { RegistryFile } from "./registry-schema.ts";
 
@@ -50,6 +51,21 @@ describe("differences", () => {
     });
     expect(found).toEqual([]);
     expect(formatDifferences(found)).toBe("无差异 no difference\n");
+  });
+
+  it("tell alarm rules by id, and each of their keys", () => {
+    const rule = (codes: number[], priority: AlarmRule["priority"]): AlarmRule => ({
+      ...{ id: "fault", name: { zh: "故障" }, priority, kind: "state", codes },
+      applies: { role: "machine.state" },
+    });
+    const added = { ...before, alarms: [rule([4], "high")] };
+    const [came] = registryDifferences(before, added);
+    expect(came).toMatchObject({ change: "added", kind: "alarm", entity: "fault", name: "故障" });
+    const after = { ...before, alarms: [rule([4, 5], "urgent")] };
+    const text = formatDifferences(registryDifferences(added, after));
+    expect(text).toContain("变更 changed  报警规则 alarm rule  fault 故障");
+    expect(text).toContain('    优先级 priority: "high" -> "urgent"');
+    expect(text).toContain("    状态码 codes: [4] -> [4,5]");
   });
 
   it("name entry and field, old and new", () => {

@@ -6,6 +6,7 @@ export const entryKinds = [
   "pilot",
   "pilotPeriod",
   "product",
+  "alarm",
   "enterprise",
   "factory",
   "line",
@@ -56,7 +57,7 @@ function entryOf(kind: EntryKind, entity: string, own: Plain & { name?: string |
 }
 
 /** Every entry of a registry, each without those below it. */
-function entriesOf({ cluster, pilot, products = [], enterprises }: RegistryFile): Entry[] {
+function entriesOf({ cluster, pilot, products = [], alarms = [], enterprises }: RegistryFile): Entry[] {
   const { periods = [], ...ownPilot } = pilot;
   // The ids of cluster and pilot are fields of theirs: there is only one of each.
   const entries = [
@@ -64,6 +65,7 @@ function entriesOf({ cluster, pilot, products = [], enterprises }: RegistryFile)
     entryOf("pilot", "pilot", { ...ownPilot, pilotId: pilot.id }),
     ...periods.map((period) => entryOf("pilotPeriod", period.id, period)),
     ...products.map((product) => entryOf("product", product.id, product)),
+    ...alarms.map(({ name, ...rule }) => entryOf("alarm", rule.id, { ...rule, name: name.zh, nameEn: name.en })),
   ];
   for (const { factories, ...enterprise } of enterprises) {
     entries.push(entryOf("enterprise", enterprise.id, enterprise));
@@ -110,6 +112,7 @@ const kindNames: Readonly<Record<EntryKind, string>> = {
   pilot: "试点 pilot",
   pilotPeriod: "考核期 pilot period",
   product: "产品 product",
+  alarm: "报警规则 alarm rule",
   enterprise: "企业 enterprise",
   factory: "工厂 factory",
   line: "产线 line",
@@ -161,6 +164,18 @@ const fieldNames: Readonly<Record<string, string>> = {
   exchanges: "换表记录",
   states: "运行状态码",
   products: "产品",
+  nameEn: "英文名称",
+  priority: "优先级",
+  applies: "适用对象",
+  above: "上限",
+  below: "下限",
+  hysteresis: "回差",
+  risePerMinute: "每分钟升幅",
+  fallPerMinute: "每分钟降幅",
+  windowMs: "时间窗",
+  codes: "状态码",
+  onDelayMs: "触发延时",
+  offDelayMs: "解除延时",
   capability: "过程能力限",
   output: "产出设备",
 };

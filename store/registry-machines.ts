@@ -10,6 +10,7 @@ import {
   productIdSchema,
   repeatedValues,
   runTimeSchema,
+  stateCode,
   strict,
 } from "./registry-parts.ts";
 
@@ -55,11 +56,6 @@ export const calendarSchema = Type.Object(
   },
   strict,
 );
-
-const stateCode = Type.Union([
-  Type.Integer({ description: "code as the PLC gives it" }),
-  Type.String({ minLength: 1, maxLength: 60, description: "text as the PLC gives it" }),
-]);
 
 /** What the registry can say of a machine, all of it optional: without it figures of equipment are null with a reason. */
 export const machineFields = {

@@ -29,6 +29,12 @@ export const runTimeSchema = Type.Number({
   description: "ms for one piece",
 });
 
+/** A code of a state. */
+export const stateCode = Type.Union([
+  Type.Integer({ description: "code as the PLC gives it" }),
+  Type.String({ minLength: 1, maxLength: 60, description: "text as the PLC gives it" }),
+]);
+
 /** Minutes since midnight of `HH:MM`. */
 export function minutesOfDay(time: string): number {
   return Number(time.slice(0, 2)) * 60 + Number(time.slice(3));

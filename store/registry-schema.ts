@@ -1,5 +1,6 @@
 import { type GridRegion, gridRegions } from "@jilian/domain/indicators/factors.ts";
 import { type Static, Type } from "typebox";
+import { alarmSchema } from "./registry-alarms.ts";
 import { calendarSchema, machineFields } from "./registry-machines.ts";
 import { meterFields } from "./registry-meters.ts";
 import {
@@ -201,6 +202,8 @@ export const registrySchema = Type.Object(
     ),
     pilot: pilotSchema,
     products: Type.Optional(Type.Array(productSchema, { maxItems: 1000 })),
+    /** Alarm rules: what is watched, and when someone has to act. */
+    alarms: Type.Optional(Type.Array(alarmSchema, { maxItems: 500 })),
     enterprises: Type.Array(enterpriseSchema, { minItems: 1 }),
   },
   strict,

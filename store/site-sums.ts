@@ -3,6 +3,7 @@ import { type GaugeSum, gaugeScale, noGauge } from "@jilian/domain/gauge-leaf.ts
 import { emptyLeaf } from "@jilian/domain/leaf.ts";
 import { type MachineSums, noQuantity, plannedTimeMs, type Quantity, quantityOf } from "@jilian/domain/machine-sums.ts";
 import type {
+  AlarmSum,
   CapabilitySum,
   DeviceSums,
   FactorySums,
@@ -13,6 +14,8 @@ import type {
 import type { Carrier } from "@jilian/domain/roles.ts";
 import { emptyRollup, partKey, type Rollup } from "@jilian/domain/rollup.ts";
 import { type Band, bands, type PricesPer10000 } from "@jilian/domain/tariff.ts";
+import { alarmSums, noAlarms } from "./alarm-sums.ts";
+import type { DroppedAlarms, StoredAlarm } from "./alarms.ts";
 import type { DeviceSeries, RegistrySeries } from "./device-series.ts";
 import { isProductionDevice, type PlacedFactory, type Registry } from "./registry.ts";
 import type { Span } from "./spans.ts";
@@ -31,6 +34,9 @@ export type PeriodInput = {
   /** What gateways accounted for, by device key: in the period, and by day before its end. */
   readonly polls: ReadonlyMap<string, PollSum>;
   readonly days: ReadonlyMap<string, readonly PollSum[]>;
+  /** What alarms overlap the period, and what was dropped of them. */
+  readonly alarms: readonly StoredAlarm[];
+  readonly droppedAlarms: Pick<DroppedAlarms, "untilMs">;
 };
 
 /** An entity of the tree with the devices under it, by factory. */
@@ -93,7 +99,9 @@ function delayOf({ accounts }: DeviceSeries, rollup: Rollup): GaugeSum | undefin
   return accounts === undefined ? undefined : (rollup.gauges.get(accounts) ?? noGauge);
 }
 
-function deviceOf(key: string, own: DeviceSeries, registry: Registry, input: PeriodInput): DeviceSums {
+type Input = PeriodInput & { readonly alarmSums: ReadonlyMap<string, AlarmSum> };
+
+function deviceOf(key: string, own: DeviceSeries, registry: Registry, input: Input): DeviceSums {
   const rollup = input.rollups.get(key) ?? emptyRollup;
   const lostMs = input.lostMs.get(key) ?? 0;
   const { device } = own.placed;
@@ -111,6 +119,7 @@ function deviceOf(key: string, own: DeviceSeries, registry: Registry, input: Per
     machine: machineOf(own, rollup, input, lostMs),
     output: device.output === true,
     capability: capabilityOf(own, rollup),
+    alarms: input.alarmSums.get(key) ?? (own.watched ? noAlarms(input.span.startMs, input.droppedAlarms) : undefined),
     simulated: own.simulated,
   };
 }
@@ -130,10 +139,12 @@ export function siteSums(
   input: PeriodInput,
 ): (site: Site) => SiteSums {
   const { startMs, endMs, period } = input.span;
+  const own = alarmSums(input.alarms, startMs, Math.min(endMs, input.asOfMs), input.droppedAlarms);
+  const whole: Input = { ...input, alarmSums: own };
   const made = new Map<string, DeviceSums>();
   const ofDevice = (key: string): DeviceSums | undefined => {
     const own = devices.get(key);
-    const known = made.get(key) ?? (own && deviceOf(key, own, registry, input));
+    const known = made.get(key) ?? (own && deviceOf(key, own, registry, whole));
     if (known) made.set(key, known);
     return known;
   };

@@ -39,7 +39,7 @@ function plainTests({ store, reopen, nowAndReopened }: Harness): void {
     await store().write({ samples, commits: [] });
     const asked = [window(b, 0, 3000), window(c, 0, 9000), window(a, 1000, 3000), window(a, 2000, 90_000_000)];
     await nowAndReopened(async (open) => {
-      const found = await open.readEach(asked);
+      const found = await open.readMany(asked);
       expect(found.map((rows) => rows.map(brief))).toEqual([
         [
           [1000, true],
@@ -50,7 +50,7 @@ function plainTests({ store, reopen, nowAndReopened }: Harness): void {
         [2000, 3000, 86_400_000].map((t) => [t, t]),
       ]);
       expect(found[0]?.map(({ status }) => status)).toEqual([Status.Good, Status.BadTimeout]);
-      expect(await open.readEach([])).toEqual([]);
+      expect(await open.readMany([])).toEqual([]);
     });
   });
 

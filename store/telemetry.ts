@@ -109,13 +109,13 @@ export type Telemetry = {
   readonly lastTx: () => Promise<number>;
   /** Samples of a series in [fromMs, toMs), by source time, each key once. */
   readonly read: (window: Window, limit: number) => Promise<StoredRow[]>;
+  /** Samples of many windows, of any quality, each by source time, each key once: one question for all, where `read` would be one each. */
+  readonly readMany: (windows: readonly Window[]) => Promise<StoredRow[][]>;
   /**
    * For each window its usable samples (status good or uncertain, value not null) and the nearest usable one before and after it,
    * by source time: what a leaf depends on (CONTRACTS 4).
    */
   readonly readWithNeighbours: (windows: readonly Window[]) => Promise<StoredRow[][]>;
-  /** For each window all its samples, of any quality, by source time. The caller bounds what it asks for. */
-  readonly readEach: (windows: readonly Window[]) => Promise<StoredRow[][]>;
   /** Newest sample of every series, by source time. */
   readonly latest: () => Promise<StoredRow[]>;
   /** What transactions in (afterTx, upToTx] changed. */

@@ -79,6 +79,7 @@ function collect(feed: ChangeFeed, after: number, limit: number, wanted: (change
       }
       next = change.change;
     }
+    next = step.next;
     atEnd = step.atEnd;
   }
   return { found, next, atEnd };

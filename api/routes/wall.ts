@@ -15,7 +15,7 @@ import type { KeyCheck } from "../security.ts";
 import { shareFor } from "../share.ts";
 import type { Stats } from "../stats.ts";
 import { createWallFeed, type WallDocument } from "../wall-feed.ts";
-import { wallKpis, wallMinutes, wallState, wallStateSchema } from "../wall-state.ts";
+import { type WallAlarms, wallAlarms, wallKpis, wallMinutes, wallState, wallStateSchema } from "../wall-state.ts";
 
 const folder = join(import.meta.dirname, "..", "wall");
 const files: readonly (readonly [url: string, file: string, type: string])[] = [
@@ -41,7 +41,7 @@ function addFiles(app: App): void {
   }
 }
 
-type Stored = { results: FoundResult[]; firstBirths: FirstBirth[] };
+type Stored = { results: FoundResult[]; firstBirths: FirstBirth[]; alarms: WallAlarms };
 
 /** How long all displays share one look at the stores, on the platform's clock; what is newest is in live memory anyway. */
 const storedMs = 5000;
@@ -74,7 +74,8 @@ async function readStored({ telemetry, ledger, registry, clock }: ApiDeps, direc
       ledger.readResults({ ...day, level: "factory", indicator, limit: registry.factories.size * 2 }),
     ),
   ];
-  return { results: [...found.flat(), ...ofLedger.flat()], firstBirths: ledger.firstBirths() };
+  const alarms: WallAlarms = { counts: ledger.alarmCounts(), open: ledger.openAlarms(wallAlarms) };
+  return { results: [...found.flat(), ...ofLedger.flat()], firstBirths: ledger.firstBirths(), alarms };
 }
 
 /** Makes the document at most twice a second, for all who ask. */
@@ -86,9 +87,9 @@ function shareWallDocument(
   const { registry, live, clock } = deps;
   const shareStored = shareFor(Math.max(leastStoredMs, storedMs / clock.rate), () => readStored(deps, directory));
   return shareFor(documentMs, async () => {
-    const { results: stored, firstBirths } = await shareStored();
+    const { results: stored, firstBirths, alarms } = await shareStored();
     const setting = { nowMs: clock.now(), clockRate: clock.rate, title, operator };
-    const { nowMs, ...rest } = wallState({ registry, directory, live, stored, firstBirths, ...setting });
+    const { nowMs, ...rest } = wallState({ registry, directory, live, stored, firstBirths, alarms, ...setting });
     return { nowMs, rest: JSON.stringify(rest) };
   });
 }

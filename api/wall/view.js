@@ -373,6 +373,30 @@ function barSample(kind, text) {
   return el("span", {}, svg("svg", { viewBox: "0 0 16 16", class: "shape", "aria-hidden": "true" }, shape), text);
 }
 
+/** Alarms in one place of the head: how many, then the most pressing ones, each with its device and age. */
+export function alarmItems(alarms, context) {
+  const { t, lang, nowMs } = context;
+  const counted = [t.alarms(alarms.active)];
+  if (alarms.unknown > 0) counted.push(t.alarmsUnknown(alarms.unknown));
+  if (alarms.unacknowledged > 0) counted.push(t.alarmsOpen(alarms.unacknowledged));
+  const sum = el(
+    "li",
+    { class: alarms.active + alarms.unknown > 0 ? "sum low" : "sum" },
+    stateText(counted.join(" · "), context),
+  );
+  const nameOf = (alarm) => (lang === "en" && alarm.en) || alarm.zh;
+  const open = alarms.open.map((alarm) =>
+    el(
+      "li",
+      { class: `priority-${alarm.priority}`, title: `${nameOf(alarm)} · ${alarm.device}` },
+      el("b", {}, t.priorities[alarm.priority]),
+      ` ${nameOf(alarm)} · ${alarm.device} · ${ageText(nowMs - alarm.raisedMs, t)}`,
+      alarm.state.startsWith("unknown") ? ` · ${t.alarmUnknown}` : undefined,
+    ),
+  );
+  return [sum, ...open];
+}
+
 /** The foot: what shapes mean, and what the figures were made of. */
 export function legend(state, context, page) {
   const { t } = context;

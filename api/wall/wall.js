@@ -1,6 +1,6 @@
 import { followState } from "./stream.js";
 import { ageText, dateText, momentText, timeText, words } from "./text.js";
-import { el, factoryCard, figureTiles, kpiStrip, legend } from "./view.js";
+import { alarmItems, el, factoryCard, figureTiles, kpiStrip, legend } from "./view.js";
 
 /**
  * Shows the state as the stream brings it, always with its age; while there is no stream it asks once a second. What cannot be refreshed
@@ -148,6 +148,8 @@ function showState(t, lost, nowMs) {
   };
   byId("figures").replaceChildren(...figureTiles(state, context));
   byId("kpis").replaceChildren(...kpiStrip(state.kpis, context));
+  byId("alarms").hidden = state.alarms === null;
+  byId("alarms").replaceChildren(...(state.alarms === null ? [] : alarmItems(state.alarms, context)));
   const factories = byId("factories");
   factories.className = `columns-${layout.columns} ${layout.tall ? "tall" : "short"}`;
   factories.replaceChildren(...shown.map((factory) => factoryCard(factory, context)));
@@ -168,7 +170,7 @@ function show() {
   showHead(t, lost, nowMs);
   showKeyForm(t);
   if (state) showState(t, lost, nowMs);
-  else for (const id of ["figures", "kpis", "factories", "foot"]) byId(id).replaceChildren();
+  else for (const id of ["figures", "kpis", "alarms", "factories", "foot"]) byId(id).replaceChildren();
 }
 
 /** Asks while the stream is not there: at the start, between two of its attempts, and where something on the way keeps it back. */

@@ -1,3 +1,5 @@
+import { alarmsActiveTime } from "./alarms-active-time.ts";
+import { alarmsRaised } from "./alarms-raised.ts";
 import { carbonElectricity } from "./carbon-electricity.ts";
 import { costElectricity } from "./cost-electricity.ts";
 import { costFlat } from "./cost-flat.ts";
@@ -84,7 +86,12 @@ export const indicators: readonly Indicator[] = [
   oeeEffectiveness,
   oeeQuality,
   nee,
+  alarmsRaised,
+  alarmsActiveTime,
 ];
+
+/** Of devices that an alarm rule watches. */
+export const alarmIndicators: readonly Indicator[] = [alarmsRaised, alarmsActiveTime];
 
 /** The ratios of machines, of single ones too. */
 export const ratioIndicators: readonly RatioDefinition[] = indicators.filter(

@@ -63,9 +63,11 @@ const groupLevels: readonly Level[] = siteLevels.filter((level) => !["line", "fa
 const factoryLevels: readonly Level[] = siteLevels.filter((level) => (level as string) !== "line");
 /** Ratios of machines are made at every level; those of single machines when they are asked for. */
 const machineLevels: readonly Level[] = levels;
+/** So are alarms. */
+const levelsOfAlarms: readonly Level[] = levels;
 
 /** A ratio of a minute says little and would be most of all figures. */
 const ratioPeriods: readonly Period[] = periods.filter((period) => !["minute", "quarter_hour"].includes(period));
 const allPeriods: readonly Period[] = periods;
 
-export { allPeriods, factoryLevels, groupLevels, machineLevels, ratioPeriods, siteLevels };
+export { allPeriods, factoryLevels, groupLevels, levelsOfAlarms, machineLevels, ratioPeriods, siteLevels };

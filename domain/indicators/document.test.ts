@@ -123,6 +123,7 @@ const chapters: readonly [title: string, of: (id: string) => boolean][] = [
   ["## 连接与数据 Connection and data", (id) => /^(factories|enterprises|devices|data)\./.test(id)],
   ["## 能源、费用与碳 Energy, cost and carbon", (id) => /^(energy|cost|carbon)\./.test(id)],
   ["## 质量与设备 Quality and equipment", (id) => /^(production|quality|oee)/.test(id)],
+  ["## 报警 Alarms", (id) => /^alarms\./.test(id)],
 ];
 
 function factorRows(): string[] {

@@ -33,6 +33,7 @@ export function device(key: string, over: Partial<DeviceSums> = {}): DeviceSums 
     machine: undefined,
     output: false,
     capability: undefined,
+    alarms: undefined,
     simulated: false,
     ...over,
   };

@@ -11,7 +11,7 @@ import type { Ledger } from "@jilian/store/ledger.ts";
 import type { Registry } from "@jilian/store/registry.ts";
 import type { RegistryVersions } from "@jilian/store/registry-versions.ts";
 import type { RollupReader } from "@jilian/store/rollups.ts";
-import { type Site, siteSums } from "@jilian/store/site-sums.ts";
+import { type PeriodInput, type Site, siteSums } from "@jilian/store/site-sums.ts";
 import { sitesOf } from "@jilian/store/sites.ts";
 import { existsAt, type Span } from "@jilian/store/spans.ts";
 import { runsOf } from "./runs.ts";
@@ -19,7 +19,7 @@ import type { SeriesIndex } from "./series-index.ts";
 import type { DueSpan } from "./span-book.ts";
 
 export type ComputeParts = {
-  ledger: Pick<Ledger, "lossyHours" | "polls" | "pollDays">;
+  ledger: Pick<Ledger, "lossyHours" | "polls" | "pollDays" | "alarmsOver" | "droppedAlarms">;
   index: SeriesIndex;
   reader: RollupReader;
   versions: () => RegistryVersions;
@@ -38,6 +38,9 @@ export type Moment = {
 
 /** The figures of one period, and the sums of its sites that they are made of. */
 export type Computed = { readonly span: Span; readonly sites: readonly SiteSums[]; readonly results: Result[] };
+
+/** What is asked for once for some periods together: alarms may last over many of them. */
+type Look = Moment & Pick<PeriodInput, "alarms" | "droppedAlarms">;
 
 /** Minutes read together; late data touches scattered ones. */
 const together = { most: 60, holes: 15 };
@@ -76,14 +79,14 @@ export function computer({ ledger, index, reader, versions, definitions }: Compu
     return { polls, days: ledger.pollDays(firstDay, lastDay + dayMs) };
   }
 
-  function figuresOf(span: DueSpan, rollups: ReadonlyMap<string, Rollup>, moment: Moment): Computed {
+  function figuresOf(span: DueSpan, rollups: ReadonlyMap<string, Rollup>, moment: Look): Computed {
     const { period, startMs, endMs } = span;
-    const { nowMs: asOfMs, watermarkTx: inputWatermark, firstBirths } = moment;
+    const { nowMs: asOfMs, watermarkTx: inputWatermark, firstBirths, alarms, droppedAlarms } = moment;
     const registry = registryOf(span, asOfMs);
     const losses = period === "minute" ? [] : ledger.lossyHours(periodStart("hour", startMs), endMs);
     const { polls, days } = accounts(span, registry, asOfMs);
     const sumsOf = siteSums(registry, index.under(registry), {
-      ...{ span, asOfMs, rollups, firstBirths },
+      ...{ span, asOfMs, rollups, firstBirths, alarms, droppedAlarms },
       lostMs: lostTimes(losses, startMs, Math.min(endMs, asOfMs)),
       polls: new Map(polls.map((sum): [string, PollSum] => [sum.device, sum])),
       days: Map.groupBy(days, ({ device }) => device),
@@ -100,7 +103,7 @@ export function computer({ ledger, index, reader, versions, definitions }: Compu
     return { span, sites: sums, results: sums.flatMap((site) => siteFigures(site, stamp, catalogue)) };
   }
 
-  async function minutes(spans: readonly DueSpan[], moment: Moment): Promise<Computed[]> {
+  async function minutes(spans: readonly DueSpan[], moment: Look): Promise<Computed[]> {
     const { nowMs } = moment;
     const found: Computed[] = [];
     const byStart = new Map(spans.map((span) => [span.startMs, span]));
@@ -121,7 +124,7 @@ export function computer({ ledger, index, reader, versions, definitions }: Compu
     return found;
   }
 
-  async function one(span: DueSpan, moment: Moment): Promise<Computed> {
+  async function one(span: DueSpan, moment: Look): Promise<Computed> {
     const registry = registryOf(span, moment.nowMs);
     const sources = sourcesOf(span, index.under(registry));
     const rollups = await reader.read(sources, span.startMs, span.endMs, moment.nowMs);
@@ -131,9 +134,13 @@ export function computer({ ledger, index, reader, versions, definitions }: Compu
   return {
     /** @param spans of one kind of period */
     compute: async (spans: readonly DueSpan[], moment: Moment): Promise<Computed[]> => {
-      if (spans[0]?.period === "minute") return await minutes(spans, moment);
+      const fromMs = Math.min(...spans.map(({ startMs }) => startMs));
+      const toMs = Math.max(...spans.map(({ endMs }) => endMs));
+      const alarms = spans.length > 0 ? ledger.alarmsOver(fromMs, toMs) : [];
+      const look: Look = { ...moment, alarms, droppedAlarms: ledger.droppedAlarms() };
+      if (spans[0]?.period === "minute") return await minutes(spans, look);
       const found: Computed[] = [];
-      for (const span of spans) found.push(await one(span, moment));
+      for (const span of spans) found.push(await one(span, look));
       return found;
     },
   };

@@ -203,7 +203,8 @@ async function expectDevices({ world, clock }: Run, oracle: Oracle): Promise<voi
   const found = new Map<string, object>();
   const expected = new Map<string, object>();
   const asOfMs = clock.now();
-  const none = { firstBirths: new Map(), polls: new Map(), days: new Map(), lostMs: new Map() };
+  const noAlarm = { alarms: [], droppedAlarms: { untilMs: 0 } };
+  const none = { firstBirths: new Map(), polls: new Map(), days: new Map(), lostMs: new Map(), ...noAlarm };
   for (const { period, from, to, factory } of periodsUntil(asOfMs)) {
     // Ended periods: the leaves of the open minute are not written yet.
     if (to > asOfMs || period === "minute" || period === "quarter_hour") continue;

@@ -204,9 +204,11 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
       for (const [factory, minutes] of await keeper.fold(changed, upToTx, nowMs)) book.touch(minutes, nowMs, factory);
       shop.noteHours();
       await completeness.fold(changed, nowMs);
+      await shop.alarms.judge(changed, { upToTx, isBehind: upToTx < lastTx }, nowMs);
       foldedTx = upToTx;
-    }
-    return upToTx < lastTx;
+    } else await shop.alarms.judge([], { upToTx, isBehind: false }, nowMs);
+    for (const { fromMs, toMs } of shop.alarms.differing()) book.touchRange(periods, fromMs, toMs, nowMs);
+    return upToTx < lastTx || shop.alarms.isBehind();
   }
 
   /**
@@ -278,14 +280,15 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     results.push(...pastResults.splice(0));
     shown.begin();
     if (thorough) await shown.idle();
-    const counted = !thorough || !completeness.isBehind();
+    const counted = !thorough || !(completeness.isBehind() || shop.alarms.isBusy());
     return { results, caughtUp: !behind && finals.length === 0 && counted && !goesOn };
   }
 
   /** The ledger vouches for what is folded once every figure that depends on it is published. */
   async function noteProgress(nowMs: number): Promise<void> {
-    if (!book.isEmpty()) return;
+    if (!book.isEmpty() || shop.alarms.isBusy()) return;
     completeness.published();
+    shop.alarms.noteProgress();
     await shop.storeRollups(nowMs);
     const safeTx = keeper.safeTx();
     if (safeTx > (ledger.getNumber(progressName) ?? 0)) ledger.setNumber(progressName, safeTx);

@@ -44,7 +44,7 @@ function keyOf({ group, node, device }: Series): string {
 }
 
 /** The versions that are in force at some time, in the order of it. */
-function timelineOf(versions: RegistryVersions): { fromMs: number; registry: Registry }[] {
+export function timelineOf(versions: RegistryVersions): { fromMs: number; registry: Registry }[] {
   const starts = [0, ...versions.changesIn(0, Number.POSITIVE_INFINITY)];
   return starts.map((fromMs) => ({ fromMs, registry: versions.at(fromMs) }));
 }

@@ -99,7 +99,7 @@ async function foldParts(
 ): Promise<StateRow[]> {
   // The state at the start is that of a reading at most a hold before it.
   const asked = parts.map((part) => ({ ...part, fromMs: part.fromMs - holdOf(part.series) }));
-  const found = await telemetry.readEach(asked);
+  const found = await telemetry.readMany(asked);
   return parts.flatMap(({ series, fromMs, toMs }, i) => {
     const fold = stateFold(fromMs, toMs, holdOf(series));
     for (const row of found[i] ?? []) fold.add(row);

@@ -9,6 +9,7 @@ import type { RegistryVersions } from "@jilian/store/registry-versions.ts";
 import { hourSet } from "@jilian/store/rollup-pieces.ts";
 import { rollupReader } from "@jilian/store/rollups.ts";
 import type { Telemetry } from "@jilian/store/telemetry.ts";
+import { alarmKeeper } from "./alarms.ts";
 import { completenessKeeper } from "./completeness.ts";
 import { computer } from "./compute.ts";
 import { noteDefinitions } from "./definitions.ts";
@@ -63,13 +64,15 @@ export function workshop(parts: WorkshopParts, fromTx: number) {
     onFailed: parts.onCountFailed ?? (() => undefined),
     patienceMs: parts.countPatienceMs,
   });
+  const alarms = alarmKeeper({ telemetry, ledger, index, versions });
   return {
-    ...{ index, keeper, completeness, hours },
+    ...{ index, keeper, completeness, hours, alarms },
     compute: computer({ ledger, index, reader, versions, definitions }).compute,
     /** Folds an hour again from samples, and withdraws what was rolled up of it. */
     refold: async (fromMs: number, toMs: number, nowMs: number) => {
       if (!hours.has(fromMs, toMs)) return;
       await keeper.refold(fromMs, toMs, nowMs);
+      alarms.again(fromMs, toMs);
       const keys = new Set(index.folded().devices.map(({ device }) => device));
       for (const key of versions().newest().devices.keys()) keys.add(key);
       for (const at of steps(fromMs, toMs, quarterHourMs)) for (const key of keys) touched(key, at);

@@ -18,7 +18,7 @@ import {
 import { isFatal } from "./faults.ts";
 import { createLanes, type Lanes } from "./lanes.ts";
 import { openLatestBook } from "./latest.ts";
-import { readEach, readNeighbours } from "./neighbours.ts";
+import { readNeighbours, readWindows } from "./neighbours.ts";
 import { readChanged, readCounts, readOnline, readWindow } from "./reads.ts";
 import { migrate } from "./schema.ts";
 import { openSeriesBook } from "./series.ts";
@@ -110,11 +110,11 @@ function calls({ writing, reading, knowing }: Access): Engine {
     committed: () => knowing((memory) => memory.commits.all()),
     lastTx: () => knowing((memory) => memory.writer.lastTx()),
     read: (window, limit) => reading("read samples", (connection) => readWindow(connection, window, limit)),
+    readMany: (windows) => reading("read windows", (connection) => readWindows(connection, windows)),
     readWithNeighbours: async (windows) => {
       const known = await knowing((memory) => memory.latest.usable(memory.series.last()));
       return await reading("read windows", (connection) => readNeighbours(connection, windows, known));
     },
-    readEach: (windows) => reading("read windows", (connection) => readEach(connection, windows)),
     latest: () => knowing((memory) => memory.latest.all()),
     changedMinutes: (afterTx, upToTx) =>
       reading("read changed minutes", (connection) => readChanged(connection, afterTx, upToTx)),

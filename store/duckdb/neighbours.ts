@@ -127,20 +127,18 @@ async function readSpans(connection: DuckDBConnection, spans: readonly Span[], k
   return { rows: await readFound(connection), ends: await endsOf(connection, spans.length) };
 }
 
-/** For each window all its samples, of any quality. */
-export async function readEach(connection: DuckDBConnection, windows: readonly Window[]): Promise<WindowColumns> {
-  const counts = new Int32Array(windows.length);
-  const firsts = new Int32Array(windows.length);
-  if (windows.length === 0) return { rows: emptyColumns(0), firsts, counts };
-  const rows = await snapshot(connection, async () => {
+/** For each window its samples, of any quality. */
+export async function readWindows(connection: DuckDBConnection, windows: readonly Window[]): Promise<WindowColumns> {
+  if (windows.length === 0) return { rows: emptyColumns(0), firsts: new Int32Array(0), counts: new Int32Array(0) };
+  return await snapshot(connection, async () => {
     await fillSpans(connection, windows);
     await connection.run(`CREATE OR REPLACE TEMP TABLE found AS SELECT span, sample.* FROM sample JOIN span USING (series)
       WHERE source_ms >= from_ms AND source_ms < to_ms AND ${boundsOf(windows)}`);
-    firsts.set((await endsOf(connection, windows.length)).subarray(0, -1), 1);
-    return await readFound(connection);
+    const rows = await readFound(connection);
+    const ends = await endsOf(connection, windows.length);
+    const firsts = ends.map((_, i) => (i === 0 ? 0 : (ends[i - 1] as number)));
+    return { rows, firsts, counts: ends.map((end, i) => end - (firsts[i] as number)) };
   });
-  for (const i of counts.keys()) counts[i] = (firsts[i + 1] ?? rows.length) - (firsts[i] as number);
-  return { rows, firsts, counts };
 }
 
 /** First of the sorted rows [low, high) at or after a time. */

@@ -13,7 +13,7 @@ import {
   unpackStates,
 } from "../columns/packing.ts";
 import type { Window } from "../telemetry.ts";
-import type { Engine, RunningEngine } from "../thread/engine.ts";
+import type { Engine, RunningEngine, WindowColumns } from "../thread/engine.ts";
 import { storeFailed } from "../thread/faults.ts";
 import { connectInflux, type InfluxClient } from "./client.ts";
 import type { InfluxSetting } from "./config.ts";
@@ -21,7 +21,7 @@ import { readCounts } from "./counts.ts";
 import { type Derived, derivedStore } from "./derived.ts";
 import { openJournal } from "./journal.ts";
 import { createLanes, type Lanes } from "./lanes.ts";
-import { nearest, readEach, readNeighbours } from "./neighbours.ts";
+import { nearest, readNeighbours } from "./neighbours.ts";
 import { newestBook } from "./newest.ts";
 import { readOnline } from "./online.ts";
 import { recentBook } from "./recent.ts";
@@ -101,6 +101,14 @@ async function readWindow({ reader }: Parts, { series, fromMs, toMs }: Window, l
   return concat(pages);
 }
 
+/** Rows of windows, one after the other. */
+function columnsOf(found: readonly SampleColumns[]): WindowColumns {
+  const counts = Int32Array.from(found, ({ length }) => length);
+  const firsts = new Int32Array(found.length);
+  for (let i = 1; i < firsts.length; i += 1) firsts[i] = (firsts[i - 1] as number) + (counts[i - 1] as number);
+  return { rows: concat(found), firsts, counts };
+}
+
 function calls(parts: Parts, lanes: Record<"writing" | "deriving" | "reading", Lanes>): Engine {
   const { books, reader, writer, derived } = parts;
   const { series, journal, newest, recent } = books;
@@ -122,9 +130,9 @@ function calls(parts: Parts, lanes: Record<"writing" | "deriving" | "reading", L
     committed: async () => journal.committed(),
     lastTx: async () => journal.lastTx(),
     read: (window, limit) => reading("read samples", () => readWindow(parts, window, limit)),
+    readMany: (windows) => reading("read windows", async () => columnsOf(await reader.windows(windows))),
     readWithNeighbours: (windows) =>
       reading("read windows", () => readNeighbours(windows, reader, recent, newest.usable(series.last()))),
-    readEach: (windows) => reading("read windows", async () => readEach(windows, reader)),
     latest: async () => newest.all(),
     changedMinutes: (afterTx, upToTx) => reading("read changed minutes", () => journal.changedMinutes(afterTx, upToTx)),
     countSamples: (ids, fromMs, toMs) =>

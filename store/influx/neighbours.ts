@@ -157,13 +157,6 @@ function startsOf(parts: readonly SampleColumns[]): Int32Array<ArrayBuffer> {
   return starts;
 }
 
-/** For each window all its samples, of any quality. */
-export async function readEach(windows: readonly Window[], reader: SampleReader): Promise<WindowColumns> {
-  const parts = await reader.windows(windows);
-  const counts = Int32Array.from(parts, ({ length }) => length);
-  return { rows: concat(parts), firsts: startsOf(parts), counts };
-}
-
 /**
  * For each window its usable samples and the nearest usable one before and after, from memory where it reaches back far enough.
  * @param usable the newest usable sample by series number, at least as new as every acknowledged write

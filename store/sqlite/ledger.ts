@@ -3,6 +3,7 @@ import { DatabaseSync } from "node:sqlite";
 import { JilianError } from "@jilian/domain/errors.ts";
 import type { Logger } from "pino";
 import type { Finding, FirstBirth, Ledger, UnregisteredDevice } from "../ledger.ts";
+import { alarmLedger } from "./alarms.ts";
 import { completenessLedger } from "./completeness.ts";
 import { credentials } from "./credentials.ts";
 import { definitionLedger } from "./definitions.ts";
@@ -144,6 +145,7 @@ export function openLedger({ path, log }: { path: string; log: Logger }): Ledger
       ...numbers(db),
       ...kpiLedger(db, transaction),
       ...definitionLedger(db),
+      ...alarmLedger(db, transaction),
       ...registryRows(db),
       ...auditLog(db),
       transaction,

@@ -1,5 +1,6 @@
 import type { DatabaseSync } from "node:sqlite";
 import { JilianError } from "@jilian/domain/errors.ts";
+import { alarmSchema } from "./alarms.ts";
 import { completenessDueSchema, completenessSchema } from "./completeness.ts";
 import { definitionSchema } from "./definitions.ts";
 import { kpiSchema } from "./kpi.ts";
@@ -76,6 +77,8 @@ export const migrations: readonly string[] = [
 
   // Since when versions of definitions are in force.
   definitionSchema,
+  // Alarms by rule.
+  alarmSchema,
 ];
 
 function pragma(db: DatabaseSync, name: string): number {
