@@ -90,6 +90,9 @@ export type DroppedAlarms = {
 /** Alarms that the ledger keeps; beyond it the oldest that have returned go, acknowledged or not. */
 export const maxAlarms = 100_000;
 
+/** A stretch of source time, [fromMs, toMs), whose counts and times of alarms have changed. */
+export type AlarmStretch = { readonly fromMs: number; readonly toMs: number };
+
 /** Where alarms are kept. */
 export type AlarmLedger = {
   /** Keeps events, in one transaction, each change with a number of the change log but for a peak alone. @returns their ids in the order given */
@@ -107,6 +110,10 @@ export type AlarmLedger = {
   readonly openAlarms: (limit: number) => StoredAlarm[];
   readonly alarmCounts: () => AlarmCounts;
   readonly droppedAlarms: () => DroppedAlarms;
+  /** Notes stretches whose figures may lack what alarms say; they stay until they are forgotten. */
+  readonly noteAlarmStretches: (stretches: readonly AlarmStretch[]) => void;
+  readonly alarmStretches: () => AlarmStretch[];
+  readonly forgetAlarmStretches: () => void;
   /** Alarms whose last change comes after a number of the change log, by it, as they are now. */
   readonly alarmChangesAfter: (after: number, limit: number) => StoredAlarm[];
   /**

@@ -1,5 +1,5 @@
 import { type AlarmEvent, type AlarmPart, raisedMsOf } from "@jilian/domain/alarm.ts";
-import type { StoredAlarm } from "@jilian/store/alarms.ts";
+import type { AlarmStretch, StoredAlarm } from "@jilian/store/alarms.ts";
 
 /** A stored alarm and the event that stands in its place; one of the two may be missing. */
 export type AlarmMatch = { readonly before: StoredAlarm | undefined; readonly event: AlarmEvent | undefined };
@@ -49,28 +49,25 @@ export function matchAlarms(before: readonly StoredAlarm[], events: readonly Ala
   return found;
 }
 
-/** A stretch of source time, [fromMs, toMs). */
-export type Stretch = { readonly fromMs: number; readonly toMs: number };
-
-/** Where the counts and times that two events make differ. @param nowMs until when an open one has lasted */
-export function differingStretches({ before, event }: AlarmMatch, nowMs: number): Stretch[] {
-  const partsOf = (one: AlarmEvent | undefined) => one?.parts ?? [];
-  const [a, b] = [partsOf(before), partsOf(event)];
-  const stretches: Stretch[] = [];
-  const [wasRaised, isRaised] = [a[0]?.fromMs, b[0]?.fromMs];
-  if (wasRaised !== isRaised)
-    for (const at of [wasRaised, isRaised]) if (at !== undefined) stretches.push({ fromMs: at, toMs: at + 1 });
-  const longest = Math.max(a.length, b.length);
-  const first = Array.from({ length: longest }, (_, i) => i).find(
-    (i) => a[i]?.fromMs !== b[i]?.fromMs || a[i]?.toMs !== b[i]?.toMs,
-  );
-  if (first === undefined) return stretches;
-  const ends = (parts: readonly AlarmPart[]) => parts.slice(first).map(({ toMs }) => toMs ?? nowMs + 1);
-  const [x, y] = [a[first], b[first]];
-  const fromMs =
-    x && y && x.fromMs === y.fromMs
-      ? Math.min(x.toMs ?? nowMs, y.toMs ?? nowMs)
-      : Math.min(x?.fromMs ?? Infinity, y?.fromMs ?? Infinity);
-  stretches.push({ fromMs, toMs: Math.max(fromMs + 1, ...ends(a), ...ends(b)) });
+/**
+ * Where the counts and times that two events make differ: around their moments of raising, and where only one of them has a part. Gaps
+ * between parts are left out: they may be years, where a clock was wrong. @param nowMs until when an open one has lasted
+ */
+export function differingStretches({ before, event }: AlarmMatch, nowMs: number): AlarmStretch[] {
+  const [a, b] = [before, event].map((one) => new Map((one?.parts ?? []).map((part) => [part.fromMs, part]))) as [
+    Map<number, AlarmPart>,
+    Map<number, AlarmPart>,
+  ];
+  const stretches: AlarmStretch[] = [];
+  const add = (fromMs: number, toMs: number) => stretches.push({ fromMs, toMs: Math.max(fromMs + 1, toMs) });
+  const [wasRaised, isRaised] = [before?.parts[0]?.fromMs, event?.parts[0]?.fromMs];
+  if (wasRaised !== isRaised) for (const at of [wasRaised, isRaised]) if (at !== undefined) add(at, at);
+  const endOf = ({ fromMs, toMs }: AlarmPart) => toMs ?? Math.max(fromMs, nowMs);
+  for (const fromMs of new Set([...a.keys(), ...b.keys()])) {
+    const [one, other] = [a.get(fromMs), b.get(fromMs)];
+    if (one?.toMs === other?.toMs && one && other) continue;
+    if (one && other) add(Math.min(endOf(one), endOf(other)), Math.max(endOf(one), endOf(other)));
+    else add(fromMs, endOf((one ?? other) as AlarmPart));
+  }
   return stretches;
 }

@@ -1,7 +1,7 @@
 import { type AlarmEvent, peakOf, raisedMsOf } from "@jilian/domain/alarm.ts";
 import type { NewReadings } from "@jilian/domain/alarm-review.ts";
 import { minuteMs } from "@jilian/domain/periods.ts";
-import type { AlarmTrackKey, AlarmWrite, StoredAlarm } from "@jilian/store/alarms.ts";
+import type { AlarmLedger, AlarmStretch, AlarmTrackKey, AlarmWrite, StoredAlarm } from "@jilian/store/alarms.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import type { RegistryVersions } from "@jilian/store/registry-versions.ts";
 import type { ChangedMinute, Series, SeriesId, StoredRow, Telemetry } from "@jilian/store/telemetry.ts";
@@ -14,7 +14,7 @@ import {
   lookBack,
   type RowBudget,
 } from "./alarm-look.ts";
-import { differingStretches, matchAlarms, type Stretch, sameEvent } from "./alarm-matches.ts";
+import { differingStretches, matchAlarms, sameEvent } from "./alarm-matches.ts";
 import { type AlarmBook, type AlarmTrack, alarmBook, factsOf, sameSeries, tracksOf } from "./alarm-tracks.ts";
 import type { SeriesIndex } from "./series-index.ts";
 
@@ -26,7 +26,7 @@ export type AlarmKeeper = {
    */
   readonly judge: (changed: readonly ChangedMinute[], told: Told, nowMs: number) => Promise<void>;
   /** The stretches of time whose counts and times of alarms differ since they were asked for last. */
-  readonly differing: () => Stretch[];
+  readonly differing: () => AlarmStretch[];
   /** Has the readings in [fromMs, toMs) judged again. */
   readonly again: (fromMs: number, toMs: number) => void;
   /** True while a look back is not at its end; `isBehind` only where new readings made it necessary, not another rule. */
@@ -40,10 +40,7 @@ export type Told = { readonly upToTx: number; readonly isBehind: boolean };
 
 export type AlarmKeeperParts = {
   telemetry: Pick<Telemetry, "read" | "readMany">;
-  ledger: Pick<
-    Ledger,
-    "alarmsOfTrack" | "alarmTracks" | "writeAlarms" | "alarm" | "getNumber" | "setNumber" | "transaction"
-  >;
+  ledger: AlarmLedger & Pick<Ledger, "getNumber" | "setNumber" | "transaction">;
   index: Pick<SeriesIndex, "seriesOf" | "ofDevice">;
   versions: () => RegistryVersions;
 };
@@ -58,8 +55,6 @@ const windowsTogether = 1000;
 
 const horizonName = "alarms.horizonMs";
 const seenName = "alarms.registrySeen";
-/** Between these, figures may not say yet what alarms say. */
-const differsName = { fromMs: "alarms.differsFromMs", toMs: "alarms.differsToMs" };
 
 /** A track as it is followed. */
 type Followed = {
@@ -105,7 +100,7 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
   let busy = { any: false, behind: false };
   /** What never was, and is not written yet. */
   let lost: AlarmWrite[] = [];
-  const stretches: Stretch[] = [];
+  const stretches: AlarmStretch[] = [];
 
   /** The tracks of a series as the registry and its births have them now. @param changedMs since when the registry is another one */
   function follow(id: SeriesId, nowMs: number, changedMs?: number): Followed[] {
@@ -143,8 +138,7 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
       seenNumber = now.all().at(-1)?.number ?? 0;
       ledger.setNumber(seenName, seenNumber);
     }
-    const [fromMs = 0, toMs = 0] = [ledger.getNumber(differsName.fromMs), ledger.getNumber(differsName.toMs)];
-    if (toMs > fromMs) stretches.push({ fromMs, toMs });
+    stretches.push(...ledger.alarmStretches());
     const judged = ledger.getNumber(horizonName);
     if (judged !== undefined) horizonMs = judged;
     return judged;
@@ -238,28 +232,12 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
     return open;
   }
 
-  /** Notes in the ledger the time that figures may lack. */
-  function noteDiffering(): void {
-    if (stretches.length === 0) return;
-    const { fromMs, toMs } = differsName;
-    // 0 is none.
-    const known = { fromMs: ledger.getNumber(fromMs) || Infinity, toMs: ledger.getNumber(toMs) ?? 0 };
-    ledger.setNumber(
-      fromMs,
-      stretches.reduce((low, one) => Math.min(low, one.fromMs), known.fromMs),
-    );
-    ledger.setNumber(
-      toMs,
-      stretches.reduce((high, one) => Math.max(high, one.toMs), known.toMs),
-    );
-  }
-
   /** Writes what came of some looks, and what never was, in one transaction, with the time that figures may lack it. */
   function keep(outcomes: readonly (readonly [Followed, AlarmOutcome])[], nowMs: number): void {
     const writes = [...lost];
     const open = outcomes.map(([, result]) => compared(result, writes, nowMs));
     const write = () => {
-      noteDiffering();
+      ledger.noteAlarmStretches(stretches);
       return ledger.writeAlarms(writes, nowMs);
     };
     const ids = writes.length === 0 ? [] : ledger.transaction(write);
@@ -334,8 +312,7 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
         if (ledger.getNumber(name) !== value) ledger.setNumber(name, value);
       };
       put(seenName, seenNumber ?? 0);
-      put(differsName.fromMs, 0);
-      put(differsName.toMs, 0);
+      ledger.forgetAlarmStretches();
       if (judgedMs - (ledger.getNumber(horizonName) ?? 0) >= minuteMs) put(horizonName, judgedMs);
     },
   };

@@ -121,7 +121,8 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   /** Tells whether other series make the figures of now. */
   function signature(): string {
     const { devices, demands } = index.under(versions().at(clock.now()));
-    return [...[...devices.values()].map(({ source }) => source), ...demands.values()].map((s) => s.signature).join();
+    const own = [...devices.values()].map(({ source, watched }) => `${source.signature}${watched ? " watched" : ""}`);
+    return [...own, ...[...demands.values()].map((demand) => demand.signature)].join();
   }
 
   async function learn(nowMs: number): Promise<void> {

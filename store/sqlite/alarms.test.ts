@@ -129,6 +129,20 @@ describe("alarms in the ledger", () => {
     expect(ids(ledger.alarms({ ...page, state: "returned_unacknowledged" }))).toEqual([old, other]);
   });
 
+  it("leave stretches behind whose figures are to be made again, each once, until they are forgotten", () => {
+    ledger.noteAlarmStretches([
+      { fromMs: 5, toMs: 9 },
+      { fromMs: 1, toMs: 2 },
+    ]);
+    ledger.noteAlarmStretches([{ fromMs: 5, toMs: 9 }]);
+    expect(ledger.alarmStretches()).toEqual([
+      { fromMs: 1, toMs: 2 },
+      { fromMs: 5, toMs: 9 },
+    ]);
+    ledger.forgetAlarmStretches();
+    expect(ledger.alarmStretches()).toEqual([]);
+  });
+
   it("are bounded: the oldest that have returned go, counted; open ones stay", () => {
     const db = new DatabaseSync(path);
     const transaction: Ledger["transaction"] = (work) => work();

@@ -12,7 +12,14 @@ import {
 } from "@jilian/domain/alarm.ts";
 import { atScale, formatScaled, parseDecimal } from "@jilian/domain/decimal.ts";
 import { gaugeScale } from "@jilian/domain/gauge-leaf.ts";
-import { type AlarmLedger, type AlarmStateName, type AlarmWrite, maxAlarms, type StoredAlarm } from "../alarms.ts";
+import {
+  type AlarmLedger,
+  type AlarmStateName,
+  type AlarmStretch,
+  type AlarmWrite,
+  maxAlarms,
+  type StoredAlarm,
+} from "../alarms.ts";
 import type { Ledger } from "../ledger.ts";
 
 /** Step of the ledger's schema. `parts` is null where an event is one part from raised to cleared. */
@@ -31,7 +38,8 @@ export const alarmSchema = `
    CREATE INDEX alarm_raised ON alarm (raised_ms, id);
    CREATE INDEX alarm_track ON alarm (rule, device, metric, raised_ms) WHERE withdrawn_ms IS NULL;
    CREATE INDEX alarm_cleared ON alarm (cleared_ms) WHERE withdrawn_ms IS NULL;
-   CREATE INDEX alarm_unacknowledged ON alarm (raised_ms) WHERE withdrawn_ms IS NULL AND acknowledged_ms IS NULL;`;
+   CREATE INDEX alarm_unacknowledged ON alarm (raised_ms) WHERE withdrawn_ms IS NULL AND acknowledged_ms IS NULL;
+   CREATE TABLE alarm_stretch (from_ms INTEGER NOT NULL, to_ms INTEGER NOT NULL, PRIMARY KEY (from_ms, to_ms)) STRICT, WITHOUT ROWID;`;
 
 const columns = `id, rule, device, metric, kind, priority, zh, en, unit, registry_version, simulated, raised_ms, cleared_ms, ending,
   parts, peak, peak_ms, withdrawn_ms, acknowledged_ms, acknowledged_by, note, revision, noted_ms, changed_ms, change, state`;
@@ -232,6 +240,9 @@ export function alarmLedger(db: DatabaseSync, transaction: Ledger["transaction"]
        (SELECT count(*) FROM alarm WHERE withdrawn_ms IS NULL AND acknowledged_ms IS NULL) AS unacknowledged`,
   );
   const changed = db.prepare(`SELECT ${columns} FROM alarm WHERE change > ? ORDER BY change LIMIT ?`);
+  const noteStretch = db.prepare("INSERT OR IGNORE INTO alarm_stretch VALUES (?, ?)");
+  const stretches = db.prepare("SELECT from_ms AS fromMs, to_ms AS toMs FROM alarm_stretch ORDER BY from_ms, to_ms");
+  const forget = db.prepare("DELETE FROM alarm_stretch");
   const number = db.prepare("SELECT value FROM number WHERE name = ?");
   const numberOf = (name: string) => Number(number.get(name)?.value ?? 0);
   return {
@@ -251,6 +262,14 @@ export function alarmLedger(db: DatabaseSync, transaction: Ledger["transaction"]
       return { active: active ?? 0, unknown: unknown ?? 0, unacknowledged: unacknowledged ?? 0 };
     },
     droppedAlarms: () => ({ count: numberOf(droppedName), untilMs: numberOf(droppedUntilName) }),
+    noteAlarmStretches: (own) =>
+      transaction(() => {
+        for (const { fromMs, toMs } of own) noteStretch.run(fromMs, toMs);
+      }),
+    alarmStretches: () => stretches.all().map((row) => ({ ...row }) as AlarmStretch),
+    forgetAlarmStretches: () => {
+      if (stretches.get()) forget.run();
+    },
     alarmChangesAfter: (after, limit) => changed.all(after, limit).map(fromRow),
   };
 }

@@ -23,7 +23,7 @@ function share(numerator: bigint, denominator: bigint, otherwise: string, comple
   return { ...nothing("", completeness), value: rounded(numerator, denominator, 6), reason: null };
 }
 
-function onlineOf(asked: DeviceAsked, { key }: OracleDevice): number {
+export function onlineOf(asked: DeviceAsked, { key }: OracleDevice): number {
   const columns = asked.columns(key).filter((column) => column.length > 0);
   const { from, to, asOf } = asked.span;
   // What has not passed yet is not online, however long a reading holds.

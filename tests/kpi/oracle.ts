@@ -4,6 +4,7 @@
  */
 import type { RegistryFile } from "@jilian/store/registry-schema.ts";
 import type { Book } from "./book.ts";
+import { alarmFigures } from "./oracle-alarms.ts";
 import { type DeviceAsked, devicesOf } from "./oracle-devices.ts";
 import { energyOf } from "./oracle-energy.ts";
 import { machineAsker, type OracleFigure, type OracleMachine, type Span } from "./oracle-machines.ts";
@@ -68,6 +69,7 @@ export function oracleOf(file: RegistryFile, book: Book, accountedFromMs: number
         if (!isTold(site.level, period)) continue;
         if (factory !== undefined && site.places[0]?.id !== factory) continue;
         const own = [...devicesOf(asked, site, period, file.pilot.thresholds), ...energyOf(asked, site, period)];
+        own.push(...alarmFigures(asked, site, file.alarms ?? []));
         const inside = site.places.flatMap(({ devices }) => devices.flatMap(({ key }) => machines.get(key) ?? []));
         if (period !== "minute" && period !== "quarter_hour") {
           own.push(

@@ -178,6 +178,16 @@ export function makePlant(options: PlantOptions): Plant {
         { id: "after", from: "2026-12-01", until: "2027-02-28" },
       ],
     },
+    alarms: [
+      {
+        ...{ id: "power", name: { zh: "功率过高" }, priority: "high", kind: "threshold", above: 150, hysteresis: 40 },
+        ...{ onDelayMs: 90_000, offDelayMs: 20_000, applies: { role: "power.active" } },
+      },
+      {
+        ...{ id: "stopped", name: { zh: "停机" }, priority: "low", kind: "state", codes: [0, 2, "STOP"] },
+        ...{ offDelayMs: 5000, applies: { role: "machine.state" } },
+      },
+    ],
     enterprises,
   };
   return { options, file, gateways };
