@@ -199,7 +199,7 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
       if (one.fresh.length === 0) continue;
       const { id } = one.track.series;
       const known = windows.get(id) ?? { fromMs: Infinity, toMs: -Infinity };
-      const toMs = Math.max(known.toMs, ...one.fresh.map(({ lastMs }) => lastMs + 1));
+      const toMs = one.fresh.reduce((high, { lastMs }) => Math.max(high, lastMs + 1), known.toMs);
       windows.set(id, { fromMs: Math.min(known.fromMs, tail.state.atMs + 1), toMs });
     }
     const asked = [...windows].map(([series, window]) => ({ series, ...window }));

@@ -134,8 +134,8 @@ export function computer({ ledger, index, reader, versions, definitions }: Compu
   return {
     /** @param spans of one kind of period */
     compute: async (spans: readonly DueSpan[], moment: Moment): Promise<Computed[]> => {
-      const fromMs = Math.min(...spans.map(({ startMs }) => startMs));
-      const toMs = Math.max(...spans.map(({ endMs }) => endMs));
+      const fromMs = spans.reduce((low, { startMs }) => Math.min(low, startMs), Infinity);
+      const toMs = spans.reduce((high, { endMs }) => Math.max(high, endMs), -Infinity);
       const alarms = spans.length > 0 ? ledger.alarmsOver(fromMs, toMs) : [];
       const look: Look = { ...moment, alarms, droppedAlarms: ledger.droppedAlarms() };
       if (spans[0]?.period === "minute") return await minutes(spans, look);
