@@ -1,4 +1,4 @@
-import type { RecordId } from "@jilian/domain/commit.ts";
+import type { RecordId, RefusedSample } from "@jilian/domain/commit.ts";
 import type { Value } from "@jilian/domain/datatypes.ts";
 import type { Range } from "@jilian/domain/range-set.ts";
 import type { MetricDefinition, Sample } from "@jilian/domain/sample.ts";
@@ -135,7 +135,11 @@ export type Outbox = {
   readonly pendingOf: (device: string) => number;
   /** Next value of the durable birth/death counter, 0-255 (Sparkplug 3.0, bdSeq). */
   readonly nextBdSeq: () => number;
-  readonly setAside: (id: RecordId, reason: string) => void;
+  /**
+   * Keeps a pending record for a person to look at, and sends it no more; with `only`, those samples of it, and the others are freed.
+   * Returns whether that was done: nothing is when the record is not pending or lacks one of the samples, or the file cannot be written.
+   */
+  readonly setAside: (id: RecordId, reason: string, only?: readonly RefusedSample[]) => boolean;
   /**
    * Replaces a pending record of two or more samples by two, halves in time order, under the current epoch with fresh offsets and the
    * present as their time of writing, in one transaction. Empty when the record is unknown, holds one sample, or the file cannot be written.

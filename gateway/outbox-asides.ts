@@ -1,6 +1,7 @@
-import type { RecordId } from "@jilian/domain/commit.ts";
+import type { RecordId, RefusedSample } from "@jilian/domain/commit.ts";
 import type { AsideRecord, OutboxRecord } from "./model.ts";
 import { type Box, countDrop, samplesOf, stamp } from "./outbox-box.ts";
+import { encodeSamples } from "./outbox-record.ts";
 import type { AsideRow, RecordRow } from "./outbox-tables.ts";
 import { recordOverheadBytes } from "./outbox-tally.ts";
 import { append } from "./outbox-write.ts";
@@ -11,24 +12,47 @@ const keptBytes = 16 * 1024 * 1024;
 /** Records moved back in one transaction. */
 const replayRows = 64;
 
-/** Sets a pending record aside: it is sent no more, and kept for a person to look at. */
-export function setAsideRow(box: Box, row: RecordRow, reason: string): void {
+/**
+ * Sets a pending record aside: it is sent no more, and kept for a person to look at.
+ * @param kept what of it is set aside; the rest is freed
+ * @returns false when the file could not be written
+ */
+export function setAsideRow(box: Box, row: RecordRow, reason: string, kept: RecordRow = row): boolean {
   const { state, store, options } = box;
   const of = state.epochAt(row.position);
   const device = state.deviceName(row.device) ?? "";
   const id = { epoch: of?.epoch ?? "", offset: row.position - (of?.base ?? 0) };
   const done = store.change("set a record aside", (tables) => {
-    tables.setAside({ ...row, ...id, device, reason });
+    tables.setAside({ ...kept, ...id, device, reason });
     tables.remove(row.position, row.position);
     state.count("setAsideRecords", 1);
-    state.aside(1, row.bytes.length);
+    state.aside(1, kept.bytes.length);
     state.freed([{ ...row, size: row.bytes.length }], tables.oldest(state.tally.goneTo));
     return true;
   });
-  if (!done) return;
+  if (!done) return false;
   const { path, log } = options;
-  log.error({ code: "OUTBOX_SET_ASIDE", path, ...id, device, samples: row.samples, reason }, "record set aside");
+  box.tellAside((heldBack) =>
+    log.error(
+      { code: "OUTBOX_SET_ASIDE", path, ...id, device, samples: kept.samples, reason, heldBack },
+      "record set aside",
+    ),
+  );
   trimAsides(box);
+  return true;
+}
+
+/**
+ * Sets samples of a pending record aside and frees the others.
+ * @returns false, and nothing is done, unless the record holds each of them; or when the file could not be written
+ */
+export function setAsideSamples(box: Box, row: RecordRow, reason: string, wanted: readonly RefusedSample[]): boolean {
+  const keys = new Set(wanted.map(([metric, sourceTimeMs]) => `${sourceTimeMs} ${metric}`));
+  const found = samplesOf(row).filter(({ metricId, sourceTimeMs }) =>
+    keys.has(`${sourceTimeMs} ${box.state.metricName(metricId)}`),
+  );
+  if (found.length === 0 || found.length !== keys.size) return false;
+  return setAsideRow(box, row, reason, { ...row, samples: found.length, bytes: encodeSamples(found) });
 }
 
 /** Drops the oldest records set aside beyond the bounds, counted as drops for want of room. */

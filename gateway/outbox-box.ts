@@ -44,13 +44,17 @@ export type Box = {
   /** Greatest time of writing in the epoch in use. */
   lastWrittenMs: number;
   tellDropped: (act: (heldBack: number) => void) => void;
+  tellAside: (act: (heldBack: number) => void) => void;
 };
 
 /** Rows handled in one go, so that many records hold little in memory. */
 export const batchRows = 1000;
 
-export function newBox(parts: Omit<Box, "lastWrittenMs" | "tellDropped">): Box {
-  return { ...parts, lastWrittenMs: Number.NEGATIVE_INFINITY, tellDropped: atMostEvery(60_000) };
+const tellMs = 60_000;
+
+export function newBox(parts: Omit<Box, "lastWrittenMs" | "tellDropped" | "tellAside">): Box {
+  const lastWrittenMs = Number.NEGATIVE_INFINITY;
+  return { ...parts, lastWrittenMs, tellDropped: atMostEvery(tellMs), tellAside: atMostEvery(tellMs) };
 }
 
 /** A step of the clock back by less is a correction, and times of writing stand still meanwhile. */

@@ -1,3 +1,4 @@
+import type { RecordId } from "@jilian/domain/commit.ts";
 import { messageOf } from "@jilian/domain/errors.ts";
 import { type Range, rangeSet } from "@jilian/domain/range-set.ts";
 import type { Logger } from "pino";
@@ -296,6 +297,14 @@ export function createSender(options: SenderOptions) {
     committed: (epoch: string, ranges: readonly Range[], freed: number): void => {
       noteCommitted(work, epoch, ranges, freed);
       pump();
+    },
+    /** The platform has answered a record, which is no longer pending: its samples were stored or set aside. */
+    settled: ({ epoch, offset }: RecordId): void => noteCommitted(work, epoch, [[offset, offset]], 0),
+    /** The platform wants a record in parts. @returns whether it could be split */
+    divide: (id: RecordId): boolean => {
+      if (!trials.divide(id)) return false;
+      noteCommitted(work, id.epoch, [[id.offset, id.offset]], 0);
+      return true;
     },
     pump,
     sent: { within: sent.within, knows: sent.knows, last: sent.last },

@@ -10,6 +10,8 @@ export type BornMetric = {
   readonly definition: MetricDefinition;
   /** Number of its series in the store; looked up when the first sample is written. */
   seriesId: number | undefined;
+  /** The store refused its last sample: while that is so, its samples are tried apart from the rest of their records. */
+  wasRefused?: boolean;
 };
 
 /** A longer heartbeat is taken as this: it bounds how far one sample keeps its device online. */
