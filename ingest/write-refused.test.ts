@@ -1,7 +1,9 @@
 import { type CommitNotice, decodeNotice } from "@jilian/domain/commit.ts";
 import { DataType } from "@jilian/domain/datatypes.ts";
+import { JilianError } from "@jilian/domain/errors.ts";
 import { decodePayload } from "@jilian/domain/sparkplug/payload.ts";
 import { createLiveState, type LiveState } from "@jilian/store/live.ts";
+import { type Logger, pino } from "pino";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type CommitBook, commitBook } from "./commit-book.ts";
 import { ledgerNotes } from "./ledger-notes.ts";
@@ -38,12 +40,12 @@ afterEach(async () => {
   await world.end();
 });
 
-/** @returns when the store was asked, ms */
-function start(): number[] {
-  const { telemetry, writes } = answering(world.telemetry, []);
+/** @param errors what the store answers first @returns when the store was asked, ms */
+function start(errors: Error[] = [], log: Logger = silent): number[] {
+  const { telemetry, writes } = answering(world.telemetry, errors);
   const notes = ledgerNotes({ ledger: world.ledger, clock, log: silent });
   writer = startWriter({
-    ...{ queue, book, telemetry, notes, clock, log: silent, batchSamples: 5000, lingerMs: 1 },
+    ...{ queue, book, telemetry, notes, clock, log, batchSamples: 5000, lingerMs: 1 },
     live: liveWriter(live, { notes, registry: testRegistry(true), clock }),
     bus: {
       onMessage: () => () => undefined,
@@ -172,4 +174,17 @@ test("of a store that does not know its own series nothing is told: the gateway 
   await until(() => committed().length === 1, "the other's commit");
   expect([refusals(), committed()]).toEqual([[], [[1, 1]]]);
   expect([counter("refusedRecords"), counter("refusedSamples")]).toEqual([1, 0]);
+});
+
+test("a store that asks for an hour of patience is asked again after a minute", async () => {
+  const lines: Record<string, unknown>[] = [];
+  const log = pino({}, { write: (line: string) => void lines.push(JSON.parse(line)) });
+  const busy = { code: "STORE_BUSY_REMOTE", action: "write", remedy: "wait", retryAfterMs: 3_600_000 };
+  start([new JilianError("too many requests", busy)], log);
+  put(0, [[metricOf("a"), 1]]);
+  await until(() => lines.some(({ code }) => code === "STORE_WRITE"), "the pause");
+  expect(lines.find(({ code }) => code === "STORE_WRITE")).toMatchObject({
+    cause: "STORE_BUSY_REMOTE",
+    waitMs: 60_000,
+  });
 });
