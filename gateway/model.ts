@@ -96,6 +96,8 @@ export type OutboxStats = {
   droppedByReason: Readonly<Record<DropReason, number>>;
   /** Records set aside because they could not be read back or not be stored by the platform, since the file was made. */
   setAsideRecords: number;
+  /** Of these, records that are set aside now. */
+  asideRecords: number;
   /** Records set aside that are gone: to make room for later ones, or by command. */
   droppedAsideRecords: number;
 };
@@ -147,10 +149,13 @@ export type Outbox = {
   readonly split: (id: RecordId) => OutboxRecord[];
   /** Records set aside, oldest first. */
   readonly asides: (limit: number) => AsideRecord[];
-  /** Moves records set aside back into the queue as new ones of the current epoch; those that cannot be read stay. Returns how many. */
-  readonly replayAsides: (ids: readonly RecordId[] | "all") => number;
-  /** Deletes records set aside for good. Returns how many. */
-  readonly dropAsides: (ids: readonly RecordId[] | "all") => number;
+  /**
+   * Moves records set aside back into the queue as new ones of the current epoch, oldest first; those that cannot be read stay. Ends soon after
+   * `atMost` of them, where that is given. Returns how many.
+   */
+  readonly replayAsides: (ids: readonly RecordId[] | "all", atMost?: number) => number;
+  /** Deletes records set aside for good. Ends soon after `atMost` of them, where that is given. Returns how many. */
+  readonly dropAsides: (ids: readonly RecordId[] | "all", atMost?: number) => number;
   /**
    * Gives an epoch another random name: pending records keep their offsets under it, and when it is the current one (as without an
    * argument) the process goes on under it. For a gateway set back to an earlier image, whose (epoch, offset) the platform may know

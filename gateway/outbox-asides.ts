@@ -1,14 +1,11 @@
 import type { RecordId, RefusedSample } from "@jilian/domain/commit.ts";
 import type { AsideRecord, OutboxRecord } from "./model.ts";
-import { type Box, countDrop, samplesOf, stamp } from "./outbox-box.ts";
+import { type Box, samplesOf, stamp, trimAsides } from "./outbox-box.ts";
 import { encodeSamples } from "./outbox-record.ts";
 import type { AsideRow, RecordRow } from "./outbox-tables.ts";
 import { recordOverheadBytes } from "./outbox-tally.ts";
 import { append } from "./outbox-write.ts";
 
-/** How much that was set aside is kept for inspection; older records make room. */
-const keptRecords = 1000;
-const keptBytes = 16 * 1024 * 1024;
 /** Records moved back in one transaction. */
 const replayRows = 64;
 
@@ -38,7 +35,7 @@ export function setAsideRow(box: Box, row: RecordRow, reason: string, kept: Reco
       "record set aside",
     ),
   );
-  trimAsides(box);
+  if (trimAsides(box)) store.change("drop old records set aside", () => undefined);
   return true;
 }
 
@@ -53,25 +50,6 @@ export function setAsideSamples(box: Box, row: RecordRow, reason: string, wanted
   );
   if (found.length === 0 || found.length !== keys.size) return false;
   return setAsideRow(box, row, reason, { ...row, samples: found.length, bytes: encodeSamples(found) });
-}
-
-/** Drops the oldest records set aside beyond the bounds, counted as drops for want of room. */
-function trimAsides(box: Box): void {
-  const { state, store } = box;
-  const { tally } = state;
-  const isBeyond = (): boolean => tally.asideRecords > keptRecords || tally.asideBytes > keptBytes;
-  if (!isBeyond()) return;
-  const why = `more than ${keptRecords} records or ${keptBytes} bytes are set aside`;
-  while (isBeyond()) {
-    const [row] = store.read((tables) => tables.asidesAfter(tally.asidesGoneTo, 1)) ?? [];
-    if (!row) break;
-    state.aside(-1, -row.bytes.length);
-    const samples = samplesOf(row);
-    countDrop(box, { device: row.device, samples, count: samples.length, reason: "full", why });
-    state.counts.add("droppedAsideRecords", 1);
-    tally.asidesGoneTo = row.position;
-  }
-  store.change("drop old records set aside", () => undefined);
 }
 
 /** Records set aside, oldest first, with the names of their metrics. */
@@ -112,11 +90,12 @@ function* batchesOf({ state, store }: Box, ids: readonly RecordId[] | "all"): Ge
 }
 
 /** Moves records set aside back into the queue while it has room; those that cannot be read stay. Returns how many. */
-export function replayAsides(box: Box, ids: readonly RecordId[] | "all"): number {
+export function replayAsides(box: Box, ids: readonly RecordId[] | "all", atMost: number): number {
   const { state, store, options } = box;
   const writtenAtMs = stamp(box);
   let count = 0;
   for (const rows of batchesOf(box, ids)) {
+    if (count >= atMost) break;
     let room = options.maxBytes - state.tally.bytes;
     const fitting = rows.filter((row) => {
       const samples = samplesOf(row);
@@ -139,10 +118,11 @@ export function replayAsides(box: Box, ids: readonly RecordId[] | "all"): number
 }
 
 /** Deletes records set aside. Returns how many. */
-export function dropAsides(box: Box, ids: readonly RecordId[] | "all"): number {
+export function dropAsides(box: Box, ids: readonly RecordId[] | "all", atMost: number): number {
   const { state, store } = box;
   let count = 0;
   for (const rows of batchesOf(box, ids)) {
+    if (count >= atMost) break;
     const gone = store.change("drop records set aside", (tables) => {
       for (const { position, bytes } of rows) {
         tables.removeAsides(position, position);

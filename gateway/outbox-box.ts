@@ -107,6 +107,39 @@ export function countDrop(
   );
 }
 
+/** Room that what was set aside has in any case. */
+const asideBytes = 16 * 1024 * 1024;
+
+/**
+ * Drops the oldest records set aside beyond their room, and beyond 16 MiB. They are counted as drops for want of room and told now; the next
+ * transaction deletes them.
+ * @param roomBytes what pending records leave of `maxBytes`, if absent
+ * @returns whether anything was dropped
+ */
+export function trimAsides(box: Box, roomBytes = box.options.maxBytes - box.state.tally.bytes): boolean {
+  const { state, store } = box;
+  const { tally } = state;
+  const before = tally.asidesGoneTo;
+  while (tally.asideBytes > Math.max(asideBytes, roomBytes)) {
+    const [row] = store.read((tables) => tables.asidesAfter(tally.asidesGoneTo, 1)) ?? [];
+    if (!row) break;
+    state.aside(-1, -row.bytes.length);
+    const samples = samplesOf(row);
+    const why = "there is no more room for what was set aside, the oldest of it makes room";
+    countDrop(box, { device: row.device, samples, count: samples.length, reason: "full", why });
+    state.counts.add("droppedAsideRecords", 1);
+    tally.asidesGoneTo = row.position;
+  }
+  return tally.asidesGoneTo !== before;
+}
+
+/** Makes room for what is about to be pending: what is set aside goes first, then the oldest that is pending. */
+export function makeRoom(box: Box, bytes: number): void {
+  const roomBytes = box.options.maxBytes - box.state.tally.bytes - bytes;
+  trimAsides(box, roomBytes);
+  dropBytes(box, -roomBytes, "outbox.maxBytes is reached, the oldest make room");
+}
+
 /**
  * Drops the oldest pending records while `isDue` says so of the next. They are counted and told now and pending no more; the next
  * transaction, whichever it is, deletes them together with what was counted: so a count is durable exactly when its drop is.

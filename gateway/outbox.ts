@@ -226,8 +226,8 @@ function outboxOf(box: Box, raisedMs: number, previous: PreviousEpoch | undefine
       return row ? split(box, row) : [];
     },
     asides: (limit) => asides(box, limit),
-    replayAsides: (ids) => replayAsides(box, ids),
-    dropAsides: (ids) => dropAsides(box, ids),
+    replayAsides: (ids, atMost = Number.POSITIVE_INFINITY) => replayAsides(box, ids, atMost),
+    dropAsides: (ids, atMost = Number.POSITIVE_INFINITY) => dropAsides(box, ids, atMost),
     renewEpoch: (of = state.current().epoch) => {
       state.rename(of);
       store.changeSynced("renew an epoch", () => undefined);
