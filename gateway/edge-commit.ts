@@ -7,6 +7,8 @@ import type { Sender } from "./sender.ts";
 export type CommitStats = {
   /** How often this process found itself set back to an earlier moment and took a new epoch. */
   setBacks: number;
+  /** Notices of that which came too soon after one that was obeyed, and did nothing. */
+  heldSetBacks: number;
   /** Notices that named records which this process has not sent: late for a process before it, or forged. */
   unsentNotices: number;
   /** Records of which the platform said that its store refuses some samples: those were set aside, or the record was split. */
@@ -14,8 +16,13 @@ export type CommitStats = {
 };
 
 const tellMs = 60_000;
+/** Between two set-backs: each has all that is pending sent again, and costs an fsync, so that forged notices must not come by the hundred. */
+const setBackEveryMs = 60_000;
 /** Epochs remembered as renewed: notices for them may be on their way for as long as the platform repeats them. */
 const maxRenewed = 1000;
+
+/** `now` is a monotonic clock in ms; by default the machine's. */
+export type CommitReaderParts = { outbox: Outbox; sender: Sender; log: Logger; now?: () => number };
 
 /**
  * Obeys commit notices (CONTRACTS 2). A notice frees what this process has sent and nothing else, so that a late or forged one cannot
@@ -23,11 +30,12 @@ const maxRenewed = 1000;
  * snapshot) frees nothing: the epoch gets another name, and everything pending of it goes again. Samples that
  * the store refuses, as a notice says, are set aside on its word, for a person to look at and replay, and the rest of their record is freed.
  */
-export function commitReader({ outbox, sender, log }: { outbox: Outbox; sender: Sender; log: Logger }) {
+export function commitReader({ outbox, sender, log, now = () => performance.now() }: CommitReaderParts) {
   const tellUnsent = atMostEvery(tellMs);
   const tellSetBack = atMostEvery(tellMs);
   const renewed = new Set<string>();
-  const stats: CommitStats = { setBacks: 0, unsentNotices: 0, refusedRecords: 0 };
+  const stats: CommitStats = { setBacks: 0, heldSetBacks: 0, unsentNotices: 0, refusedRecords: 0 };
+  let obeyedMs = Number.NEGATIVE_INFINITY;
 
   /** Offsets of the epoch in use that the platform has and this process has not sent; or the platform has seen it write twice under one. */
   function isSetBack({ epoch, last, setBack }: CommitNotice): boolean {
@@ -36,6 +44,13 @@ export function commitReader({ outbox, sender, log }: { outbox: Outbox; sender: 
   }
 
   function renew({ epoch, last }: CommitNotice): void {
+    const nowMs = now();
+    if (nowMs - obeyedMs < setBackEveryMs) {
+      // Nothing is freed meanwhile, and a true one comes again with the next record that the platform knows otherwise.
+      stats.heldSetBacks += 1;
+      return;
+    }
+    obeyedMs = nowMs;
     stats.setBacks += 1;
     const sentLast = sender.sent.last(epoch);
     const inUse = outbox.renewEpoch(epoch);

@@ -126,6 +126,11 @@ function mqttRows(stats: Gateway["stats"]): MetricRow[] {
       "How often this process found itself set back to an earlier moment.",
       () => edge().setBacks,
     ),
+    counter(
+      name("set_backs_held_total"),
+      "Notices of that within a minute of one that was obeyed; they do nothing.",
+      () => edge().heldSetBacks,
+    ),
     gauge(
       name("backlog_records_per_second"),
       "What the backlog may take now; outbox.backlogRecordsPerSecond is the most.",

@@ -138,9 +138,6 @@ function backlogPass(work: Work, send: Send) {
 
   return {
     begin,
-    rewind: (): void => {
-      cursor = 0;
-    },
     /** @param isDue something that was sent is due again */
     startDue: (isDue: boolean, nowMs: number): void => {
       overdue ||= isDue;
@@ -308,11 +305,10 @@ export function createSender(options: SenderOptions) {
     },
     pump,
     sent: { within: sent.within, knows: sent.knows, last: sent.last },
-    /** The records of an epoch have another id now: all of them go again. */
+    /** The records of an epoch have another id now: all of them go again, with the next pass over the backlog at the latest. */
     renewed: (epoch: string): void => {
       flight.clear(epoch);
       trials.forgetEpoch(epoch);
-      pass.rewind();
       pump();
     },
     /** A session is born: nothing is in flight in it yet. */

@@ -40,7 +40,7 @@ export function senderWorld(outbox: OpenedOutbox, settings: SenderSettings) {
   let cuts = 0;
   let connectMs = Number.POSITIVE_INFINITY;
   const sender = createSender({ outbox, settings, log: silent, now: () => nowMs });
-  const commits = commitReader({ outbox, sender, log: silent });
+  const commits = commitReader({ outbox, sender, log: silent, now: () => nowMs });
   const transport = {
     hasRoom: () => true,
     send: (record: OutboxRecord): number => {
