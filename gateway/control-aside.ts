@@ -100,12 +100,12 @@ function textOf({ epoch, offset, device, writtenAt, reason, samples }: AsideView
   return [`${epoch}:${offset}  ${device}  written ${writtenAt}  ${count}`, `    ${reason}`, ...lines].join("\n");
 }
 
+const done = { list: "set aside", replay: "to be sent again", drop: "deleted" } as const;
+
 function resultOf({ records, total }: ControlLine & { type: "done" }, command: ControlRequest["command"]): string {
   if (total !== undefined) return `${records} of ${total} records set aside are shown, the oldest`;
   return `${records} ${records === 1 ? "record" : "records"} ${done[command]}`;
 }
-
-const done = { list: "set aside", replay: "to be sent again", drop: "deleted" } as const;
 
 /** A gateway that holds the file and was not found at its socket: it has none, or is another user's. */
 function remedyOf(thrown: unknown): string {

@@ -129,7 +129,7 @@ async function* texts(lines: AsyncIterable<ControlLine>): AsyncGenerator<string,
   for await (const line of lines) yield `${JSON.stringify(line)}\n`;
 }
 
-const unknown: ControlLine = { type: "error", message: "this is no request of this version of the program" };
+const notUnderstood: ControlLine = { type: "error", message: "this is no request of this version of the program" };
 
 async function serve(socket: Socket, { outbox, log }: ControlOptions): Promise<void> {
   socket.setEncoding("utf8");
@@ -142,7 +142,7 @@ async function serve(socket: Socket, { outbox, log }: ControlOptions): Promise<v
   const request = readControlRequest(line);
   if (request && request.command !== "list")
     log.info({ command: request.command }, "asked to change what is set aside");
-  const answer = request ? texts(answerControl(outbox, request)) : [`${JSON.stringify(unknown)}\n`];
+  const answer = request ? texts(answerControl(outbox, request)) : [`${JSON.stringify(notUnderstood)}\n`];
   await pipeline(Readable.from(answer), socket);
 }
 

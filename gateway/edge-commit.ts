@@ -27,8 +27,8 @@ export type CommitReaderParts = { outbox: Outbox; sender: Sender; log: Logger; n
 /**
  * Obeys commit notices (CONTRACTS 2). A notice frees what this process has sent and nothing else, so that a late or forged one cannot
  * free a reading that the platform has never seen. One that only a process set back in time can get (a virtual machine reverted to a
- * snapshot) frees nothing: the epoch gets another name, and everything pending of it goes again. Samples that
- * the store refuses, as a notice says, are set aside on its word, for a person to look at and replay, and the rest of their record is freed.
+ * snapshot) frees nothing: the epoch gets another name, and everything pending of it goes again. Samples that the store refuses, as a notice
+ * says, are set aside on its word, for a person to look at and replay, and the rest of their record is freed.
  */
 export function commitReader({ outbox, sender, log, now = () => performance.now() }: CommitReaderParts) {
   const tellUnsent = atMostEvery(tellMs);

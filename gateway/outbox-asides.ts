@@ -44,11 +44,15 @@ export function setAsideRow(box: Box, row: RecordRow, reason: string, kept: Reco
  * @returns false, and nothing is done, unless the record holds each of them; or when the file could not be written
  */
 export function setAsideSamples(box: Box, row: RecordRow, reason: string, wanted: readonly RefusedSample[]): boolean {
-  const keys = new Set(wanted.map(([metric, sourceTimeMs]) => `${sourceTimeMs} ${metric}`));
-  const found = samplesOf(row).filter(({ metricId, sourceTimeMs }) =>
-    keys.has(`${sourceTimeMs} ${box.state.metricName(metricId)}`),
-  );
-  if (found.length === 0 || found.length !== keys.size) return false;
+  const keyOf = (metric: string | undefined, sourceTimeMs: number) => `${sourceTimeMs} ${metric}`;
+  const keys = new Set(wanted.map(([metric, sourceTimeMs]) => keyOf(metric, sourceTimeMs)));
+  const held = new Set<string>();
+  const found = samplesOf(row).filter(({ metricId, sourceTimeMs }) => {
+    const key = keyOf(box.state.metricName(metricId), sourceTimeMs);
+    held.add(key);
+    return keys.has(key);
+  });
+  if (found.length === 0 || !keys.isSubsetOf(held)) return false;
   return setAsideRow(box, row, reason, { ...row, samples: found.length, bytes: encodeSamples(found) });
 }
 

@@ -157,6 +157,9 @@ function refuse(
   const subject = `${group}/${node}`;
   const metrics = [...new Set(refused?.map(({ metric }) => `${metric.key.device} ${metric.key.metric}`))];
   const what = metrics.length === 0 ? "" : ` (${metrics.slice(0, maxNamed).join(", ")})`;
+  const detail = `${cause}${what}: ${messageOf(error)}`.slice(0, 500);
+  // A metric that is always refused must not fill the log: counters have each, log and findings one in 10 s of a gateway.
+  if (!notes.finding({ code: "RECORD_REFUSED", subject, detail })) return;
   log.error(
     {
       code: "RECORD_REFUSED",
@@ -168,7 +171,6 @@ function refuse(
     },
     `the store refused ${refused?.length ?? "some"} of ${samples.length} samples of a record`,
   );
-  notes.finding({ code: "RECORD_REFUSED", subject, detail: `${cause}${what}: ${messageOf(error)}`.slice(0, 500) });
 }
 
 /**
