@@ -143,15 +143,20 @@ async function poisonMetric(world: World, draw: Draw): Promise<Outcome> {
     return missing.every((one) => one.meter === meter && refused.values.has(one.answer.value));
   });
   const asides = recordsOf(await ask(gateway, "list"));
-  const count = await replayed(world, gateway);
+  let count = await replayed(world, gateway);
+  const repairedMs = Date.now();
+  // A notice that went with the connection is told again: what it names is set aside after the first replay.
+  const isReplayed = await came(setAsideMs, async () => {
+    count += recordsOf(await ask(gateway, "replay"));
+    return (await search.missing(startedMs, repairedMs)).length === 0;
+  });
+  const isFelt = refused.values.size >= refusedSamples;
   return {
-    unfelt: unless({
-      [`InfluxDB refused fewer than ${refusedSamples} samples`]: refused.values.size >= refusedSamples,
-    }),
+    unfelt: unless({ [`InfluxDB refused fewer than ${refusedSamples} samples`]: isFelt }),
     broken: () => [
       ...(isAlone ? [] : ["more than the samples that were refused had to wait"]),
       ...(asides >= refusedSamples ? [] : [`${asides} samples were set aside`]),
-      ...(count >= asides ? [] : [`${count} of ${asides} samples were replayed`]),
+      ...(isReplayed && count >= asides ? [] : [`${count} samples were replayed, ${asides} and more were set aside`]),
     ],
   };
 }
