@@ -31,7 +31,10 @@ const setBackBy = 10;
  */
 async function reverted(world: World, draw: Draw): Promise<Outcome> {
   const { id, proxy } = anyGateway(world, draw);
-  const setBacks = () => world.metric(id, "jilian_gateway_set_backs_total");
+  // Within a minute of the last one, of another run, it is heard and held.
+  const told = ["jilian_gateway_set_backs_total", "jilian_gateway_set_backs_held_total"];
+  const setBacks = async () =>
+    (await Promise.all(told.map((metric) => world.metric(id, metric)))).reduce((sum, count) => sum + count, 0);
   const before = await setBacks();
   let first: RecordHeader | undefined;
   let rewritten = 0;
