@@ -108,7 +108,7 @@ export function countDrop(
 }
 
 /** Room that what was set aside has in any case. */
-const asideBytes = 16 * 1024 * 1024;
+const leastAsideBytes = 16 * 1024 * 1024;
 
 /**
  * Drops the oldest records set aside beyond their room, and beyond 16 MiB. They are counted as drops for want of room and told now; the next
@@ -120,7 +120,7 @@ export function trimAsides(box: Box, roomBytes = box.options.maxBytes - box.stat
   const { state, store } = box;
   const { tally } = state;
   const before = tally.asidesGoneTo;
-  while (tally.asideBytes > Math.max(asideBytes, roomBytes)) {
+  while (tally.asideBytes > Math.max(leastAsideBytes, roomBytes)) {
     const [row] = store.read((tables) => tables.asidesAfter(tally.asidesGoneTo, 1)) ?? [];
     if (!row) break;
     state.aside(-1, -row.bytes.length);
