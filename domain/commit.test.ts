@@ -45,6 +45,31 @@ describe("commit notice", () => {
     expect(Object.keys(JSON.parse(encodeNotice(notice)) as object)).toEqual(["v", "epoch", "ranges", "atMs"]);
   });
 
+  it("names refused records, with the samples where they are known", () => {
+    const refused = [
+      { offset: 5, code: "VALUE_MISFIT", samples: [["温度", 1_750_000_000_001] as const] },
+      { offset: 9, code: "SAMPLE_TOO_LATE" },
+    ];
+    expect(decodeNotice(encodeNotice({ ...notice, refused }))).toEqual({ ...notice, refused });
+    expect(decodeNotice(encodeNotice({ ...notice, refused: [] }))).toEqual(notice);
+  });
+
+  it.each([
+    { offset: -1, code: "VALUE_MISFIT" },
+    { offset: 1 },
+    { offset: 1, code: "because of \n" },
+    { offset: 1, code: "VALUE_MISFIT", samples: [] },
+    { offset: 1, code: "VALUE_MISFIT", samples: null },
+    { offset: 1, code: "VALUE_MISFIT", samples: [["a"]] },
+    { offset: 1, code: "VALUE_MISFIT", samples: [["a", 1.5]] },
+    { offset: 1, code: "VALUE_MISFIT", samples: [[1, 1]] },
+    null,
+    7,
+  ])("refuses a refused record %j", (refused) => {
+    const text = JSON.stringify({ ...notice, v: 1, refused: [{ offset: 1, code: "VALUE_MISFIT" }, refused] });
+    expect(() => decodeNotice(text)).toThrow(expect.objectContaining({ code: "COMMIT_NOTICE_INVALID" }));
+  });
+
   it.each([
     "",
     "null",

@@ -20,6 +20,7 @@ export type RecordHeader = RecordId & {
 const version = 1;
 const headerBytes = 25;
 const epochPattern = /^[0-9a-f]{16}$/;
+const codePattern = /^[A-Z_]{1,40}$/;
 
 /** version (1 byte), epoch (8), offset (8, big-endian), written at (8, big-endian). */
 export function encodeHeader(header: RecordHeader): Uint8Array<ArrayBuffer> {
@@ -42,6 +43,18 @@ export function decodeHeader(body: Uint8Array): RecordHeader | undefined {
   return { epoch: view.getBigUint64(1).toString(16).padStart(16, "0"), offset, writtenAtMs };
 }
 
+/** A sample within its record, which has each key once. */
+export type RefusedSample = readonly [metric: string, sourceTimeMs: number];
+
+/** A record that the store will never take as it is. */
+export type RefusedRecord = {
+  offset: number;
+  /** Why, as the store's error code: VALUE_MISFIT, SAMPLE_TOO_LATE. */
+  code: string;
+  /** The samples that are refused; all others of the record are stored. Absent: too many to find them, the record has to come in parts. */
+  samples?: readonly RefusedSample[];
+};
+
 /** What the store has confirmed of one epoch of one gateway: offset ranges, never a watermark (CONTRACTS 2). */
 export type CommitNotice = {
   epoch: string;
@@ -52,10 +65,12 @@ export type CommitNotice = {
   last?: number;
   /** The platform saw one offset given to two records, which only a gateway does that was set back. */
   setBack?: true;
+  /** Records that are not stored as a whole, and never will be. */
+  refused?: readonly RefusedRecord[];
 };
 
-export function encodeNotice({ epoch, ranges, atMs, last, setBack }: CommitNotice): string {
-  return JSON.stringify({ v: version, epoch, ranges, atMs, last, setBack });
+export function encodeNotice({ epoch, ranges, atMs, last, setBack, refused }: CommitNotice): string {
+  return JSON.stringify({ v: version, epoch, ranges, atMs, last, setBack, refused });
 }
 
 function isOffset(found: unknown): found is number {
@@ -66,6 +81,19 @@ function isRange(found: unknown): found is Range {
   if (!Array.isArray(found) || found.length !== 2) return false;
   const [first, last] = found as unknown[];
   return isOffset(first) && isOffset(last) && first <= last;
+}
+
+function isRefusedSample(found: unknown): found is RefusedSample {
+  if (!Array.isArray(found) || found.length !== 2) return false;
+  const [metric, sourceTimeMs] = found as unknown[];
+  return typeof metric === "string" && typeof sourceTimeMs === "number" && Number.isSafeInteger(sourceTimeMs);
+}
+
+function isRefusedRecord(found: unknown): found is RefusedRecord {
+  if (typeof found !== "object" || found === null) return false;
+  const { offset, code, samples } = found as Record<string, unknown>;
+  const isNamed = Array.isArray(samples) && samples.length > 0 && samples.every(isRefusedSample);
+  return isOffset(offset) && typeof code === "string" && codePattern.test(code) && (samples === undefined || isNamed);
 }
 
 /**
@@ -81,10 +109,11 @@ export function decodeNotice(text: string): CommitNotice {
   } catch (thrown) {
     cause = thrown;
   }
-  const { v, epoch, ranges, atMs, last, setBack } = found;
+  const { v, epoch, ranges, atMs, last, setBack, refused = [] } = found;
   const whole = v === version && typeof epoch === "string" && epochPattern.test(epoch) && typeof atMs === "number";
   const optional = (last === undefined || isOffset(last)) && (setBack === undefined || setBack === true);
-  if (!whole || !optional || !Array.isArray(ranges) || !ranges.every(isRange)) {
+  const isRefusal = Array.isArray(refused) && refused.every(isRefusedRecord);
+  if (!whole || !optional || !isRefusal || !Array.isArray(ranges) || !ranges.every(isRange)) {
     throw new JilianError("not a commit notice", {
       code: "COMMIT_NOTICE_INVALID",
       action: "read a commit notice",
@@ -98,5 +127,6 @@ export function decodeNotice(text: string): CommitNotice {
     atMs,
     ...(isOffset(last) ? { last } : {}),
     ...(setBack === true ? { setBack } : {}),
+    ...(refused.length > 0 ? { refused } : {}),
   };
 }

@@ -29,7 +29,8 @@ export function stateTopic(hostId: string): string {
 /** Everything that nodes and devices publish. */
 export const allNodesFilter = `${prefix}/#`;
 /** Names of metrics with a meaning of their own. */
-export const rebirthMetric = "Node Control/Rebirth";
+export const nodeControl = "Node Control/";
+export const rebirthMetric = `${nodeControl}Rebirth`;
 export const bdSeqMetric = "bdSeq";
 /** The commit notice: declared in NBIRTH, written by NCMD. See commit.ts. */
 export const commitMetric = "Jilian/Commit";

@@ -170,6 +170,15 @@ describe("faults of a tag", () => {
       ]);
   });
 
+  it("refuses names of Sparkplug's own, which a host may not take for readings", () => {
+    for (const name of ["bdSeq", "BDSEQ", "Node Control/Speed", "node control/rebirth"])
+      expect(faults(withTags(`name: ${name}, table: input, address: 0, type: int16`))).toEqual([
+        '11 /devices/0/tags/0/name: a name that is not "bdSeq" and does not begin with "Node Control/": Sparkplug\'s own metrics',
+      ]);
+    for (const name of ["bdSeq2", "Node Controller/Speed"])
+      expect(faults(withTags(`name: ${name}, table: input, address: 0, type: int16`))).toEqual([]);
+  });
+
   it("takes names that differ by case for one", () => {
     const tag = "table: input, address: 0, type: int16";
     expect(faults(withTags(`name: Power, ${tag}`, `name: power, ${tag}`))).toEqual([

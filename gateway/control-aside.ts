@@ -67,14 +67,24 @@ async function answerFromFile(
   const { path, maxBytes, fsyncMs, durability } = outbox;
   if (request.command === "list") {
     // A look must not begin an epoch, nor be what repairs a file.
-    const asides = (limit: number) => viewAsides({ path, group, node }, limit);
-    for (const line of answerControl({ asides, replayAsides: () => 0, dropAsides: () => 0 }, request)) onLine(line);
+    let total = 0;
+    const view = {
+      asides: (limit: number) => {
+        const found = viewAsides({ path, group, node }, limit);
+        total = found.total;
+        return found.asides;
+      },
+      stats: () => ({ asideRecords: total }),
+      replayAsides: () => 0,
+      dropAsides: () => 0,
+    };
+    for await (const line of answerControl(() => view, request)) onLine(line);
     return;
   }
   const log = pino({ level: "error" }, process.stderr);
   const opened = openOutbox({ path, maxBytes, fsyncMs, durability, group, node, clock: systemClock, log });
   try {
-    for (const line of answerControl(opened, request)) onLine(line);
+    for await (const line of answerControl(() => opened, request)) onLine(line);
   } finally {
     await opened.close();
   }
@@ -91,6 +101,11 @@ function textOf({ epoch, offset, device, writtenAt, reason, samples }: AsideView
 }
 
 const done = { list: "set aside", replay: "to be sent again", drop: "deleted" } as const;
+
+function resultOf({ records, total }: ControlLine & { type: "done" }, command: ControlRequest["command"]): string {
+  if (total !== undefined) return `${records} of ${total} records set aside are shown, the oldest`;
+  return `${records} ${records === 1 ? "record" : "records"} ${done[command]}`;
+}
 
 /** A gateway that holds the file and was not found at its socket: it has none, or is another user's. */
 function remedyOf(thrown: unknown): string {
@@ -133,9 +148,9 @@ export async function asideCommand(args: readonly string[], { configOf, print, c
     if (line.type === "error") {
       complain(line.message);
       code = 1;
-    } else if (json) print(JSON.stringify(line));
-    else if (line.type === "aside") print(textOf(line));
-    else print(`${line.records} ${line.records === 1 ? "record" : "records"} ${done[request.command]}`);
+    } else if (line.type === "progress") return;
+    else if (json) print(JSON.stringify(line));
+    else print(line.type === "aside" ? textOf(line) : resultOf(line, request.command));
   };
   try {
     const isRunning = await askGateway(config.outbox.path, request, show);

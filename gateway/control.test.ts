@@ -82,6 +82,39 @@ describe("the control socket", () => {
     expect(outbox.asides(10)).toEqual([]);
   });
 
+  test("replays thousands in steps, between which the gateway goes on; what comes back meanwhile waits for another command", async () => {
+    setAside(outbox, 2500);
+    let turns = 0;
+    const life = setInterval(() => {
+      turns += 1;
+      // Refused again at once.
+      const [again] = outbox.pending(0, 1);
+      if (again) outbox.setAside(again.record, "refused again");
+    }, 0);
+    const lines: ControlLine[] = [];
+    await askGateway(bench.path, { v: 1, command: "replay", ids: "all" }, (line) => lines.push(line));
+    clearInterval(life);
+    expect(turns).toBeGreaterThan(1);
+    const records = lines.map((line) => (line.type === "progress" || line.type === "done" ? line.records : -1));
+    expect(records.slice(0, 2).every((n, i) => n >= 1000 * (i + 1) && n < 1100 * (i + 1))).toBe(true);
+    expect(lines.at(-1)?.type).toBe("done");
+    expect(records.at(-1)).toBeGreaterThanOrEqual(2500);
+    expect(records.at(-1)).toBeLessThan(3500);
+    expect(outbox.stats().droppedSamples).toBe(0);
+  });
+
+  test("lists the oldest ten thousand, and says how many there are", async () => {
+    setAside(outbox, 1);
+    await bench.stop(outbox);
+    bench.tamper(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000) INSERT INTO set_aside
+      SELECT position + i, epoch, "offset" + i, device, written_ms, reason, bytes FROM set_aside, n`);
+    outbox = bench.start();
+    const lines: ControlLine[] = [];
+    await askGateway(bench.path, { v: 1, command: "list", ids: "all" }, (line) => lines.push(line));
+    expect(lines).toHaveLength(10_001);
+    expect(lines.at(-1)).toEqual({ type: "done", records: 10_000, total: 10_001 });
+  });
+
   test.each([
     ["no JSON", "list\n"],
     ["another version", '{"v":2,"command":"list","ids":"all"}\n'],
@@ -169,7 +202,8 @@ describe("what is set aside, of a gateway that does not run", () => {
     const path = `${bench.path}-copy`;
     for (const suffix of ["", "-wal"]) copyFileSync(bench.path + suffix, path + suffix);
     const before = ["", "-wal"].map((suffix) => readFileSync(path + suffix));
-    const found = viewAsides({ path, ...owner }, 10);
+    const { asides: found, total } = viewAsides({ path, ...owner }, 10);
+    expect(total).toBe(1);
     expect(found).toMatchObject([
       { device: "press", reason: "the platform refuses it", samples: [{ metric: "temperature", value: 2n ** 60n }] },
     ]);

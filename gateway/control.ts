@@ -3,6 +3,7 @@ import { chmodSync, lstatSync, unlinkSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { setImmediate as turn } from "node:timers/promises";
 import type { RecordId } from "@jilian/domain/commit.ts";
 import { codeOf, messageOf } from "@jilian/domain/errors.ts";
 import type { Logger } from "pino";
@@ -12,10 +13,12 @@ import type { AsideRecord, Outbox } from "./model.ts";
 /** What can be asked of an outbox from outside its process: to show, send again or delete what was set aside. One line of JSON. */
 export type ControlRequest = { v: 1; command: "list" | "replay" | "drop"; ids: readonly RecordId[] | "all" };
 
-/** An answer is lines of JSON: records, then how many there were or were changed; or why there is no answer. */
+/** An answer is lines of JSON: records, or how far it is, then how many were shown or changed; or why there is no answer. */
 export type ControlLine =
   | ({ type: "aside" } & AsideView)
-  | { type: "done"; records: number }
+  | { type: "progress"; records: number }
+  /** `total`: how many are set aside, where more than were listed. */
+  | { type: "done"; records: number; total?: number }
   | { type: "error"; message: string };
 
 /** A record that was set aside, as people and programs read it: times are ISO 8601, whole numbers beyond 2^53 are text. */
@@ -26,10 +29,13 @@ export type AsideView = RecordId & {
   samples: { metric: string; value: string | number | boolean | null; status: number; time: string }[];
 };
 
-export type AsideOutbox = Pick<Outbox, "asides" | "replayAsides" | "dropAsides">;
+export type AsideOutbox = Pick<Outbox, "asides" | "replayAsides" | "dropAsides"> & {
+  readonly stats: () => { asideRecords: number };
+};
 
-/** Most records in one answer. */
+/** Most records that are listed; and that are sent again or deleted in one go, between which readings are written. */
 const maxListed = 10_000;
+const stepRecords = 1000;
 const limits = { connections: 4, requestBytes: 1024 * 1024, idleMs: 10_000 };
 
 /** The socket of the gateway that owns an outbox file. */
@@ -51,15 +57,38 @@ function viewOf({ epoch, offset, device, writtenAtMs, reason, samples }: AsideRe
   return { epoch, offset, device, writtenAt: isoTime(writtenAtMs), reason, samples: shown };
 }
 
-/** Answers a request from an open outbox, line by line. */
-export function* answerControl(outbox: AsideOutbox, { command, ids }: ControlRequest): Generator<ControlLine> {
-  if (command !== "list") {
-    yield { type: "done", records: command === "replay" ? outbox.replayAsides(ids) : outbox.dropAsides(ids) };
+/** Sends again or deletes, step by step: not more than is set aside at first, since what is refused again comes back. */
+async function* change(
+  outbox: () => AsideOutbox,
+  { command, ids }: ControlRequest,
+): AsyncGenerator<ControlLine, void, void> {
+  const most = ids === "all" ? outbox().stats().asideRecords : ids.length;
+  let records = 0;
+  for (let at = 0; at < most; at += stepRecords) {
+    const some = ids === "all" ? ids : ids.slice(at, at + stepRecords);
+    const { replayAsides, dropAsides } = outbox();
+    const changed = (command === "replay" ? replayAsides : dropAsides)(some, stepRecords);
+    records += changed;
+    if (at + stepRecords >= most || (ids === "all" && changed < stepRecords)) break;
+    yield { type: "progress", records };
+    await turn();
+  }
+  yield { type: "done", records };
+}
+
+/** Answers a request from the outbox that is open, line by line. */
+export async function* answerControl(
+  outbox: () => AsideOutbox,
+  request: ControlRequest,
+): AsyncGenerator<ControlLine, void, void> {
+  if (request.command !== "list") {
+    yield* change(outbox, request);
     return;
   }
-  const asides = outbox.asides(maxListed);
+  const asides = outbox().asides(maxListed);
   for (const aside of asides) yield { type: "aside", ...viewOf(aside) };
-  yield { type: "done", records: asides.length };
+  const total = outbox().stats().asideRecords;
+  yield { type: "done", records: asides.length, ...(total > asides.length ? { total } : {}) };
 }
 
 function isId(found: unknown): found is RecordId {
@@ -96,9 +125,11 @@ function firstLine(socket: Socket): Promise<string | undefined> {
   return promise;
 }
 
-function* texts(lines: Iterable<ControlLine>): Generator<string> {
-  for (const line of lines) yield `${JSON.stringify(line)}\n`;
+async function* texts(lines: AsyncIterable<ControlLine>): AsyncGenerator<string, void, void> {
+  for await (const line of lines) yield `${JSON.stringify(line)}\n`;
 }
+
+const notUnderstood: ControlLine = { type: "error", message: "this is no request of this version of the program" };
 
 async function serve(socket: Socket, { outbox, log }: ControlOptions): Promise<void> {
   socket.setEncoding("utf8");
@@ -111,10 +142,8 @@ async function serve(socket: Socket, { outbox, log }: ControlOptions): Promise<v
   const request = readControlRequest(line);
   if (request && request.command !== "list")
     log.info({ command: request.command }, "asked to change what is set aside");
-  const answer: Iterable<ControlLine> = request
-    ? answerControl(outbox(), request)
-    : [{ type: "error", message: "this is no request of this version of the program" }];
-  await pipeline(Readable.from(texts(answer)), socket);
+  const answer = request ? texts(answerControl(outbox, request)) : [`${JSON.stringify(notUnderstood)}\n`];
+  await pipeline(Readable.from(answer), socket);
 }
 
 /** A socket that an ended process left behind; the lock on the outbox file says that no other process can be using it. */

@@ -1,4 +1,4 @@
-import type { CommitNotice } from "@jilian/domain/commit.ts";
+import type { CommitNotice, RefusedRecord } from "@jilian/domain/commit.ts";
 import type { Logger } from "pino";
 import { atMostEvery } from "./log-limit.ts";
 import type { Outbox } from "./model.ts";
@@ -7,24 +7,35 @@ import type { Sender } from "./sender.ts";
 export type CommitStats = {
   /** How often this process found itself set back to an earlier moment and took a new epoch. */
   setBacks: number;
+  /** Notices of that which came too soon after one that was obeyed, and did nothing. */
+  heldSetBacks: number;
   /** Notices that named records which this process has not sent: late for a process before it, or forged. */
   unsentNotices: number;
+  /** Records of which the platform said that its store refuses some samples: those were set aside, or the record was split. */
+  refusedRecords: number;
 };
 
 const tellMs = 60_000;
+/** Between two set-backs: each has all that is pending sent again, and costs an fsync, so that forged notices must not come by the hundred. */
+const setBackEveryMs = 60_000;
 /** Epochs remembered as renewed: notices for them may be on their way for as long as the platform repeats them. */
 const maxRenewed = 1000;
+
+/** `now` is a monotonic clock in ms; by default the machine's. */
+export type CommitReaderParts = { outbox: Outbox; sender: Sender; log: Logger; now?: () => number };
 
 /**
  * Obeys commit notices (CONTRACTS 2). A notice frees what this process has sent and nothing else, so that a late or forged one cannot
  * free a reading that the platform has never seen. One that only a process set back in time can get (a virtual machine reverted to a
- * snapshot) frees nothing: the epoch gets another name, and everything pending of it goes again.
+ * snapshot) frees nothing: the epoch gets another name, and everything pending of it goes again. Samples that the store refuses, as a notice
+ * says, are set aside on its word, for a person to look at and replay, and the rest of their record is freed.
  */
-export function commitReader({ outbox, sender, log }: { outbox: Outbox; sender: Sender; log: Logger }) {
+export function commitReader({ outbox, sender, log, now = () => performance.now() }: CommitReaderParts) {
   const tellUnsent = atMostEvery(tellMs);
   const tellSetBack = atMostEvery(tellMs);
   const renewed = new Set<string>();
-  const stats: CommitStats = { setBacks: 0, unsentNotices: 0 };
+  const stats: CommitStats = { setBacks: 0, heldSetBacks: 0, unsentNotices: 0, refusedRecords: 0 };
+  let obeyedMs = Number.NEGATIVE_INFINITY;
 
   /** Offsets of the epoch in use that the platform has and this process has not sent; or the platform has seen it write twice under one. */
   function isSetBack({ epoch, last, setBack }: CommitNotice): boolean {
@@ -33,6 +44,13 @@ export function commitReader({ outbox, sender, log }: { outbox: Outbox; sender: 
   }
 
   function renew({ epoch, last }: CommitNotice): void {
+    const nowMs = now();
+    if (nowMs - obeyedMs < setBackEveryMs) {
+      // Nothing is freed meanwhile, and a true one comes again with the next record that the platform knows otherwise.
+      stats.heldSetBacks += 1;
+      return;
+    }
+    obeyedMs = nowMs;
     stats.setBacks += 1;
     const sentLast = sender.sent.last(epoch);
     const inUse = outbox.renewEpoch(epoch);
@@ -49,9 +67,22 @@ export function commitReader({ outbox, sender, log }: { outbox: Outbox; sender: 
     sender.renewed(epoch);
   }
 
+  /** @returns whether this process has sent the record */
+  function obeyRefusal(epoch: string, { offset, code, samples }: RefusedRecord): boolean {
+    const id = { epoch, offset };
+    if (!sender.sent.within(epoch, [[offset, offset]]).isAll) return false;
+    // A notice comes again when it was lost on the way, or when the file could not be written.
+    if (!samples) stats.refusedRecords += sender.divide(id) ? 1 : 0;
+    else if (outbox.setAside(id, `the platform's store refuses it: ${code}`, samples)) {
+      stats.refusedRecords += 1;
+      sender.settled(id);
+    }
+    return true;
+  }
+
   return {
     read: (notice: CommitNotice): void => {
-      const { epoch, ranges } = notice;
+      const { epoch, ranges, refused = [] } = notice;
       // One set-back comes as several notices, and nothing is pending under that name any more.
       if (renewed.has(epoch)) return;
       if (isSetBack(notice)) {
@@ -59,7 +90,8 @@ export function commitReader({ outbox, sender, log }: { outbox: Outbox; sender: 
         return;
       }
       const { sent, isAll } = sender.sent.within(epoch, ranges);
-      if (!isAll) {
+      const foreign = refused.filter((record) => !obeyRefusal(epoch, record));
+      if (!isAll || foreign.length > 0) {
         stats.unsentNotices += 1;
         tellUnsent((heldBack) =>
           log.warn(
@@ -69,6 +101,7 @@ export function commitReader({ outbox, sender, log }: { outbox: Outbox; sender: 
         );
       }
       if (sent.length > 0) sender.committed(epoch, sent, outbox.commit(epoch, sent));
+      else if (foreign.length < refused.length) sender.pump();
     },
     stats: (): CommitStats => ({ ...stats }),
   };

@@ -1,4 +1,4 @@
-import type { RecordId } from "@jilian/domain/commit.ts";
+import type { RecordId, RefusedSample } from "@jilian/domain/commit.ts";
 import type { Value } from "@jilian/domain/datatypes.ts";
 import type { Range } from "@jilian/domain/range-set.ts";
 import type { MetricDefinition, Sample } from "@jilian/domain/sample.ts";
@@ -96,6 +96,8 @@ export type OutboxStats = {
   droppedByReason: Readonly<Record<DropReason, number>>;
   /** Records set aside because they could not be read back or not be stored by the platform, since the file was made. */
   setAsideRecords: number;
+  /** Of these, records that are set aside now. */
+  asideRecords: number;
   /** Records set aside that are gone: to make room for later ones, or by command. */
   droppedAsideRecords: number;
 };
@@ -135,7 +137,11 @@ export type Outbox = {
   readonly pendingOf: (device: string) => number;
   /** Next value of the durable birth/death counter, 0-255 (Sparkplug 3.0, bdSeq). */
   readonly nextBdSeq: () => number;
-  readonly setAside: (id: RecordId, reason: string) => void;
+  /**
+   * Keeps a pending record for a person to look at, and sends it no more; with `only`, those samples of it, and the others are freed.
+   * Returns whether that was done: nothing is when the record is not pending or lacks one of the samples, or the file cannot be written.
+   */
+  readonly setAside: (id: RecordId, reason: string, only?: readonly RefusedSample[]) => boolean;
   /**
    * Replaces a pending record of two or more samples by two, halves in time order, under the current epoch with fresh offsets and the
    * present as their time of writing, in one transaction. Empty when the record is unknown, holds one sample, or the file cannot be written.
@@ -143,10 +149,13 @@ export type Outbox = {
   readonly split: (id: RecordId) => OutboxRecord[];
   /** Records set aside, oldest first. */
   readonly asides: (limit: number) => AsideRecord[];
-  /** Moves records set aside back into the queue as new ones of the current epoch; those that cannot be read stay. Returns how many. */
-  readonly replayAsides: (ids: readonly RecordId[] | "all") => number;
-  /** Deletes records set aside for good. Returns how many. */
-  readonly dropAsides: (ids: readonly RecordId[] | "all") => number;
+  /**
+   * Moves records set aside back into the queue as new ones of the current epoch, oldest first; those that cannot be read stay. Ends soon after
+   * `atMost` of them, where that is given. Returns how many.
+   */
+  readonly replayAsides: (ids: readonly RecordId[] | "all", atMost?: number) => number;
+  /** Deletes records set aside for good. Ends soon after `atMost` of them, where that is given. Returns how many. */
+  readonly dropAsides: (ids: readonly RecordId[] | "all", atMost?: number) => number;
   /**
    * Gives an epoch another random name: pending records keep their offsets under it, and when it is the current one (as without an
    * argument) the process goes on under it. For a gateway set back to an earlier image, whose (epoch, offset) the platform may know

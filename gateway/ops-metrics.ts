@@ -117,9 +117,19 @@ function mqttRows(stats: Gateway["stats"]): MetricRow[] {
       () => edge().unsentNotices,
     ),
     counter(
+      name("records_refused_total"),
+      "Records of which the platform's store refused samples: those are set aside, or the record was split.",
+      () => edge().refusedRecords,
+    ),
+    counter(
       name("set_backs_total"),
       "How often this process found itself set back to an earlier moment.",
       () => edge().setBacks,
+    ),
+    counter(
+      name("set_backs_held_total"),
+      "Notices of that within a minute of one that was obeyed; they do nothing.",
+      () => edge().heldSetBacks,
     ),
     gauge(
       name("backlog_records_per_second"),

@@ -65,26 +65,54 @@ describe("a record that the platform cannot store", () => {
     expect(outbox.stats()).toMatchObject({ setAsideRecords: 1, droppedAsideRecords: 1, droppedSamples: 0 });
   });
 
-  test("makes room for later ones beyond a thousand records, and beyond 16 MiB; each drop is counted and told", async () => {
+  test("is kept while outbox.maxBytes has room for it, by bytes and not by records", async () => {
+    const outbox = bench.start();
+    outbox.declare("press", definitions);
+    for (let i = 0; i < 3000; i += 1) {
+      const record = outbox.write("press", [sample(1, i)]);
+      outbox.setAside(record ?? { epoch: "", offset: 0 }, "test");
+    }
+    expect(outbox.stats()).toMatchObject({ asideRecords: 3000, droppedAsideRecords: 0, droppedSamples: 0 });
+    await bench.stop(outbox);
+    const second = bench.start();
+    expect(second.stats()).toMatchObject({ asideRecords: 3000 });
+    const replayed = second.replayAsides("all", 500);
+    expect(replayed).toBeGreaterThanOrEqual(500);
+    expect(replayed).toBeLessThan(600);
+    expect(second.replayAsides("all")).toBe(3000 - replayed);
+    expect(second.pendingOf("press")).toBe(3000);
+  });
+
+  test("makes room for what is pending, but for 16 MiB; then the oldest pending go. Each drop is counted and told", async () => {
     const told: [string, number, DropReason][] = [];
     const onDropped = (device: string, samples: readonly StoredSample[], reason: DropReason) =>
       void told.push([device, samples.length, reason]);
-    const outbox = bench.start({ onDropped });
+    const mebibyte = 1024 * 1024;
+    const outbox = bench.start({ maxBytes: 40 * mebibyte, onDropped });
     outbox.declare("press", definitions);
-    for (let i = 0; i < 1003; i += 1) {
-      const record = outbox.write("press", [sample(1, i), sample(2, i)]);
-      outbox.setAside(record ?? { epoch: "", offset: 0 }, "test");
+    const write = () => outbox.write("press", [sample(1, "x".repeat(7 * mebibyte))]) ?? { epoch: "", offset: -1 };
+    for (let i = 0; i < 5; i += 1) outbox.setAside(write(), "test");
+    expect(outbox.asides(10).map(({ offset }) => offset)).toEqual([0, 1, 2, 3, 4]);
+    const left: [asides: number, pending: number][] = [];
+    for (let i = 0; i < 6; i += 1) {
+      write();
+      left.push([outbox.asides(10).length, outbox.stats().pendingRecords]);
     }
-    expect(outbox.asides(10_000).map(({ offset }) => offset)).toEqual(Array.from({ length: 1000 }, (_, i) => i + 3));
-    expect(told).toEqual(Array.from({ length: 3 }, () => ["press", 2, "full"]));
-    for (let i = 0; i < 3; i += 1) {
-      const record = outbox.write("press", [sample(1, "x".repeat(7 * 1024 * 1024))]);
-      outbox.setAside(record ?? { epoch: "", offset: 0 }, "test");
-    }
-    expect(outbox.asides(10_000).map(({ offset }) => offset)).toEqual([1004, 1005]);
-    expect(outbox.stats()).toMatchObject({ setAsideRecords: 1006, droppedAsideRecords: 1004, droppedSamples: 2007 });
+    expect(left).toEqual([
+      [4, 1],
+      [3, 2],
+      [2, 3],
+      [2, 4],
+      [2, 5],
+      [2, 5],
+    ]);
+    expect(told).toEqual(Array.from({ length: 4 }, () => ["press", 1, "full"]));
+    const counted = { setAsideRecords: 5, asideRecords: 2, droppedAsideRecords: 3, droppedSamples: 4 };
+    expect(outbox.stats()).toMatchObject(counted);
     await bench.stop(outbox);
-    expect(bench.start().stats()).toMatchObject({ droppedAsideRecords: 1004, droppedByReason: { full: 2007 } });
+    const second = bench.start({ maxBytes: 40 * mebibyte });
+    expect(second.stats()).toMatchObject({ ...counted, droppedByReason: { full: 4 } });
+    expect(second.asides(10).map(({ offset }) => offset)).toEqual([3, 4]);
   });
 });
 

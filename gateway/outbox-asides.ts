@@ -1,53 +1,59 @@
-import type { RecordId } from "@jilian/domain/commit.ts";
+import type { RecordId, RefusedSample } from "@jilian/domain/commit.ts";
 import type { AsideRecord, OutboxRecord } from "./model.ts";
-import { type Box, countDrop, samplesOf, stamp } from "./outbox-box.ts";
+import { type Box, samplesOf, stamp, trimAsides } from "./outbox-box.ts";
+import { encodeSamples } from "./outbox-record.ts";
 import type { AsideRow, RecordRow } from "./outbox-tables.ts";
 import { recordOverheadBytes } from "./outbox-tally.ts";
 import { append } from "./outbox-write.ts";
 
-/** How much that was set aside is kept for inspection; older records make room. */
-const keptRecords = 1000;
-const keptBytes = 16 * 1024 * 1024;
 /** Records moved back in one transaction. */
 const replayRows = 64;
 
-/** Sets a pending record aside: it is sent no more, and kept for a person to look at. */
-export function setAsideRow(box: Box, row: RecordRow, reason: string): void {
+/**
+ * Sets a pending record aside: it is sent no more, and kept for a person to look at.
+ * @param kept what of it is set aside; the rest is freed
+ * @returns false when the file could not be written
+ */
+export function setAsideRow(box: Box, row: RecordRow, reason: string, kept: RecordRow = row): boolean {
   const { state, store, options } = box;
   const of = state.epochAt(row.position);
   const device = state.deviceName(row.device) ?? "";
   const id = { epoch: of?.epoch ?? "", offset: row.position - (of?.base ?? 0) };
   const done = store.change("set a record aside", (tables) => {
-    tables.setAside({ ...row, ...id, device, reason });
+    tables.setAside({ ...kept, ...id, device, reason });
     tables.remove(row.position, row.position);
     state.count("setAsideRecords", 1);
-    state.aside(1, row.bytes.length);
+    state.aside(1, kept.bytes.length);
     state.freed([{ ...row, size: row.bytes.length }], tables.oldest(state.tally.goneTo));
     return true;
   });
-  if (!done) return;
+  if (!done) return false;
   const { path, log } = options;
-  log.error({ code: "OUTBOX_SET_ASIDE", path, ...id, device, samples: row.samples, reason }, "record set aside");
-  trimAsides(box);
+  box.tellAside((heldBack) =>
+    log.error(
+      { code: "OUTBOX_SET_ASIDE", path, ...id, device, samples: kept.samples, reason, heldBack },
+      "record set aside",
+    ),
+  );
+  if (trimAsides(box)) store.change("drop old records set aside", () => undefined);
+  return true;
 }
 
-/** Drops the oldest records set aside beyond the bounds, counted as drops for want of room. */
-function trimAsides(box: Box): void {
-  const { state, store } = box;
-  const { tally } = state;
-  const isBeyond = (): boolean => tally.asideRecords > keptRecords || tally.asideBytes > keptBytes;
-  if (!isBeyond()) return;
-  const why = `more than ${keptRecords} records or ${keptBytes} bytes are set aside`;
-  while (isBeyond()) {
-    const [row] = store.read((tables) => tables.asidesAfter(tally.asidesGoneTo, 1)) ?? [];
-    if (!row) break;
-    state.aside(-1, -row.bytes.length);
-    const samples = samplesOf(row);
-    countDrop(box, { device: row.device, samples, count: samples.length, reason: "full", why });
-    state.counts.add("droppedAsideRecords", 1);
-    tally.asidesGoneTo = row.position;
-  }
-  store.change("drop old records set aside", () => undefined);
+/**
+ * Sets samples of a pending record aside and frees the others.
+ * @returns false, and nothing is done, unless the record holds each of them; or when the file could not be written
+ */
+export function setAsideSamples(box: Box, row: RecordRow, reason: string, wanted: readonly RefusedSample[]): boolean {
+  const keyOf = (metric: string | undefined, sourceTimeMs: number) => `${sourceTimeMs} ${metric}`;
+  const keys = new Set(wanted.map(([metric, sourceTimeMs]) => keyOf(metric, sourceTimeMs)));
+  const held = new Set<string>();
+  const found = samplesOf(row).filter(({ metricId, sourceTimeMs }) => {
+    const key = keyOf(box.state.metricName(metricId), sourceTimeMs);
+    held.add(key);
+    return keys.has(key);
+  });
+  if (found.length === 0 || !keys.isSubsetOf(held)) return false;
+  return setAsideRow(box, row, reason, { ...row, samples: found.length, bytes: encodeSamples(found) });
 }
 
 /** Records set aside, oldest first, with the names of their metrics. */
@@ -88,11 +94,12 @@ function* batchesOf({ state, store }: Box, ids: readonly RecordId[] | "all"): Ge
 }
 
 /** Moves records set aside back into the queue while it has room; those that cannot be read stay. Returns how many. */
-export function replayAsides(box: Box, ids: readonly RecordId[] | "all"): number {
+export function replayAsides(box: Box, ids: readonly RecordId[] | "all", atMost: number): number {
   const { state, store, options } = box;
   const writtenAtMs = stamp(box);
   let count = 0;
   for (const rows of batchesOf(box, ids)) {
+    if (count >= atMost) break;
     let room = options.maxBytes - state.tally.bytes;
     const fitting = rows.filter((row) => {
       const samples = samplesOf(row);
@@ -115,10 +122,11 @@ export function replayAsides(box: Box, ids: readonly RecordId[] | "all"): number
 }
 
 /** Deletes records set aside. Returns how many. */
-export function dropAsides(box: Box, ids: readonly RecordId[] | "all"): number {
+export function dropAsides(box: Box, ids: readonly RecordId[] | "all", atMost: number): number {
   const { state, store } = box;
   let count = 0;
   for (const rows of batchesOf(box, ids)) {
+    if (count >= atMost) break;
     const gone = store.change("drop records set aside", (tables) => {
       for (const { position, bytes } of rows) {
         tables.removeAsides(position, position);

@@ -44,13 +44,17 @@ export type Box = {
   /** Greatest time of writing in the epoch in use. */
   lastWrittenMs: number;
   tellDropped: (act: (heldBack: number) => void) => void;
+  tellAside: (act: (heldBack: number) => void) => void;
 };
 
 /** Rows handled in one go, so that many records hold little in memory. */
 export const batchRows = 1000;
 
-export function newBox(parts: Omit<Box, "lastWrittenMs" | "tellDropped">): Box {
-  return { ...parts, lastWrittenMs: Number.NEGATIVE_INFINITY, tellDropped: atMostEvery(60_000) };
+const tellMs = 60_000;
+
+export function newBox(parts: Omit<Box, "lastWrittenMs" | "tellDropped" | "tellAside">): Box {
+  const lastWrittenMs = Number.NEGATIVE_INFINITY;
+  return { ...parts, lastWrittenMs, tellDropped: atMostEvery(tellMs), tellAside: atMostEvery(tellMs) };
 }
 
 /** A step of the clock back by less is a correction, and times of writing stand still meanwhile. */
@@ -101,6 +105,39 @@ export function countDrop(
   tellDropped((heldBack) =>
     log.error({ code: "OUTBOX_DROPPED", path, reason, samples: count, total, heldBack }, `readings dropped: ${why}`),
   );
+}
+
+/** Room that what was set aside has in any case. */
+const leastAsideBytes = 16 * 1024 * 1024;
+
+/**
+ * Drops the oldest records set aside beyond their room, and beyond 16 MiB. They are counted as drops for want of room and told now; the next
+ * transaction deletes them.
+ * @param roomBytes what pending records leave of `maxBytes`, if absent
+ * @returns whether anything was dropped
+ */
+export function trimAsides(box: Box, roomBytes = box.options.maxBytes - box.state.tally.bytes): boolean {
+  const { state, store } = box;
+  const { tally } = state;
+  const before = tally.asidesGoneTo;
+  while (tally.asideBytes > Math.max(leastAsideBytes, roomBytes)) {
+    const [row] = store.read((tables) => tables.asidesAfter(tally.asidesGoneTo, 1)) ?? [];
+    if (!row) break;
+    state.aside(-1, -row.bytes.length);
+    const samples = samplesOf(row);
+    const why = "there is no more room for what was set aside, the oldest of it makes room";
+    countDrop(box, { device: row.device, samples, count: samples.length, reason: "full", why });
+    state.counts.add("droppedAsideRecords", 1);
+    tally.asidesGoneTo = row.position;
+  }
+  return tally.asidesGoneTo !== before;
+}
+
+/** Makes room for what is about to be pending: what is set aside goes first, then the oldest that is pending. */
+export function makeRoom(box: Box, bytes: number): void {
+  const roomBytes = box.options.maxBytes - box.state.tally.bytes - bytes;
+  trimAsides(box, roomBytes);
+  dropBytes(box, -roomBytes, "outbox.maxBytes is reached, the oldest make room");
 }
 
 /**

@@ -89,6 +89,23 @@ describe("a failing medium", () => {
     expect(bench.start().stats()).toMatchObject({ pendingRecords, droppedSamples, droppedByReason });
   });
 
+  test("a disk that is full costs what is set aside first, beyond 16 MiB of it, and then pending readings", () => {
+    limitPages(7000);
+    const outbox = bench.start();
+    const write = () => outbox.write("press", [sample(1, "x".repeat(1024 * 1024))]);
+    for (let i = 0; i < 20; i += 1) outbox.setAside(write() ?? { epoch: "", offset: -1 }, "test");
+    expect(outbox.stats()).toMatchObject({ asideRecords: 20, droppedSamples: 0 });
+    for (let i = 0; i < 9; i += 1) expect(write()?.offset).toBe(20 + i);
+    const { asideRecords, droppedSamples } = outbox.stats();
+    expect(outbox.stats().pendingRecords).toBe(9);
+    expect(asideRecords).toBeLessThan(20);
+    expect(asideRecords).toBeGreaterThanOrEqual(15);
+    expect(droppedSamples).toBe(20 - asideRecords);
+    for (let i = 0; i < 6; i += 1) expect(write()?.offset).toBe(29 + i);
+    expect(outbox.stats().asideRecords).toBe(15);
+    expect(outbox.stats().pendingRecords).toBeLessThan(15);
+  });
+
   test("a medium that takes nothing costs new readings, counted, and not the backlog; writing resumes by itself", async () => {
     const medium = refuseWrites();
     const outbox = bench.start();

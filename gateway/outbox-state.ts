@@ -231,6 +231,7 @@ function questions({ counts, devices, metrics, tally, isFile, box }: Parts) {
       droppedSamples: counts.counts.droppedSamples,
       droppedByReason: counts.droppedByReason(),
       setAsideRecords: counts.counts.setAsideRecords,
+      asideRecords: tally.asideRecords,
       droppedAsideRecords: counts.counts.droppedAsideRecords,
     }),
   };

@@ -4,6 +4,8 @@ import type { DeviceRow, FreedRow, LoadedOutbox } from "./outbox-tables.ts";
 
 /** Room that a record takes in the file besides its bytes: keys, lengths, its share of a page. */
 export const recordOverheadBytes = 32;
+/** The same of a record set aside, with its id, its entry in an index, and the reason in words. */
+const asideOverheadBytes = 192;
 
 type Oldest = { position: number; writtenAtMs: number } | undefined;
 
@@ -18,7 +20,8 @@ export function outboxTally(loaded: LoadedOutbox, devices: ReturnType<typeof dev
     goneTo: 0,
     asidesGoneTo: 0,
     asideRecords: loaded.asides?.records ?? 0,
-    asideBytes: loaded.asides?.bytes ?? 0,
+    /** With their overhead. */
+    asideBytes: (loaded.asides?.bytes ?? 0) + (loaded.asides?.records ?? 0) * asideOverheadBytes,
   };
   for (const { pending, bytes } of devices.byId.values()) {
     tally.records += pending;
@@ -77,7 +80,7 @@ export function outboxTally(loaded: LoadedOutbox, devices: ReturnType<typeof dev
     /** Counts what joins or leaves the records set aside, inside a transaction. */
     aside: (records: number, bytes: number): void => {
       tally.asideRecords += records;
-      tally.asideBytes += bytes;
+      tally.asideBytes += bytes + records * asideOverheadBytes;
     },
     undoBy: (act: () => void): void => void undo.push(act),
     begun: (): void => {

@@ -17,21 +17,25 @@ import { asideRow } from "./outbox-tables.ts";
 
 export type OutboxViewOptions = { path: string; group: string; node: string };
 
-function read(db: DatabaseSync, options: OutboxViewOptions, limit: number): AsideRecord[] {
+/** What is set aside, oldest first and so many at most, and how many records there are. */
+export type OutboxView = { asides: AsideRecord[]; total: number };
+
+function read(db: DatabaseSync, options: OutboxViewOptions, limit: number): OutboxView {
   const all = (sql: string, ...values: number[]): Record<string, unknown>[] => db.prepare(sql).all(...values);
   const version = checkKind(db, options);
   if (version === 0) throw foreign(options, "holds no outbox yet");
   checkOwner(new Map(all("SELECT key, value FROM meta").map((row) => [String(row.key), row.value])), options);
   const names = new Map(all("SELECT id, name FROM metric").map(({ id, name }) => [Number(id), String(name)]));
   const rows = all("SELECT * FROM set_aside ORDER BY position LIMIT ?", limit).map(asideRow);
-  return rows.map((row) => asideOf(row, (id) => names.get(id)));
+  const [count] = all("SELECT count(*) AS total FROM set_aside");
+  return { asides: rows.map((row) => asideOf(row, (id) => names.get(id))), total: Number(count?.total) };
 }
 
 /**
- * What is set aside in the outbox of a gateway that does not run, oldest first. Only looks: no epoch begins, nothing is repaired or renamed.
+ * What is set aside in the outbox of a gateway that does not run. Only looks: no epoch begins, nothing is repaired or renamed.
  * @throws JilianError OUTBOX_CORRUPT it is damaged; the others as `openOutbox`
  */
-export function viewAsides(options: OutboxViewOptions, limit: number): AsideRecord[] {
+export function viewAsides(options: OutboxViewOptions, limit: number): OutboxView {
   let db: DatabaseSync | undefined;
   try {
     db = new DatabaseSync(options.path, { readOnly: true, timeout: 1000 });

@@ -1,5 +1,5 @@
 import type { OutboxRecord, StoredSample } from "./model.ts";
-import { type Box, countDrop, dropBytes, stamp } from "./outbox-box.ts";
+import { type Box, countDrop, dropBytes, makeRoom, stamp, trimAsides } from "./outbox-box.ts";
 import { encodeSamples } from "./outbox-record.ts";
 import type { OutboxTables } from "./outbox-tables.ts";
 import { recordOverheadBytes } from "./outbox-tally.ts";
@@ -36,7 +36,7 @@ export function write(box: Box, deviceName: string, samples: readonly StoredSamp
     countDrop(box, { ...drop, reason: "full", why: "one record is larger than outbox.maxBytes; raise it" });
     return undefined;
   }
-  dropBytes(box, tally.bytes + size - options.maxBytes, "outbox.maxBytes is reached, the oldest make room");
+  makeRoom(box, size);
   const writtenAtMs = stamp(box);
   state.sourceTimes(device, samples);
   const insert = (): OutboxRecord | undefined =>
@@ -46,9 +46,13 @@ export function write(box: Box, deviceName: string, samples: readonly StoredSamp
   let record = insert();
   if (!record && store.isRenewed()) record = insert();
   // Once only until a transaction succeeds: a medium that fails for good must not cost the backlog, which can still be read.
-  if (!record && store.isFull() && tally.goneTo === 0) {
-    dropBytes(box, Math.max(size, fullStepBytes), "the medium is full, the oldest make room");
-    if (tally.goneTo > 0) record = insert();
+  if (!record && store.isFull() && tally.goneTo === 0 && tally.asidesGoneTo === 0) {
+    // More than the record itself: it may need a page more than what makes room for it.
+    const room = size + fullStepBytes;
+    const before = tally.asideBytes;
+    trimAsides(box, before - room);
+    dropBytes(box, room - (before - tally.asideBytes), "the medium is full, the oldest make room");
+    if (tally.goneTo > 0 || tally.asidesGoneTo > 0) record = insert();
   }
   if (!record) countDrop(box, { ...drop, reason: "unwritable", why: "the outbox cannot be written" });
   return record;
@@ -59,10 +63,10 @@ export function write(box: Box, deviceName: string, samples: readonly StoredSamp
  * @returns whether they are in the file now: all of them or none
  */
 export function writeAll(box: Box, records: readonly NewRecord[]): boolean {
-  const { state, store, options } = box;
+  const { state, store } = box;
   const encoded = records.map((record) => ({ ...record, bytes: encodeSamples(record.samples) }));
   const size = encoded.reduce((sum, { bytes }) => sum + bytes.length + recordOverheadBytes, 0);
-  dropBytes(box, state.tally.bytes + size - options.maxBytes, "outbox.maxBytes is reached, the oldest make room");
+  makeRoom(box, size);
   const writtenAtMs = stamp(box);
   for (const { device, samples } of records) state.sourceTimes(state.deviceOf(device), samples);
   return (

@@ -3,7 +3,7 @@ import type { RecordId } from "@jilian/domain/commit.ts";
 import { messageOf } from "@jilian/domain/errors.ts";
 import type { Range } from "@jilian/domain/range-set.ts";
 import { type Outbox, type OutboxRecord, type PreviousEpoch, raiseNote, type StoredSample } from "./model.ts";
-import { asides, dropAsides, replayAsides, setAsideRow, split } from "./outbox-asides.ts";
+import { asides, dropAsides, replayAsides, setAsideRow, setAsideSamples, split } from "./outbox-asides.ts";
 import { type Box, batchRows, dropAged, newBox, type OutboxOptions, samplesOf } from "./outbox-box.ts";
 import { clockWatch } from "./outbox-clock.ts";
 import { endedByPowerCut, unopenable } from "./outbox-file.ts";
@@ -216,17 +216,18 @@ function outboxOf(box: Box, raisedMs: number, previous: PreviousEpoch | undefine
       store.change("count a connection", () => undefined);
       return bdSeq;
     },
-    setAside: (id, reason) => {
+    setAside: (id, reason, only) => {
       const row = rowOf(box, id);
-      if (row) setAsideRow(box, row, reason);
+      if (!row) return false;
+      return only ? setAsideSamples(box, row, reason, only) : setAsideRow(box, row, reason);
     },
     split: (id) => {
       const row = rowOf(box, id);
       return row ? split(box, row) : [];
     },
     asides: (limit) => asides(box, limit),
-    replayAsides: (ids) => replayAsides(box, ids),
-    dropAsides: (ids) => dropAsides(box, ids),
+    replayAsides: (ids, atMost = Number.POSITIVE_INFINITY) => replayAsides(box, ids, atMost),
+    dropAsides: (ids, atMost = Number.POSITIVE_INFINITY) => dropAsides(box, ids, atMost),
     renewEpoch: (of = state.current().epoch) => {
       state.rename(of);
       store.changeSynced("renew an epoch", () => undefined);

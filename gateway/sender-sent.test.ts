@@ -1,3 +1,4 @@
+import type { RefusedRecord } from "@jilian/domain/commit.ts";
 import { DataType } from "@jilian/domain/datatypes.ts";
 import type { Range } from "@jilian/domain/range-set.ts";
 import fc from "fast-check";
@@ -8,6 +9,7 @@ import type { OutboxRecord } from "./model.ts";
 import { createSender } from "./sender.ts";
 import { sentLog } from "./sender-sent.ts";
 import { outboxBench, sample } from "./test-outbox.ts";
+import { livingWorld } from "./test-sender.ts";
 
 const [a, b, c] = ["000000000000000a", "000000000000000b", "000000000000000c"] as const;
 
@@ -42,6 +44,7 @@ describe("what was sent", () => {
 
 test("one set-back that is told by several notices is one: it takes one new epoch", () => {
   const bench = outboxBench();
+  let nowMs = 0;
   const outbox = bench.start({ fsyncMs: 1000 });
   const [metric] = outbox.declare("press", [{ name: "a", datatype: DataType.Double, simulated: false }]) as [number];
   const log = pino({ level: "silent" });
@@ -52,20 +55,76 @@ test("one set-back that is told by several notices is one: it takes one new epoc
     maxInFlightRecords: 5,
   };
   const sender = createSender({ outbox, settings, log });
-  const reader = commitReader({ outbox, sender, log });
+  const reader = commitReader({ outbox, sender, log, now: () => nowMs });
   sender.begin({ hasRoom: () => true, send: () => 100 });
   const record = outbox.write("press", [sample(metric, 1)]) as OutboxRecord;
   sender.live(record);
   const { starts } = outbox.identity;
   for (let i = 0; i < 3; i += 1) reader.read({ epoch: record.epoch, ranges: [], atMs: 0, setBack: true });
   reader.read({ epoch: record.epoch, ranges: [[0, 0]], atMs: 0, last: 7 });
-  expect(reader.stats()).toEqual({ setBacks: 1, unsentNotices: 0 });
+  expect(reader.stats()).toMatchObject({ setBacks: 1, unsentNotices: 0 });
   expect(outbox.identity.starts).toBe(starts + 1);
   expect(outbox.stats().pendingRecords).toBe(1);
   // And a later one, of the epoch that came instead, counts again.
+  nowMs += 60_000;
   reader.read({ epoch: outbox.epoch, ranges: [], atMs: 0, last: 9 });
-  expect(reader.stats().setBacks).toBe(2);
+  expect(reader.stats()).toMatchObject({ setBacks: 2, heldSetBacks: 0 });
   return bench.close();
+});
+
+describe("a set-back", () => {
+  test("that is told again and again is obeyed once a minute, whoever tells it; true notices free meanwhile", async () => {
+    const bench = outboxBench();
+    const world = livingWorld(bench.start({ fsyncMs: 1000 }));
+    const { outbox, commits } = world;
+    world.connect();
+    const { starts } = outbox.identity;
+    const forge = () => {
+      world.live();
+      // Always of the epoch in use, as only somebody can who hears the gateway.
+      commits.read({ epoch: outbox.epoch, ranges: [], atMs: 0, setBack: true });
+    };
+    world.pass(59, undefined, forge);
+    expect(commits.stats().setBacks).toBe(1);
+    expect(commits.stats().heldSetBacks).toBeGreaterThan(1000);
+    expect(outbox.identity.starts).toBe(starts + 1);
+    expect(world.stored.size).toBeGreaterThan(100);
+    expect(outbox.stats().pendingRecords).toBeLessThan(3);
+    world.pass(62, undefined, forge);
+    expect(commits.stats().setBacks).toBe(3);
+    world.pass(3);
+    expect(world.stored).toEqual(world.written);
+    await bench.close();
+  });
+
+  test("has all that is pending sent again soon under the new epoch, and nothing under the old one, what was under trial included", async () => {
+    const bench = outboxBench();
+    const world = livingWorld(bench.start({ fsyncMs: 1000 }));
+    const { outbox, commits } = world;
+    const bad = new Set(Array.from({ length: 3 }, () => world.write(4)).flat());
+    world.platform({
+      verdict: ({ samples }) => (samples.some(({ value }) => bad.has(Number(value))) ? "refuses" : "stores"),
+    });
+    world.connect();
+    // Long enough that they are suspected and sent under trial, and not yet divided.
+    world.pass(15, undefined, world.live);
+    expect(world.sender.stats().suspectRecords).toBe(3);
+    world.platform({ verdict: () => "loses" });
+    for (let i = 0; i < 20; i += 1) world.write(1);
+    world.pass(2);
+    const old = outbox.epoch;
+    const before = world.sent.length;
+    const { pendingRecords } = outbox.stats();
+    expect(pendingRecords).toBeGreaterThanOrEqual(23);
+    commits.read({ epoch: old, ranges: [], atMs: 0, setBack: true });
+    // The next pass over the backlog begins within 2.5 s; a commit's time-out is 10 s.
+    world.pass(3);
+    const again = world.sent.slice(before).map(({ record }) => record);
+    expect(again.filter(({ epoch }) => epoch === old)).toEqual([]);
+    expect(new Set(again.map(({ offset }) => offset)).size).toBe(pendingRecords);
+    expect(world.sender.stats().suspectRecords).toBe(0);
+    await bench.close();
+  });
 });
 
 const offsetRange = fc
@@ -80,6 +139,8 @@ const step = fc.oneof(
     ranges: fc.array(offsetRange, { maxLength: 3 }),
     last: fc.oneof(fc.constant(undefined), fc.nat({ max: 5 })),
     setBack: fc.constantFrom(undefined, undefined, undefined, true as const),
+    /** Of a pending record: with its own samples, or without any. */
+    refused: fc.option(fc.record({ at: fc.nat({ max: 30 }), isNamed: fc.boolean() }), { nil: undefined }),
   }),
 );
 
@@ -107,6 +168,12 @@ test("no sequence of notices, whatever they claim, frees a reading that this pro
         return 100;
       };
       sender.begin({ hasRoom: () => true, send });
+      const refusalOf = ({ refused }: { refused: { at: number; isNamed: boolean } | undefined }): RefusedRecord[] => {
+        const record = refused && outbox.pending(0, 100)[refused.at]?.record;
+        if (!record) return [];
+        const samples = record.samples.map(({ sourceTimeMs }) => ["a", sourceTimeMs] as const);
+        return [{ offset: record.offset, code: "VALUE_MISFIT", ...(refused.isNamed ? { samples } : {}) }];
+      };
       let written = 0;
       for (const doing of steps) {
         nowMs += 100;
@@ -117,7 +184,11 @@ test("no sequence of notices, whatever they claim, frees a reading that this pro
         } else if (doing.do === "pump") sender.pump();
         else {
           const { isOwn, ranges, last, setBack } = doing;
-          const told = { ...(last === undefined ? {} : { last }), ...(setBack ? { setBack } : {}) };
+          const told = {
+            ...(last === undefined ? {} : { last }),
+            ...(setBack ? { setBack } : {}),
+            refused: refusalOf(doing),
+          };
           reader.read({ epoch: isOwn ? outbox.epoch : a, ranges: [...ranges], atMs: 0, ...told });
         }
         const pending = new Set(outbox.pending(0, 100).flatMap(({ record }) => record.samples.map((s) => s.value)));

@@ -60,16 +60,21 @@ export function createTrials({ outbox, log }: { outbox: Outbox; log: Logger }) {
     return known;
   }
 
+  /** Splits a record in halves, which go under trial as far as there is room. @returns whether it could be split */
+  function divide(id: RecordId, isAccused: boolean): boolean {
+    forget(keyOf(id));
+    const pieces = outbox.split(id);
+    for (const piece of pieces) if (held.size < maxTrials) hold(piece, isAccused);
+    if (pieces.length > 0) splits += 1;
+    return pieces.length > 0;
+  }
+
   /** When neither succeeds, the file cannot be written or the record was dropped: it is met again on disk or not at all. */
   function judge(key: string, record: OutboxRecord, { sends, evidence, isAccused }: Failed): void {
     const { epoch, offset, device, samples } = record;
     if (samples.length > 1 && evidence >= splitAt) {
-      forget(key);
-      const pieces = outbox.split(record);
-      if (pieces.length === 0) return;
-      splits += 1;
-      for (const piece of pieces) if (held.size < maxTrials) hold(piece, isAccused);
       const why = isAccused ? "connections end when a record is sent" : "a record is not committed";
+      if (!divide(record, isAccused)) return;
       log.info({ epoch, offset, device, samples: samples.length, sends }, `${why}: split in two`);
     } else if (samples.length <= 1 && evidence >= setAsideAt) {
       forget(key);
@@ -120,6 +125,8 @@ export function createTrials({ outbox, log }: { outbox: Outbox; log: Logger }) {
     },
     /** A record is no longer pending. */
     forget,
+    /** The platform says that it holds samples which the store refuses. @returns whether it could be split */
+    divide: (id: RecordId): boolean => divide(id, false),
     /** Whether a record has failed before, or is a piece of one that has. */
     isKnown: (key: string): boolean => failed.has(key),
     isSuspect: (key: string): boolean => {

@@ -1,3 +1,4 @@
+import type { RecordId } from "@jilian/domain/commit.ts";
 import { messageOf } from "@jilian/domain/errors.ts";
 import { type Range, rangeSet } from "@jilian/domain/range-set.ts";
 import type { Logger } from "pino";
@@ -137,9 +138,6 @@ function backlogPass(work: Work, send: Send) {
 
   return {
     begin,
-    rewind: (): void => {
-      cursor = 0;
-    },
     /** @param isDue something that was sent is due again */
     startDue: (isDue: boolean, nowMs: number): void => {
       overdue ||= isDue;
@@ -297,13 +295,20 @@ export function createSender(options: SenderOptions) {
       noteCommitted(work, epoch, ranges, freed);
       pump();
     },
+    /** The platform has answered a record, which is no longer pending: its samples were stored or set aside. */
+    settled: ({ epoch, offset }: RecordId): void => noteCommitted(work, epoch, [[offset, offset]], 0),
+    /** The platform wants a record in parts. @returns whether it could be split */
+    divide: (id: RecordId): boolean => {
+      if (!trials.divide(id)) return false;
+      noteCommitted(work, id.epoch, [[id.offset, id.offset]], 0);
+      return true;
+    },
     pump,
     sent: { within: sent.within, knows: sent.knows, last: sent.last },
-    /** The records of an epoch have another id now: all of them go again. */
+    /** The records of an epoch have another id now: all of them go again, with the next pass over the backlog at the latest. */
     renewed: (epoch: string): void => {
       flight.clear(epoch);
       trials.forgetEpoch(epoch);
-      pass.rewind();
       pump();
     },
     /** A session is born: nothing is in flight in it yet. */

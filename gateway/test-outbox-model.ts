@@ -1,7 +1,60 @@
 import type { RecordId } from "@jilian/domain/commit.ts";
 import type { Range } from "@jilian/domain/range-set.ts";
+import fc from "fast-check";
 import type { OutboxRecord, StoredSample } from "./model.ts";
 import { encodeSamples } from "./outbox-record.ts";
+
+export const devices = ["press", "oven"];
+export const names = ["a", "b", "c"];
+const n = fc.nat({ max: 1000 });
+const values = fc.oneof(
+  fc.integer(),
+  fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }),
+  fc.double({ noNaN: true, noDefaultInfinity: true }),
+  fc.string({ maxLength: 40 }),
+  fc.boolean(),
+  fc.constant(null),
+);
+const range = fc.tuple(fc.nat({ max: 30 }), fc.nat({ max: 6 })).map(([first, more]): Range => [first, first + more]);
+/** One thing that is done to an outbox. */
+export const step = fc.oneof(
+  {
+    weight: 8,
+    arbitrary: fc.record({
+      op: fc.constant("write"),
+      device: n,
+      values: fc.array(values, { minLength: 1, maxLength: 6 }),
+    }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({ op: fc.constant("commit"), epoch: n, ranges: fc.array(range, { maxLength: 3 }) }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({ op: fc.constantFrom("split", "setAside", "setAsideOne", "replay", "dropAside"), at: n }),
+  },
+  { weight: 1, arbitrary: fc.record({ op: fc.constantFrom("replayAll", "dropAllAsides", "reopen", "crash") }) },
+  { weight: 1, arbitrary: fc.record({ op: fc.constantFrom("renew", "flipBit", "declare"), at: n }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      op: fc.constantFrom("note", "noteDevice"),
+      key: n,
+      value: fc.option(fc.string(), { nil: undefined }),
+    }),
+  },
+);
+export type Step = {
+  op: string;
+  device?: number;
+  values?: StoredSample["value"][];
+  epoch?: number;
+  ranges?: Range[];
+  at?: number;
+  key?: number;
+  value?: string | undefined;
+};
 
 /** What an outbox should hold, in the plainest form: lists, and the rules of CONTRACTS 2 in words of arrays. For property tests. */
 export type ModelRecord = RecordId & {
@@ -86,9 +139,10 @@ export function outboxModel(maxBytes: number) {
       pending.splice(i, 1);
       for (const half of halves) add(half);
     },
-    setAside(i: number): void {
+    /** @param only the samples that are set aside, all if absent; the others are freed */
+    setAside(i: number, only?: readonly StoredSample[]): void {
       const [record] = pending.splice(i, 1);
-      if (record) asides.push(record);
+      if (record) asides.push({ ...record, samples: only ?? record.samples });
       asides.sort((a, b) => a.serial - b.serial);
       counts.setAside += 1;
     },

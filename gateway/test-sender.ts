@@ -1,7 +1,9 @@
+import type { RefusedRecord } from "@jilian/domain/commit.ts";
 import { DataType } from "@jilian/domain/datatypes.ts";
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
 import { type RangeSet, rangeSet } from "@jilian/domain/range-set.ts";
 import { pino } from "pino";
+import { commitReader } from "./edge-commit.ts";
 import type { OutboxRecord, StoredSample } from "./model.ts";
 import type { OpenedOutbox } from "./outbox.ts";
 import { createSender, type SenderSettings } from "./sender.ts";
@@ -9,6 +11,14 @@ import { sample } from "./test-outbox.ts";
 
 /** What becomes of a record: `cuts` ends the connection as soon as it is sent, the others are the platform's doing once it has arrived. */
 export type Verdict = "stores" | "refuses" | "loses" | "cuts";
+
+/** A platform that tells what its store refuses. */
+export type Refusing = {
+  /** Whether its store refuses a sample, by its value. */
+  isBad: (value: StoredSample["value"]) => boolean;
+  /** Beyond so many of a record it asks for the record in parts. */
+  mostNamed?: number;
+};
 
 const stepMs = 50;
 const reconnectMs = 1000;
@@ -21,6 +31,7 @@ const silent = pino({ level: "silent" });
 export function senderWorld(outbox: OpenedOutbox, settings: SenderSettings) {
   let nowMs = 1_000_000;
   let verdict: (record: OutboxRecord) => Verdict = () => "stores";
+  let refusing: Refusing | undefined;
   let delayMs = 300;
   const onTheWay: { record: OutboxRecord; sentMs: number }[] = [];
   const stored = new Set<StoredSample["value"]>();
@@ -29,6 +40,7 @@ export function senderWorld(outbox: OpenedOutbox, settings: SenderSettings) {
   let cuts = 0;
   let connectMs = Number.POSITIVE_INFINITY;
   const sender = createSender({ outbox, settings, log: silent, now: () => nowMs });
+  const commits = commitReader({ outbox, sender, log: silent, now: () => nowMs });
   const transport = {
     hasRoom: () => true,
     send: (record: OutboxRecord): number => {
@@ -40,16 +52,33 @@ export function senderWorld(outbox: OpenedOutbox, settings: SenderSettings) {
     },
   };
 
+  /** What the platform says of a record that its store does not take whole; the other samples of it are stored. */
+  function refusalOf({ offset, samples }: OutboxRecord): RefusedRecord | undefined {
+    const { isBad, mostNamed = 100 } = refusing ?? { isBad: () => false };
+    const bad = samples.filter(({ value }) => isBad(value));
+    if (bad.length === 0) return undefined;
+    const told = { offset, code: "VALUE_MISFIT" };
+    if (bad.length > mostNamed) return told;
+    for (const { value } of samples) if (!isBad(value)) stored.add(value);
+    const names = new Map(outbox.metrics().map(({ id, definition }) => [id, definition.name]));
+    return { ...told, samples: bad.map(({ metricId, sourceTimeMs }) => [names.get(metricId) ?? "", sourceTimeMs]) };
+  }
+
   function arrive(): void {
-    const due = new Map<string, RangeSet>();
+    const due = new Map<string, { set: RangeSet; refused: RefusedRecord[] }>();
     for (let first = onTheWay[0]; first && first.sentMs + delayMs <= nowMs; first = onTheWay[0]) {
       onTheWay.shift();
       const { record } = first;
       if (verdict(record) !== "stores") continue;
-      for (const { value } of record.samples) stored.add(value);
-      getOrMake(due, record.epoch, () => rangeSet()).add(record.offset, record.offset);
+      const { set, refused } = getOrMake(due, record.epoch, () => ({ set: rangeSet(), refused: [] }));
+      const refusal = refusalOf(record);
+      if (refusal) refused.push(refusal);
+      else {
+        for (const { value } of record.samples) stored.add(value);
+        set.add(record.offset, record.offset);
+      }
     }
-    for (const [epoch, set] of due) sender.committed(epoch, set.ranges(), outbox.commit(epoch, set.ranges()));
+    for (const [epoch, { set, refused }] of due) commits.read({ epoch, ranges: set.ranges(), atMs: nowMs, refused });
   }
 
   /** The end of a connection: what had arrived is stored, but no notice of it comes through; the next begins soon after. */
@@ -65,6 +94,7 @@ export function senderWorld(outbox: OpenedOutbox, settings: SenderSettings) {
 
   return {
     sender,
+    commits,
     cut,
     cuts: () => cuts,
     sent,
@@ -72,8 +102,9 @@ export function senderWorld(outbox: OpenedOutbox, settings: SenderSettings) {
     now: () => nowMs,
     connect: (): void => sender.begin(transport),
     /** From now on. */
-    platform: (is: { verdict?: typeof verdict; delayMs?: number }): void => {
+    platform: (is: { verdict?: typeof verdict; refusing?: Refusing; delayMs?: number }): void => {
       verdict = is.verdict ?? verdict;
+      refusing = is.refusing ?? refusing;
       delayMs = is.delayMs ?? delayMs;
     },
     /** Lets time pass, until a condition holds if there is one. @returns the seconds that passed */
@@ -94,7 +125,7 @@ export function senderWorld(outbox: OpenedOutbox, settings: SenderSettings) {
   };
 }
 
-const settings = {
+export const settings = {
   backlogRecordsPerSecond: 500,
   backlogBytesPerSecond: 2_000_000,
   commitTimeoutMs: 10_000,

@@ -190,6 +190,47 @@ test("what the store refused is refused at once for a while, longer each time, b
   expect(book.notices(0)).toEqual([]);
 });
 
+describe("a gateway is told what the store refuses of a record", () => {
+  const told = { code: "VALUE_MISFIT", samples: [["b", 1007] as const] };
+
+  test("once, and again whenever the record comes while it is not tried; ranges go first", () => {
+    const book = commitBook([]);
+    for (const offset of [7, 8]) book.claim("f1", "gw-1", record(offset));
+    book.refuse("f1", "gw-1", record(7), told);
+    book.stored([entry(e1, [[8, 8]])]);
+    const [ranges, refused, ...others] = readAll(book);
+    expect(ranges).toMatchObject({ ranges: [[8, 8]], last: 8 });
+    expect(refused).toMatchObject({ epoch: e1, ranges: [], refused: [{ offset: 7, ...told }] });
+    expect(others).toEqual([]);
+    expect(book.notices(1)).toEqual([]);
+    for (let i = 0; i < 2; i += 1) {
+      expect(book.claim("f1", "gw-1", record(7))).toBe("refused");
+      expect(readAll(book)).toMatchObject([{ refused: [{ offset: 7, ...told }] }]);
+    }
+  });
+
+  test("in several notices when it is much; the samples of one record stay together", () => {
+    const book = commitBook([]);
+    const many = (count: number) => Array.from({ length: count }, (_, i) => ["b", i] as const);
+    const counts = [300, 300, 900, 1, 1];
+    for (const [offset, count] of counts.entries())
+      book.refuse("f1", "gw-1", record(offset), { code: "SAMPLE_TOO_LATE", samples: many(count) });
+    book.refuse("f1", "gw-1", record(5), { code: "SAMPLE_TOO_LATE" });
+    const notices = readAll(book).map(({ refused = [] }) => refused);
+    expect(notices.map((each) => each.map(({ offset }) => offset))).toEqual([[0], [1], [2], [3, 4, 5]]);
+    expect(notices.flat().map(({ samples }) => samples?.length)).toEqual([...counts, undefined]);
+  });
+
+  test("as far as memory for it goes: what was refused longest ago is tried again", () => {
+    const book = commitBook([]);
+    const samples = Array.from({ length: 100 }, (_, i) => ["b", i] as const);
+    for (let offset = 0; offset < 2001; offset += 1)
+      book.refuse("f1", "gw-1", record(offset), { code: "VALUE_MISFIT", samples });
+    expect(book.claim("f1", "gw-1", record(0))).toBe("new");
+    expect(book.claim("f1", "gw-1", record(1))).toBe("refused");
+  });
+});
+
 test("many ranges are told in several notices, none left out", () => {
   const book = commitBook([]);
   const ranges = Array.from({ length: 1201 }, (_, i): [number, number] => [i * 2, i * 2]);

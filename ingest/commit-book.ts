@@ -1,10 +1,11 @@
-import { encodeNotice, type RecordHeader, type RecordId } from "@jilian/domain/commit.ts";
+import { type CommitNotice, encodeNotice, type RecordHeader, type RecordId } from "@jilian/domain/commit.ts";
 import { DataType } from "@jilian/domain/datatypes.ts";
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
 import { type Range, type RangeSet, rangeSet } from "@jilian/domain/range-set.ts";
 import { encodePayload } from "@jilian/domain/sparkplug/payload.ts";
 import { commitMetric, topicOf } from "@jilian/domain/topics.ts";
 import type { CommitEntry } from "@jilian/store/telemetry.ts";
+import { type Refusal, refusalBook, refusalsOf } from "./refusal-book.ts";
 
 /**
  * What becomes of a record that has arrived:
@@ -14,7 +15,7 @@ import type { CommitEntry } from "@jilian/store/telemetry.ts";
  * - `repeat`: this very record is stored; the notice was lost, and another becomes due.
  * - `on its way`: this very record is; its notice will come.
  * - `contested`: another record of the same offset is on its way. It must come again.
- * - `refused`: the store has refused it a short while ago.
+ * - `refused`: the store has refused it a short while ago, of which another notice becomes due.
  */
 export type Claim = "new" | "again" | "repeat" | "on its way" | "contested" | "refused";
 
@@ -27,8 +28,11 @@ export type CommitBook = {
   readonly claim: (group: string, node: string, record: RecordHeader) => Claim;
   /** Gives up a record that was claimed and shed: it may come again. */
   readonly release: (group: string, node: string, record: RecordId) => void;
-  /** Gives up a claimed record that the store refused for itself: it is refused at once for a while, longer each time. */
-  readonly refuse: (group: string, node: string, record: RecordHeader) => void;
+  /**
+   * Gives up a claimed record that the store refused for itself: it is refused at once for a while, longer each time.
+   * @param told what its gateway is told of it; nothing when absent
+   */
+  readonly refuse: (group: string, node: string, record: RecordHeader, told?: Refusal) => void;
   /** Notes what the store has confirmed; notices become due. */
   readonly stored: (entries: readonly CommitEntry[]) => void;
   /** Notes that a gateway gave an offset of this epoch to two records; the next notice tells it so. */
@@ -62,6 +66,7 @@ type Epoch = {
   /** Highest offset stored; -1 for none. */
   last: number;
   due: RangeSet | undefined;
+  refusedDue: Map<number, Refusal>;
   setBackDue: boolean;
   /** Offsets on their way, with the time at which their record was written. */
   claimed: Map<number, number>;
@@ -73,36 +78,13 @@ type Epoch = {
 
 /** Most ranges in one notice: it must stay a small message. */
 const rangesPerNotice = 500;
-/** How long a refused record is not tried again: at first, and at most. A fault of the store may be repaired meanwhile. */
-const refusal = { firstMs: 15_000, longestMs: 600_000, most: 10_000 };
-
-/** Records that the store refused for themselves, bounded. Poison that is sent again and again then costs nothing. */
-function refusalBook(nowMs: () => number) {
-  const refused = new Map<string, { writtenAtMs: number; times: number; untilMs: number }>();
-  const keyOf = (group: string, node: string, { epoch, offset }: RecordId) => `${group}/${node}/${epoch}:${offset}`;
-  return {
-    add: (group: string, node: string, record: RecordHeader): void => {
-      const key = keyOf(group, node, record);
-      const times = (refused.get(key)?.times ?? 0) + 1;
-      const forMs = Math.min(refusal.firstMs * 2 ** (times - 1), refusal.longestMs);
-      // Deleting first moves it to the end: the one refused longest ago makes room first.
-      refused.delete(key);
-      refused.set(key, { writtenAtMs: record.writtenAtMs, times, untilMs: nowMs() + forMs });
-      const [oldest] = refused.keys();
-      if (refused.size > refusal.most && oldest !== undefined) refused.delete(oldest);
-    },
-    has: (group: string, node: string, record: RecordHeader): boolean => {
-      if (refused.size === 0) return false;
-      const found = refused.get(keyOf(group, node, record));
-      return found !== undefined && found.writtenAtMs === record.writtenAtMs && nowMs() < found.untilMs;
-    },
-  };
-}
-
-function noticesOf({ group, node, epoch, last, due, setBackDue }: Epoch, atMs: number) {
+function noticesOf({ group, node, epoch, last, due, refusedDue, setBackDue }: Epoch, atMs: number) {
   const ranges = due?.ranges() ?? [];
-  const told: { ranges: Range[]; setBack?: true }[] = setBackDue ? [{ ranges: [], setBack: true }] : [];
+  const told: Pick<CommitNotice, "ranges" | "setBack" | "refused">[] = setBackDue
+    ? [{ ranges: [], setBack: true }]
+    : [];
   for (let i = 0; i < ranges.length; i += rangesPerNotice) told.push({ ranges: ranges.slice(i, i + rangesPerNotice) });
+  for (const refused of refusalsOf(refusedDue)) told.push({ ranges: [], refused });
   return told.map((each) => {
     const value = encodeNotice({ epoch, atMs, ...each, ...(last >= 0 ? { last } : {}) });
     const metric = { name: commitMetric, timestampMs: atMs, datatype: DataType.String, declare: true, value };
@@ -133,6 +115,7 @@ export function commitBook(committed: readonly CommitEntry[], options: CommitBoo
       stored: rangeSet(),
       last: -1,
       due: undefined,
+      refusedDue: new Map(),
       setBackDue: false,
       claimed: new Map(),
       contested: new Set(),
@@ -155,6 +138,12 @@ export function commitBook(committed: readonly CommitEntry[], options: CommitBoo
   function owe(epoch: Epoch, first: number, last: number): void {
     epoch.due ??= rangeSet();
     epoch.due.add(first, last);
+    owed.add(epoch);
+  }
+
+  function oweRefusal(epoch: Epoch, offset: number, told: Refusal | undefined): void {
+    if (!told) return;
+    epoch.refusedDue.set(offset, told);
     owed.add(epoch);
   }
 
@@ -203,7 +192,11 @@ export function commitBook(committed: readonly CommitEntry[], options: CommitBoo
       setBack(group, node, name);
       return "contested";
     }
-    if (refused.has(group, node, record)) return "refused";
+    const refusal = refused.find(group, node, record);
+    if (refusal) {
+      oweRefusal(epoch, offset, refusal.told);
+      return "refused";
+    }
     const isStored = epoch.stored.has(offset);
     const known = isStored ? epoch.written.get(offset) : undefined;
     if (known === writtenAtMs) {
@@ -247,9 +240,10 @@ export function commitBook(committed: readonly CommitEntry[], options: CommitBoo
   return {
     claim,
     release,
-    refuse: (group, node, record) => {
+    refuse: (group, node, record, told) => {
       release(group, node, record);
-      refused.add(group, node, record);
+      refused.add(group, node, record, told);
+      oweRefusal(epochOf(group, node, record.epoch), record.offset, told);
     },
     stored: (entries) => {
       for (const { group, node, epoch: name, ranges } of entries) {
@@ -278,6 +272,7 @@ export function commitBook(committed: readonly CommitEntry[], options: CommitBoo
       const messages = [...owed].flatMap((epoch) => noticesOf(epoch, atMs));
       for (const epoch of owed) {
         epoch.due = undefined;
+        epoch.refusedDue.clear();
         epoch.setBackDue = false;
       }
       owed.clear();

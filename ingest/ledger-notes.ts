@@ -5,8 +5,11 @@ import type { Logger } from "pino";
 
 /** What ingest notes in the ledger beside the way of the readings. A ledger that cannot be written (a full disk) must not end that way. */
 export type LedgerNotes = {
-  /** Notes something that needs a person's eye, at most every 10 s for one code and subject. */
-  readonly finding: (finding: Pick<Finding, "code" | "subject" | "detail">) => void;
+  /**
+   * Notes something that needs a person's eye, at most every 10 s for one code and subject.
+   * @returns false when it was noted less than 10 s ago
+   */
+  readonly finding: (finding: Pick<Finding, "code" | "subject" | "detail">) => boolean;
   readonly birth: (birth: FirstBirth) => void;
   readonly unregistered: (device: { group: string; node: string; device: string }) => void;
   /** Runs several notes as one transaction. @returns false when nothing of it was written */
@@ -49,12 +52,13 @@ export function ledgerNotes({ ledger, clock, log, onFailure }: LedgerNotesParts)
     finding: (finding) => {
       const key = `${finding.code} ${finding.subject}`;
       const nowMs = performance.now();
-      if (nowMs - (toldMs.get(key) ?? Number.NEGATIVE_INFINITY) < intervalMs) return;
-      if (!attempt(() => ledger.noteFinding(finding, clock.now()))) return;
+      if (nowMs - (toldMs.get(key) ?? Number.NEGATIVE_INFINITY) < intervalMs) return false;
+      if (!attempt(() => ledger.noteFinding(finding, clock.now()))) return true;
       toldMs.delete(key);
       toldMs.set(key, nowMs);
       const [oldest] = toldMs.keys();
       if (toldMs.size > maxTold && oldest !== undefined) toldMs.delete(oldest);
+      return true;
     },
     birth: (birth) => void attempt(() => ledger.noteBirth(birth)),
     unregistered: (device) => void attempt(() => ledger.noteUnregistered(device, clock.now())),

@@ -75,7 +75,13 @@ const counted: readonly (readonly [key: string, name: string, help: string])[] =
     "Records whose offset was stored, stored again to be sure it was with them.",
   ],
   ["setBacks", "set_backs_total", "Offsets that a gateway gave to two records, because it was set back."],
-  ["refusedRecords", "refused_records_total", "Records that the store will never take."],
+  ["refusedRecords", "refused_records_total", "Records that the store will never take as they are."],
+  [
+    "uncarriedSamples",
+    "uncarried_samples_total",
+    "Samples in records of a type without a series; their births were told of.",
+  ],
+  ["refusedSamples", "refused_samples_total", "Samples that the store will never take; gateways set them aside."],
   ["refusedAgainRecords", "refused_again_records_total", "Such records that came again and were not tried."],
   [
     "deferredRecords",

@@ -2,7 +2,21 @@ import { DataType } from "@jilian/domain/datatypes.ts";
 import { Status } from "@jilian/domain/quality.ts";
 import { property } from "@jilian/domain/sparkplug/payload.ts";
 import { describe, expect, test } from "vitest";
-import { bearForeign, counter, data, host, hostPerTest, stateOf, t0, tag, values } from "./test-node.ts";
+import {
+  bdSeq,
+  bearForeign,
+  commitControl,
+  counter,
+  data,
+  host,
+  hostPerTest,
+  rebirthControl,
+  send,
+  stateOf,
+  t0,
+  tag,
+  values,
+} from "./test-node.ts";
 
 hostPerTest();
 
@@ -102,4 +116,37 @@ describe("nodes without an outbox, and what they may send", () => {
     expect(counter("unreadableMessages")).toBe(1);
     expect(host.rebirths).toEqual([]);
   });
+});
+
+test.each(["bdSeq", "Node Control/Speed", "Jilian/Commit"])(
+  "a device's metric called %s is one like any other: it is stored, whoever sends it; a node's own is not",
+  (name) => {
+    send("NBIRTH", [bdSeq(3), rebirthControl, commitControl], { seq: 0 });
+    send("DBIRTH", [tag(name, 1)], { seq: 1, device: "press-1" });
+    data([{ alias: 1, value: 42 }], { seq: 2, offset: 0 });
+    expect(values()).toEqual([[name, 42, Status.Good]]);
+    bearForeign([tag(name, 7, { value: 5 })]);
+    data([{ name, value: 43 }], { seq: 2 });
+    expect(values()).toEqual([
+      [name, 5, Status.Good],
+      [name, 43, Status.Good],
+    ]);
+    send("NDATA", [{ name: "bdSeq", value: 1 }], { seq: 3 });
+    expect(values()).toEqual([]);
+    expect(counter("uncarriedSamples")).toBe(0);
+  },
+);
+
+test("a value in a record whose metric is of a type without a series is counted, and the rest of the record is stored", () => {
+  send("NBIRTH", [bdSeq(3), rebirthControl, commitControl], { seq: 0 });
+  send("DBIRTH", [tag("a", 1), tag("list", 2, { datatype: 22 as never, value: null })], { seq: 1, device: "press-1" });
+  data(
+    [
+      { alias: 1, value: 42 },
+      { alias: 2, value: 1 },
+    ],
+    { seq: 2, offset: 0 },
+  );
+  expect(values()).toEqual([["a", 42, Status.Good]]);
+  expect(counter("uncarriedSamples")).toBe(1);
 });

@@ -211,7 +211,11 @@ export function createReceiver(parts: ReceiverParts): Receiver {
     let newestLiveMs: number | undefined;
     for (const metric of payload.metrics) {
       const born = find(session, device, metric);
-      if (born === null) continue;
+      if (born === null) {
+        // Of a record it is freed with the rest, so that nobody would hear of it again.
+        if (header) count(live.state, "uncarriedSamples");
+        continue;
+      }
       // A record is stored whole or not at all: with an unknown alias it stays uncommitted and comes again after the births.
       if (!born) {
         askRebirth(session, `unknown metric ${metric.alias ?? metric.name} of ${device || "node"}`);

@@ -2,7 +2,7 @@ import { isSupported } from "@jilian/domain/datatypes.ts";
 import { dayMs } from "@jilian/domain/periods.ts";
 import { definitionFromBirth, type MetricDefinition, type SeriesKey } from "@jilian/domain/sample.ts";
 import type { InMetric, InPayload } from "@jilian/domain/sparkplug/payload.ts";
-import { bdSeqMetric, commitMetric, rebirthMetric } from "@jilian/domain/topics.ts";
+import { bdSeqMetric, commitMetric, nodeControl } from "@jilian/domain/topics.ts";
 
 /** A metric as its birth certificate declared it. Data messages name it by alias alone. */
 export type BornMetric = {
@@ -10,6 +10,8 @@ export type BornMetric = {
   readonly definition: MetricDefinition;
   /** Number of its series in the store; looked up when the first sample is written. */
   seriesId: number | undefined;
+  /** The store refused its last sample: while that is so, its samples are tried apart from the rest of their records. */
+  wasRefused?: boolean;
 };
 
 /** A longer heartbeat is taken as this: it bounds how far one sample keeps its device online. */
@@ -49,9 +51,10 @@ export function newSession(group: string, node: string): NodeSession {
   };
 }
 
-/** Metrics of the protocol itself: never a series. */
-function isProtocolMetric(name: string): boolean {
-  return name === bdSeqMetric || name === commitMetric || name === rebirthMetric || name.startsWith("Node Control/");
+/** Metrics of the protocol itself: never a series. They are a node's own; of a device such a name is one like any other. */
+function isProtocolMetric(device: string, name: string): boolean {
+  if (device !== "") return false;
+  return name === bdSeqMetric || name === commitMetric || name.startsWith(nodeControl);
 }
 
 /** The bdSeq of an NBIRTH or NDEATH. */
@@ -86,7 +89,7 @@ export function declare(session: NodeSession, device: string, metrics: readonly 
   for (const { name, datatype, alias, properties } of metrics) {
     if (name === undefined) continue;
     let born: BornMetric | null = null;
-    if (!isProtocolMetric(name)) {
+    if (!isProtocolMetric(device, name)) {
       if (datatype === undefined || !isSupported(datatype)) refused.push(name);
       else {
         const key = { group: session.group, node: session.node, device, metric: name };
@@ -117,7 +120,7 @@ export function find(session: NodeSession, device: string, metric: InMetric): Bo
   const declared = session.declared.get(device);
   if (metric.alias !== undefined) return declared?.aliases.get(metric.alias);
   const { name } = metric;
-  return name !== undefined && isProtocolMetric(name) ? null : declared?.names.get(name ?? "");
+  return name !== undefined && isProtocolMetric(device, name) ? null : declared?.names.get(name ?? "");
 }
 
 /**

@@ -1,7 +1,9 @@
+import { DataType } from "@jilian/domain/datatypes.ts";
 import { JilianError } from "@jilian/domain/errors.ts";
 import fc from "fast-check";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { QueuedRecord } from "./queue.ts";
+import type { BornMetric } from "./sessions.ts";
 import { siftRefused } from "./sift-refused.ts";
 
 const fault = (code: string) => new JilianError(code, { code, action: "write", remedy: "none" });
@@ -104,4 +106,161 @@ test("each record is stored, refused or deferred once, good ones never refused, 
     ),
     { numRuns: 200 },
   );
+});
+
+describe("a record of many samples", () => {
+  const metricOf = (name: string): BornMetric => ({
+    key: { group: "f1", node: "gw-1", device: "press-1", metric: name },
+    definition: { name, datatype: DataType.Double, simulated: false },
+    seriesId: undefined,
+  });
+
+  /** Records of which each sample says whether it is refused: by its value. */
+  function recordsWith(
+    kinds: readonly (readonly boolean[])[],
+    metrics: readonly BornMetric[],
+    isForeign = (_: number) => false,
+  ) {
+    return kinds.map(
+      (bad, offset): QueuedRecord => ({
+        group: "f1",
+        node: "gw-1",
+        record: isForeign(offset) ? undefined : { epoch: "00000000000000e1", offset, writtenAtMs: 0 },
+        samples: bad.map((value, i) => ({
+          metric: metrics[i % metrics.length] as BornMetric,
+          ...{ value, status: 0, sourceTimeMs: 1000 * offset + i, gatewayTimeMs: 0 },
+        })),
+        receivedAtMs: 0,
+      }),
+    );
+  }
+
+  type Failing = { failsAt?: (n: number) => boolean; code?: string };
+  async function sift(
+    records: readonly QueuedRecord[],
+    { failsAt = () => false, code = "VALUE_MISFIT" }: Failing = {},
+  ) {
+    const found = {
+      stored: [] as number[],
+      committed: [] as number[],
+      refused: new Map<number, number[] | undefined>(),
+      deferred: [] as number[],
+      writes: 0,
+    };
+    const timesOf = (samples: QueuedRecord["samples"]) => samples.map(({ sourceTimeMs }) => sourceTimeMs);
+    const run = siftRefused(records, {
+      write: async (some) => {
+        found.writes += 1;
+        if (failsAt(found.writes)) throw fault("STORE_UNREACHABLE");
+        if (some.some(({ samples }) => samples.some(({ value }) => value === true))) throw fault(code);
+        found.stored.push(...some.flatMap(({ samples }) => timesOf(samples)));
+        for (const { record } of some) if (record) found.committed.push(record.offset);
+      },
+      refuse: ({ record, samples: all }, _, samples) => {
+        const offset = record?.offset ?? Math.floor((all[0]?.sourceTimeMs ?? 0) / 1000);
+        expect(found.refused.has(offset)).toBe(false);
+        found.refused.set(offset, samples && timesOf(samples as QueuedRecord["samples"]));
+      },
+      defer: ({ record }) => found.deferred.push(record?.offset ?? -1),
+    });
+    for (let done = false; !done; )
+      done = await run().then(
+        () => true,
+        () => false,
+      );
+    return found;
+  }
+
+  const eight = (bad: readonly number[]) => Array.from({ length: 8 }, (_, i) => bad.includes(i));
+
+  test("is stored but for the one that is refused, and is not committed", async () => {
+    const records = recordsWith(
+      [eight([]), eight([3]), eight([])],
+      Array.from({ length: 8 }, (_, i) => metricOf(`m${i}`)),
+    );
+    const { stored, committed, refused, writes } = await sift(records);
+    expect(sorted(committed)).toEqual([0, 2]);
+    expect(refused).toEqual(new Map([[1, [1003]]]));
+    expect(stored).toHaveLength(23);
+    expect(writes).toBeLessThan(14);
+  });
+
+  test("with a metric that was refused before: all others first, in one write, then two writes each; until it is taken", async () => {
+    const metrics = Array.from({ length: 8 }, (_, i) => metricOf(`m${i}`));
+    const healthy = Array.from({ length: 8 }, (_, i) => metricOf(`h${i}`));
+    await sift(recordsWith([eight([3])], metrics));
+    expect(metrics.map((m) => m.wasRefused === true)).toEqual(eight([3]));
+    const records = [
+      ...recordsWith(
+        Array.from({ length: 20 }, () => eight([3])),
+        metrics,
+      ),
+      ...recordsWith([eight([])], healthy),
+    ];
+    const again = await sift(records);
+    expect(again.stored[0]).toBe(0);
+    expect(again.stored).toHaveLength(8 + 20 * 7);
+    expect(again.refused.size).toBe(20);
+    expect(again.writes).toBe(1 + 2 * 20);
+    // Repaired: the parts are taken, the record is committed, and the next one goes as a whole.
+    expect(await sift(recordsWith([eight([])], metrics))).toMatchObject({
+      committed: [0],
+      writes: 3,
+      refused: new Map(),
+    });
+    expect(await sift(recordsWith([eight([])], metrics))).toMatchObject({ committed: [0], writes: 1 });
+  });
+
+  test("of which nothing is taken ends the effort: it has to come in parts", async () => {
+    const [record] = recordsWith([Array.from({ length: 1000 }, () => true)], [metricOf("a")]);
+    const { stored, refused, writes } = await sift([record as QueuedRecord]);
+    expect([stored, refused]).toEqual([[], new Map([[0, undefined]])]);
+    expect(writes).toBeLessThan(200);
+  });
+
+  test("that the store refuses for something else is not told apart, nor are its metrics suspected", async () => {
+    const metric = metricOf("a");
+    const { refused, stored } = await sift(recordsWith([eight([3])], [metric]), { code: "SERIES_UNKNOWN" });
+    expect([stored, refused]).toEqual([[], new Map([[0, undefined]])]);
+    expect(metric.wasRefused).toBeUndefined();
+  });
+
+  test("each sample is stored or refused, once told, whatever is bad, suspected before, and whenever the store fails", async () => {
+    const kind = fc.record({ bad: fc.array(fc.boolean(), { maxLength: 6 }), isForeign: fc.boolean() });
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(kind, { maxLength: 60 }),
+        fc.array(fc.boolean(), { minLength: 3, maxLength: 3 }),
+        fc.uniqueArray(fc.integer({ min: 1, max: 60 }), { maxLength: 20 }),
+        async (kinds, suspected, failing) => {
+          const metrics = suspected.map((wasRefused, i) => ({ ...metricOf(`m${i}`), wasRefused }));
+          const fails = new Set(failing);
+          const records = recordsWith(
+            kinds.map(({ bad }) => bad),
+            metrics,
+            (n) => kinds[n]?.isForeign === true,
+          );
+          const { stored, committed, refused, deferred } = await sift(records, { failsAt: (n) => fails.has(n) });
+          expect(new Set(stored).size).toBe(stored.length);
+          const badOf = ({ samples }: QueuedRecord) =>
+            samples.filter(({ value }) => value === true).map(({ sourceTimeMs }) => sourceTimeMs);
+          for (const [offset, record] of records.entries()) {
+            const times = record.samples.map(({ sourceTimeMs }) => sourceTimeMs);
+            const bad = badOf(record);
+            const named = refused.get(offset);
+            expect(times.filter((t) => stored.includes(t) && bad.includes(t))).toEqual([]);
+            if (deferred.includes(offset) || (refused.has(offset) && named === undefined)) {
+              expect(record.record).toBeDefined();
+              continue;
+            }
+            // Told apart to the last sample, or all of it stored, and committed where it has an id.
+            expect(sorted(named ?? [])).toEqual(bad);
+            expect(times.filter((t) => !stored.includes(t))).toEqual(bad);
+            if (record.record) expect(committed.includes(offset)).toBe(bad.length === 0);
+          }
+        },
+      ),
+      { numRuns: 200 },
+    );
+  });
 });

@@ -3,14 +3,21 @@ import { codeOf, JilianError, messageOf } from "@jilian/domain/errors.ts";
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
 import { type RangeSet, rangeSet } from "@jilian/domain/range-set.ts";
 import { count } from "@jilian/store/live.ts";
-import type { CommitEntry, SampleRow, Telemetry, WriteBatch, WriteOutcome } from "@jilian/store/telemetry.ts";
+import {
+  type CommitEntry,
+  lineFaults,
+  type SampleRow,
+  type Telemetry,
+  type WriteBatch,
+  type WriteOutcome,
+} from "@jilian/store/telemetry.ts";
 import type { Logger } from "pino";
 import type { SparkplugBus } from "./bus.ts";
 import type { CommitBook } from "./commit-book.ts";
 import type { LedgerNotes } from "./ledger-notes.ts";
 import type { LiveWriter } from "./live-writer.ts";
 import { pause } from "./pause.ts";
-import type { QueuedRecord, RecordQueue } from "./queue.ts";
+import type { QueuedRecord, QueuedSample, RecordQueue } from "./queue.ts";
 import type { BornMetric } from "./sessions.ts";
 import { siftRefused } from "./sift-refused.ts";
 
@@ -126,18 +133,44 @@ async function writeBatch(parts: WriterParts, records: readonly QueuedRecord[]):
     for (const sample of samples) if (fresh.has(sample.metric)) live.sample(sample, true);
 }
 
-/** What the store will never take must not stand before what it would: the record is put aside, uncommitted: it stays at its gateway. */
-function refuse({ book, live, notes, log }: WriterParts, queued: QueuedRecord, error: unknown): void {
+/** Metrics of refused samples that are named to people. */
+const maxNamed = 5;
+
+/**
+ * What the store will never take must not stand before what it would: the record is put aside, uncommitted, and its gateway is told.
+ * @param refused the samples at fault, all others are stored; undefined when they were not told apart
+ */
+function refuse(
+  { book, live, notes, log }: WriterParts,
+  queued: QueuedRecord,
+  error: unknown,
+  refused?: readonly QueuedSample[],
+): void {
   const { group, node, record, samples } = queued;
-  if (record) book.refuse(group, node, record);
-  count(live.state, "refusedRecords");
-  const subject = `${group}/${node}`;
   const cause = codeOf(error);
+  const named = refused?.map(({ metric, sourceTimeMs }) => [metric.key.metric, sourceTimeMs] as const);
+  // A store that does not know its own series, or a range, is not believed about the samples: the gateway keeps them.
+  const told = lineFaults.has(cause) ? { code: cause, ...(named ? { samples: named } : {}) } : undefined;
+  if (record) book.refuse(group, node, record, told);
+  count(live.state, "refusedRecords");
+  count(live.state, "refusedSamples", refused?.length ?? 0);
+  const subject = `${group}/${node}`;
+  const metrics = [...new Set(refused?.map(({ metric }) => `${metric.key.device} ${metric.key.metric}`))];
+  const what = metrics.length === 0 ? "" : ` (${metrics.slice(0, maxNamed).join(", ")})`;
+  const detail = `${cause}${what}: ${messageOf(error)}`.slice(0, 500);
+  // A metric that is always refused must not fill the log: counters have each, log and findings one in 10 s of a gateway.
+  if (!notes.finding({ code: "RECORD_REFUSED", subject, detail })) return;
   log.error(
-    { code: "RECORD_REFUSED", cause, err: messageOf(error), node: subject, record },
-    `the store refused a record of ${samples.length} samples`,
+    {
+      code: "RECORD_REFUSED",
+      cause,
+      err: messageOf(error),
+      node: subject,
+      record,
+      metrics: metrics.slice(0, maxNamed),
+    },
+    `the store refused ${refused?.length ?? "some"} of ${samples.length} samples of a record`,
   );
-  notes.finding({ code: "RECORD_REFUSED", subject, detail: `${cause}: ${messageOf(error)}`.slice(0, 500) });
 }
 
 /**
@@ -162,7 +195,7 @@ export function startWriter(parts: WriterParts): { close: () => Promise<void> } 
   async function store(records: readonly QueuedRecord[]): Promise<boolean> {
     const sift = siftRefused(records, {
       write: (some) => writeBatch(parts, some),
-      refuse: (record, error) => refuse(parts, record, error),
+      refuse: (record, error, samples) => refuse(parts, record, error, samples),
       defer: ({ group, node, record }) => {
         if (record) book.release(group, node, record);
         count(live.state, "deferredRecords");

@@ -73,6 +73,24 @@ test("what no store takes is set aside alone; the samples that came with it are 
   expect(seen).toMatchObject({ asides: 2, setBacks: 0, obeyed: 0 });
 });
 
+test("a metric that no store takes, in every record of the only device, stalls nothing: lost notices and kills or not", async () => {
+  const write = (): Op[] => [
+    { op: "write", samples: 4, poison: 1 },
+    { op: "pass", ms: 300 },
+  ];
+  const tenRecords = Array.from({ length: 10 }, write).flat();
+  const ops: Op[] = [...tenRecords, { op: "kill platform" }, ...tenRecords, { op: "kill gateway" }, ...tenRecords];
+  const honest = await runModel({ ops, up: ["now"], down: ["now"], moods: ["well"] });
+  expect(honest).toMatchObject({ asides: 30, setBacks: 0, obeyed: 0 });
+  const rough = await runModel({
+    ops,
+    up: ["now", "lost", "late"],
+    down: ["lost", "twice", "now"],
+    moods: ["well", "fails"],
+  });
+  expect(rough).toMatchObject({ asides: 30, setBacks: 0, obeyed: 0 });
+});
+
 describe("a running gateway that is set back uses offsets again, and nothing that it writes is freed before it is stored", () => {
   const write = (times: number): Op[] =>
     Array.from({ length: times }, () => ({ op: "write", samples: 2, poison: null }));

@@ -3,6 +3,7 @@ import { DataType, type DataTypeNumber } from "@jilian/domain/datatypes.ts";
 import { scaleExactly } from "@jilian/domain/decimal.ts";
 import { idPattern } from "@jilian/domain/identity.ts";
 import { carriers, counterRoles, type Role, roleNames, roles } from "@jilian/domain/roles.ts";
+import { bdSeqMetric, nodeControl } from "@jilian/domain/topics.ts";
 import { type Static, Type } from "typebox";
 
 /** What every device and every tag has, whatever its protocol: the schema's common part and its checks stand here once. */
@@ -157,8 +158,12 @@ export function commonTagFaults(tag: CommonTag, device: CommonDevice, check: Che
   const { pollIntervalMs } = device;
   const heartbeatMs = tag.heartbeatMs ?? device.heartbeatMs;
   check(heartbeatMs >= pollIntervalMs, "/heartbeatMs", `>= pollIntervalMs (${pollIntervalMs})`, "raise it");
-  const isOwn = tag.name.toLowerCase().startsWith("jilian/");
-  check(!isOwn, "/name", 'a name that does not begin with "Jilian/": the gateway\'s own metrics do', "rename it");
+  const name = tag.name.toLowerCase();
+  const own = 'a name that does not begin with "Jilian/": the gateway\'s own metrics do';
+  check(!name.startsWith("jilian/"), "/name", own, "rename it");
+  const isProtocol = name === bdSeqMetric.toLowerCase() || name.startsWith(nodeControl.toLowerCase());
+  const protocol = `a name that is not "${bdSeqMetric}" and does not begin with "${nodeControl}": Sparkplug's own metrics`;
+  check(!isProtocol, "/name", protocol, "rename it: hosts do not take such a metric for a reading");
   const { min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY } = tag.range ?? {};
   check(min <= max, "/range", "min not above max", "exchange them");
 }

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { decodeHeader, encodeHeader, type RecordHeader } from "@jilian/domain/commit.ts";
 import { decodePayload } from "@jilian/domain/sparkplug/payload.ts";
 import type { ControlLine, ControlRequest } from "@jilian/gateway/control.ts";
@@ -30,7 +31,10 @@ const setBackBy = 10;
  */
 async function reverted(world: World, draw: Draw): Promise<Outcome> {
   const { id, proxy } = anyGateway(world, draw);
-  const setBacks = () => world.metric(id, "jilian_gateway_set_backs_total");
+  // Within a minute of the last one, of another run, it is heard and held.
+  const told = ["jilian_gateway_set_backs_total", "jilian_gateway_set_backs_held_total"];
+  const setBacks = async () =>
+    (await Promise.all(told.map((metric) => world.metric(id, metric)))).reduce((sum, count) => sum + count, 0);
   const before = await setBacks();
   let first: RecordHeader | undefined;
   let rewritten = 0;
@@ -54,7 +58,7 @@ async function reverted(world: World, draw: Draw): Promise<Outcome> {
   };
 }
 
-/** How long a record of eight samples may take until one of them is set aside: ten time-outs of a commit, and what a busy machine adds. */
+/** How long it may take until a refused sample is set aside, on a busy machine. */
 const setAsideMs = 40_000;
 
 async function ask({ outboxFile }: WorldGateway, command: ControlRequest["command"]): Promise<ControlLine[]> {
@@ -66,27 +70,47 @@ async function ask({ outboxFile }: WorldGateway, command: ControlRequest["comman
 const recordsOf = (lines: readonly ControlLine[]): number =>
   lines.reduce((sum, line) => sum + (line.type === "done" ? line.records : 0), 0);
 
-/** InfluxDB refuses whatever holds one sample, until that is set aside; then it is repaired, and a person sends the sample again. */
-async function poison(world: World, draw: Draw): Promise<Outcome> {
-  const gateway = anyGateway(world, draw);
-  const { device, answers } = gateway.meters[draw(gateway.meters.length)] as WorldGateway["meters"][number];
-  const search = storeSearch(world);
-  const startedMs = Date.now();
-  const after = BigInt(answers()[pointName].at(-1)?.value ?? 0);
-  const tags = [`node=${gateway.id}`, `device=${device}`, `metric=${pointName}`];
-  let victim: string | undefined;
-  let refused = 0;
+/** Refuses writes to InfluxDB that hold a wanted value of a device's counter. @returns how many were refused, and which values */
+function refuse(world: World, { id }: WorldGateway, device: string, isWanted: (value: string) => boolean) {
+  const tags = [`node=${id}`, `device=${device}`, `metric=${pointName}`];
+  const found = { writes: 0, values: new Set<string>() };
   world.influxProxy?.decide(({ path, body }) => {
     if (!path.startsWith("/write")) return "pass";
-    const held = body.split("\n").some((line) => {
+    const held = body.split("\n").flatMap((line) => {
       const [key = "", value] = line.split(/ vi=(\d+)i,/);
-      if (value === undefined || !tags.every((tag) => key.split(",").includes(tag))) return false;
-      if (BigInt(value) > after) victim ??= value;
-      return value === victim;
+      return value !== undefined && tags.every((tag) => key.split(",").includes(tag)) && isWanted(value) ? [value] : [];
     });
-    if (!held) return "pass";
-    refused += 1;
+    if (held.length === 0) return "pass";
+    found.writes += 1;
+    for (const value of held) found.values.add(value);
     return { status: 400, body: JSON.stringify({ error: "partial write: the sample of a test dropped=1" }) };
+  });
+  return found;
+}
+
+function anyMeter(world: World, draw: Draw) {
+  const gateway = anyGateway(world, draw);
+  return { gateway, meter: gateway.meters[draw(gateway.meters.length)] as WorldGateway["meters"][number] };
+}
+
+/** InfluxDB is repaired, and a person sends again what was set aside. @returns how many records that were */
+async function replayed(world: World, gateway: WorldGateway): Promise<number> {
+  world.influxProxy?.decide(() => "pass");
+  // What is set aside is told once a minute, and with each birth.
+  gateway.proxy.reset();
+  return recordsOf(await ask(gateway, "replay"));
+}
+
+/** InfluxDB refuses whatever holds one sample, until that is set aside; then it is repaired, and a person sends the sample again. */
+async function poison(world: World, draw: Draw): Promise<Outcome> {
+  const { gateway, meter } = anyMeter(world, draw);
+  const search = storeSearch(world);
+  const startedMs = Date.now();
+  const after = BigInt(meter.answers()[pointName].at(-1)?.value ?? 0);
+  let victim: string | undefined;
+  const refused = refuse(world, gateway, meter.device, (value) => {
+    if (BigInt(value) > after) victim ??= value;
+    return value === victim;
   });
   const isAside = await came(setAsideMs, async () => recordsOf(await ask(gateway, "list")) > 0);
   const asideMs = Date.now();
@@ -94,16 +118,48 @@ async function poison(world: World, draw: Draw): Promise<Outcome> {
     const missing = await search.missing(startedMs, asideMs);
     return missing.every(({ answer }) => answer.value === victim) && missing.length <= 1;
   });
-  world.influxProxy?.decide(() => "pass");
-  // What is set aside is told once a minute, and with each birth.
-  gateway.proxy.reset();
-  const replayed = recordsOf(await ask(gateway, "replay"));
+  const count = await replayed(world, gateway);
   return {
-    unfelt: unless({ "InfluxDB refused nothing": refused > 0 }),
+    unfelt: unless({ "InfluxDB refused nothing": refused.writes > 0 }),
     broken: () => [
       ...(isAside ? [] : ["what the store refused was not set aside"]),
       ...(isAlone ? [] : ["more than the sample that was refused had to wait"]),
-      ...(replayed === 1 ? [] : [`${replayed} records were set aside, not one sample`]),
+      ...(count === 1 ? [] : [`${count} records were set aside, not one sample`]),
+    ],
+  };
+}
+
+/** How long InfluxDB refuses every sample of a metric, and how many that are at least. */
+const refusesMs = 5000;
+const refusedSamples = 10;
+
+/** InfluxDB refuses every sample of one metric for a while, which is in every record of its device: the other metric goes on. */
+async function poisonMetric(world: World, draw: Draw): Promise<Outcome> {
+  const { gateway, meter } = anyMeter(world, draw);
+  const search = storeSearch(world);
+  const startedMs = Date.now();
+  const refused = refuse(world, gateway, meter.device, () => true);
+  await delay(refusesMs);
+  const untilMs = Date.now();
+  const isAlone = await came(10_000, async () => {
+    const missing = await search.missing(startedMs, untilMs);
+    return missing.every((one) => one.meter === meter && refused.values.has(one.answer.value));
+  });
+  const asides = recordsOf(await ask(gateway, "list"));
+  let count = await replayed(world, gateway);
+  const repairedMs = Date.now();
+  // A notice that went with the connection is told again: what it names is set aside after the first replay.
+  const isReplayed = await came(setAsideMs, async () => {
+    count += recordsOf(await ask(gateway, "replay"));
+    return (await search.missing(startedMs, repairedMs)).length === 0;
+  });
+  const isFelt = refused.values.size >= refusedSamples;
+  return {
+    unfelt: unless({ [`InfluxDB refused fewer than ${refusedSamples} samples`]: isFelt }),
+    broken: () => [
+      ...(isAlone ? [] : ["more than the samples that were refused had to wait"]),
+      ...(asides >= refusedSamples ? [] : [`${asides} samples were set aside`]),
+      ...(isReplayed && count >= asides ? [] : [`${count} samples were replayed, ${asides} and more were set aside`]),
     ],
   };
 }
@@ -123,5 +179,13 @@ export const recordFaults: readonly Fault[] = [
     needs: ["influx"],
     findings: ["OUTBOX_SET_ASIDE"],
     inject: poison,
+  },
+  {
+    name: "poison: a metric that the store refuses for a while, set aside and replayed",
+    short: false,
+    store: "influx",
+    needs: ["influx"],
+    findings: ["OUTBOX_SET_ASIDE"],
+    inject: poisonMetric,
   },
 ];

@@ -169,9 +169,20 @@ export const mutations: readonly Mutation[] = [
   {
     name: "poison never set aside",
     breaks: "what the store can never take is set aside",
-    edits: [edit("gateway/sender-trials.ts", "const setAsideAt = 8;", "const setAsideAt = Number.POSITIVE_INFINITY;")],
+    edits: [
+      edit("gateway/edge-commit.ts", "else if (outbox.setAside(", "else if (samples.length < 0 && outbox.setAside("),
+      // The second line: a platform that does not tell what its store refuses.
+      edit("gateway/sender-trials.ts", "const setAsideAt = 8;", "const setAsideAt = Number.POSITIVE_INFINITY;"),
+    ],
     reddens: ["poison: a sample that the store refuses, set aside and replayed"],
     shows: /was not set aside/,
+  },
+  {
+    name: "refused samples freed",
+    breaks: "what the store refuses is kept until a person replays it",
+    edits: [edit("gateway/outbox-asides.ts", "tables.setAside({ ...kept, ...id, device, reason });", "")],
+    reddens: ["poison: a metric that the store refuses for a while, set aside and replayed"],
+    shows: "lost",
   },
   {
     name: "notices believed",

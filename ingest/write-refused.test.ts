@@ -1,0 +1,190 @@
+import { type CommitNotice, decodeNotice } from "@jilian/domain/commit.ts";
+import { DataType } from "@jilian/domain/datatypes.ts";
+import { JilianError } from "@jilian/domain/errors.ts";
+import { decodePayload } from "@jilian/domain/sparkplug/payload.ts";
+import { createLiveState, type LiveState } from "@jilian/store/live.ts";
+import { type Logger, pino } from "pino";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { type CommitBook, commitBook } from "./commit-book.ts";
+import { ledgerNotes } from "./ledger-notes.ts";
+import { liveWriter } from "./live-writer.ts";
+import { type RecordQueue, recordQueue } from "./queue.ts";
+import type { BornMetric } from "./sessions.ts";
+import { answering, manualClock, openWorld, silent, testRegistry, until, type World } from "./test-world.ts";
+import { startWriter } from "./write.ts";
+
+/** A real store refuses a value that is no number; what a store of ours is never given, and stands for what InfluxDB refuses. */
+const refusedValue = Number.NaN;
+const t0 = Date.UTC(2026, 10, 22, 2, 0);
+const epoch = "00000000000000ab";
+const clock = manualClock(t0);
+const place = { group: "f1", node: "gw-1" } as const;
+
+let world: World;
+let live: LiveState;
+let queue: RecordQueue;
+let book: CommitBook;
+let notices: CommitNotice[];
+let writer: { close: () => Promise<void> } | undefined;
+
+beforeEach(async () => {
+  world = await openWorld();
+  live = createLiveState();
+  queue = recordQueue(10_000);
+  book = commitBook([]);
+  notices = [];
+});
+afterEach(async () => {
+  await writer?.close();
+  writer = undefined;
+  await world.end();
+});
+
+/** @param errors what the store answers first @returns when the store was asked, ms */
+function start(errors: Error[] = [], log: Logger = silent): number[] {
+  const { telemetry, writes } = answering(world.telemetry, errors);
+  const notes = ledgerNotes({ ledger: world.ledger, clock, log: silent });
+  writer = startWriter({
+    ...{ queue, book, telemetry, notes, clock, log, batchSamples: 5000, lingerMs: 1 },
+    live: liveWriter(live, { notes, registry: testRegistry(true), clock }),
+    bus: {
+      onMessage: () => () => undefined,
+      publish: async (_, payload) => {
+        const metric = decodePayload(payload).metrics[0];
+        notices.push(decodeNotice(metric?.wire.case === "stringValue" ? metric.wire.value : ""));
+      },
+    },
+  });
+  return writes;
+}
+
+const metricOf = (metric: string, seriesId?: number): BornMetric => ({
+  key: { ...place, device: "press-1", metric },
+  definition: { name: metric, datatype: DataType.Double, simulated: false },
+  seriesId,
+});
+
+/** Queues a record with one sample of each metric. */
+function put(offset: number | undefined, values: readonly (readonly [BornMetric, number])[]): void {
+  const record = offset === undefined ? undefined : { epoch, offset, writtenAtMs: t0 + offset };
+  const again = record !== undefined && book.claim("f1", "gw-1", record) === "again";
+  const sourceTimeMs = t0 + 10 * (offset ?? 0);
+  const samples = values.map(([metric, value]) => ({ metric, value, status: 0, sourceTimeMs, gatewayTimeMs: t0 }));
+  expect(queue.push({ ...place, record, samples, receivedAtMs: t0, again })).toBe(true);
+}
+
+async function stored(metric: BornMetric): Promise<unknown[]> {
+  const series = (await world.telemetry.series()).find((s) => s.metric === metric.key.metric)?.id ?? -1;
+  return (await world.telemetry.read({ series, fromMs: 0, toMs: 1e15 }, 1e6)).map(({ value }) => value);
+}
+
+const counter = (name: string) => live.counters.get(name) ?? 0;
+const refusals = () => notices.flatMap(({ refused = [] }) => refused);
+const committed = () => notices.flatMap(({ ranges }) => ranges);
+
+describe("a metric that the store always refuses", () => {
+  test("costs its own samples alone: all others are stored, its gateway is told which they are", async () => {
+    const [a, b, c] = ["a", "b", "c"].map((name) => metricOf(name)) as [BornMetric, BornMetric, BornMetric];
+    const offsets = Array.from({ length: 40 }, (_, i) => i);
+    const writes = start();
+    for (const offset of offsets) {
+      put(offset, [
+        [a, offset],
+        [b, refusedValue],
+        [c, -offset],
+      ]);
+      await until(() => refusals().length === offset + 1, "its notice");
+    }
+    expect(await stored(a)).toEqual(offsets);
+    expect(await stored(c)).toHaveLength(40);
+    expect(refusals()).toEqual(
+      offsets.map((offset) => ({ offset, code: "VALUE_MISFIT", samples: [["b", t0 + 10 * offset]] })),
+    );
+    expect(committed()).toEqual([]);
+    expect(await world.telemetry.committed()).toEqual([]);
+    expect(writes.length).toBeLessThan(2 * 40 + 5);
+    expect([counter("refusedRecords"), counter("refusedSamples"), counter("deferredRecords")]).toEqual([40, 40, 0]);
+    expect(world.ledger.findings(5)).toMatchObject([
+      { code: "RECORD_REFUSED", subject: "f1/gw-1", detail: expect.stringMatching(/^VALUE_MISFIT \(press-1 b\): /) },
+    ]);
+  });
+
+  test("is told again when the notice was lost and the record comes again", async () => {
+    const [a, b] = [metricOf("a"), metricOf("b")];
+    start();
+    put(0, [
+      [a, 1],
+      [b, refusedValue],
+    ]);
+    await until(() => refusals().length === 1, "the notice");
+    expect(book.claim("f1", "gw-1", { epoch, offset: 0, writtenAtMs: t0 })).toBe("refused");
+    await until(() => refusals().length === 2, "another");
+    expect(refusals()[1]).toEqual(refusals()[0]);
+    expect(await stored(a)).toEqual([1]);
+  });
+
+  test("is taken at once when it is repaired, and its record is committed", async () => {
+    const [a, b] = [metricOf("a"), metricOf("b")];
+    start();
+    put(0, [
+      [a, 1],
+      [b, refusedValue],
+    ]);
+    await until(() => refusals().length === 1, "the notice");
+    put(1, [
+      [a, 2],
+      [b, 3],
+    ]);
+    await until(() => committed().length === 1, "the commit");
+    expect(committed()).toEqual([[1, 1]]);
+    expect([await stored(a), await stored(b)]).toEqual([[1, 2], [3]]);
+  });
+
+  test("in a record of a node without an outbox: the others of it are stored", async () => {
+    const [a, b] = [metricOf("a"), metricOf("b")];
+    start();
+    put(undefined, [
+      [b, refusedValue],
+      [a, 1],
+    ]);
+    await until(() => counter("refusedSamples") === 1, "the refusal");
+    expect(await stored(a)).toEqual([1]);
+    expect(notices).toEqual([]);
+  });
+});
+
+test("a record of which too much is refused has to come in parts", async () => {
+  start();
+  put(
+    0,
+    Array.from({ length: 500 }, (_, i) => [metricOf(`m${i}`), refusedValue] as const),
+  );
+  await until(() => refusals().length === 1, "the notice");
+  expect(refusals()).toEqual([{ offset: 0, code: "VALUE_MISFIT" }]);
+});
+
+test("of a store that does not know its own series nothing is told: the gateway keeps its record", async () => {
+  const a = metricOf("a");
+  start();
+  put(0, [
+    [a, 1],
+    [metricOf("b", 4711), 2],
+  ]);
+  put(1, [[a, 3]]);
+  await until(() => committed().length === 1, "the other's commit");
+  expect([refusals(), committed()]).toEqual([[], [[1, 1]]]);
+  expect([counter("refusedRecords"), counter("refusedSamples")]).toEqual([1, 0]);
+});
+
+test("a store that asks for an hour of patience is asked again after a minute", async () => {
+  const lines: Record<string, unknown>[] = [];
+  const log = pino({}, { write: (line: string) => void lines.push(JSON.parse(line)) });
+  const busy = { code: "STORE_BUSY_REMOTE", action: "write", remedy: "wait", retryAfterMs: 3_600_000 };
+  start([new JilianError("too many requests", busy)], log);
+  put(0, [[metricOf("a"), 1]]);
+  await until(() => lines.some(({ code }) => code === "STORE_WRITE"), "the pause");
+  expect(lines.find(({ code }) => code === "STORE_WRITE")).toMatchObject({
+    cause: "STORE_BUSY_REMOTE",
+    waitMs: 60_000,
+  });
+});
