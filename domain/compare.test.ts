@@ -25,6 +25,15 @@ test("by hand: 0.032 kgce a piece in the first quarter, 0.0304 in the second: 0.
 });
 
 describe("what is not comparable says so", () => {
+  test("half a month's readings are no saving; another version of the registry stands open", () => {
+    const half = figure("500", { completeness: 0.5, registryVersion: "b" });
+    expect(compareFigures(figure("1000"), half, { better: "less" })).toMatchObject({
+      ...{ ratio: "0.5", direction: "better", caveats: ["incomplete", "registry_differs"], comparable: false },
+    });
+    const applied = figure("500", { registryVersion: "b" });
+    expect(compareFigures(figure("1000"), applied)).toMatchObject({ caveats: ["registry_differs"], comparable: true });
+  });
+
   test("another mix of products; an unknown one stands open", () => {
     const change = mixChange(mix({ bar: 1 }), mix({ bar: 1, rod: 1 }));
     expect(change).toBe(0.5);

@@ -21,9 +21,11 @@ export type ComparisonReason = keyof typeof comparisonReasons;
 export const comparisonCaveats = {
   definition_differs: { zh: "指标定义版本不同", en: "made by different versions of the definition", spoils: true },
   factor_table_differs: { zh: "折算因子不同", en: "made with different factor tables", spoils: true },
+  incomplete: { zh: "其中一期数据不完整", en: "one of them lacks a part of its input (completeness)", spoils: true },
   lower_bound: { zh: "其中一期为下限值", en: "one of them is a lower bound", spoils: true },
   mix_changed: { zh: "产品结构变化", en: "another mix of products was made", spoils: true },
   length_differs: { zh: "两期时长不同", en: "an amount, of periods that are not equally long", spoils: true },
+  registry_differs: { zh: "登记册版本不同", en: "made under different versions of the registry", spoils: false },
   provisional: { zh: "尚未定稿", en: "one of them is not final yet", spoils: false },
 } as const satisfies Record<string, { zh: string; en: string; spoils: boolean }>;
 export type ComparisonCaveat = keyof typeof comparisonCaveats;
@@ -42,6 +44,9 @@ export type Comparison = {
   /** True where there is a difference and no caveat spoils it. */
   readonly comparable: boolean;
 };
+
+/** Below this completeness what is missing may be what differs: an amount that was not read is no saving. */
+export const completeEnough = 0.95;
 
 /** A mix counts as the same up to this change of a share. */
 export const sameMixUpTo = 0.05;
@@ -77,9 +82,11 @@ function caveatsOf(baseline: Result, current: Result, change: number | null): Co
   const holds: Readonly<Record<ComparisonCaveat, boolean>> = {
     definition_differs: baseline.definitionVersion !== current.definitionVersion,
     factor_table_differs: baseline.factorTable !== current.factorTable,
+    incomplete: both.some(({ completeness }) => completeness !== null && completeness < completeEnough),
     lower_bound: both.some(({ lowerBound }) => lowerBound),
     mix_changed: change !== null && change > sameMixUpTo,
     length_differs: isAmount && passedMs(baseline) !== passedMs(current),
+    registry_differs: baseline.registryVersion !== current.registryVersion,
     provisional: both.some(({ status }) => status === "provisional"),
   };
   return (Object.keys(holds) as ComparisonCaveat[]).filter((caveat) => holds[caveat]);

@@ -111,7 +111,9 @@ const comparisonSchema = Type.Object({
       caveats: Type.Array(Type.Enum(caveatIds), {
         description: `what stands between the difference and the word saving. ${told(comparisonCaveats)}`,
       }),
-      comparable: Type.Boolean({ description: "there is a difference, and no caveat but `provisional`" }),
+      comparable: Type.Boolean({
+        description: "there is a difference, and no caveat but `provisional` and `registry_differs`",
+      }),
     }),
   ),
 });

@@ -104,7 +104,6 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   const { index, keeper, completeness } = shop;
   await index.learn();
   const book = spanBook(versions);
-  const publishAll = publisher(parts);
   // Periods that ended while no engine ran get their figures now; those past the watermark, when they are made final.
   let seenMinute = Math.max(finalMs("minute"), periodStart("minute", startedMs - watermarkMs));
   let learntMinute = periodStart("minute", startedMs);
@@ -113,6 +112,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   let firstBirths = new Map<string, number>();
   const shown = showcase(telemetry, parts.onShowFailed ?? (() => undefined));
   shown.add(latelyPublished(ledger, startedMs));
+  const publishAll = publisher(parts, shown.add);
 
   function finalMs(period: Period): number {
     return ledger.getNumber(finalName(period)) as number;
@@ -142,9 +142,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   /** Publishes figures, the ledger's in one transaction. @returns them as they stand now */
   async function publish(computed: readonly Computed[], nowMs: number): Promise<Result[]> {
     const results = computed.flatMap((one) => one.results);
-    const { fresh, standing } = await publishAll(results, nowMs);
-    shown.add(fresh);
-    return standing;
+    return await publishAll(results, nowMs);
   }
 
   /** True for what the watermark has passed while the engine is behind. */
@@ -227,13 +225,12 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     hours: shop.hours,
     sinceMs: ledger.getNumber(sinceName) ?? startedMs,
     refold: shop.refold,
-    publish: async (kinds) => {
-      const nowMs = clock.now();
+    publish: async (kinds, nowMs) => {
       const computed: Computed[] = [];
       for (const spans of kinds) computed.push(...(await shop.compute(spans, moment(nowMs))));
       pastResults.push(...(await publish(computed, nowMs)));
     },
-    store: () => shop.storeRollups(clock.now()),
+    store: (nowMs) => shop.storeRollups(nowMs),
   });
   const pastResults: Result[] = [];
 

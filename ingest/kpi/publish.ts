@@ -1,8 +1,9 @@
-import { watermarkMs } from "@jilian/domain/periods.ts";
+import { isFixedPeriod, type Period, periodLengthMs, watermarkMs } from "@jilian/domain/periods.ts";
 import { type Level, type Result, resultId, sameFigure } from "@jilian/domain/result.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import { isLogged } from "@jilian/store/spans.ts";
 import type { Telemetry } from "@jilian/store/telemetry.ts";
+import { runsOf } from "./runs.ts";
 
 /**
  * Sets status and revision of a figure beside what was published before: provisional until the watermark, then final, then revised(n)
@@ -58,7 +59,10 @@ function publishedIn(ledger: Ledger) {
   };
 }
 
-/** Publishes results in the ledger, as one transaction. @returns those that are new, and all as they stand now */
+/**
+ * Publishes results in the ledger, as one transaction. What memory says is believed where nothing has changed; what is written follows the
+ * ledger's own word. @returns those that are new, and all as they stand now
+ */
 function publishToLedger(
   ledger: Ledger,
   published: ReturnType<typeof publishedIn>,
@@ -67,9 +71,16 @@ function publishToLedger(
 ) {
   if (results.length === 0) return { fresh: [], standing: [] };
   const revised = ledger.transaction(() => {
-    const found = revise(results, published.read, nowMs);
+    const standing: Result[] = [];
+    const changed: Result[] = [];
+    for (const result of results) {
+      const before = published.read(result);
+      if (nextRevision(result, before, nowMs)) changed.push(result);
+      else standing.push(before && before.status !== "provisional" ? before : result);
+    }
+    const found = revise(changed, ledger.readResult, nowMs);
     if (found.fresh.length > 0) ledger.writeResults(found.fresh);
-    return found;
+    return { fresh: found.fresh, standing: [...standing, ...found.standing] };
   });
   published.written(revised.fresh);
   return revised;
@@ -87,30 +98,53 @@ function questions(results: readonly Result[]): { level: Level; entity?: string 
   });
 }
 
+/** Periods without results that do not part what is asked for together. */
+const holes = 60;
+
+/** Results of a kind of period in groups that are near each other: a question over all would read what lies between. */
+function nearEachOther(period: Period, results: readonly Result[]): Result[][] {
+  if (!isFixedPeriod(period)) return [[...results]];
+  const byStart = Map.groupBy(results, ({ startMs }) => startMs);
+  return runsOf(byStart.keys(), periodLengthMs(period), { most: Number.POSITIVE_INFINITY, holes }).map(({ starts }) =>
+    starts.flatMap((at) => byStart.get(at) ?? []),
+  );
+}
+
 /** Publishes results of ended minutes, and of ended periods of lines, in the telemetry store; open ones are only shown. */
 async function publishToTelemetry(telemetry: Telemetry, results: readonly Result[], nowMs: number): Promise<Result[]> {
   const ended = results.filter((r) => r.endMs <= nowMs);
   const standing = results.filter((r) => r.endMs > nowMs);
-  for (const [period, own] of Map.groupBy(ended, (result) => result.period)) {
-    const fromMs = Math.min(...own.map((r) => r.startMs));
-    const toMs = Math.max(...own.map((r) => r.startMs)) + 1;
-    const before = new Map<string, Result>();
-    const query = { period, fromMs, toMs, limit: Number.MAX_SAFE_INTEGER } as const;
-    const found = await Promise.all(questions(own).map((site) => telemetry.readMinuteResults({ ...query, ...site })));
-    for (const result of found.flat()) before.set(resultId(result), result);
-    const revised = revise(own, (result) => before.get(resultId(result)), nowMs);
-    if (revised.fresh.length > 0) await telemetry.writeMinuteResults(revised.fresh);
-    standing.push(...revised.standing);
-  }
+  for (const [period, own] of Map.groupBy(ended, (result) => result.period))
+    for (const part of nearEachOther(period, own)) {
+      const fromMs = part.reduce((low, { startMs }) => Math.min(low, startMs), Number.POSITIVE_INFINITY);
+      const toMs = part.reduce((high, { startMs }) => Math.max(high, startMs), 0) + 1;
+      const before = new Map<string, Result>();
+      const query = { period, fromMs, toMs, limit: Number.MAX_SAFE_INTEGER } as const;
+      const found = await Promise.all(
+        questions(part).map((site) => telemetry.readMinuteResults({ ...query, ...site })),
+      );
+      for (const result of found.flat()) before.set(resultId(result), result);
+      const revised = revise(part, (result) => before.get(resultId(result)), nowMs);
+      if (revised.fresh.length > 0) await telemetry.writeMinuteResults(revised.fresh);
+      standing.push(...revised.standing);
+    }
   return standing;
 }
 
-/** Publishes results where they are kept. @returns those that are new in the ledger, and all as they stand now */
-export function publisher({ ledger, telemetry }: { ledger: Ledger; telemetry: Telemetry }) {
+/**
+ * Publishes results where they are kept.
+ * @param onFresh told of those that are new in the ledger as soon as they are
+ * @returns the publishing of some results, which gives all as they stand then
+ */
+export function publisher(
+  { ledger, telemetry }: { ledger: Ledger; telemetry: Telemetry },
+  onFresh: (fresh: readonly Result[]) => void,
+) {
   const published = publishedIn(ledger);
-  return async (results: readonly Result[], nowMs: number): Promise<{ fresh: Result[]; standing: Result[] }> => {
+  return async (results: readonly Result[], nowMs: number): Promise<Result[]> => {
     const { fresh, standing } = publishToLedger(ledger, published, results.filter(isLogged), nowMs);
+    onFresh(fresh);
     const rest = results.filter((result) => !isLogged(result));
-    return { fresh, standing: [...standing, ...(await publishToTelemetry(telemetry, rest, nowMs))] };
+    return [...standing, ...(await publishToTelemetry(telemetry, rest, nowMs))];
   };
 }

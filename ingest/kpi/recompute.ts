@@ -16,10 +16,10 @@ export type RecomputeParts = {
   sinceMs: number;
   /** Folds the leaves of an hour again. */
   refold: (fromMs: number, toMs: number, nowMs: number) => Promise<void>;
-  /** Computes and publishes periods, given by kind. */
-  publish: (kinds: readonly (readonly Span[])[]) => Promise<void>;
+  /** Computes and publishes periods, given by kind, as of the step's time: the leaves are as of then. */
+  publish: (kinds: readonly (readonly Span[])[], nowMs: number) => Promise<void>;
   /** Called with what was made, before progress is noted. */
-  store: () => Promise<void>;
+  store: (nowMs: number) => Promise<void>;
 };
 
 /** The periods that an hour of a recompute completes: those that lie before its end, at the end of all the rest. */
@@ -66,8 +66,8 @@ export function recomputer(parts: RecomputeParts) {
     if (hour < untilMs) {
       await parts.refold(hour, hour + hourMs, nowMs);
       const bounded = { ...job, toMs: untilMs };
-      await parts.publish(completedBy(parts, bounded, hour, nowMs));
-      await parts.store();
+      await parts.publish(completedBy(parts, bounded, hour, nowMs), nowMs);
+      await parts.store(nowMs);
     }
     if (hour + hourMs >= untilMs) ledger.endRecompute(job.id, nowMs);
     else ledger.moveRecompute(job.id, hour + hourMs);
