@@ -30,8 +30,6 @@ function cycle<T>(list: readonly T[]): () => T {
 }
 
 const stepMs = 50;
-/** Kills, images and writes by the box's own clock never give one key to two values: that is shaping's part. */
-let sourceMs = 1_800_000_000_000;
 
 /**
  * Runs one plan, then lets everything come to rest; fake timers must be on. What does not hold fails an expectation.
@@ -39,6 +37,8 @@ let sourceMs = 1_800_000_000_000;
  */
 export async function runModel({ ops, up, down, moods }: Plan) {
   const seen = { setBacks: 0, obeyed: 0, asides: 0, stored: 0 };
+  /** Kills, images and writes by the box's own clock never give one key to two values: that is shaping's part. */
+  let sourceMs = 1_800_000_000_000;
   let calm = false;
   const [upFate, downFate, mood] = [cycle(up), cycle(down), cycle(moods)];
   const store = memoryStore(() => (calm ? "well" : mood()));

@@ -248,7 +248,7 @@ test("against a plain reference: whatever readings, falls, rollovers and exchang
       const parts = [foldCounter(stored, rule, halves[0], halves[1]), foldCounter(stored, rule, halves[1], halves[2])];
       expect(parts.flat()).toEqual(leaves);
     }),
-    { numRuns: 300 },
+    { numRuns: 600 },
   );
   expect(seenResets).toBeGreaterThan(100);
   expect(seenAmounts).toBeGreaterThan(100);
