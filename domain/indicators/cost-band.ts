@@ -1,7 +1,7 @@
 import type { Band } from "../tariff.ts";
 import { costFigure } from "./cost.ts";
 import { factoryLevels, type Indicator, ratioPeriods } from "./definition.ts";
-import { counted, factory, meter, site } from "./examples.ts";
+import { tariffSite } from "./examples.ts";
 
 /** What the cost of one band says of itself; all else of it is as for the others. */
 export type BandCost = Pick<Indicator, "zh" | "en"> & {
@@ -28,23 +28,7 @@ export function bandCost({ band, zh, en, zhBand, example }: BandCost): Indicator
     figure: (of) => costFigure(of, [band]),
     example: {
       ...example,
-      site: site([], {
-        factories: [
-          factory(
-            [
-              meter("m1", "electricity", "1000", {
-                bands: {
-                  sharp: counted("100"),
-                  peak: counted("300"),
-                  flat: counted("400"),
-                  valley: counted("200"),
-                },
-              }),
-            ],
-            { pricesPer10000: { sharp: 15_000n, peak: 12_000n, flat: 7000n, valley: 3000n } },
-          ),
-        ],
-      }),
+      site: tariffSite,
     },
   };
 }

@@ -1,6 +1,6 @@
 import { costFigure } from "./cost.ts";
 import { factoryLevels, type Indicator, ratioPeriods } from "./definition.ts";
-import { counted, factory, meter, site } from "./examples.ts";
+import { tariffSite } from "./examples.ts";
 
 export const costElectricity: Indicator = {
   id: "cost.electricity",
@@ -20,23 +20,7 @@ export const costElectricity: Indicator = {
   example: {
     zh: "尖 100 kWh × 1.5 元 + 峰 300 × 1.2 + 平 400 × 0.7 + 谷 200 × 0.3 = 150 + 360 + 280 + 60 = 850 元。",
     en: "Sharp 100 kWh x 1.5 CNY + peak 300 x 1.2 + flat 400 x 0.7 + valley 200 x 0.3 = 150 + 360 + 280 + 60 = 850 CNY.",
-    site: site([], {
-      factories: [
-        factory(
-          [
-            meter("m1", "electricity", "1000", {
-              bands: {
-                sharp: counted("100"),
-                peak: counted("300"),
-                flat: counted("400"),
-                valley: counted("200"),
-              },
-            }),
-          ],
-          { pricesPer10000: { sharp: 15_000n, peak: 12_000n, flat: 7000n, valley: 3000n } },
-        ),
-      ],
-    }),
+    site: tariffSite,
     value: "850",
   },
 };

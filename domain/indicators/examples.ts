@@ -151,3 +151,22 @@ export function site(devices: readonly DeviceSums[], over: Partial<SiteSums> = {
     ...over,
   };
 }
+
+/** A factory that took electricity in every band of its tariff: 100, 300, 400 and 200 kWh. */
+export const tariffSite = site([], {
+  factories: [
+    factory(
+      [
+        meter("m1", "electricity", "1000", {
+          bands: {
+            sharp: counted("100"),
+            peak: counted("300"),
+            flat: counted("400"),
+            valley: counted("200"),
+          },
+        }),
+      ],
+      { pricesPer10000: { sharp: 15_000n, peak: 12_000n, flat: 7000n, valley: 3000n } },
+    ),
+  ],
+});

@@ -119,7 +119,7 @@ export function rowOf(fault: Fault, runs: readonly Run[], tallies: ReadonlyMap<R
 }
 
 /** Something that is guaranteed did not hold. */
-export function isBroken({ lost, twice, broken }: Row): boolean {
+function isBroken({ lost, twice, broken }: Row): boolean {
   return lost > 0 || twice > 0 || broken.length > 0;
 }
 
