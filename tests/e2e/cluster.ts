@@ -14,6 +14,7 @@ import {
   platformProgram,
   programs,
 } from "./programs.ts";
+import { until } from "./until.ts";
 
 export type ClusterSetting = {
   /** Plant seconds in a second of the machine. */
@@ -46,6 +47,10 @@ export type Cluster = {
   kill: (name: string) => Promise<Kill>;
   /** Starts a killed process again; resolves when it is ready. */
   start: (name: string) => Promise<void>;
+  /** Until everything that the gateways wrote before a time is confirmed by the store. @param timeMs plant time */
+  confirmed: (timeMs: number) => Promise<void>;
+  /** Does something while the gateways stand still (SIGSTOP), so that the platform has the machine to itself. */
+  whileHeld: <T>(work: () => Promise<T>) => Promise<T>;
   /** Everything that the programs logged at level warn and above, and what was not a log line. */
   complaints: () => string[];
   close: () => Promise<void>;
@@ -168,6 +173,23 @@ export async function startCluster(setting: ClusterSetting): Promise<Cluster> {
       await running.start(name);
       const killed = kills.get(name);
       if (killed) killed.backAtMs = now();
+    },
+    confirmed: async (timeMs) => {
+      for (const name of gateways) {
+        await until(`${name} to have sent what is older`, 60_000, async () => {
+          const sinceMs = now() - 1000 * (await running.metric(name, "jilian_gateway_outbox_oldest_age_seconds"));
+          return sinceMs > timeMs;
+        });
+      }
+    },
+    whileHeld: async (work) => {
+      const pids = gateways.map((name) => running.pids().get(name) ?? 0).filter((pid) => pid > 0);
+      for (const pid of pids) process.kill(pid, "SIGSTOP");
+      try {
+        return await work();
+      } finally {
+        for (const pid of pids) process.kill(pid, "SIGCONT");
+      }
     },
     complaints: running.complaints,
     close: async () => {

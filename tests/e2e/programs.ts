@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Running, startProgram } from "@jilian/deploy/processes.ts";
+import { until } from "./until.ts";
 
 const root = resolve(fileURLToPath(import.meta.url), "../../..");
 
@@ -29,6 +30,8 @@ export type Programs = {
   readonly pids: () => Map<string, number>;
   /** Resolves with exit code or signal of the process that bears the name now. */
   readonly ended: (name: string) => Promise<number | string>;
+  /** What a gateway or ingest that runs tells of itself under a name of its Prometheus metrics, of all labels together. */
+  readonly metric: (name: string, metric: string) => Promise<number>;
   /** Everything that was logged at level warn and above, and what was not a log line. */
   readonly complaints: () => string[];
   /** Ends all with SIGTERM: those named first together, then the others in order. */
@@ -45,6 +48,19 @@ function isComplaint(line: string): boolean {
   }
 }
 
+/** Sum of the lines of a metric in Prometheus' text format. @throws RangeError when there is none */
+function sumOf(text: string, metric: string): number {
+  const own = text.split("\n").filter((line) => line.startsWith(`${metric} `) || line.startsWith(`${metric}{`));
+  if (own.length === 0) throw new RangeError(`no metric ${metric}`);
+  return own.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" ") + 1)), 0);
+}
+
+/** The port at which a program says that it tells of itself. */
+function opsPortIn(line: string): number | undefined {
+  if (!line.includes("health and metrics listen")) return undefined;
+  return (JSON.parse(line) as { port?: number }).port;
+}
+
 /**
  * @param env of all of them
  * @param onLine takes each line that they write
@@ -55,12 +71,17 @@ export function programs(
   onLine: (name: string, line: string) => void = () => undefined,
 ): Programs {
   const running = new Map<string, Running>();
+  const opsPorts = new Map<string, number>();
   const complaints: string[] = [];
   return {
     start: async (name) => {
       const setting = settings.get(name);
       if (!setting) throw new RangeError(`no program is called ${name}`);
-      const started = startProgram({ name, args: setting.args, env: { ...env, ...setting.env } }, (line) => {
+      opsPorts.delete(name);
+      const own = { JILIAN__ops__port: "0", ...env, ...setting.env };
+      const started = startProgram({ name, args: setting.args, env: own }, (line) => {
+        const port = opsPortIn(line);
+        if (port !== undefined) opsPorts.set(name, port);
         if (isComplaint(line)) complaints.push(`${name}: ${line}`);
         onLine(name, line);
       });
@@ -70,6 +91,11 @@ export function programs(
     kill: async (name) => running.get(name)?.kill(),
     pids: () => new Map([...running].map(([name, handle]) => [name, handle.pid() ?? 0])),
     ended: async (name) => running.get(name)?.ended ?? "never started",
+    metric: async (name, metric) => {
+      await until(`${name} to tell of itself`, 20_000, () => opsPorts.has(name));
+      const url = `http://127.0.0.1:${opsPorts.get(name)}/metrics`;
+      return sumOf(await (await fetch(url, { signal: AbortSignal.timeout(20_000) })).text(), metric);
+    },
     complaints: () => [...complaints],
     close: async (first, then) => {
       await Promise.all(first.map((name) => running.get(name)?.stop()));

@@ -107,26 +107,23 @@ function adaptPlatform({ platformFile }: Demo): void {
   writeFileSync(platformFile, String(config));
 }
 
-/** Counts of logged lines by program and by code or message in them, and the ports at which programs tell of themselves. */
+/** Counts of logged lines by program and by code or message in them. */
 function linesOf() {
   const counts = new Map<string, number>();
-  const opsPorts = new Map<string, number>();
   return {
     take: (name: string, line: string): void => {
-      let told: { code?: string; msg?: string; port?: number };
+      let told: { code?: string; msg?: string };
       try {
         told = JSON.parse(line) as typeof told;
       } catch {
         return;
       }
-      if (told.msg === "health and metrics listen" && told.port) opsPorts.set(name, told.port);
       for (const text of [told.code, told.msg]) {
         const key = `${name} ${text}`;
         if (text !== undefined) counts.set(key, (counts.get(key) ?? 0) + 1);
       }
     },
     of: (name: string, text: string): number => counts.get(`${name} ${text}`) ?? 0,
-    opsPorts,
   };
 }
 
@@ -197,7 +194,7 @@ function controlsOf(
   env: Readonly<Record<string, string>>,
 ) {
   const lines = linesOf();
-  const running = programs(settings, { JILIAN_LOG_LEVEL: "info", JILIAN__ops__port: "0", ...env }, lines.take);
+  const running = programs(settings, { JILIAN_LOG_LEVEL: "info", ...env }, lines.take);
   const ended = new Set<string>();
   const plain = new Map(settings);
   const pidOf = (name: string) => running.pids().get(name) as number;
@@ -206,7 +203,6 @@ function controlsOf(
     start: async (name: string): Promise<void> => {
       gatewayOf(name)?.cut?.settle();
       ended.delete(name);
-      lines.opsPorts.delete(name);
       const ready = running.start(name);
       void running.ended(name).then(() => ended.add(name));
       await ready.catch((cause: unknown) => {
@@ -229,22 +225,11 @@ function controlsOf(
     },
     hasEnded: (name: string): boolean => ended.has(name),
     pid: pidOf,
-    metric: async (name: string, metric: string): Promise<number> => {
-      await until(`${name} to tell of itself`, 20_000, () => lines.opsPorts.has(name));
-      const url = `http://127.0.0.1:${lines.opsPorts.get(name)}/metrics`;
-      return sumOf(await (await fetch(url, { signal: AbortSignal.timeout(20_000) })).text(), metric);
-    },
+    metric: running.metric,
     logged: lines.of,
     complaints: running.complaints,
     end: () => running.close([...gatewayIds], ["ingest", "broker"]),
   };
-}
-
-/** Sum of the lines of a metric in Prometheus' text format. @throws RangeError when there is none */
-function sumOf(text: string, metric: string): number {
-  const own = text.split("\n").filter((line) => line.startsWith(`${metric} `) || line.startsWith(`${metric}{`));
-  if (own.length === 0) throw new RangeError(`no metric ${metric}`);
-  return own.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" ") + 1)), 0);
 }
 
 /** What can be asked of the platform. */
