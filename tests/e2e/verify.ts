@@ -51,6 +51,8 @@ async function all<T>(cluster: Cluster, path: string, key: string): Promise<T[]>
 }
 
 type Range = { fromMs: number; toMs: number };
+/** Hours and days are compared that ended by `finalMs`. */
+type FinalRange = Range & { finalMs: number };
 
 /** One point's path: served by the plant, stored by the platform, reading by reading. */
 async function follow(
@@ -138,7 +140,7 @@ function checkTruth({ name, modulus, truthAt }: Followed, found: Matching, total
  * Follows every exact point of every plant from the plant to the interface, and computes every counter's minutes and hours anew.
  * @param range plant time; everything served before `toMs` must have had time to arrive
  */
-export async function verify(cluster: Cluster, range: Range): Promise<Verdict> {
+export async function verify(cluster: Cluster, range: FinalRange): Promise<Verdict> {
   const verdict: Verdict = {
     series: 0,
     served: 0,
@@ -156,8 +158,9 @@ export async function verify(cluster: Cluster, range: Range): Promise<Verdict> {
     open: [],
   };
   const minutes = edgesOf(range, minuteMs);
-  const hours = edgesOf(range, hourMs);
-  const days = edgesOf(range, 24 * hourMs);
+  const ended = { ...range, toMs: Math.min(range.toMs, range.finalMs) };
+  const hours = edgesOf(ended, hourMs);
+  const days = edgesOf(ended, 24 * hourMs);
   const whole = { fromMs: range.fromMs, toMs: range.toMs + 2 * minuteMs };
   const lines: Line[] = [];
   for (const [i, plant] of cluster.simulator.plants.entries()) {
