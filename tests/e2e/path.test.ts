@@ -136,7 +136,7 @@ const allOnline = {
 };
 
 it("turns registers into figures exactly, loses nothing and counts nothing twice: broker and gateways killed, an outage, ingest killed while its backlog drains", {
-  timeout: 240_000,
+  timeout: 400_000,
 }, async () => {
   cluster = await startCluster({ ...setting, separateBroker: true });
   const own = cluster;
@@ -168,7 +168,7 @@ it("turns registers into figures exactly, loses nothing and counts nothing twice
 
 it.skipIf(!hasInfluxd())(
   "says the same digits on InfluxDB, which is killed too, beside gateways, broker and ingest",
-  { timeout: 300_000 },
+  { timeout: 400_000 },
   async () => {
     influxd = await startInfluxd();
     cluster = await startCluster({ ...setting, separateBroker: true, influxUrl: influxd.url });
