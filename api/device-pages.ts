@@ -3,6 +3,7 @@ import { alarmIndicators, indicators } from "@jilian/domain/indicators/catalogue
 import type { Indicator } from "@jilian/domain/indicators/definition.ts";
 import { type DefinitionsInForce, definitionsInForce } from "@jilian/domain/indicators/in-force.ts";
 import { emptyLeaf } from "@jilian/domain/leaf.ts";
+import { greatestOf, leastOf } from "@jilian/domain/lists.ts";
 import { type Loss, lostTimes } from "@jilian/domain/lost-time.ts";
 import { hourMs, isCalendarPeriod, minuteMs, periodEnd, periodStart } from "@jilian/domain/periods.ts";
 import type { Result } from "@jilian/domain/result.ts";
@@ -135,8 +136,8 @@ async function readRollups(
   const spans = [
     ...new Map(cells.map(({ span, line }) => [`${span.startMs}|${span.endMs}|${line.factory}`, span])).values(),
   ];
-  const fromMs = Math.min(...spans.map((span) => span.startMs));
-  const toMs = Math.max(...spans.map((span) => span.endMs));
+  const fromMs = leastOf(spans.map((span) => span.startMs));
+  const toMs = greatestOf(spans.map((span) => span.endMs));
   const hours = hourSet(ledger.knownHours(periodStart("hour", fromMs), toMs));
   const reader = rollupReader({ telemetry, hours });
   const byStart = Map.groupBy(cells, ({ span }) => `${span.startMs}|${span.endMs}`);
@@ -162,8 +163,8 @@ async function readRollups(
 /** What hours of a page's devices lack, by device. */
 function lossesOf({ ledger }: DeviceSources, cells: readonly Cell[]): Map<string, Loss[]> {
   if (cells.length === 0 || cells[0]?.span.period === "minute") return new Map();
-  const fromMs = Math.min(...cells.map(({ span }) => periodStart("hour", span.startMs)));
-  const toMs = Math.max(...cells.map(({ span }) => span.endMs));
+  const fromMs = leastOf(cells.map(({ span }) => periodStart("hour", span.startMs)));
+  const toMs = greatestOf(cells.map(({ span }) => span.endMs));
   const devices = cells.map(({ line }) => line.entity);
   return Map.groupBy(ledger.lossyHours(fromMs, toMs, devices), ({ device }) => device);
 }
@@ -171,8 +172,8 @@ function lossesOf({ ledger }: DeviceSources, cells: readonly Cell[]): Map<string
 /** The alarms that cells of a page may count. */
 function alarmsOf({ ledger }: DeviceSources, cells: readonly Cell[]): Pick<PeriodInput, "alarms" | "droppedAlarms"> {
   const own = cells.filter(({ line }) => alarmIndicators.some((one) => one === line.of));
-  const fromMs = Math.min(...own.map(({ span }) => span.startMs));
-  const toMs = Math.max(...own.map(({ span }) => span.endMs));
+  const fromMs = leastOf(own.map(({ span }) => span.startMs));
+  const toMs = greatestOf(own.map(({ span }) => span.endMs));
   return { alarms: own.length > 0 ? ledger.alarmsOver(fromMs, toMs) : [], droppedAlarms: ledger.droppedAlarms() };
 }
 

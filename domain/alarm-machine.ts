@@ -8,6 +8,7 @@ import {
   maxAlarmParts,
   worsePeak,
 } from "./alarm.ts";
+import { leastOf } from "./lists.ts";
 
 /** What a reading says to the alarm: whether its condition is there, and whether it is gone; between the two lies the hysteresis. */
 type Verdict = { readonly value: AlarmValue; readonly isThere: boolean; readonly isGone: boolean };
@@ -197,7 +198,7 @@ export function nextChangeMs(condition: AlarmCondition, state: AlarmState, endMs
     open && isRunning(open) ? untilMs : undefined,
     open && Number.isFinite(endMs) ? endMs : undefined,
   ].filter((at) => at !== undefined);
-  return moments.length > 0 ? Math.min(...moments) : undefined;
+  return moments.length > 0 ? leastOf(moments) : undefined;
 }
 
 /** Judges all readings of a series from the first one on. Pure; readings in the order of their source times. */

@@ -10,6 +10,7 @@ import {
   hourOf,
   noCounts,
 } from "@jilian/domain/account.ts";
+import { greatestOf } from "@jilian/domain/lists.ts";
 import { hourMs } from "@jilian/domain/periods.ts";
 import type { Sample } from "@jilian/domain/sample.ts";
 import { type Outbox, raiseNote } from "./model.ts";
@@ -304,7 +305,7 @@ export function accountBook(store: BookStore, devices: readonly string[]) {
      */
     forget: (nowMs: number, oldestPendingMs: number | undefined): void => {
       for (const [id, device] of books) {
-        const newest = Math.max(...device.hours.keys());
+        const newest = greatestOf(device.hours.keys());
         for (const hour of [...device.hours.values()]) {
           const isOver = hour.account.hourMs + hourMs + keptAfterMs < nowMs;
           const isGone = oldestPendingMs === undefined || oldestPendingMs > hour.queuedAtMs;

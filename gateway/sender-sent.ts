@@ -1,4 +1,5 @@
 import type { RecordId } from "@jilian/domain/commit.ts";
+import { append } from "@jilian/domain/lists.ts";
 import { type Range, type RangeSet, rangeSet } from "@jilian/domain/range-set.ts";
 
 /** Ranges kept of one epoch; a record is sent in order but for what the socket had no room for, so that a handful is usual. */
@@ -37,7 +38,7 @@ export function sentLog(maxEpochs: number) {
       let isAll = true;
       for (const [first, last] of ranges) {
         const found = set?.within(first, last) ?? [];
-        sent.push(...found);
+        append(sent, found);
         isAll &&= found.length === 1 && found[0]?.[0] === first && found[0][1] === last;
       }
       return { sent, isAll };

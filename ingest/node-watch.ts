@@ -4,6 +4,7 @@ import type { Value } from "@jilian/domain/datatypes.ts";
 import { messageOf } from "@jilian/domain/errors.ts";
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
 import { clonedGateway } from "@jilian/domain/identity.ts";
+import { append } from "@jilian/domain/lists.ts";
 import { nodeMetrics } from "@jilian/domain/sample.ts";
 import type { Ledger, NodeBox } from "@jilian/store/ledger.ts";
 import type { Logger } from "pino";
@@ -221,7 +222,7 @@ export function nodeWatch(parts: {
     // The counters of an image say what happened before it was made.
     // A gateway from before boxes had names is the same one with its counters, once it has a name.
     const before = same ?? (previous === undefined ? known.boxes[0] : undefined) ?? zero;
-    findings.push(...risesOf(image ? now : before, now));
+    append(findings, risesOf(image ? now : before, now));
     const isNews =
       same !== known.boxes[0] || same?.starts !== now.starts || same.epoch !== now.epoch || findings.length > 0;
     if (beyond !== undefined) known.outran = earlier?.epoch ?? "";

@@ -1,4 +1,5 @@
 import { codeOf } from "@jilian/domain/errors.ts";
+import { append } from "@jilian/domain/lists.ts";
 import { batchFaults, lineFaults } from "@jilian/store/telemetry.ts";
 import type { QueuedRecord, QueuedSample } from "./queue.ts";
 
@@ -98,7 +99,7 @@ export function siftRefused(records: readonly QueuedRecord[], { write, refuse, d
       const record = { ...only, record: undefined, again: false, newestLiveMs: undefined, samples: part };
       return { records: [record], division };
     });
-    left.push(...parts.toReversed());
+    append(left, parts.toReversed());
     sibling = known === "suspect" ? undefined : parts[1];
   }
 
@@ -117,7 +118,7 @@ export function siftRefused(records: readonly QueuedRecord[], { write, refuse, d
     if (!division) refuse(only, error, isOfLine ? only.samples : undefined);
     else if (!isOfLine) giveUp(division, error);
     else {
-      division.refused.push(...only.samples);
+      append(division.refused, only.samples);
       division.error = error;
       decided(division, only.samples.length);
     }

@@ -1,5 +1,6 @@
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
 import type { CounterLeaf } from "@jilian/domain/leaf.ts";
+import { greatestOf, leastOf } from "@jilian/domain/lists.ts";
 import { hourMs, periodEnd, periodStart, quarterHourMs } from "@jilian/domain/periods.ts";
 import {
   addOnline,
@@ -128,7 +129,7 @@ async function recall(
   if (missing.size === 0) return;
   const starts = [...missing.keys()];
   const keys = [...new Set([...missing.values()].flat().map(({ key }) => key))];
-  const rows = await telemetry.readRollups(unit, keys, Math.min(...starts), Math.max(...starts) + 1);
+  const rows = await telemetry.readRollups(unit, keys, leastOf(starts), greatestOf(starts) + 1);
   const bodies = new Map(rows.map((row) => [`${row.startMs}|${row.key}`, row.body]));
   for (const startMs of starts) {
     const wrong = mem.stale.get(blockKey(unit, startMs))?.keys;
@@ -164,7 +165,7 @@ async function partOf(
   // Looked up before anything is kept, which may let older ones go.
   const known = sources.map((source) => ({ source, kept: quarters.map((quarter) => recalled(source, quarter)) }));
   const lacking = known.filter(({ kept }) => kept.includes(undefined));
-  const first = Math.min(...lacking.map(({ kept }) => kept.indexOf(undefined)));
+  const first = leastOf(lacking.map(({ kept }) => kept.indexOf(undefined)));
   const own = lacking.map(({ source }) => source);
   const leaves = own.length > 0 ? await readMinutes(parts, own, quarters[first]?.startMs as number, toMs) : undefined;
   const merged: Rollups = new Map();

@@ -1,5 +1,6 @@
 import { type AlarmEvent, peakOf, raisedMsOf } from "@jilian/domain/alarm.ts";
 import type { NewReadings } from "@jilian/domain/alarm-review.ts";
+import { append, leastOf } from "@jilian/domain/lists.ts";
 import { minuteMs } from "@jilian/domain/periods.ts";
 import type { AlarmLedger, AlarmStretch, AlarmTrackKey, AlarmWrite, StoredAlarm } from "@jilian/store/alarms.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
@@ -138,7 +139,7 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
       seenNumber = now.all().at(-1)?.number ?? 0;
       ledger.setNumber(seenName, seenNumber);
     }
-    stretches.push(...ledger.alarmStretches());
+    append(stretches, ledger.alarmStretches());
     const judged = ledger.getNumber(horizonName);
     if (judged !== undefined) horizonMs = judged;
     return judged;
@@ -150,14 +151,14 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
     if (known === now) return;
     const fromMs = known ? undefined : begin(now);
     const applied = now.all().filter(({ number }) => number > (seenNumber ?? 0));
-    const changedMs = applied.length > 0 ? Math.min(...applied.map((one) => one.fromMs)) : undefined;
+    const changedMs = applied.length > 0 ? leastOf(applied.map((one) => one.fromMs)) : undefined;
     [known, book, seenNumber] = [now, alarmBook(now), now.all().at(-1)?.number];
     for (const id of watchable())
       for (const one of follow(id, nowMs, changedMs)) {
         const range = fromMs === undefined ? undefined : clipped(one.track, fromMs, fromMs);
         if (range) one.fresh.push(range);
       }
-    if (changedMs !== undefined) lost.push(...orphans(changedMs, nowMs));
+    if (changedMs !== undefined) append(lost, orphans(changedMs, nowMs));
   }
 
   /** Alarms for which no version of the registry has a rule any more at the time at which they were raised. */
@@ -171,7 +172,7 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
       const without = rows.filter(
         (row) => !own.some(({ fromMs, toMs }) => row.raisedMs >= fromMs && row.raisedMs < toMs),
       );
-      for (const before of without) stretches.push(...differingStretches({ before, event: undefined }, nowMs));
+      for (const before of without) append(stretches, differingStretches({ before, event: undefined }, nowMs));
       return without.map((row): AlarmWrite => ({ id: row.id, track: id, facts: row, event: undefined }));
     });
   }
@@ -224,7 +225,7 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
       const isSame = before && event && sameEvent(before, event);
       if (!isSame) {
         const facts = before ?? factsOf(track, raisedMsOf(event as AlarmEvent), versions());
-        stretches.push(...differingStretches(match, nowMs));
+        append(stretches, differingStretches(match, nowMs));
         writes.push({ id: before?.id, track: track.id, facts, event: written(result, event) });
       }
       if (event && (event.clearedMs ?? Infinity) > state.atMs) open.push(isSame ? before : writes.length - 1);

@@ -1,3 +1,4 @@
+import { append } from "@jilian/domain/lists.ts";
 import { hourMs } from "@jilian/domain/periods.ts";
 
 /** Some devices that are counted in hours that follow each other. */
@@ -53,12 +54,12 @@ export function countJobs(byHour: ReadonlyMap<number, ReadonlySet<string>>, open
         const text = own.join("\n");
         const joins = text === same && hours.at(-1) === hour + hourMs && hours.length < hoursTogether;
         if (!joins) {
-          found.push(...parts(hours, devices));
+          append(found, parts(hours, devices));
           [hours, devices, same] = [[], own, text];
         }
         hours.push(hour);
       }
-      found.push(...parts(hours, devices));
+      append(found, parts(hours, devices));
       return found;
     },
     counted({ hours }: CountJob, nowMs: number): void {

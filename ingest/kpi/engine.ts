@@ -1,6 +1,7 @@
 import type { Clock } from "@jilian/domain/clock.ts";
 import { deviceKey } from "@jilian/domain/identity.ts";
 import type { Indicator } from "@jilian/domain/indicators/definition.ts";
+import { append } from "@jilian/domain/lists.ts";
 import {
   dayMs,
   hourMs,
@@ -155,7 +156,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   async function refresh(kinds: readonly Period[], nowMs: number, behind: boolean): Promise<Result[]> {
     const waits = mustWait(nowMs, behind);
     const computed: Computed[] = [];
-    for (const period of kinds) computed.push(...(await shop.compute(book.due(period, nowMs, waits), moment(nowMs))));
+    for (const period of kinds) append(computed, await shop.compute(book.due(period, nowMs, waits), moment(nowMs)));
     const results = await publish(computed, nowMs);
     for (const period of kinds) book.settled(period, waits);
     return results;
@@ -172,7 +173,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
       const ended = spansOver(period, versions(), fromMs, toMs, nowMs).filter(
         ({ endMs }) => endMs > fromMs && endMs <= toMs,
       );
-      computed.push(...(await shop.compute(ended, moment(nowMs))));
+      append(computed, await shop.compute(ended, moment(nowMs)));
       // Where nothing ended it need not be durable each time.
       if (ended.length > 0 || toMs - fromMs >= hourMs) reached.set(period, toMs);
     }
@@ -227,8 +228,8 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     refold: shop.refold,
     publish: async (kinds, nowMs) => {
       const computed: Computed[] = [];
-      for (const spans of kinds) computed.push(...(await shop.compute(spans, moment(nowMs))));
-      pastResults.push(...(await publish(computed, nowMs)));
+      for (const spans of kinds) append(computed, await shop.compute(spans, moment(nowMs)));
+      append(pastResults, await publish(computed, nowMs));
     },
     store: (nowMs) => shop.storeRollups(nowMs),
   });
@@ -270,12 +271,12 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     const isHeld = (hour: number) => held({ endMs: hour + hourMs });
     if (looks.short || ends) await countStored({ nowMs, thorough: thorough && !behind, urgent: ends, isHeld });
     const looked = longer.filter((period) => (longPeriods.includes(period) ? looks.long : looks.short));
-    results.push(...(await refresh(looked, nowMs, behind)));
+    append(results, await refresh(looked, nowMs, behind));
     if (looks.long) await noteProgress(nowMs);
     const finals = behind ? [] : await finalise(nowMs);
-    results.push(...finals);
+    append(results, finals);
     const goesOn = !behind && (await recompute.step(nowMs));
-    results.push(...pastResults.splice(0));
+    append(results, pastResults.splice(0));
     shown.begin();
     if (thorough) await shown.idle();
     const counted = !thorough || !(completeness.isBehind() || shop.alarms.isBusy());

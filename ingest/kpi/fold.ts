@@ -1,6 +1,7 @@
 import { storedGauge } from "@jilian/domain/gauge-leaf.ts";
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
 import type { CounterLeaf } from "@jilian/domain/leaf.ts";
+import { append } from "@jilian/domain/lists.ts";
 import { minuteMs, periodStart } from "@jilian/domain/periods.ts";
 import type {
   ChangedMinute,
@@ -151,7 +152,7 @@ function together(minutes: ReadonlyMap<OnlineQuery, ReadonlySet<number>>): Asked
     const longest = 2 * minuteMs + 1.5 * Math.min(run.toMs - run.fromMs, (last?.toMs ?? 0) - (last?.fromMs ?? 0));
     if (last && run.fromMs <= last.toMs && united <= longest) {
       last.toMs = Math.max(last.toMs, run.toMs);
-      last.queries.push(...run.queries);
+      append(last.queries, run.queries);
     } else asked.push(run);
   }
   return asked;

@@ -1,6 +1,7 @@
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
 import { deviceKey, factoryOf } from "@jilian/domain/identity.ts";
 import { type CounterLeaf, emptyLeaf } from "@jilian/domain/leaf.ts";
+import { append } from "@jilian/domain/lists.ts";
 import { minuteMs, periodStart } from "@jilian/domain/periods.ts";
 import type { MinuteTable, OpenLeaves } from "@jilian/store/rollups.ts";
 import type {
@@ -204,7 +205,7 @@ export function leafKeeper({ telemetry, index, fromTx, onReset, onTouched }: Lea
       }
     }
     for await (const rows of statesOf(due)) {
-      ended.states.push(...rows);
+      append(ended.states, rows);
       await ended.written(leavesAtOnce);
     }
     await ended.written(1);
@@ -224,7 +225,7 @@ export function leafKeeper({ telemetry, index, fromTx, onReset, onTouched }: Lea
     for (const minute of ended)
       for (const series of waiting.get(minute) ?? []) getOrMake(due, series, () => new Set()).add(minute);
     const states: StateRow[] = [];
-    for await (const rows of statesOf(due)) states.push(...rows);
+    for await (const rows of statesOf(due)) append(states, rows);
     if (ended.length > 0) await write({ leaves, connections, states });
     for (const minute of ended) {
       waiting.delete(minute);
@@ -254,15 +255,15 @@ export function leafKeeper({ telemetry, index, fromTx, onReset, onTouched }: Lea
     const windows = series.map((id): Window => ({ series: id, fromMs, toMs: untilMs }));
     const again = pending(write);
     for await (const rows of foldWindows(telemetry, index, windows)) {
-      again.leaves.push(...rows);
+      append(again.leaves, rows);
       await again.written(leavesAtOnce);
     }
     const states = windows.filter((window) => index.holdOf(window.series) !== undefined);
     for await (const rows of foldStates(telemetry, states, (id) => index.holdOf(id) ?? 0)) {
-      again.states.push(...rows);
+      append(again.states, rows);
       await again.written(leavesAtOnce);
     }
-    if (devices.length > 0) again.connections.push(...(await telemetry.onlineMs(devices, fromMs, untilMs)));
+    if (devices.length > 0) append(again.connections, await telemetry.onlineMs(devices, fromMs, untilMs));
     await again.written(1);
   }
 

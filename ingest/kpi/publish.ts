@@ -1,3 +1,4 @@
+import { append } from "@jilian/domain/lists.ts";
 import { isFixedPeriod, type Period, periodLengthMs, watermarkMs } from "@jilian/domain/periods.ts";
 import { type Level, type Result, resultId, sameFigure } from "@jilian/domain/result.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
@@ -126,7 +127,7 @@ async function publishToTelemetry(telemetry: Telemetry, results: readonly Result
       for (const result of found.flat()) before.set(resultId(result), result);
       const revised = revise(part, (result) => before.get(resultId(result)), nowMs);
       if (revised.fresh.length > 0) await telemetry.writeMinuteResults(revised.fresh);
-      standing.push(...revised.standing);
+      append(standing, revised.standing);
     }
   return standing;
 }

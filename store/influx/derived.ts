@@ -1,3 +1,4 @@
+import { append } from "@jilian/domain/lists.ts";
 import type { Result } from "@jilian/domain/result.ts";
 import type { ConnectionRow, LeafRow, ResultQuery, RollupRow, RollupUnit, SeriesId, StateRow } from "../telemetry.ts";
 import type { Block, Cell } from "./answer.ts";
@@ -237,11 +238,11 @@ async function readResults(client: InfluxClient, query: ResultQuery): Promise<Re
     const page = await select(fromMs, query.toMs, ` LIMIT ${resultsPerQuery}`);
     const lastMs = page.at(-1)?.startMs;
     if (lastMs === undefined || page.length < resultsPerQuery) {
-      found.push(...page);
+      append(found, page);
       break;
     }
     for (const result of page) if (result.startMs < lastMs) found.push(result);
-    found.push(...(await select(lastMs, lastMs + 1, "")));
+    append(found, await select(lastMs, lastMs + 1, ""));
     fromMs = lastMs + 1;
   }
   found.sort((a, b) => a.startMs - b.startMs || text(a.entity, b.entity) || text(a.indicator, b.indicator));

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { JilianError } from "@jilian/domain/errors.ts";
+import { greatestOf } from "@jilian/domain/lists.ts";
 import { commitSet } from "../columns/commit-set.ts";
 import type { ChangedColumns } from "../columns/packing.ts";
 import type { CommitEntry } from "../telemetry.ts";
@@ -60,7 +61,7 @@ const keptChanges = 500_000;
 
 /** Lines of one record of one or two texts: the head last, because a record without a head is none. */
 function recordLines(measurement: string, atMs: number, texts: Record<string, string>, fields = ""): string[][] {
-  const most = Math.max(...Object.values(texts).map((text) => text.length));
+  const most = greatestOf(Object.values(texts).map((text) => text.length));
   const parts = Math.max(1, Math.ceil(most / partCharacters));
   const line = (part: number) => {
     const own = Object.entries(texts).map(([name, text]) => {

@@ -1,4 +1,5 @@
 import { codeOf } from "@jilian/domain/errors.ts";
+import { leastOf } from "@jilian/domain/lists.ts";
 import { checkSamples } from "../columns/check.ts";
 import { pickRows, type SampleColumns, sameContent } from "../columns/columns.ts";
 import { checkCommits } from "../columns/commit-set.ts";
@@ -69,7 +70,7 @@ async function lookUp(
   }
   const memory: number[] = [];
   for (const [series, times] of near) {
-    const oldest = Math.min(...times);
+    const oldest = leastOf(times);
     for (const slot of recent.slots(series)) {
       const ms = recent.rows().sourceMs[slot] as number;
       if (times.has(ms)) memory.push(slot);

@@ -12,6 +12,7 @@ import {
 } from "@jilian/domain/alarm.ts";
 import { atScale, formatScaled, parseDecimal } from "@jilian/domain/decimal.ts";
 import { gaugeScale } from "@jilian/domain/gauge-leaf.ts";
+import { greatestOf } from "@jilian/domain/lists.ts";
 import {
   type AlarmLedger,
   type AlarmStateName,
@@ -188,7 +189,7 @@ function alarmWriter(db: DatabaseSync, transaction: Ledger["transaction"], most:
     const gone = drop.all(over).filter((row) => row.withdrawn_ms === null);
     if (gone.length === 0) return;
     raiseNumber.run(droppedName, gone.length, "add");
-    raiseNumber.run(droppedUntilName, Math.max(...gone.map((row) => row.cleared_ms as number)), "max");
+    raiseNumber.run(droppedUntilName, greatestOf(gone.map((row) => row.cleared_ms as number)), "max");
   }
 
   return {

@@ -1,0 +1,22 @@
+/**
+ * Adds many items to a list. `list.push(...items)` puts every item on the stack, which ends the process with "Maximum call stack size
+ * exceeded" at about 120,000 of them: a tick of a large cluster has more figures than that.
+ * @param list is changed
+ */
+export function append<T>(list: T[], items: Iterable<T>): void {
+  for (const item of items) list.push(item);
+}
+
+/** The least of many numbers, however many; Infinity of none. */
+export function leastOf(numbers: Iterable<number>): number {
+  let least = Number.POSITIVE_INFINITY;
+  for (const number of numbers) if (number < least) least = number;
+  return least;
+}
+
+/** The greatest of many numbers, however many; -Infinity of none. */
+export function greatestOf(numbers: Iterable<number>): number {
+  let greatest = Number.NEGATIVE_INFINITY;
+  for (const number of numbers) if (number > greatest) greatest = number;
+  return greatest;
+}
