@@ -70,11 +70,13 @@ export function rowsOf<T>(columns: FieldColumns<T>): number {
 }
 
 function unpack<T>(columns: FieldColumns<T>): T[] {
-  const arrays = Object.entries<unknown[]>(columns);
-  return Array.from(
-    { length: rowsOf(columns) },
-    (_, i) => Object.fromEntries(arrays.map(([field, values]) => [field, values[i]])) as T,
-  );
+  const fields = Object.keys(columns) as (keyof T)[];
+  // Fields set one by one in one order make objects of one shape, several times faster than `Object.fromEntries` does.
+  return Array.from({ length: rowsOf(columns) }, (_, i) => {
+    const row = {} as T;
+    for (const field of fields) row[field] = columns[field][i] as T[keyof T];
+    return row;
+  });
 }
 
 export const packLeaves = (rows: readonly LeafRow[]): LeafColumns =>

@@ -84,16 +84,6 @@ function fromMemory(spans: readonly Span[], usableRows: SampleColumns): Known {
   return { before, after, ended, rows: pickRows(usableRows, rows) };
 }
 
-/** How many rows each span has, summed up: `ends[i]` is where span i ends among rows sorted by span. */
-async function endsOf(connection: DuckDBConnection, spans: number): Promise<Int32Array> {
-  const result = await connection.run("SELECT span::DOUBLE, count(*)::DOUBLE FROM found GROUP BY span");
-  const [indexes, counts] = await readNumberColumns(result, 2);
-  const ends = new Int32Array(spans);
-  for (const [i, span] of indexes?.entries() ?? []) ends[span] = counts?.[i] as number;
-  for (let i = 1; i < ends.length; i += 1) ends[i] = (ends[i] as number) + (ends[i - 1] as number);
-  return ends;
-}
-
 /** Fixed bounds of all spans: they let a scan skip what lies outside. */
 function boundsOf(spans: readonly Span[]): string {
   const fromMs = spans.reduce((low, span) => Math.min(low, span.fromMs), Infinity);
@@ -101,9 +91,27 @@ function boundsOf(spans: readonly Span[]): string {
   return `source_ms >= ${whole(fromMs)} AND source_ms < ${whole(toMs)}`;
 }
 
-async function readFound(connection: DuckDBConnection): Promise<SampleColumns> {
-  return await readSamples(await connection.run(`SELECT ${sampleList("found")} FROM found ORDER BY span, source_ms`));
+/** The rows that some queries of (span, sample) find, by span and source time, and how many of each span. */
+async function readFound(connection: DuckDBConnection, queries: readonly string[], spans: number) {
+  const counts = new Int32Array(spans);
+  const result = await connection.run(
+    `SELECT ${sampleList("found")}, span FROM (${queries.join(" UNION ALL ")}) AS found ORDER BY span, source_ms`,
+  );
+  return { rows: await readSamples(result, counts), counts };
 }
+
+/** Where each span ends among the rows. */
+function endsOf(counts: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> {
+  let end = 0;
+  return counts.map((count) => {
+    end += count;
+    return end;
+  });
+}
+
+/** The rows that lie in their spans. */
+const within = (spans: readonly Span[]) => `SELECT span, sample.* FROM sample JOIN span USING (series)
+  WHERE source_ms >= from_ms AND source_ms < to_ms AND ${boundsOf(spans)}`;
 
 /** The spans' usable samples with their neighbours, by span and source time, and where each span ends in them. */
 async function readSpans(connection: DuckDBConnection, spans: readonly Span[], known: Known) {
@@ -116,15 +124,20 @@ async function readSpans(connection: DuckDBConnection, spans: readonly Span[], k
     span: [INTEGER, (i) => picked[i]?.[0] as number],
     row_number: [BIGINT, (i) => BigInt(picked[i]?.[1] as number)],
   });
-  await connection.run(`CREATE OR REPLACE TEMP TABLE found AS
-    SELECT span, sample.* FROM sample JOIN span USING (series)
-      WHERE source_ms >= from_ms AND source_ms < to_ms AND ${boundsOf(spans)} AND ${usable}
-    UNION ALL SELECT span, sample.* FROM sample JOIN neighbour ON sample.rowid = row_number`);
-  await append(connection, "found", known.ended.length, [
-    [INTEGER, (i) => known.ended[i] as number],
-    ...appendedSamples(known.rows, Array.from(known.ended.keys())),
-  ]);
-  return { rows: await readFound(connection), ends: await endsOf(connection, spans.length) };
+  const queries = [
+    `${within(spans)} AND ${usable}`,
+    "SELECT span, sample.* FROM sample JOIN neighbour ON sample.rowid = row_number",
+  ];
+  if (known.ended.length > 0) {
+    await connection.run("CREATE OR REPLACE TEMP TABLE ended AS SELECT 0 AS span, sample.* FROM sample LIMIT 0");
+    await append(connection, "ended", known.ended.length, [
+      [INTEGER, (i) => known.ended[i] as number],
+      ...appendedSamples(known.rows, Array.from(known.ended.keys())),
+    ]);
+    queries.push("FROM ended");
+  }
+  const { rows, counts } = await readFound(connection, queries, spans.length);
+  return { rows, ends: endsOf(counts) };
 }
 
 /** For each window its samples, of any quality. */
@@ -132,12 +145,9 @@ export async function readWindows(connection: DuckDBConnection, windows: readonl
   if (windows.length === 0) return { rows: emptyColumns(0), firsts: new Int32Array(0), counts: new Int32Array(0) };
   return await snapshot(connection, async () => {
     await fillSpans(connection, windows);
-    await connection.run(`CREATE OR REPLACE TEMP TABLE found AS SELECT span, sample.* FROM sample JOIN span USING (series)
-      WHERE source_ms >= from_ms AND source_ms < to_ms AND ${boundsOf(windows)}`);
-    const rows = await readFound(connection);
-    const ends = await endsOf(connection, windows.length);
-    const firsts = ends.map((_, i) => (i === 0 ? 0 : (ends[i - 1] as number)));
-    return { rows, firsts, counts: ends.map((end, i) => end - (firsts[i] as number)) };
+    const { rows, counts } = await readFound(connection, [within(windows)], windows.length);
+    const firsts = endsOf(counts).map((end, i) => end - (counts[i] as number));
+    return { rows, firsts, counts };
   });
 }
 

@@ -1,4 +1,5 @@
 import { BIGINT, type DuckDBConnection, INTEGER } from "@duckdb/node-api";
+import { greatestOf, leastOf } from "@jilian/domain/lists.ts";
 import { hourMs, minuteMs } from "@jilian/domain/periods.ts";
 import type { SampleColumns } from "../columns/columns.ts";
 import type { ChangedColumns, CountColumns } from "../columns/packing.ts";
@@ -49,8 +50,9 @@ export async function readCounts(
 }
 
 /**
- * Online time per device and minute. A good sample covers [source time, source time + window of its series). The union of a device's samples
- * breaks exactly where one begins after all earlier ones have ended: the query returns only these islands.
+ * Online time per device and minute. A good sample covers [source time, source time + window of its series). Samples of a device that lie in
+ * one slice of time, no longer than the shortest of its windows, cover one stretch without a break: the query returns only these stretches,
+ * few against the samples, and they are united here.
  */
 export async function readOnline(
   connection: DuckDBConnection,
@@ -59,26 +61,38 @@ export async function readOnline(
   toMs: number,
 ): Promise<Float64Array<ArrayBuffer>[]> {
   const online = devices.map(() => new Float64Array(Math.max(0, Math.ceil((toMs - fromMs) / minuteMs))));
-  const members = devices.flatMap(({ series }, device) => series.map((own) => ({ ...own, device })));
+  const members = devices.flatMap(({ series }, device) => {
+    const windows = series.map(({ windowMs }) => Math.ceil(windowMs));
+    const sliceMs = Math.max(1, leastOf(windows));
+    return series.map(({ id }, i) => ({ id, device, windowMs: windows[i] as number, sliceMs }));
+  });
   const member = (i: number) => members[i] as (typeof members)[number];
-  const widestMs = members.reduce((widest, { windowMs }) => Math.max(widest, windowMs), 0);
+  const widestMs = greatestOf([0, ...members.map(({ windowMs }) => windowMs)]);
   const [device, first, last] = await snapshot(connection, async () => {
     await temporary(connection, "member", members.length, {
       series: [INTEGER, (i) => member(i).id],
       device: [INTEGER, (i) => member(i).device],
-      window_ms: [BIGINT, (i) => BigInt(Math.ceil(member(i).windowMs))],
+      window_ms: [BIGINT, (i) => BigInt(member(i).windowMs)],
+      slice_ms: [BIGINT, (i) => BigInt(member(i).sliceMs)],
     });
-    const islands = await connection.run(`
-      WITH seen AS (SELECT device, source_ms, source_ms + max(window_ms) AS until_ms FROM sample JOIN member USING (series)
-          WHERE source_ms > ${whole(fromMs - widestMs)} AND source_ms < ${whole(toMs)} AND ${good} GROUP BY device, source_ms),
-        earlier AS (SELECT *, max(until_ms) OVER (PARTITION BY device ORDER BY source_ms
-          ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS ended_ms FROM seen),
-        island AS (SELECT *, count(*) FILTER (source_ms > ended_ms) OVER (PARTITION BY device ORDER BY source_ms) AS n FROM earlier)
-      SELECT device::DOUBLE, min(source_ms)::DOUBLE, max(until_ms)::DOUBLE FROM island GROUP BY device, n`);
-    return await readNumberColumns(islands, 3);
+    const stretches = await connection.run(`
+      SELECT device::DOUBLE, min(source_ms)::DOUBLE, max(source_ms + window_ms)::DOUBLE FROM sample JOIN member USING (series)
+      WHERE source_ms > ${whole(fromMs - widestMs)} AND source_ms < ${whole(toMs)} AND ${good}
+      GROUP BY device, source_ms // slice_ms ORDER BY 1, 2`);
+    return await readNumberColumns(stretches, 3);
   });
+  let [own, startMs, endMs] = [-1, 0, 0];
+  const add = () => {
+    if (own >= 0) addToMinutes(online[own] as Float64Array, fromMs, startMs, Math.min(endMs, toMs));
+  };
   for (const [i, index] of device?.entries() ?? []) {
-    addToMinutes(online[index] as Float64Array, fromMs, first?.[i] as number, Math.min(last?.[i] as number, toMs));
+    const [fromTime, untilTime] = [first?.[i] as number, last?.[i] as number];
+    if (index === own && fromTime <= endMs) endMs = Math.max(endMs, untilTime);
+    else {
+      add();
+      [own, startMs, endMs] = [index, fromTime, untilTime];
+    }
   }
+  add();
   return online;
 }

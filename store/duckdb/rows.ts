@@ -11,11 +11,26 @@ import {
 import { emptyColumns, Kind, type SampleColumns } from "../columns/columns.ts";
 import type { Column } from "./database.ts";
 
-/** Select list of a sample, in the order of `readSamples`. Times leave as DOUBLE, exact to 2^53, and so cost no bigint each. */
+/**
+ * Select list of a sample, in the order of `readSamples`. Times leave as DOUBLE, exact to 2^53, and so cost no bigint each. No column but
+ * the text has nulls: the binding looks up each item's validity with bigints, which costs more than all the rest.
+ */
 export function sampleList(from: string): string {
-  const times = ["gateway_ms", "ingest_ms", "tx"].map((name) => `${from}.${name}::DOUBLE`).join(", ");
-  const values = ["vb", "vi", "vd", "vt", "status"].map((name) => `${from}.${name}`).join(", ");
-  return `${from}.series, ${from}.source_ms::DOUBLE, ${values}, ${times}`;
+  const column = (name: string) => `${from}.${name}`;
+  const kind = `CASE WHEN ${column("vd")} IS NOT NULL THEN ${Kind.number} WHEN ${column("vi")} IS NOT NULL THEN ${Kind.integer}
+    WHEN ${column("vb")} IS NOT NULL THEN ${Kind.boolean} WHEN ${column("vt")} IS NOT NULL THEN ${Kind.text} ELSE ${Kind.none} END::UTINYINT`;
+  const number = `coalesce(${column("vd")}, ${column("vb")}::INTEGER::DOUBLE, 0)`;
+  const times = ["gateway_ms", "ingest_ms", "tx"].map((name) => `${column(name)}::DOUBLE`);
+  return [
+    column("series"),
+    `${column("source_ms")}::DOUBLE`,
+    column("status"),
+    ...times,
+    kind,
+    number,
+    `coalesce(${column("vi")}, 0)`,
+    column("vt"),
+  ].join(", ");
 }
 
 /** A sample with a usable value: good or uncertain, and not null (OPC 10000-4, 7.39: severity in the top two bits). */
@@ -45,30 +60,14 @@ export function appendedSamples(from: SampleColumns, rows: ArrayLike<number>, tx
 }
 
 function readValues(chunk: DuckDBDataChunk, to: SampleColumns, from: number): void {
-  const [vb, vi, vd, vt] = [2, 3, 4, 5].map((k) => chunk.getColumnVector(k));
+  const [integers, texts] = [8, 9].map((k) => chunk.getColumnVector(k));
+  readNumbers(chunk, 6, to.kind, from);
+  readNumbers(chunk, 7, to.number, from);
   // Asking for it is a call out of JavaScript.
   const { rowCount } = chunk;
-  for (let i = 0; i < rowCount; i += 1) {
-    const row = from + i;
-    const number = vd?.getItem(i);
-    if (number != null) {
-      to.kind[row] = Kind.number;
-      to.number[row] = number as number;
-      continue;
-    }
-    const integer = vi?.getItem(i);
-    const flag = vb?.getItem(i);
-    const text = vt?.getItem(i);
-    if (integer != null) {
-      to.kind[row] = Kind.integer;
-      to.integer[row] = integer as bigint;
-    } else if (flag != null) {
-      to.kind[row] = Kind.boolean;
-      to.number[row] = flag ? 1 : 0;
-    } else if (text != null) {
-      to.kind[row] = Kind.text;
-      to.text.set(row, text as string);
-    }
+  for (let row = from; row < from + rowCount; row += 1) {
+    if (to.kind[row] === Kind.integer) to.integer[row] = integers?.getItem(row - from) as bigint;
+    else if (to.kind[row] === Kind.text) to.text.set(row, texts?.getItem(row - from) as string);
   }
 }
 
@@ -79,20 +78,34 @@ export function readNumbers(chunk: DuckDBDataChunk, column: number, to: { [i: nu
   for (let i = 0; i < rowCount; i += 1) to[from + i] = vector.getItem(i) as number;
 }
 
-/** Rows of a query whose first columns are `sampleList`. */
-export async function readSamples(result: DuckDBMaterializedResult): Promise<SampleColumns> {
+/**
+ * Rows of a query whose first columns are `sampleList`.
+ * @param counts is given the number of rows by the number in the column after them
+ */
+export async function readSamples(
+  result: DuckDBMaterializedResult,
+  counts?: Int32Array<ArrayBuffer>,
+): Promise<SampleColumns> {
   const chunks = await result.fetchAllChunks();
   const to = emptyColumns(chunks.reduce((sum, chunk) => sum + chunk.rowCount, 0));
   let from = 0;
   for (const chunk of chunks) {
-    const numbers = [to.series, to.sourceMs, undefined, undefined, undefined, undefined];
-    for (const [k, column] of [...numbers, to.status, to.gatewayMs, to.ingestMs, to.tx].entries()) {
-      if (column) readNumbers(chunk, k, column, from);
-    }
+    for (const [k, column] of [to.series, to.sourceMs, to.status, to.gatewayMs, to.ingestMs, to.tx].entries())
+      readNumbers(chunk, k, column, from);
     readValues(chunk, to, from);
+    if (counts) countRows(chunk, 10, counts);
     from += chunk.rowCount;
   }
   return to;
+}
+
+function countRows(chunk: DuckDBDataChunk, column: number, counts: Int32Array<ArrayBuffer>): void {
+  const vector = chunk.getColumnVector(column);
+  const { rowCount } = chunk;
+  for (let i = 0; i < rowCount; i += 1) {
+    const key = vector.getItem(i) as number;
+    counts[key] = (counts[key] ?? 0) + 1;
+  }
 }
 
 /** Rows of a query of numbers, as one array a column. */
