@@ -104,7 +104,8 @@ async function startIngest(telemetry: OwnedTelemetry, ledger: Ledger, options: P
     watch: nodeWatch({ ledger, book, notes, clock, log }),
     clock,
     log,
-    reorderMs: 1000,
+    // Longer than the storing of what is delivered together may take: what is shuffled lies within one delivery.
+    reorderMs: 600_000,
     rebirthIntervalMs: 0,
     requestRebirth: (group, node) => {
       throw new Error(`births of ${group}/${node} are asked for: the proof has sent a message out of turn`);
