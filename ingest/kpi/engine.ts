@@ -142,7 +142,8 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
 
   /** Publishes figures, the ledger's in one transaction. @returns them as they stand now */
   async function publish(computed: readonly Computed[], nowMs: number): Promise<Result[]> {
-    const results = computed.flatMap((one) => one.results);
+    const results: Result[] = [];
+    for (const one of computed) append(results, one.results);
     return await publishAll(results, nowMs);
   }
 
