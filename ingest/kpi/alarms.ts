@@ -17,6 +17,7 @@ import {
 } from "./alarm-look.ts";
 import { differingStretches, matchAlarms, sameEvent } from "./alarm-matches.ts";
 import { type AlarmBook, type AlarmTrack, alarmBook, factsOf, sameSeries, tracksOf } from "./alarm-tracks.ts";
+import { readTogether } from "./read-together.ts";
 import type { SeriesIndex } from "./series-index.ts";
 
 /** Judges the stored readings by the alarm rules of the registry, and keeps their events in the ledger. */
@@ -51,7 +52,7 @@ const graceMs = 5000;
 /** Readings judged in one tick at most; more than that goes on in the next. */
 const rowsPerTick = 100_000;
 /** Tracks that are looked back at together, and series that are asked for together. */
-const together = 8;
+const together = 40;
 const windowsTogether = 1000;
 
 const horizonName = "alarms.horizonMs";
@@ -274,7 +275,7 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
     note(changed, nowMs);
     // What time alone says, is said when all readings that are there are in; what it has said stays said.
     if (!isBehind) horizonMs = Math.max(horizonMs, nowMs - graceMs);
-    const parts: LookParts = { telemetry, ledger, horizonMs, upToTx };
+    const parts: LookParts = { telemetry: { read: readTogether(telemetry) }, ledger, horizonMs, upToTx };
     const budget: RowBudget = { rows: rowsPerTick };
     const [quick, waiting] = due();
     try {
