@@ -24,6 +24,7 @@ import { publisher } from "./publish.ts";
 import { recomputer } from "./recompute.ts";
 import { steps } from "./runs.ts";
 import { latelyPublished, showcase } from "./show.ts";
+import { figureStart } from "./since.ts";
 import { spanBook } from "./span-book.ts";
 import { workshop } from "./workshop.ts";
 
@@ -79,9 +80,10 @@ async function resume({ ledger, telemetry }: EngineParts, startedMs: number): Pr
     const isNew = ledger.getNumber(sinceName) === undefined;
     if (isNew) ledger.setNumber(sinceName, periodStart("minute", startedMs));
     if (isNew || (ledger.getNumber(progressName) ?? 0) > lastTx) ledger.setNumber(progressName, 0);
+    // What ended before the hour of the start may have readings that come before its watermark.
+    const fromMs = Math.min(periodStart("hour", startedMs), periodStart("minute", startedMs - watermarkMs));
     for (const period of periods)
-      if (ledger.getNumber(finalName(period)) === undefined)
-        ledger.setNumber(finalName(period), periodStart("minute", startedMs));
+      if (ledger.getNumber(finalName(period)) === undefined) ledger.setNumber(finalName(period), fromMs);
   });
   return ledger.getNumber(progressName) ?? 0;
 }
@@ -103,7 +105,8 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   const shop = workshop({ ...parts, versions }, foldedTx);
   const { index, keeper, completeness } = shop;
   await index.learn();
-  const book = spanBook(versions);
+  const start = figureStart(ledger.getNumber(sinceName) ?? startedMs, shop.hours);
+  const book = spanBook(versions, start);
   // Periods that ended while no engine ran get their figures now; those past the watermark, when they are made final.
   let seenMinute = Math.max(finalMs("minute"), periodStart("minute", startedMs - watermarkMs));
   let learntMinute = periodStart("minute", startedMs);
@@ -161,7 +164,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     return results;
   }
 
-  /** Makes final what the watermark has passed: every figure of every period once, data or not. */
+  /** Makes final what the watermark has passed: every figure of every period that has any, once. */
   async function finalise(nowMs: number): Promise<Result[]> {
     const computed: Computed[] = [];
     const reached = new Map<Period, number>();
@@ -170,7 +173,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
       const stepMs = isFixedPeriod(period) ? finalsPerTick * periodLengthMs(period) : longestFinalsMs;
       const toMs = Math.min(periodStart("minute", nowMs - watermarkMs), fromMs + stepMs);
       const ended = spansOver(period, versions(), fromMs, toMs, nowMs).filter(
-        ({ endMs }) => endMs > fromMs && endMs <= toMs,
+        (span) => span.endMs > fromMs && span.endMs <= toMs && start.hasFigures(span),
       );
       computed.push(...(await shop.compute(ended, moment(nowMs))));
       // Where nothing ended it need not be durable each time.
@@ -223,7 +226,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     ledger,
     versions,
     hours: shop.hours,
-    sinceMs: ledger.getNumber(sinceName) ?? startedMs,
+    start,
     refold: shop.refold,
     publish: async (kinds, nowMs) => {
       const computed: Computed[] = [];

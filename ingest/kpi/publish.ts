@@ -113,7 +113,7 @@ function nearEachOther(period: Period, results: readonly Result[]): Result[][] {
 /** Publishes results of ended minutes, and of ended periods of lines, in the telemetry store; open ones are only shown. */
 async function publishToTelemetry(telemetry: Telemetry, results: readonly Result[], nowMs: number): Promise<Result[]> {
   const ended = results.filter((r) => r.endMs <= nowMs);
-  const standing = results.filter((r) => r.endMs > nowMs);
+  const standing = [results.filter((r) => r.endMs > nowMs)];
   for (const [period, own] of Map.groupBy(ended, (result) => result.period))
     for (const part of nearEachOther(period, own)) {
       const fromMs = part.reduce((low, { startMs }) => Math.min(low, startMs), Number.POSITIVE_INFINITY);
@@ -126,9 +126,9 @@ async function publishToTelemetry(telemetry: Telemetry, results: readonly Result
       for (const result of found.flat()) before.set(resultId(result), result);
       const revised = revise(part, (result) => before.get(resultId(result)), nowMs);
       if (revised.fresh.length > 0) await telemetry.writeMinuteResults(revised.fresh);
-      standing.push(...revised.standing);
+      standing.push(revised.standing);
     }
-  return standing;
+  return standing.flat();
 }
 
 /**
