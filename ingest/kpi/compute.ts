@@ -36,8 +36,13 @@ export type Moment = {
   readonly firstBirths: ReadonlyMap<string, number>;
 };
 
-/** The figures of one period, and the sums of its sites that they are made of. */
-export type Computed = { readonly span: Span; readonly sites: readonly SiteSums[]; readonly results: Result[] };
+/** The figures of one period, and the sums of its sites and the registry that they are made of. */
+export type Computed = {
+  readonly span: Span;
+  readonly sites: readonly SiteSums[];
+  readonly registryVersion: string;
+  readonly results: Result[];
+};
 
 /** What is asked for once for some periods together: alarms may last over many of them. */
 type Look = Moment & Pick<PeriodInput, "alarms" | "droppedAlarms">;
@@ -100,7 +105,8 @@ export function computer({ ledger, index, reader, versions, definitions }: Compu
     const sums = own.map(sumsOf);
     const stamp = { registryVersion: registry.version, inputWatermark, asOfMs, simulated: registry.demo };
     const catalogue = definitions.at(endMs - 1);
-    return { span, sites: sums, results: sums.flatMap((site) => siteFigures(site, stamp, catalogue)) };
+    const results = sums.flatMap((site) => siteFigures(site, stamp, catalogue));
+    return { span, sites: sums, registryVersion: registry.version, results };
   }
 
   async function minutes(spans: readonly DueSpan[], moment: Look): Promise<Computed[]> {

@@ -19,7 +19,7 @@ import { type Span, spansOver } from "@jilian/store/spans.ts";
 import type { Telemetry } from "@jilian/store/telemetry.ts";
 import type { CountOptions } from "./completeness.ts";
 import type { Computed, Moment } from "./compute.ts";
-import { noteFindings } from "./findings.ts";
+import { judgeSites } from "./findings.ts";
 import { publisher } from "./publish.ts";
 import { recomputer } from "./recompute.ts";
 import { steps } from "./runs.ts";
@@ -142,11 +142,20 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
 
   const moment = (nowMs: number): Moment => ({ nowMs, watermarkTx: foldedTx, firstBirths });
 
-  /** Publishes figures, the ledger's in one transaction. @returns them as they stand now */
+  /** Publishes figures, the ledger's in one transaction, and has final periods judged again. @returns the figures as they stand now */
   async function publish(computed: readonly Computed[], nowMs: number): Promise<Result[]> {
-    const results = computed.flatMap((one) => one.results);
-    return await publishAll(results, nowMs);
+    const results = await publishAll(
+      computed.flatMap((one) => one.results),
+      nowMs,
+    );
+    judge(
+      computed.filter(({ span }) => span.endMs <= finalMs(span.period)),
+      nowMs,
+    );
+    return results;
   }
+
+  const judge = (computed: readonly Computed[], nowMs: number) => judgeSites(ledger, computed, foldedTx, nowMs);
 
   /** True for what the watermark has passed while the engine is behind. */
   const mustWait =
@@ -157,9 +166,9 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   /** Publishes what is noted of some kinds and need not wait. */
   async function refresh(kinds: readonly Period[], nowMs: number, behind: boolean): Promise<Result[]> {
     const waits = mustWait(nowMs, behind);
-    const computed: Computed[] = [];
-    for (const period of kinds) computed.push(...(await shop.compute(book.due(period, nowMs, waits), moment(nowMs))));
-    const results = await publish(computed, nowMs);
+    const computed: Computed[][] = [];
+    for (const period of kinds) computed.push(await shop.compute(book.due(period, nowMs, waits), moment(nowMs)));
+    const results = await publish(computed.flat(), nowMs);
     for (const period of kinds) book.settled(period, waits);
     return results;
   }
@@ -182,7 +191,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     if (reached.size === 0) return [];
     const results = await publish(computed, nowMs);
     ledger.transaction(() => {
-      for (const { sites } of computed) noteFindings(ledger, sites, nowMs);
+      judge(computed, nowMs);
       for (const [period, toMs] of reached) ledger.setNumber(finalName(period), toMs);
     });
     await shop.storeRollups(nowMs);
@@ -231,11 +240,11 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     publish: async (kinds, nowMs) => {
       const computed: Computed[] = [];
       for (const spans of kinds) computed.push(...(await shop.compute(spans, moment(nowMs))));
-      pastResults.push(...(await publish(computed, nowMs)));
+      pastResults = await publish(computed, nowMs);
     },
     store: (nowMs) => shop.storeRollups(nowMs),
   });
-  const pastResults: Result[] = [];
+  let pastResults: Result[] = [];
 
   /** Takes notice of versions of the registry that were applied. */
   async function follow(nowMs: number): Promise<void> {
@@ -267,22 +276,22 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     seenMinute = nowMinute;
     const looks = looksDue(thorough);
     await keeper.look(nowMs, looks.short);
-    const results = await refresh(["minute"], nowMs, behind);
+    const results = [await refresh(["minute"], nowMs, behind)];
     const ends = !behind && periodStart("hour", nowMs - watermarkMs) > finalMs("hour");
     const held = mustWait(nowMs, behind);
     const isHeld = (hour: number) => held({ endMs: hour + hourMs });
     if (looks.short || ends) await countStored({ nowMs, thorough: thorough && !behind, urgent: ends, isHeld });
     const looked = longer.filter((period) => (longPeriods.includes(period) ? looks.long : looks.short));
-    results.push(...(await refresh(looked, nowMs, behind)));
+    results.push(await refresh(looked, nowMs, behind));
     if (looks.long) await noteProgress(nowMs);
     const finals = behind ? [] : await finalise(nowMs);
-    results.push(...finals);
+    pastResults = [];
     const goesOn = !behind && (await recompute.step(nowMs));
-    results.push(...pastResults.splice(0));
+    results.push(finals, pastResults);
     shown.begin();
     if (thorough) await shown.idle();
     const counted = !thorough || !(completeness.isBehind() || shop.alarms.isBusy());
-    return { results, caughtUp: !behind && finals.length === 0 && counted && !goesOn };
+    return { results: results.flat(), caughtUp: !behind && finals.length === 0 && counted && !goesOn };
   }
 
   /** The ledger vouches for what is folded once every figure that depends on it is published. */
