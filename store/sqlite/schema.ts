@@ -1,6 +1,6 @@
 import type { DatabaseSync } from "node:sqlite";
 import { JilianError } from "@jilian/domain/errors.ts";
-import { alarmSchema } from "./alarms.ts";
+import { alarmAgainSchema, alarmSchema } from "./alarms.ts";
 import { completenessDueSchema, completenessSchema } from "./completeness.ts";
 import { definitionSchema } from "./definitions.ts";
 import { findingSchema } from "./findings.ts";
@@ -82,6 +82,8 @@ export const migrations: readonly string[] = [
   alarmSchema,
   // In which periods something was found, and what cured it.
   findingSchema,
+  // What a recompute has still to judge again.
+  alarmAgainSchema,
 ];
 
 function pragma(db: DatabaseSync, name: string): number {
