@@ -212,6 +212,8 @@ describe("info and findings", () => {
         firstTime: "2026-11-22T14:31:00+08:00",
         lastTime: "2026-11-22T14:31:00+08:00",
         count: 1,
+        closedTime: null,
+        closedBy: null,
       },
     ]);
     const all = await world.get("/open/v1/findings");

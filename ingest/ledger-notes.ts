@@ -1,6 +1,7 @@
 import type { Clock } from "@jilian/domain/clock.ts";
 import { messageOf } from "@jilian/domain/errors.ts";
-import type { Finding, FirstBirth, Ledger } from "@jilian/store/ledger.ts";
+import type { Finding } from "@jilian/store/findings.ts";
+import type { FirstBirth, Ledger } from "@jilian/store/ledger.ts";
 import type { Logger } from "pino";
 
 /** What ingest notes in the ledger beside the way of the readings. A ledger that cannot be written (a full disk) must not end that way. */

@@ -90,7 +90,7 @@ export type DroppedAlarms = {
 /** Alarms that the ledger keeps; beyond it the oldest that have returned go, acknowledged or not. */
 export const maxAlarms = 100_000;
 
-/** A stretch of source time, [fromMs, toMs), whose counts and times of alarms have changed. */
+/** A stretch of source time, [fromMs, toMs), whose counts and times of alarms have changed, or whose readings are to be judged again. */
 export type AlarmStretch = { readonly fromMs: number; readonly toMs: number };
 
 /** Where alarms are kept. */
@@ -114,6 +114,10 @@ export type AlarmLedger = {
   readonly noteAlarmStretches: (stretches: readonly AlarmStretch[]) => void;
   readonly alarmStretches: () => AlarmStretch[];
   readonly forgetAlarmStretches: () => void;
+  /** Notes a stretch whose readings are to be judged again, whatever was made of them; it stays until all are forgotten. */
+  readonly noteAlarmsAgain: (stretch: AlarmStretch) => void;
+  readonly alarmsAgain: () => AlarmStretch[];
+  readonly forgetAlarmsAgain: () => void;
   /** Alarms whose last change comes after a number of the change log, by it, as they are now. */
   readonly alarmChangesAfter: (after: number, limit: number) => StoredAlarm[];
   /**

@@ -3,6 +3,7 @@ import type { Result } from "@jilian/domain/result.ts";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Ledger, Principal } from "./ledger.ts";
 import { completenessTests } from "./ledger-suite-completeness.ts";
+import { findingTests } from "./ledger-suite-findings.ts";
 import { logSuite } from "./ledger-suite-log.ts";
 
 /** One empty database; `open` opens it again and again, as several processes would. `dispose` closes what is open and removes it. */
@@ -233,19 +234,6 @@ function noteTests(ledger: () => Ledger, another: () => Ledger): void {
     expect(another().unregistered()).toEqual([{ ...device, firstSeenMs: 10, lastSeenMs: 50 }]);
   });
 
-  it("keeps one finding for each code and subject, newest first", () => {
-    ledger().noteFinding({ code: "CONFLICT", subject: "a", detail: "1 != 2" }, 10);
-    ledger().noteFinding({ code: "CONFLICT", subject: "b", detail: "x" }, 20);
-    ledger().noteFinding({ code: "CONFLICT", subject: "a", detail: "1 != 3" }, 30);
-    const a = { code: "CONFLICT", subject: "a", detail: "1 != 3", firstMs: 10, lastMs: 30, count: 2 };
-    expect(another().findings(1)).toEqual([a]);
-    expect(
-      another()
-        .findings(10)
-        .map((f) => f.subject),
-    ).toEqual(["a", "b"]);
-  });
-
   it("keeps the boxes of a gateway, the last seen first, whatever the clocks say, and few of them", () => {
     const counters = { droppedSamples: 0, setAsideRecords: 0, setBacks: 0 };
     const box = (name: string, lastSeenMs: number, starts = 1, node = "gw-1") => {
@@ -300,6 +288,7 @@ export function ledgerSuite(name: string, make: () => LedgerUnderTest): void {
       transactionTests,
       noteTests,
       completenessTests,
+      findingTests,
       ...logSuite,
     ])
       tests(

@@ -3,6 +3,7 @@ import type { Period } from "@jilian/domain/periods.ts";
 import type { Result, ResultKey } from "@jilian/domain/result.ts";
 import type { AlarmLedger } from "./alarms.ts";
 import type { CompletenessLedger } from "./completeness.ts";
+import type { FindingLedger } from "./findings.ts";
 import type { KpiLedger } from "./kpi-ledger.ts";
 import type { RegistryLedger } from "./registry-versions.ts";
 import type { ResultQuery } from "./telemetry.ts";
@@ -55,9 +56,6 @@ export type UnregisteredDevice = {
 /** When a device was first seen connected through its own gateway. */
 export type FirstBirth = { group: string; node: string; device: string; firstBirthMs: number };
 
-/** Something that needs a person's eye. One row per (code, subject): count and last time grow. */
-export type Finding = { code: string; subject: string; detail: string; firstMs: number; lastMs: number; count: number };
-
 /**
  * What the births of one outbox file said last. A file is made with a random name; a gateway whose births name another one is another
  * box, or has another disk.
@@ -103,7 +101,7 @@ export type DefinitionLedger = {
   readonly figureVersions: () => Pick<DefinitionSince, "indicator" | "version">[];
 };
 
-type LedgerParts = AlarmLedger & CompletenessLedger & KpiLedger & RegistryLedger & DefinitionLedger;
+type LedgerParts = AlarmLedger & CompletenessLedger & FindingLedger & KpiLedger & RegistryLedger & DefinitionLedger;
 
 /**
  * Results from the quarter hour and from factory upward, credentials, births, findings: what several processes share. Implementations: SQLite
@@ -150,8 +148,6 @@ export type Ledger = LedgerParts & {
   readonly firstBirths: () => FirstBirth[];
   readonly noteUnregistered: (device: { group: string; node: string; device: string }, atMs: number) => void;
   readonly unregistered: () => UnregisteredDevice[];
-  readonly noteFinding: (finding: { code: string; subject: string; detail: string }, atMs: number) => void;
-  readonly findings: (limit: number) => Finding[];
 
   /** The boxes that were seen under a gateway's name, the last one first, at most 16. */
   readonly nodeBoxes: (group: string, node: string) => NodeBox[];

@@ -13,6 +13,8 @@ const findingSchema = Type.Object({
   firstTime: timeSchema,
   lastTime: timeSchema,
   count: Type.Integer(),
+  closedTime: Type.Union([timeSchema, Type.Null()]),
+  closedBy: Type.Union([Type.String(), Type.Null()]),
 });
 
 /** What needs a person's eye: conflicts, unexplained resets, refused data. */
@@ -31,8 +33,9 @@ export function addFindingRoutes(app: App, { ledger, registry }: ApiDeps): void 
   };
   app.get("/findings", { schema, config: { problems: ["PARAMETER_INVALID"] } }, async ({ query }) => ({
     notice: registry.demo ? demoNotice : null,
-    findings: ledger.findings(query.limit ?? defaultLimit).map(({ firstMs, lastMs, ...finding }) => ({
+    findings: ledger.findings(query.limit ?? defaultLimit).map(({ firstMs, lastMs, closedMs, ...finding }) => ({
       ...finding,
+      closedTime: closedMs === null ? null : isoTime(closedMs),
       firstTime: isoTime(firstMs),
       lastTime: isoTime(lastMs),
     })),

@@ -9,7 +9,7 @@ export type Found = {
   readonly detail: string;
 };
 
-/** A check of the sums of one factory, made once for each period that has become final. It is one file with one test case. */
+/** A check of the sums of one factory, made for each period that has become final, and again when late data changes them. It is one file with one test case. */
 export type FindingCheck = {
   readonly code: string;
   readonly zh: string;

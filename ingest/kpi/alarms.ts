@@ -29,7 +29,7 @@ export type AlarmKeeper = {
   readonly judge: (changed: readonly ChangedMinute[], told: Told, nowMs: number) => Promise<void>;
   /** The stretches of time whose counts and times of alarms differ since they were asked for last. */
   readonly differing: () => AlarmStretch[];
-  /** Has the readings in [fromMs, toMs) judged again. */
+  /** Has the readings in [fromMs, toMs) judged again; noted in the ledger until it is done, so that a kill does not lose it. */
   readonly again: (fromMs: number, toMs: number) => void;
   /** True while a look back is not at its end; `isBehind` only where new readings made it necessary, not another rule. */
   readonly isBusy: () => boolean;
@@ -150,7 +150,8 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
   function takeUp(nowMs: number): void {
     const now = versions();
     if (known === now) return;
-    const fromMs = known ? undefined : begin(now);
+    const isFirst = known === undefined;
+    const fromMs = isFirst ? begin(now) : undefined;
     const applied = now.all().filter(({ number }) => number > (seenNumber ?? 0));
     const changedMs = applied.length > 0 ? leastOf(applied.map((one) => one.fromMs)) : undefined;
     [known, book, seenNumber] = [now, alarmBook(now), now.all().at(-1)?.number];
@@ -159,6 +160,7 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
         const range = fromMs === undefined ? undefined : clipped(one.track, fromMs, fromMs);
         if (range) one.fresh.push(range);
       }
+    if (isFirst) ledger.alarmsAgain().forEach(lookAgain);
     if (changedMs !== undefined) append(lost, orphans(changedMs, nowMs));
   }
 
@@ -293,18 +295,25 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
     }
     const left = waiting.filter(({ job }) => job);
     busy = { any: left.length > 0, behind: left.some(({ isWhole }) => !isWhole) };
-    if (!busy.any) judgedMs = horizonMs;
+    if (busy.any) return;
+    judgedMs = horizonMs;
+    ledger.forgetAlarmsAgain();
+  }
+
+  function lookAgain({ fromMs, toMs }: AlarmStretch): void {
+    for (const { tracks } of followed.values())
+      for (const { track, fresh } of tracks.values()) {
+        const range = clipped(track, fromMs, toMs - 1);
+        if (range) fresh.push(range);
+      }
   }
 
   return {
     judge,
     differing: () => stretches.splice(0),
     again: (fromMs, toMs) => {
-      for (const { tracks } of followed.values())
-        for (const { track, fresh } of tracks.values()) {
-          const range = clipped(track, fromMs, toMs - 1);
-          if (range) fresh.push(range);
-        }
+      ledger.noteAlarmsAgain({ fromMs, toMs });
+      lookAgain({ fromMs, toMs });
     },
     isBusy: () => busy.any,
     isBehind: () => busy.behind,

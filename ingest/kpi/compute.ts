@@ -14,7 +14,7 @@ import type { RollupReader } from "@jilian/store/rollups.ts";
 import { type PeriodInput, type Site, siteSums } from "@jilian/store/site-sums.ts";
 import { sitesOf } from "@jilian/store/sites.ts";
 import { existsAt, type Span } from "@jilian/store/spans.ts";
-import { runsOf } from "./runs.ts";
+import { nearEachOther, runsOf } from "./runs.ts";
 import type { SeriesIndex } from "./series-index.ts";
 import type { DueSpan } from "./span-book.ts";
 
@@ -36,11 +36,19 @@ export type Moment = {
   readonly firstBirths: ReadonlyMap<string, number>;
 };
 
-/** The figures of one period, and the sums of its sites that they are made of. */
-export type Computed = { readonly span: Span; readonly sites: readonly SiteSums[]; readonly results: Result[] };
+/** The figures of one period, and the sums of its sites and the registry that they are made of. */
+export type Computed = {
+  readonly span: Span;
+  readonly sites: readonly SiteSums[];
+  readonly registryVersion: string;
+  readonly results: Result[];
+};
 
 /** What is asked for once for some periods together: alarms may last over many of them. */
 type Look = Moment & Pick<PeriodInput, "alarms" | "droppedAlarms">;
+
+/** Periods further apart than this, or than they are long, have their alarms asked for apart. */
+const alarmGapMs = ({ startMs, endMs }: Span) => Math.max(hourMs, endMs - startMs);
 
 /** Minutes read together; late data touches scattered ones. */
 const together = { most: 60, holes: 15 };
@@ -100,7 +108,8 @@ export function computer({ ledger, index, reader, versions, definitions }: Compu
     const sums = own.map(sumsOf);
     const stamp = { registryVersion: registry.version, inputWatermark, asOfMs, simulated: registry.demo };
     const catalogue = definitions.at(endMs - 1);
-    return { span, sites: sums, results: sums.flatMap((site) => siteFigures(site, stamp, catalogue)) };
+    const results = sums.flatMap((site) => siteFigures(site, stamp, catalogue));
+    return { span, sites: sums, registryVersion: registry.version, results };
   }
 
   async function minutes(spans: readonly DueSpan[], moment: Look): Promise<Computed[]> {
@@ -134,14 +143,15 @@ export function computer({ ledger, index, reader, versions, definitions }: Compu
   return {
     /** @param spans of one kind of period */
     compute: async (spans: readonly DueSpan[], moment: Moment): Promise<Computed[]> => {
-      const fromMs = spans.reduce((low, { startMs }) => Math.min(low, startMs), Infinity);
-      const toMs = spans.reduce((high, { endMs }) => Math.max(high, endMs), -Infinity);
-      const alarms = spans.length > 0 ? ledger.alarmsOver(fromMs, toMs) : [];
-      const look: Look = { ...moment, alarms, droppedAlarms: ledger.droppedAlarms() };
-      if (spans[0]?.period === "minute") return await minutes(spans, look);
-      const found: Computed[] = [];
-      for (const span of spans) found.push(await one(span, look));
-      return found;
+      const found: Computed[][] = [];
+      for (const some of nearEachOther(spans, alarmGapMs)) {
+        const toMs = some.reduce((high, { endMs }) => Math.max(high, endMs), 0);
+        const alarms = ledger.alarmsOver((some[0] as DueSpan).startMs, toMs);
+        const look: Look = { ...moment, alarms, droppedAlarms: ledger.droppedAlarms() };
+        if (some[0]?.period === "minute") found.push(await minutes(some, look));
+        else for (const span of some) found.push([await one(span, look)]);
+      }
+      return found.flat();
     },
   };
 }

@@ -20,11 +20,12 @@ import { type Span, spansOver } from "@jilian/store/spans.ts";
 import type { Telemetry } from "@jilian/store/telemetry.ts";
 import type { CountOptions } from "./completeness.ts";
 import type { Computed, Moment } from "./compute.ts";
-import { noteFindings } from "./findings.ts";
+import { judgeSites } from "./findings.ts";
 import { publisher } from "./publish.ts";
 import { recomputer } from "./recompute.ts";
 import { steps } from "./runs.ts";
 import { latelyPublished, showcase } from "./show.ts";
+import { figureStart } from "./since.ts";
 import { spanBook } from "./span-book.ts";
 import { workshop } from "./workshop.ts";
 
@@ -80,9 +81,10 @@ async function resume({ ledger, telemetry }: EngineParts, startedMs: number): Pr
     const isNew = ledger.getNumber(sinceName) === undefined;
     if (isNew) ledger.setNumber(sinceName, periodStart("minute", startedMs));
     if (isNew || (ledger.getNumber(progressName) ?? 0) > lastTx) ledger.setNumber(progressName, 0);
+    // What ended before the hour of the start may have readings that come before its watermark.
+    const fromMs = Math.min(periodStart("hour", startedMs), periodStart("minute", startedMs - watermarkMs));
     for (const period of periods)
-      if (ledger.getNumber(finalName(period)) === undefined)
-        ledger.setNumber(finalName(period), periodStart("minute", startedMs));
+      if (ledger.getNumber(finalName(period)) === undefined) ledger.setNumber(finalName(period), fromMs);
   });
   return ledger.getNumber(progressName) ?? 0;
 }
@@ -104,7 +106,8 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   const shop = workshop({ ...parts, versions }, foldedTx);
   const { index, keeper, completeness } = shop;
   await index.learn();
-  const book = spanBook(versions);
+  const start = figureStart(ledger.getNumber(sinceName) ?? startedMs, shop.hours);
+  const book = spanBook(versions, start);
   // Periods that ended while no engine ran get their figures now; those past the watermark, when they are made final.
   let seenMinute = Math.max(finalMs("minute"), periodStart("minute", startedMs - watermarkMs));
   let learntMinute = periodStart("minute", startedMs);
@@ -140,12 +143,19 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
 
   const moment = (nowMs: number): Moment => ({ nowMs, watermarkTx: foldedTx, firstBirths });
 
-  /** Publishes figures, the ledger's in one transaction. @returns them as they stand now */
+  /** Publishes figures, the ledger's in one transaction, and has final periods judged again. @returns the figures as they stand now */
   async function publish(computed: readonly Computed[], nowMs: number): Promise<Result[]> {
-    const results: Result[] = [];
-    for (const one of computed) append(results, one.results);
-    return await publishAll(results, nowMs);
+    const figures: Result[] = [];
+    for (const one of computed) append(figures, one.results);
+    const results = await publishAll(figures, nowMs);
+    judge(
+      computed.filter(({ span }) => span.endMs <= finalMs(span.period)),
+      nowMs,
+    );
+    return results;
   }
+
+  const judge = (computed: readonly Computed[], nowMs: number) => judgeSites(ledger, computed, foldedTx, nowMs);
 
   /** True for what the watermark has passed while the engine is behind. */
   const mustWait =
@@ -163,7 +173,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     return results;
   }
 
-  /** Makes final what the watermark has passed: every figure of every period once, data or not. */
+  /** Makes final what the watermark has passed: every figure of every period that has any, once. */
   async function finalise(nowMs: number): Promise<Result[]> {
     const computed: Computed[] = [];
     const reached = new Map<Period, number>();
@@ -172,7 +182,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
       const stepMs = isFixedPeriod(period) ? finalsPerTick * periodLengthMs(period) : longestFinalsMs;
       const toMs = Math.min(periodStart("minute", nowMs - watermarkMs), fromMs + stepMs);
       const ended = spansOver(period, versions(), fromMs, toMs, nowMs).filter(
-        ({ endMs }) => endMs > fromMs && endMs <= toMs,
+        (span) => span.endMs > fromMs && span.endMs <= toMs && start.hasFigures(span),
       );
       append(computed, await shop.compute(ended, moment(nowMs)));
       // Where nothing ended it need not be durable each time.
@@ -181,7 +191,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     if (reached.size === 0) return [];
     const results = await publish(computed, nowMs);
     ledger.transaction(() => {
-      for (const { sites } of computed) noteFindings(ledger, sites, nowMs);
+      judge(computed, nowMs);
       for (const [period, toMs] of reached) ledger.setNumber(finalName(period), toMs);
     });
     await shop.storeRollups(nowMs);
@@ -225,16 +235,16 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     ledger,
     versions,
     hours: shop.hours,
-    sinceMs: ledger.getNumber(sinceName) ?? startedMs,
+    start,
     refold: shop.refold,
     publish: async (kinds, nowMs) => {
       const computed: Computed[] = [];
       for (const spans of kinds) append(computed, await shop.compute(spans, moment(nowMs)));
-      append(pastResults, await publish(computed, nowMs));
+      pastResults = await publish(computed, nowMs);
     },
     store: (nowMs) => shop.storeRollups(nowMs),
   });
-  const pastResults: Result[] = [];
+  let pastResults: Result[] = [];
 
   /** Takes notice of versions of the registry that were applied. */
   async function follow(nowMs: number): Promise<void> {
@@ -266,22 +276,22 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     seenMinute = nowMinute;
     const looks = looksDue(thorough);
     await keeper.look(nowMs, looks.short);
-    const results = await refresh(["minute"], nowMs, behind);
+    const results = [await refresh(["minute"], nowMs, behind)];
     const ends = !behind && periodStart("hour", nowMs - watermarkMs) > finalMs("hour");
     const held = mustWait(nowMs, behind);
     const isHeld = (hour: number) => held({ endMs: hour + hourMs });
     if (looks.short || ends) await countStored({ nowMs, thorough: thorough && !behind, urgent: ends, isHeld });
     const looked = longer.filter((period) => (longPeriods.includes(period) ? looks.long : looks.short));
-    append(results, await refresh(looked, nowMs, behind));
+    results.push(await refresh(looked, nowMs, behind));
     if (looks.long) await noteProgress(nowMs);
     const finals = behind ? [] : await finalise(nowMs);
-    append(results, finals);
+    pastResults = [];
     const goesOn = !behind && (await recompute.step(nowMs));
-    append(results, pastResults.splice(0));
+    results.push(finals, pastResults);
     shown.begin();
     if (thorough) await shown.idle();
     const counted = !thorough || !(completeness.isBehind() || shop.alarms.isBusy());
-    return { results, caughtUp: !behind && finals.length === 0 && counted && !goesOn };
+    return { results: results.flat(), caughtUp: !behind && finals.length === 0 && counted && !goesOn };
   }
 
   /** The ledger vouches for what is folded once every figure that depends on it is published. */

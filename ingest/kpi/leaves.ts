@@ -16,6 +16,7 @@ import type {
   Window,
 } from "@jilian/store/telemetry.ts";
 import { foldConnections, foldCounters, foldWindows } from "./fold.ts";
+import { type ResetDay, resetDays } from "./reset-days.ts";
 import { runsOf, steps } from "./runs.ts";
 import type { SeriesIndex } from "./series-index.ts";
 import { foldStates } from "./state.ts";
@@ -52,8 +53,11 @@ export type LeafKeeperParts = {
   index: SeriesIndex;
   /** Transaction up to which everything is in written leaves. */
   fromTx: number;
-  /** Told once for each series in which increases have come up that cannot be told. */
-  onReset: (series: Series) => void;
+  /**
+   * Told of the days on which increases that cannot be told have come up or gone, before the leaves are written that say so.
+   * @param upToTx last transaction whose readings are in
+   */
+  onResets: (days: readonly ResetDay[], upToTx: number, nowMs: number) => void;
   /** Told of minutes of a device whose leaves may differ now. */
   onTouched: (device: string, minute: number) => void;
 };
@@ -132,7 +136,7 @@ function put<K, V>(table: MinuteTable<K, V>, minute: number, key: K, value: V): 
   getOrMake(table, minute, () => new Map<K, V>()).set(key, value);
 }
 
-export function leafKeeper({ telemetry, index, fromTx, onReset, onTouched }: LeafKeeperParts): LeafKeeper {
+export function leafKeeper({ telemetry, index, fromTx, onResets, onTouched }: LeafKeeperParts): LeafKeeper {
   const counters: MinuteTable<SeriesId, CounterLeaf> = new Map();
   const online: MinuteTable<string, number> = new Map();
   /** Of the minute that runs, until the last look. */
@@ -144,7 +148,7 @@ export function leafKeeper({ telemetry, index, fromTx, onReset, onTouched }: Lea
   let foldedTx = fromTx;
 
   /** Writes those leaves that differ from what is written. */
-  async function write({ leaves, connections, states }: Rows): Promise<void> {
+  async function write({ leaves, connections, states }: Rows, upToTx: number, nowMs: number): Promise<void> {
     const before = await storedOf(leaves, telemetry.readLeaves);
     const stateBefore = await storedOf(states, telemetry.readStates);
     const fresh = leaves.filter((row) => {
@@ -152,15 +156,10 @@ export function leafKeeper({ telemetry, index, fromTx, onReset, onTouched }: Lea
       return !(written ? sameLeaf(written, row.leaf) : saysNothing(row.leaf));
     });
     const freshStates = states.filter((row) => !sameState(stateBefore(row)?.leaf, row.leaf));
+    // First, since a kill in between has them differ again.
+    onResets(await resetDays(telemetry, fresh, before), upToTx, nowMs);
     if (fresh.length + connections.length + freshStates.length > 0)
       await telemetry.writeLeaves(fresh, connections, freshStates);
-    const told = new Set<SeriesId>();
-    for (const row of fresh) {
-      const series = index.seriesOf(row.series);
-      if (!series || told.has(row.series) || row.leaf.resets <= (before(row)?.leaf.resets ?? 0)) continue;
-      told.add(row.series);
-      onReset(series);
-    }
   }
 
   const statesOf = (minutes: ReadonlyMap<SeriesId, ReadonlySet<number>>) =>
@@ -180,7 +179,7 @@ export function leafKeeper({ telemetry, index, fromTx, onReset, onTouched }: Lea
       if (open) getOrMake(openSince, minute, () => foldedTx);
       return open;
     }
-    const ended = pending(write);
+    const ended = pending((rows) => write(rows, upToTx, nowMs));
     for await (const rows of foldConnections(telemetry, index, changed)) {
       for (const row of rows) {
         if (holds(row.minuteMs, row.device)) put(online, row.minuteMs, row.device, row.onlineMs);
@@ -226,7 +225,7 @@ export function leafKeeper({ telemetry, index, fromTx, onReset, onTouched }: Lea
       for (const series of waiting.get(minute) ?? []) getOrMake(due, series, () => new Set()).add(minute);
     const states: StateRow[] = [];
     for await (const rows of statesOf(due)) append(states, rows);
-    if (ended.length > 0) await write({ leaves, connections, states });
+    if (ended.length > 0) await write({ leaves, connections, states }, foldedTx, nowMs);
     for (const minute of ended) {
       waiting.delete(minute);
       counters.delete(minute);
@@ -253,7 +252,7 @@ export function leafKeeper({ telemetry, index, fromTx, onReset, onTouched }: Lea
     if (untilMs <= fromMs) return;
     const { series, devices } = index.folded();
     const windows = series.map((id): Window => ({ series: id, fromMs, toMs: untilMs }));
-    const again = pending(write);
+    const again = pending((rows) => write(rows, foldedTx, nowMs));
     for await (const rows of foldWindows(telemetry, index, windows)) {
       append(again.leaves, rows);
       await again.written(leavesAtOnce);

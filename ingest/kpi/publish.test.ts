@@ -1,18 +1,20 @@
-import { hourMs, watermarkMs } from "@jilian/domain/periods.ts";
+import { dayMs, hourMs, minuteMs, watermarkMs } from "@jilian/domain/periods.ts";
 import type { Result } from "@jilian/domain/result.ts";
-import { describe, expect, test } from "vitest";
-import { nextRevision } from "./publish.ts";
+import type { Telemetry } from "@jilian/store/telemetry.ts";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { openWorld, type World } from "../test-world.ts";
+import { nextRevision, publisher } from "./publish.ts";
+
+const startMs = Date.UTC(2026, 10, 22, 2, 0);
+const result: Result = {
+  ...{ indicator: "energy.electricity", level: "factory", entity: "f2", period: "hour" },
+  ...{ startMs, endMs: startMs + hourMs, value: "1", reason: null, unit: "kWh", completeness: 1, estimatedShare: 0 },
+  ...{ lowerBound: false, status: "provisional", revision: 0, definitionVersion: 1, factorTable: null },
+  ...{ registryVersion: "r", inputWatermark: 7, asOfMs: startMs + hourMs, simulated: false },
+};
+const dueMs = result.endMs + watermarkMs;
 
 describe("revisions", () => {
-  const startMs = Date.UTC(2026, 10, 22, 2, 0);
-  const result: Result = {
-    ...{ indicator: "energy.electricity", level: "factory", entity: "f2", period: "hour" },
-    ...{ startMs, endMs: startMs + hourMs, value: "1", reason: null, unit: "kWh", completeness: 1, estimatedShare: 0 },
-    ...{ lowerBound: false, status: "provisional", revision: 0, definitionVersion: 1, factorTable: null },
-    ...{ registryVersion: "r", inputWatermark: 7, asOfMs: startMs + hourMs, simulated: false },
-  };
-  const dueMs = result.endMs + watermarkMs;
-
   test("provisional until the watermark, then final once, whether it changed or not", () => {
     expect(nextRevision(result, undefined, dueMs - 1)).toEqual(result);
     expect(nextRevision({ ...result, asOfMs: 9 }, result, dueMs - 1)).toBeUndefined();
@@ -31,5 +33,52 @@ describe("revisions", () => {
     expect(first).toMatchObject({ value: "2", status: "revised", revision: 1 });
     const second = nextRevision({ ...result, completeness: 0.5, value: "2" }, first, dueMs - 1);
     expect(second).toMatchObject({ completeness: 0.5, status: "revised", revision: 2 });
+  });
+});
+
+describe("publishing", () => {
+  let world: World;
+  beforeEach(async () => {
+    world = await openWorld();
+  });
+  afterEach(() => world.end());
+
+  const minute = (atMs: number): Result => ({ ...result, period: "minute", startMs: atMs, endMs: atMs + minuteMs });
+
+  test("what memory has never overwrites a revision that the ledger has", async () => {
+    const publish = publisher(world, () => undefined);
+    expect(await publish([result], dueMs)).toMatchObject([{ status: "final", revision: 0 }]);
+    // Someone else has revised it meanwhile.
+    world.ledger.writeResults([{ ...result, value: "2", status: "revised", revision: 1 }]);
+    expect(await publish([{ ...result, value: "3" }], dueMs)).toMatchObject([{ status: "revised", revision: 2 }]);
+    expect(world.ledger.revisions(result).map(({ value, revision }) => [value, revision])).toEqual([
+      ["1", 0],
+      ["2", 1],
+      ["3", 2],
+    ]);
+  });
+
+  test("minutes far apart are asked for apart", async () => {
+    const asked: number[] = [];
+    const readMinuteResults: Telemetry["readMinuteResults"] = async (query) => {
+      asked.push(query.toMs - query.fromMs);
+      return await world.telemetry.readMinuteResults(query);
+    };
+    const publish = publisher({ ...world, telemetry: { ...world.telemetry, readMinuteResults } }, () => undefined);
+    await publish([startMs, startMs + minuteMs, startMs + 20 * dayMs].map(minute), startMs + 21 * dayMs);
+    expect(asked).toEqual([minuteMs + 1, 1]);
+    const query = { period: "minute", level: "factory", fromMs: 0, toMs: 1e15, limit: 9 } as const;
+    expect(await world.telemetry.readMinuteResults(query)).toHaveLength(3);
+  });
+
+  test("what is new in the ledger is told of before minutes are written, which may fail", async () => {
+    const told: Result[] = [];
+    const writeMinuteResults: Telemetry["writeMinuteResults"] = async () => {
+      throw new Error("the store is away");
+    };
+    const telemetry = { ...world.telemetry, writeMinuteResults };
+    const publish = publisher({ ...world, telemetry }, (fresh) => told.push(...fresh));
+    await expect(publish([result, minute(startMs)], dueMs)).rejects.toThrow("the store is away");
+    expect(told).toMatchObject([{ period: "hour", status: "final" }]);
   });
 });

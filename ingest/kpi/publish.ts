@@ -1,10 +1,9 @@
-import { append } from "@jilian/domain/lists.ts";
-import { isFixedPeriod, type Period, periodLengthMs, watermarkMs } from "@jilian/domain/periods.ts";
+import { watermarkMs } from "@jilian/domain/periods.ts";
 import { type Level, type Result, resultId, sameFigure } from "@jilian/domain/result.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import { isLogged } from "@jilian/store/spans.ts";
 import type { Telemetry } from "@jilian/store/telemetry.ts";
-import { runsOf } from "./runs.ts";
+import { nearEachOther } from "./runs.ts";
 
 /**
  * Sets status and revision of a figure beside what was published before: provisional until the watermark, then final, then revised(n)
@@ -102,21 +101,12 @@ function questions(results: readonly Result[]): { level: Level; entity?: string 
 /** Periods without results that do not part what is asked for together. */
 const holes = 60;
 
-/** Results of a kind of period in groups that are near each other: a question over all would read what lies between. */
-function nearEachOther(period: Period, results: readonly Result[]): Result[][] {
-  if (!isFixedPeriod(period)) return [[...results]];
-  const byStart = Map.groupBy(results, ({ startMs }) => startMs);
-  return runsOf(byStart.keys(), periodLengthMs(period), { most: Number.POSITIVE_INFINITY, holes }).map(({ starts }) =>
-    starts.flatMap((at) => byStart.get(at) ?? []),
-  );
-}
-
 /** Publishes results of ended minutes, and of ended periods of lines, in the telemetry store; open ones are only shown. */
 async function publishToTelemetry(telemetry: Telemetry, results: readonly Result[], nowMs: number): Promise<Result[]> {
   const ended = results.filter((r) => r.endMs <= nowMs);
-  const standing = results.filter((r) => r.endMs > nowMs);
+  const standing = [results.filter((r) => r.endMs > nowMs)];
   for (const [period, own] of Map.groupBy(ended, (result) => result.period))
-    for (const part of nearEachOther(period, own)) {
+    for (const part of nearEachOther(own, ({ startMs, endMs }) => holes * (endMs - startMs))) {
       const fromMs = part.reduce((low, { startMs }) => Math.min(low, startMs), Number.POSITIVE_INFINITY);
       const toMs = part.reduce((high, { startMs }) => Math.max(high, startMs), 0) + 1;
       const before = new Map<string, Result>();
@@ -127,9 +117,9 @@ async function publishToTelemetry(telemetry: Telemetry, results: readonly Result
       for (const result of found.flat()) before.set(resultId(result), result);
       const revised = revise(part, (result) => before.get(resultId(result)), nowMs);
       if (revised.fresh.length > 0) await telemetry.writeMinuteResults(revised.fresh);
-      append(standing, revised.standing);
+      standing.push(revised.standing);
     }
-  return standing;
+  return standing.flat();
 }
 
 /**

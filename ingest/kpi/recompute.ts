@@ -1,9 +1,9 @@
 import { hourMs, periodStart, periods } from "@jilian/domain/periods.ts";
-import type { Recompute } from "@jilian/store/kpi-ledger.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import type { RegistryVersions } from "@jilian/store/registry-versions.ts";
 import type { KnownHours } from "@jilian/store/rollup-pieces.ts";
 import { type Span, spansOver } from "@jilian/store/spans.ts";
+import type { FigureStart } from "./since.ts";
 
 /** Name of the ledger's number that says which versions of the registry are taken into account. */
 const registrySeen = "kpi.registrySeen";
@@ -11,9 +11,9 @@ const registrySeen = "kpi.registrySeen";
 export type RecomputeParts = {
   ledger: Ledger;
   versions: () => RegistryVersions;
-  /** Hours of which leaves exist, and since when figures are made of hours of which there are none, UTC ms. */
+  /** Hours of which leaves exist, and which periods have figures. */
   hours: KnownHours;
-  sinceMs: number;
+  start: FigureStart;
   /** Folds the leaves of an hour again. */
   refold: (fromMs: number, toMs: number, nowMs: number) => Promise<void>;
   /** Computes and publishes periods, given by kind, as of the step's time: the leaves are as of then. */
@@ -22,13 +22,16 @@ export type RecomputeParts = {
   store: (nowMs: number) => Promise<void>;
 };
 
-/** The periods that an hour of a recompute completes: those that lie before its end, at the end of all the rest. */
-function completedBy(parts: RecomputeParts, { toMs }: Recompute, hour: number, nowMs: number): Span[][] {
-  const endMs = hour + hourMs;
-  return periods.map((period) => {
-    const spans = spansOver(period, parts.versions(), hour, Math.min(endMs, toMs), nowMs);
-    return spans.filter((span) => span.startMs <= nowMs && Math.min(span.endMs, toMs) <= endMs);
-  });
+/**
+ * The periods that an hour of a recompute completes: those that hold some of it and end before the hour that comes next, at the end all the
+ * rest. Between the two there may be months in which nothing is known.
+ */
+function completedBy(parts: RecomputeParts, [hour, nextMs]: readonly [number, number], toMs: number, nowMs: number) {
+  return periods.map((period) =>
+    spansOver(period, parts.versions(), hour, Math.min(hour + hourMs, toMs), nowMs).filter(
+      (span) => span.startMs <= nowMs && Math.min(span.endMs, toMs) <= nextMs && parts.start.hasFigures(span),
+    ),
+  );
 }
 
 /**
@@ -36,12 +39,12 @@ function completedBy(parts: RecomputeParts, { toMs }: Recompute, hour: number, n
  * that the samples say. What differs becomes a revision. A version of the registry that begins in the past is such a span.
  */
 export function recomputer(parts: RecomputeParts) {
-  const { ledger, versions, hours, sinceMs } = parts;
+  const { ledger, versions, hours, start } = parts;
 
   /** The first hour from one on that can have figures. */
   function nextHour(hour: number): number {
-    if (hour >= sinceMs) return hour;
-    return Math.max(hour, Math.min(periodStart("hour", sinceMs), hours.after(hour) ?? Number.POSITIVE_INFINITY));
+    if (hour >= start.sinceMs) return hour;
+    return Math.max(hour, Math.min(start.sinceMs, hours.after(hour) ?? Number.POSITIVE_INFINITY));
   }
 
   /** Asks for what versions of the registry that were applied since the last look have changed. */
@@ -65,8 +68,7 @@ export function recomputer(parts: RecomputeParts) {
     const untilMs = Math.min(job.toMs, nowMs);
     if (hour < untilMs) {
       await parts.refold(hour, hour + hourMs, nowMs);
-      const bounded = { ...job, toMs: untilMs };
-      await parts.publish(completedBy(parts, bounded, hour, nowMs), nowMs);
+      await parts.publish(completedBy(parts, [hour, nextHour(hour + hourMs)], untilMs, nowMs), nowMs);
       await parts.store(nowMs);
     }
     if (hour + hourMs >= untilMs) ledger.endRecompute(job.id, nowMs);

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { runsOf, steps } from "./runs.ts";
+import { nearEachOther, runsOf, steps } from "./runs.ts";
 
 test("starts are grouped in order, each once, into runs without holes", () => {
   expect(runsOf([30, 10, 20, 10, 60], 10)).toEqual([
@@ -14,4 +14,15 @@ test("holes are bridged where they are allowed, and a run stays within its lengt
     [70, 80],
   ]);
   expect(runsOf(steps(0, 70, 10), 10, { most: 3 }).map((r) => r.starts.length)).toEqual([3, 3, 1]);
+});
+
+test("spans near each other are one group, in the order of their starts", () => {
+  const span = (startMs: number, endMs: number) => ({ startMs, endMs });
+  const all = [span(40, 50), span(0, 10), span(12, 14), span(0, 30), span(60, 70), span(36, 37)];
+  expect(nearEachOther(all, () => 6)).toEqual([
+    [span(0, 10), span(0, 30), span(12, 14), span(36, 37), span(40, 50)],
+    [span(60, 70)],
+  ]);
+  expect(nearEachOther(all, ({ startMs, endMs }) => endMs - startMs)).toHaveLength(2);
+  expect(nearEachOther([], () => 6)).toEqual([]);
 });

@@ -22,6 +22,26 @@ export function runsOf(
   return runs;
 }
 
+/**
+ * Groups spans of time that are near each other: a question over all of them would read what lies between.
+ * @param gapMs how long after what came before a span may begin to be in its group
+ * @returns the groups, and the spans in each, in the order of their starts
+ */
+export function nearEachOther<S extends { readonly startMs: number; readonly endMs: number }>(
+  spans: readonly S[],
+  gapMs: (span: S) => number,
+): S[][] {
+  const groups: S[][] = [];
+  let untilMs = Number.NEGATIVE_INFINITY;
+  for (const span of [...spans].sort((a, b) => a.startMs - b.startMs)) {
+    const last = groups.at(-1);
+    if (last && span.startMs - untilMs <= gapMs(span)) last.push(span);
+    else groups.push([span]);
+    untilMs = Math.max(untilMs, span.endMs);
+  }
+  return groups;
+}
+
 /** The starts of the steps in [fromMs, toMs). */
 export function* steps(fromMs: number, toMs: number, stepMs: number): Generator<number> {
   for (let at = fromMs; at < toMs; at += stepMs) yield at;

@@ -1,7 +1,8 @@
-import { minuteMs, type Period, periods } from "@jilian/domain/periods.ts";
+import { minuteMs, type Period, periodEnd, periodStart, periods } from "@jilian/domain/periods.ts";
 import type { RegistryVersions } from "@jilian/store/registry-versions.ts";
 import { type Span, spanKey, spansOver } from "@jilian/store/spans.ts";
 import { runsOf } from "./runs.ts";
+import type { FigureStart } from "./since.ts";
 
 /** A period whose figures are to be computed again: those of sites with one of the factories, or all. */
 export type DueSpan = Span & { readonly factories?: ReadonlySet<string> };
@@ -9,7 +10,7 @@ export type DueSpan = Span & { readonly factories?: ReadonlySet<string> };
 /** The periods whose figures are to be computed again. */
 export type SpanBook = {
   /**
-   * Notes the periods that hold some of the minutes.
+   * Notes the periods that hold some of the minutes; of those that ended before the installation's start everybody's, by whole hours.
    * @param factory whose readings they are; without it everybody's figures are noted
    */
   readonly touch: (minutes: Iterable<number>, nowMs: number, factory?: string) => void;
@@ -30,7 +31,8 @@ export type SpanBook = {
 
 type Noted = Span & { readonly factories?: Set<string> };
 
-export function spanBook(versions: () => RegistryVersions): SpanBook {
+/** @param start which periods have figures: no other one is noted */
+export function spanBook(versions: () => RegistryVersions, start: FigureStart): SpanBook {
   const noted = new Map<Period, Map<string, Noted>>(periods.map((period) => [period, new Map()]));
   const of = (period: Period) => noted.get(period) as Map<string, Noted>;
 
@@ -44,14 +46,24 @@ export function spanBook(versions: () => RegistryVersions): SpanBook {
   const touchRange: SpanBook["touchRange"] = (kinds, fromMs, toMs, nowMs, wanted) => {
     for (const period of kinds)
       for (const span of spansOver(period, versions(), fromMs, toMs, nowMs))
-        if (!wanted || wanted(span)) note(span, undefined);
+        if (start.hasFigures(span) && (!wanted || wanted(span))) note(span, undefined);
   };
   return {
     touchRange,
     touch: (minutes, nowMs, factory) => {
-      for (const { fromMs, toMs } of runsOf(minutes, minuteMs))
+      for (const { fromMs, toMs } of runsOf(minutes, minuteMs)) {
         for (const period of periods)
-          for (const span of spansOver(period, versions(), fromMs, toMs, nowMs, factory)) note(span, factory);
+          for (const span of spansOver(period, versions(), fromMs, toMs, nowMs, factory))
+            if (!start.isBefore(span)) note(span, factory);
+        if (fromMs < start.sinceMs)
+          touchRange(
+            periods,
+            periodStart("hour", fromMs),
+            Math.min(start.sinceMs, periodEnd("hour", toMs - 1)),
+            nowMs,
+            start.isBefore,
+          );
+      }
     },
     due: (period, nowMs, waits) =>
       [...of(period).values()]

@@ -34,7 +34,8 @@ export function periodsUntil(nowMs: number): { period: Period; from: number; to:
   const spans: { period: Period; from: number; to: number; factory?: string }[] = [];
   for (const period of fixedPeriods) {
     const length = periodLengthMs(period);
-    for (let from = startOf(period, startMs); from <= nowMs; from += length)
+    // Figures begin with the hour in which the engine first ran.
+    for (let from = startOf(period, startOf("hour", startMs)); from <= nowMs; from += length)
       spans.push({ period, from, to: from + length });
   }
   // By the clock on the wall, in Shanghai: 22:47 on the last of November.

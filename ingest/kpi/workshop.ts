@@ -13,6 +13,7 @@ import { alarmKeeper } from "./alarms.ts";
 import { completenessKeeper } from "./completeness.ts";
 import { computer } from "./compute.ts";
 import { noteDefinitions } from "./definitions.ts";
+import { judgeResets } from "./findings.ts";
 import { leafKeeper } from "./leaves.ts";
 import { steps } from "./runs.ts";
 import { seriesIndex } from "./series-index.ts";
@@ -38,8 +39,6 @@ export function workshop(parts: WorkshopParts, fromTx: number) {
   const definitions = noteDefinitions(ledger, parts.catalogue ?? indicators, clock.now());
   const hours = hourSet(ledger.knownHours(0, Number.MAX_SAFE_INTEGER));
   const unnoted = new Set<number>();
-  const noteOf = (code: string, device: string, detail: string) =>
-    ledger.noteFinding({ code, subject: device, detail }, clock.now());
   function touched(device: string, minute: number): void {
     const hour = periodStart("hour", minute);
     if (hours.add(hour)) unnoted.add(hour);
@@ -49,18 +48,16 @@ export function workshop(parts: WorkshopParts, fromTx: number) {
   }
   const keeper = leafKeeper({
     ...{ telemetry, index, fromTx, onTouched: touched },
-    onReset: ({ group, node, device, metric }) =>
-      noteOf(
-        "UNEXPLAINED_RESET",
-        deviceKey(group, node, device),
-        `${metric} fell, or rose faster than its meter can: the increase is unknown, figures are lower bounds`,
-      ),
+    onResets: (days, upToTx, nowMs) => judgeResets({ ledger, index, versions }, days, upToTx, nowMs),
   });
   const reader = rollupReader({ telemetry, hours, open: keeper.open, kept: rollupsKept });
   const completeness = completenessKeeper({
     ...{ telemetry, ledger, index },
     onInvalid: ({ group, node, device }, error) =>
-      noteOf("ACCOUNT_INVALID", deviceKey(group, node, device), messageOf(error)),
+      ledger.noteFinding(
+        { code: "ACCOUNT_INVALID", subject: deviceKey(group, node, device), detail: messageOf(error) },
+        clock.now(),
+      ),
     onFailed: parts.onCountFailed ?? (() => undefined),
     patienceMs: parts.countPatienceMs,
   });

@@ -42,6 +42,10 @@ export const alarmSchema = `
    CREATE INDEX alarm_unacknowledged ON alarm (raised_ms) WHERE withdrawn_ms IS NULL AND acknowledged_ms IS NULL;
    CREATE TABLE alarm_stretch (from_ms INTEGER NOT NULL, to_ms INTEGER NOT NULL, PRIMARY KEY (from_ms, to_ms)) STRICT, WITHOUT ROWID;`;
 
+/** Step of the ledger's schema: what a recompute has still to judge again. */
+export const alarmAgainSchema = `
+   CREATE TABLE alarm_again (from_ms INTEGER NOT NULL, to_ms INTEGER NOT NULL, PRIMARY KEY (from_ms, to_ms)) STRICT, WITHOUT ROWID;`;
+
 const columns = `id, rule, device, metric, kind, priority, zh, en, unit, registry_version, simulated, raised_ms, cleared_ms, ending,
   parts, peak, peak_ms, withdrawn_ms, acknowledged_ms, acknowledged_by, note, revision, noted_ms, changed_ms, change, state`;
 
@@ -210,6 +214,23 @@ function alarmWriter(db: DatabaseSync, transaction: Ledger["transaction"], most:
   };
 }
 
+/** Stretches that are noted until all are forgotten. */
+function stretchTable(db: DatabaseSync, table: "alarm_stretch" | "alarm_again") {
+  const insert = db.prepare(`INSERT OR IGNORE INTO ${table} VALUES (?, ?)`);
+  const select = db.prepare(`SELECT from_ms AS fromMs, to_ms AS toMs FROM ${table} ORDER BY from_ms, to_ms`);
+  const clear = db.prepare(`DELETE FROM ${table}`);
+  return {
+    note: ({ fromMs, toMs }: AlarmStretch): void => {
+      insert.run(fromMs, toMs);
+    },
+    all: () => select.all().map((row) => ({ ...row }) as AlarmStretch),
+    // Most of the time there are none: a write would cost a sync of the disk.
+    forget: (): void => {
+      if (select.get()) clear.run();
+    },
+  };
+}
+
 /** Alarms of the embedded ledger. @param most kept at most */
 export function alarmLedger(db: DatabaseSync, transaction: Ledger["transaction"], most = maxAlarms): AlarmLedger {
   const ofTrack = db.prepare(
@@ -241,9 +262,8 @@ export function alarmLedger(db: DatabaseSync, transaction: Ledger["transaction"]
        (SELECT count(*) FROM alarm WHERE withdrawn_ms IS NULL AND acknowledged_ms IS NULL) AS unacknowledged`,
   );
   const changed = db.prepare(`SELECT ${columns} FROM alarm WHERE change > ? ORDER BY change LIMIT ?`);
-  const noteStretch = db.prepare("INSERT OR IGNORE INTO alarm_stretch VALUES (?, ?)");
-  const stretches = db.prepare("SELECT from_ms AS fromMs, to_ms AS toMs FROM alarm_stretch ORDER BY from_ms, to_ms");
-  const forget = db.prepare("DELETE FROM alarm_stretch");
+  const differing = stretchTable(db, "alarm_stretch");
+  const again = stretchTable(db, "alarm_again");
   const number = db.prepare("SELECT value FROM number WHERE name = ?");
   const numberOf = (name: string) => Number(number.get(name)?.value ?? 0);
   return {
@@ -263,14 +283,12 @@ export function alarmLedger(db: DatabaseSync, transaction: Ledger["transaction"]
       return { active: active ?? 0, unknown: unknown ?? 0, unacknowledged: unacknowledged ?? 0 };
     },
     droppedAlarms: () => ({ count: numberOf(droppedName), untilMs: numberOf(droppedUntilName) }),
-    noteAlarmStretches: (own) =>
-      transaction(() => {
-        for (const { fromMs, toMs } of own) noteStretch.run(fromMs, toMs);
-      }),
-    alarmStretches: () => stretches.all().map((row) => ({ ...row }) as AlarmStretch),
-    forgetAlarmStretches: () => {
-      if (stretches.get()) forget.run();
-    },
+    noteAlarmStretches: (own) => transaction(() => own.forEach(differing.note)),
+    alarmStretches: differing.all,
+    forgetAlarmStretches: differing.forget,
+    noteAlarmsAgain: again.note,
+    alarmsAgain: again.all,
+    forgetAlarmsAgain: again.forget,
     alarmChangesAfter: (after, limit) => changed.all(after, limit).map(fromRow),
   };
 }

@@ -2,11 +2,12 @@ import { closeSync, openSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { JilianError } from "@jilian/domain/errors.ts";
 import type { Logger } from "pino";
-import type { Finding, FirstBirth, Ledger, UnregisteredDevice } from "../ledger.ts";
+import type { FirstBirth, Ledger, UnregisteredDevice } from "../ledger.ts";
 import { alarmLedger } from "./alarms.ts";
 import { completenessLedger } from "./completeness.ts";
 import { credentials } from "./credentials.ts";
 import { definitionLedger } from "./definitions.ts";
+import { findingLedger } from "./findings.ts";
 import { kpiLedger } from "./kpi.ts";
 import { nodeBoxes } from "./node-boxes.ts";
 import { auditLog, registryRows } from "./registry.ts";
@@ -95,23 +96,6 @@ function births(db: DatabaseSync): Pick<Ledger, "noteBirth" | "firstBirths" | "n
   };
 }
 
-function findings(db: DatabaseSync): Pick<Ledger, "noteFinding" | "findings"> {
-  const upsert = db.prepare(
-    `INSERT INTO finding VALUES (?1, ?2, ?3, ?4, ?4, 1) ON CONFLICT DO UPDATE SET detail = ?3,
-       first_ms = min(first_ms, ?4), last_ms = max(last_ms, ?4), count = count + 1`,
-  );
-  const newest = db.prepare(
-    `SELECT code, subject, detail, first_ms AS firstMs, last_ms AS lastMs, count FROM finding
-     ORDER BY last_ms DESC, code, subject LIMIT ?`,
-  );
-  return {
-    noteFinding: ({ code, subject, detail }, atMs) => {
-      upsert.run(code, subject, detail, atMs);
-    },
-    findings: (limit) => newest.all(limit).map((row) => ({ ...row }) as Finding),
-  };
-}
-
 function numbers(db: DatabaseSync): Pick<Ledger, "getNumber" | "setNumber"> {
   const select = db.prepare("SELECT value FROM number WHERE name = ?");
   const upsert = db.prepare("INSERT INTO number VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = ?2");
@@ -140,7 +124,7 @@ export function openLedger({ path, log }: { path: string; log: Logger }): Ledger
       ...changeLog(db),
       ...completenessLedger(db, transaction),
       ...births(db),
-      ...findings(db),
+      ...findingLedger(db, transaction),
       ...nodeBoxes(db),
       ...numbers(db),
       ...kpiLedger(db, transaction),

@@ -1,8 +1,9 @@
 import type { DatabaseSync } from "node:sqlite";
 import { JilianError } from "@jilian/domain/errors.ts";
-import { alarmSchema } from "./alarms.ts";
+import { alarmAgainSchema, alarmSchema } from "./alarms.ts";
 import { completenessDueSchema, completenessSchema } from "./completeness.ts";
 import { definitionSchema } from "./definitions.ts";
+import { findingSchema } from "./findings.ts";
 import { kpiSchema } from "./kpi.ts";
 import { pollSchema } from "./polls.ts";
 import { registrySchema } from "./registry.ts";
@@ -79,6 +80,10 @@ export const migrations: readonly string[] = [
   definitionSchema,
   // Alarms by rule.
   alarmSchema,
+  // In which periods something was found, and what cured it.
+  findingSchema,
+  // What a recompute has still to judge again.
+  alarmAgainSchema,
 ];
 
 function pragma(db: DatabaseSync, name: string): number {

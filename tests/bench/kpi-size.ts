@@ -75,7 +75,7 @@ async function measureFolding(enterprises: number, minutes: number) {
     const versions = onlyVersion(indexRegistry(plant.file));
     const index = seriesIndex(telemetry, () => versions);
     await index.learn();
-    const ignored = { onReset: () => undefined, onTouched: () => undefined };
+    const ignored = { onResets: () => undefined, onTouched: () => undefined };
     const keeper = leafKeeper({ telemetry, index, fromTx: 0, ...ignored });
     const sizeBefore = platform.storeBytes();
     const foldedS = await cpuSeconds(async () => {
