@@ -98,7 +98,9 @@ describe("a metric that the store always refuses", () => {
     expect(await stored(a)).toEqual(offsets);
     expect(await stored(c)).toHaveLength(40);
     expect(refusals()).toEqual(
-      offsets.map((offset) => ({ offset, code: "VALUE_MISFIT", samples: [["b", t0 + 10 * offset]] })),
+      offsets.map((offset) => ({
+        ...{ offset, writtenAtMs: t0 + offset, code: "VALUE_MISFIT", samples: [["b", t0 + 10 * offset]] },
+      })),
     );
     expect(committed()).toEqual([]);
     expect(await world.telemetry.committed()).toEqual([]);
@@ -160,7 +162,7 @@ test("a record of which too much is refused has to come in parts", async () => {
     Array.from({ length: 500 }, (_, i) => [metricOf(`m${i}`), refusedValue] as const),
   );
   await until(() => refusals().length === 1, "the notice");
-  expect(refusals()).toEqual([{ offset: 0, code: "VALUE_MISFIT" }]);
+  expect(refusals()).toEqual([{ offset: 0, writtenAtMs: t0, code: "VALUE_MISFIT" }]);
 });
 
 test("of a store that does not know its own series nothing is told: the gateway keeps its record", async () => {
