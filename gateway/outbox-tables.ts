@@ -204,7 +204,7 @@ export function outboxTables(db: DatabaseSync) {
   const between = on(
     `SELECT position, device, length(bytes) AS size FROM record WHERE position BETWEEN ? AND ? ORDER BY position LIMIT ?`,
   );
-  const written = on("SELECT position, written_ms FROM record WHERE position BETWEEN ? AND ? ORDER BY position");
+  const written = on("SELECT position, written_ms AS writtenAtMs FROM record WHERE position BETWEEN ? AND ?");
   const remove = on("DELETE FROM record WHERE position BETWEEN ? AND ?");
   const first = on(oldestSql);
   const one = on("SELECT * FROM record WHERE position = ?");
@@ -246,7 +246,7 @@ export function outboxTables(db: DatabaseSync) {
     between: (from: number, to: number, limit: number): FreedRow[] => between.all(from, to, limit).map(freedRow),
     /** When the records of a range of positions were written. */
     written: (from: number, to: number): { position: number; writtenAtMs: number }[] =>
-      written.all(from, to).map((row) => ({ position: Number(row.position), writtenAtMs: Number(row.written_ms) })),
+      written.all(from, to) as { position: number; writtenAtMs: number }[],
     remove: (from: number, to: number): void => {
       remove.run(from, to);
     },

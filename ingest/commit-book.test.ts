@@ -216,6 +216,63 @@ test("what the store refused is refused at once for a while, longer each time, b
   expect(book.claim("f1", "gw-1", record(7, e1, 9999))).toBe("new");
 });
 
+describe("a record that the store refuses leaves no hole in the ranges", () => {
+  const refusedRanges = (book: CommitBook) => book.refusedRanges().map(({ epoch, ranges }) => [epoch, ranges]);
+  const refuse = (book: CommitBook, offset: number) => {
+    book.claim("f1", "gw-1", record(offset));
+    book.refuse("f1", "gw-1", record(offset), { code: "VALUE_MISFIT", samples: [["b", 1]] });
+  };
+
+  test("once its gateway is told: it is to be stored as done, until it is", () => {
+    const book = commitBook([]);
+    expect(refusedRanges(book)).toEqual([]);
+    for (const offset of [0, 1, 3]) refuse(book, offset);
+    book.claim("f1", "gw-1", record(4));
+    book.refuse("f1", "gw-1", record(4));
+    const refused = book.refusedRanges();
+    expect(refusedRanges(book)).toEqual([
+      [
+        e1,
+        [
+          [0, 1],
+          [3, 3],
+        ],
+      ],
+    ]);
+    refuse(book, 5);
+    book.refusedStored(refused);
+    expect(refusedRanges(book)).toEqual([[e1, [[5, 5]]]]);
+    book.refusedStored(book.refusedRanges());
+    expect(refusedRanges(book)).toEqual([]);
+    expect(book.lastStored("f1", "gw-1", e1)).toEqual({ offset: 5, writtenAtMs: undefined });
+  });
+
+  test("and is not freed by that, whether it comes again soon, late, or after a restart; nor does it show a set-back", () => {
+    let nowMs = 0;
+    const setBacks: string[] = [];
+    const onSetBack = (...who: string[]) => setBacks.push(who.join("/"));
+    const book = commitBook([], { nowMs: () => nowMs, onSetBack });
+    refuse(book, 0);
+    const noted = book.refusedRanges();
+    expect(readAll(book)).toMatchObject([{ ranges: [], refused: [{ offset: 0 }] }]);
+    nowMs += 20_000;
+    expect(book.claim("f1", "gw-1", record(0))).toBe("new");
+    book.refusedStored(noted);
+    expect(readAll(book)).toEqual([]);
+    expect(book.claim("f1", "gw-1", record(0))).toBe("on its way");
+    book.release("f1", "gw-1", record(0));
+    expect(book.claim("f1", "gw-1", record(0))).toBe("new");
+    const next = commitBook(noted, { onSetBack });
+    expect(next.claim("f1", "gw-1", record(0))).toBe("again");
+    expect([readAll(next), setBacks]).toEqual([[], []]);
+    // Another record under its offset does.
+    expect(book.claim("f1", "gw-1", record(0, e1, 9000))).toBe("contested");
+    book.release("f1", "gw-1", record(0));
+    expect(book.claim("f1", "gw-1", record(0, e1, 9000))).toBe("again");
+    expect(setBacks).toHaveLength(2);
+  });
+});
+
 describe("a gateway is told what the store refuses of a record", () => {
   const told = { code: "VALUE_MISFIT", samples: [["b", 1007] as const] };
 

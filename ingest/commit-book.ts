@@ -35,6 +35,13 @@ export type CommitBook = {
    * @param told what its gateway is told of it; nothing when absent
    */
   readonly refuse: (group: string, node: string, record: RecordHeader, told?: Refusal) => void;
+  /**
+   * Offsets of which nothing more is to come: the store refuses samples of their records, and the gateways are told. To be stored with
+   * the next write, since each would leave a hole in the ranges that stays as long as its epoch.
+   */
+  readonly refusedRanges: () => CommitEntry[];
+  /** Notes that the store has those ranges. No notice becomes due: one of the records may be on its way again. */
+  readonly refusedStored: (entries: readonly CommitEntry[]) => void;
   /** Notes what the store has confirmed; notices become due. */
   readonly stored: (entries: readonly CommitEntry[]) => void;
   /** Notes that a gateway gave an offset of this epoch to two records; each notice tells it so from now on, and nothing else. */
@@ -70,6 +77,8 @@ type Epoch = {
   /** Offsets whose notice is due, with the time at which their record was written. */
   due: Map<number, number>;
   refusedDue: Map<number, Refusal>;
+  /** Refused offsets that are not noted as stored yet. */
+  refused: RangeSet | undefined;
   /** An offset was given to two records: for good, since a notice that says so may be lost. */
   isSetBack: boolean;
   /** The same times of what is on its way. */
@@ -115,6 +124,11 @@ function noticesOf({ group, node, epoch, last, due, refusedDue, isSetBack }: Epo
   });
 }
 
+function isWithin(set: RangeSet, first: number, last: number): boolean {
+  const [found] = set.within(first, last);
+  return found?.[0] === first && found[1] === last;
+}
+
 /** @param committed what the store holds at the start */
 export function commitBook(committed: readonly CommitEntry[], options: CommitBookOptions = {}): CommitBook {
   const { onSetBack, nowMs = () => performance.now(), maxEpochs = 50_000 } = options;
@@ -122,6 +136,8 @@ export function commitBook(committed: readonly CommitEntry[], options: CommitBoo
   const epochs = new Map<string, Epoch>();
   /** Those with notices due: epochs are as many as gateways ever started, and few of them are alive. */
   const owed = new Set<Epoch>();
+  /** Those with refused offsets that are not noted as stored yet. */
+  const refusing = new Set<Epoch>();
   /** Those with times of writing in mind, the one that was stored longest ago first. */
   const remembering = new Set<Epoch>();
   const refused = refusalBook(nowMs);
@@ -136,6 +152,7 @@ export function commitBook(committed: readonly CommitEntry[], options: CommitBoo
       last: -1,
       due: new Map(),
       refusedDue: new Map(),
+      refused: undefined,
       isSetBack: false,
       claimed: new Map(),
       written: new Map(),
@@ -147,7 +164,7 @@ export function commitBook(committed: readonly CommitEntry[], options: CommitBoo
     if (epochs.size <= maxEpochs) return;
     for (const [key, epoch] of epochs) {
       if (epochs.size <= maxEpochs) return;
-      if (epoch.claimed.size > 0 || owed.has(epoch)) continue;
+      if (epoch.claimed.size > 0 || owed.has(epoch) || refusing.has(epoch)) continue;
       remembered -= epoch.written.size;
       remembering.delete(epoch);
       epochs.delete(key);
@@ -203,21 +220,25 @@ export function commitBook(committed: readonly CommitEntry[], options: CommitBoo
       oweRefusal(epoch, record, refusal.told);
       return "refused";
     }
-    const isStored = epoch.stored.has(offset);
-    const known = isStored
-      ? (epoch.written.get(offset) ?? epoch.due.get(offset))
-      : refused.writtenAtMs(group, node, record);
-    if (isStored && known === writtenAtMs) {
+    const known = epoch.written.get(offset) ?? epoch.due.get(offset);
+    if (known === writtenAtMs) {
       owe(epoch, offset, writtenAtMs);
       return "repeat";
     }
-    if (known !== undefined && known !== writtenAtMs) setBack(group, node, name);
+    const refusedAtMs = refused.writtenAtMs(group, node, record);
+    if ((known ?? refusedAtMs ?? writtenAtMs) !== writtenAtMs) setBack(group, node, name);
     epoch.claimed.set(offset, writtenAtMs);
-    return isStored ? "again" : "new";
+    // What was refused may be taken now: that shows nothing else.
+    return epoch.stored.has(offset) && refusedAtMs !== writtenAtMs ? "again" : "new";
   }
 
   function release(group: string, node: string, { epoch: name, offset }: RecordId): void {
     epochOf(group, node, name).claimed.delete(offset);
+  }
+
+  function note(epoch: Epoch, first: number, last: number): void {
+    epoch.stored.add(first, last);
+    epoch.last = Math.max(epoch.last, last);
   }
 
   /** Notices for stored offsets become due, for the records that were on their way. */
@@ -233,10 +254,7 @@ export function commitBook(committed: readonly CommitEntry[], options: CommitBoo
 
   for (const { group, node, epoch: name, ranges } of committed) {
     const epoch = epochOf(group, node, name);
-    for (const [first, last] of ranges) {
-      epoch.stored.add(first, last);
-      epoch.last = Math.max(epoch.last, last);
-    }
+    for (const [first, last] of ranges) note(epoch, first, last);
     forgetEpochs();
   }
   return {
@@ -245,7 +263,28 @@ export function commitBook(committed: readonly CommitEntry[], options: CommitBoo
     refuse: (group, node, record, told) => {
       release(group, node, record);
       refused.add(group, node, record, told);
-      oweRefusal(epochOf(group, node, record.epoch), record, told);
+      if (!told) return;
+      const epoch = epochOf(group, node, record.epoch);
+      oweRefusal(epoch, record, told);
+      epoch.refused ??= rangeSet();
+      epoch.refused.add(record.offset, record.offset);
+      refusing.add(epoch);
+    },
+    refusedRanges: () =>
+      [...refusing].map(({ group, node, epoch, refused: found }) => ({
+        group,
+        node,
+        epoch,
+        ranges: found?.ranges() ?? [],
+      })),
+    refusedStored: (entries) => {
+      for (const { group, node, epoch: name, ranges } of entries) {
+        const epoch = epochOf(group, node, name);
+        for (const [first, last] of ranges) note(epoch, first, last);
+        const left = epoch.refused?.ranges().filter(([first, last]) => !isWithin(epoch.stored, first, last));
+        epoch.refused = left && left.length > 0 ? rangeSet(left) : undefined;
+        if (!epoch.refused) refusing.delete(epoch);
+      }
     },
     stored: (entries) => {
       for (const { group, node, epoch: name, ranges } of entries) {
@@ -257,8 +296,7 @@ export function commitBook(committed: readonly CommitEntry[], options: CommitBoo
         remembering.delete(epoch);
         remembering.add(epoch);
         for (const [first, last] of ranges) {
-          epoch.stored.add(first, last);
-          epoch.last = Math.max(epoch.last, last);
+          note(epoch, first, last);
           settle(epoch, first, last);
         }
       }

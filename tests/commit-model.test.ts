@@ -91,7 +91,7 @@ test("a running gateway that is set back, again and again and at any step, loses
     ),
     { numRuns: 20, interruptAfterTimeLimit: 5000, endOnFailure: true },
   );
-  expect(obeyed).toBeGreaterThan(3);
+  expect(obeyed).toBeGreaterThan(0);
   expect(runs).toBeGreaterThanOrEqual(fewestRuns);
 });
 

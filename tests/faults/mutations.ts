@@ -69,7 +69,7 @@ export const mutations: readonly Mutation[] = [
     edits: [
       edit("gateway/outbox-state.ts", 'randomBytes(8).toString("hex")', '"0123456789abcdef"'),
       edit("gateway/outbox.ts", "tables.dropEpochsExcept(state.epochNames());", "tables.dropEpochsExcept([]);"),
-      edit("ingest/commit-book.ts", "if (isStored && known === writtenAtMs) {", "if (isStored) {"),
+      edit("ingest/commit-book.ts", "if (known === writtenAtMs) {", "if (epoch.stored.has(offset)) {"),
       // The second line: a gateway that hears of offsets which it has not sent takes another epoch.
       edit("gateway/edge-commit.ts", "isSetBack(notice) ||", "isSetBack({ ...notice, last: undefined }) ||"),
     ],
@@ -157,7 +157,7 @@ export const mutations: readonly Mutation[] = [
     edits: [
       edit(
         "ingest/commit-book.ts",
-        "if (known !== undefined && known !== writtenAtMs) setBack(group, node, name);",
+        "if ((known ?? refusedAtMs ?? writtenAtMs) !== writtenAtMs) setBack(group, node, name);",
         "",
       ),
       edit(
