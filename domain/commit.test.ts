@@ -45,9 +45,22 @@ describe("commit notice", () => {
     expect(Object.keys(JSON.parse(encodeNotice(notice)) as object)).toEqual(["v", "epoch", "ranges", "atMs"]);
   });
 
+  it("says when each of its records was written, as differences, in any order", () => {
+    const writtenAtMs = [1_750_000_000_000, 1_750_000_000_000, 1_750_000_001_000, 1_749_999_999_999, 7, 8];
+    const text = encodeNotice({ ...notice, writtenAtMs });
+    expect(JSON.parse(text)).toMatchObject({ writtenMs: [1_750_000_000_000, 0, 1000, -1001, -1_749_999_999_992, 1] });
+    expect(decodeNotice(text)).toEqual({ ...notice, writtenAtMs });
+    expect(decodeNotice(encodeNotice({ ...notice, ranges: [], writtenAtMs: [] }))).toMatchObject({ ranges: [] });
+  });
+
   it("names refused records, with the samples where they are known", () => {
     const refused = [
-      { offset: 5, code: "VALUE_MISFIT", samples: [["温度", 1_750_000_000_001] as const] },
+      {
+        offset: 5,
+        writtenAtMs: 1_750_000_000_000,
+        code: "VALUE_MISFIT",
+        samples: [["温度", 1_750_000_000_001] as const],
+      },
       { offset: 9, code: "SAMPLE_TOO_LATE" },
     ];
     expect(decodeNotice(encodeNotice({ ...notice, refused }))).toEqual({ ...notice, refused });
@@ -58,6 +71,8 @@ describe("commit notice", () => {
     { offset: -1, code: "VALUE_MISFIT" },
     { offset: 1 },
     { offset: 1, code: "because of \n" },
+    { offset: 1, code: "VALUE_MISFIT", writtenAtMs: 1.5 },
+    { offset: 1, code: "VALUE_MISFIT", writtenAtMs: null },
     { offset: 1, code: "VALUE_MISFIT", samples: [] },
     { offset: 1, code: "VALUE_MISFIT", samples: null },
     { offset: 1, code: "VALUE_MISFIT", samples: [["a"]] },
@@ -86,6 +101,11 @@ describe("commit notice", () => {
     JSON.stringify({ ...notice, v: 1, ranges: [[0]] }),
     JSON.stringify({ ...notice, v: 1, ranges: [["0", "1"]] }),
     JSON.stringify({ ...notice, v: 1, ranges: { 0: [0, 1] } }),
+    JSON.stringify({ ...notice, v: 1, ranges: [[0, 2 ** 53 - 1]], writtenMs: [1] }),
+    ...[null, 7, [], [1, 1, 1, 1, 1], [1, 1, 1, 1, 1, "1"], [1, 1, 1, 1, 1, null], [0.5, 1, 1, 1, 1, 1]].map(
+      (writtenMs) => JSON.stringify({ ...notice, v: 1, writtenMs }),
+    ),
+    JSON.stringify({ ...notice, v: 1, writtenMs: [2 ** 53 - 1, 1, 1, 1, 1, 1] }),
     JSON.stringify({ ...notice, v: 1, atMs: "now" }),
     JSON.stringify({ ...notice, v: 1, last: -1 }),
     JSON.stringify({ ...notice, v: 1, last: 2 ** 53 }),

@@ -49,6 +49,8 @@ export type RefusedSample = readonly [metric: string, sourceTimeMs: number];
 /** A record that the store will never take as it is. */
 export type RefusedRecord = {
   offset: number;
+  /** When it was written, UTC ms: another record under its offset is not meant. Absent: the platform does not tell. */
+  writtenAtMs?: number;
   /** Why, as the store's error code: VALUE_MISFIT, SAMPLE_TOO_LATE. */
   code: string;
   /** The samples that are refused; all others of the record are stored. Absent: too many to find them, the record has to come in parts. */
@@ -59,6 +61,11 @@ export type RefusedRecord = {
 export type CommitNotice = {
   epoch: string;
   ranges: Range[];
+  /**
+   * When the records of `ranges` were written, UTC ms, one time for each record in their order: another record under one of those offsets
+   * is not meant. Absent: the platform does not tell.
+   */
+  writtenAtMs?: readonly number[];
   /** Platform time of the notice, UTC ms: the gateway measures its clock offset by it. */
   atMs: number;
   /** The highest offset of this epoch that the platform has stored: a gateway that never sent it was set back to an earlier moment. */
@@ -69,8 +76,19 @@ export type CommitNotice = {
   refused?: readonly RefusedRecord[];
 };
 
-export function encodeNotice({ epoch, ranges, atMs, last, setBack, refused }: CommitNotice): string {
-  return JSON.stringify({ v: version, epoch, ranges, atMs, last, setBack, refused });
+/** @param notice with as many `writtenAtMs` as its ranges have records, or without */
+export function encodeNotice({ epoch, ranges, writtenAtMs, atMs, last, setBack, refused }: CommitNotice): string {
+  const writtenMs = writtenAtMs?.map((ms, i) => ms - (writtenAtMs[i - 1] ?? 0));
+  return JSON.stringify({ v: version, epoch, ranges, writtenMs, atMs, last, setBack, refused });
+}
+
+/** Times of writing from the first one and differences; undefined unless there is one for each record of the ranges. */
+function readTimes(found: unknown, ranges: readonly Range[]): number[] | undefined {
+  const records = ranges.reduce((sum, [first, last]) => sum + last - first + 1, 0);
+  if (!Array.isArray(found) || found.length !== records) return undefined;
+  let ms = 0;
+  const times = found.map((difference: unknown) => (ms += typeof difference === "number" ? difference : Number.NaN));
+  return times.every((time) => Number.isSafeInteger(time)) ? times : undefined;
 }
 
 function isOffset(found: unknown): found is number {
@@ -91,9 +109,11 @@ function isRefusedSample(found: unknown): found is RefusedSample {
 
 function isRefusedRecord(found: unknown): found is RefusedRecord {
   if (typeof found !== "object" || found === null) return false;
-  const { offset, code, samples } = found as Record<string, unknown>;
+  const { offset, writtenAtMs, code, samples } = found as Record<string, unknown>;
   const isNamed = Array.isArray(samples) && samples.length > 0 && samples.every(isRefusedSample);
-  return isOffset(offset) && typeof code === "string" && codePattern.test(code) && (samples === undefined || isNamed);
+  const isTimed = writtenAtMs === undefined || Number.isSafeInteger(writtenAtMs);
+  const isCoded = typeof code === "string" && codePattern.test(code);
+  return isOffset(offset) && isTimed && isCoded && (samples === undefined || isNamed);
 }
 
 /**
@@ -109,11 +129,13 @@ export function decodeNotice(text: string): CommitNotice {
   } catch (thrown) {
     cause = thrown;
   }
-  const { v, epoch, ranges, atMs, last, setBack, refused = [] } = found;
+  const { v, epoch, ranges, writtenMs, atMs, last, setBack, refused = [] } = found;
   const whole = v === version && typeof epoch === "string" && epochPattern.test(epoch) && typeof atMs === "number";
   const optional = (last === undefined || isOffset(last)) && (setBack === undefined || setBack === true);
   const isRefusal = Array.isArray(refused) && refused.every(isRefusedRecord);
-  if (!whole || !optional || !isRefusal || !Array.isArray(ranges) || !ranges.every(isRange)) {
+  const isRanges = Array.isArray(ranges) && ranges.every(isRange);
+  const writtenAtMs = isRanges && writtenMs !== undefined ? readTimes(writtenMs, ranges) : undefined;
+  if (!whole || !optional || !isRefusal || !isRanges || (writtenMs !== undefined && !writtenAtMs)) {
     throw new JilianError("not a commit notice", {
       code: "COMMIT_NOTICE_INVALID",
       action: "read a commit notice",
@@ -124,6 +146,7 @@ export function decodeNotice(text: string): CommitNotice {
   return {
     epoch,
     ranges,
+    ...(writtenAtMs ? { writtenAtMs } : {}),
     atMs,
     ...(isOffset(last) ? { last } : {}),
     ...(setBack === true ? { setBack } : {}),

@@ -110,6 +110,32 @@ describe("a gateway that was set back", () => {
     expect(node.stats().setBacks).toBe(1);
   });
 
+  test("by one notice for a record that was written at another time, or was refused: it frees nothing", async () => {
+    const { node, write, sent } = await press();
+    const { epoch } = bench.outbox;
+    const [first, second, third] = write(3).map(({ writtenAtMs }) => writtenAtMs) as [number, number, number];
+    await sent(3);
+    await bench.host.commit(epoch, [[0, 0]], { writtenAtMs: [first] });
+    expect([pending(), node.stats().setBacks]).toEqual([2, 0]);
+    // What is pending no more is not looked at.
+    await bench.host.commit(epoch, [[0, 1]], { writtenAtMs: [7, second] });
+    expect([pending(), node.stats().setBacks]).toEqual([1, 0]);
+    await bench.host.commit(epoch, [[2, 3]], { writtenAtMs: [third - 1, third] });
+    expect([pending(), node.stats().setBacks, bench.outbox.epoch === epoch]).toEqual([1, 1, false]);
+  });
+
+  test("by one refusal of a record that was written at another time: it sets nothing aside", async () => {
+    const { node, write, sent } = await press();
+    const { epoch } = bench.outbox;
+    const [record] = write(1) as [OutboxRecord];
+    await sent(1);
+    const samples = [["a", record.samples[0]?.sourceTimeMs ?? 0] as const];
+    const refused = [{ offset: 0, writtenAtMs: record.writtenAtMs - 1, code: "VALUE_MISFIT", samples }];
+    await bench.host.commit(epoch, [], { refused });
+    expect(bench.outbox.stats()).toMatchObject({ pendingRecords: 1, asideRecords: 0 });
+    expect([node.stats().setBacks, node.stats().refusedRecords]).toEqual([1, 0]);
+  });
+
   test("by one record alone, as only the platform can tell: the same", async () => {
     const { write } = await press();
     const platform = startPlatform(bench.host);

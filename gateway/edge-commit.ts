@@ -1,5 +1,7 @@
 import type { CommitNotice, RefusedRecord } from "@jilian/domain/commit.ts";
+import type { Range } from "@jilian/domain/range-set.ts";
 import type { Logger } from "pino";
+import { addBounded } from "./bounded-set.ts";
 import { atMostEvery } from "./log-limit.ts";
 import type { Outbox } from "./model.ts";
 import type { Sender } from "./sender.ts";
@@ -7,7 +9,7 @@ import type { Sender } from "./sender.ts";
 export type CommitStats = {
   /** How often this process found itself set back to an earlier moment and took a new epoch. */
   setBacks: number;
-  /** Notices of that which came too soon after one that was obeyed, and did nothing. */
+  /** Notices of that which came too soon after one that was obeyed, and waited for their time. */
   heldSetBacks: number;
   /** Notices that named records which this process has not sent: late for a process before it, or forged. */
   unsentNotices: number;
@@ -26,8 +28,9 @@ export type CommitReaderParts = { outbox: Outbox; sender: Sender; log: Logger; n
 
 /**
  * Obeys commit notices (CONTRACTS 2). A notice frees what this process has sent and nothing else, so that a late or forged one cannot
- * free a reading that the platform has never seen. One that only a process set back in time can get (a virtual machine reverted to a
- * snapshot) frees nothing: the epoch gets another name, and everything pending of it goes again. Samples that the store refuses, as a notice
+ * free a reading that the platform has never seen. Where it tells when its records were written, it frees those alone and no others that
+ * have their numbers now. One that only a process set back in time can get (a virtual machine reverted to a snapshot) frees nothing: the
+ * epoch gets another name, and everything pending of it goes again. Samples that the store refuses, as a notice
  * says, are set aside on its word, for a person to look at and replay, and the rest of their record is freed.
  */
 export function commitReader({ outbox, sender, log, now = () => performance.now() }: CommitReaderParts) {
@@ -37,30 +40,45 @@ export function commitReader({ outbox, sender, log, now = () => performance.now(
   const stats: CommitStats = { setBacks: 0, heldSetBacks: 0, unsentNotices: 0, refusedRecords: 0 };
   let obeyedMs = Number.NEGATIVE_INFINITY;
 
+  const mayRenew = (): boolean => now() - obeyedMs >= setBackEveryMs;
+
   /** Offsets of the epoch in use that the platform has and this process has not sent; or the platform has seen it write twice under one. */
   function isSetBack({ epoch, last, setBack }: CommitNotice): boolean {
+    if (sender.doubts(epoch) && mayRenew()) return true;
     if (!sender.sent.knows(epoch)) return false;
     return setBack === true || (epoch === outbox.epoch && last !== undefined && last > sender.sent.last(epoch));
   }
 
+  /** Whether a notice is about other records than those that are pending under its numbers; undefined when that cannot be told. */
+  function isOther({ epoch, ranges, writtenAtMs, refused = [] }: CommitNotice): boolean | undefined {
+    const differ = (of: readonly Range[], times: readonly number[] | undefined): boolean | undefined => {
+      if (of.length === 0) return false;
+      if (times) return outbox.isOther(epoch, of, times);
+      // Of an epoch that is to be renewed records are known by their times alone.
+      return sender.doubts(epoch) ? undefined : false;
+    };
+    const found = refused.map(({ offset, writtenAtMs: ms }) =>
+      differ([[offset, offset]], ms === undefined ? undefined : [ms]),
+    );
+    found.push(differ(ranges, writtenAtMs));
+    return found.includes(true) || (found.includes(undefined) ? undefined : false);
+  }
+
   function renew({ epoch, last }: CommitNotice): void {
-    const nowMs = now();
-    if (nowMs - obeyedMs < setBackEveryMs) {
-      // Nothing is freed meanwhile, and a true one comes again with the next record that the platform knows otherwise.
+    if (!mayRenew()) {
       stats.heldSetBacks += 1;
+      sender.doubt(epoch);
       return;
     }
-    obeyedMs = nowMs;
+    obeyedMs = now();
     stats.setBacks += 1;
     const sentLast = sender.sent.last(epoch);
     const inUse = outbox.renewEpoch(epoch);
-    renewed.add(epoch);
-    const [oldest] = renewed;
-    if (renewed.size > maxRenewed && oldest !== undefined) renewed.delete(oldest);
+    addBounded(renewed, epoch, maxRenewed);
     tellSetBack((heldBack) =>
       log.error(
         { code: "OUTBOX_SET_BACK", epoch, renewed: inUse, storedLast: last, sentLast, heldBack },
-        "the platform has records of this epoch that this process has not sent: it was set back to an earlier moment (a reverted " +
+        "the platform has other records under numbers of this epoch: this process was set back to an earlier moment (a reverted " +
           "virtual machine?). What is pending goes again under a new epoch; restart the gateway after a revert",
       ),
     );
@@ -85,10 +103,9 @@ export function commitReader({ outbox, sender, log, now = () => performance.now(
       const { epoch, ranges, refused = [] } = notice;
       // One set-back comes as several notices, and nothing is pending under that name any more.
       if (renewed.has(epoch)) return;
-      if (isSetBack(notice)) {
-        renew(notice);
-        return;
-      }
+      const isOthers = isSetBack(notice) || isOther(notice);
+      if (isOthers) renew(notice);
+      if (isOthers !== false) return;
       const { sent, isAll } = sender.sent.within(epoch, ranges);
       const foreign = refused.filter((record) => !obeyRefusal(epoch, record));
       if (!isAll || foreign.length > 0) {

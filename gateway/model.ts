@@ -132,6 +132,12 @@ export type Outbox = {
   readonly write: (device: string, samples: readonly StoredSample[]) => OutboxRecord | undefined;
   /** Frees what the store has confirmed. Ranges that are unknown here do no harm. Returns how many records were freed. */
   readonly commit: (epoch: string, ranges: readonly Range[]) => number;
+  /**
+   * Whether a record that is pending here has an offset of those ranges and was written at another time, so that another one is meant.
+   * @param writtenAtMs one time for each record of the ranges, in their order, UTC ms
+   * @returns undefined when the file cannot be read
+   */
+  readonly isOther: (epoch: string, ranges: readonly Range[], writtenAtMs: readonly number[]) => boolean | undefined;
   /** Pending records, oldest first, after a position. */
   readonly pending: (after: number, limit: number) => { record: OutboxRecord; position: number }[];
   readonly pendingOf: (device: string) => number;

@@ -1,5 +1,5 @@
 import type { RecordId, RefusedSample } from "@jilian/domain/commit.ts";
-import type { AsideRecord, OutboxRecord } from "./model.ts";
+import type { AsideRecord, OutboxRecord, StoredSample } from "./model.ts";
 import { type Box, samplesOf, stamp, trimAsides } from "./outbox-box.ts";
 import { encodeSamples } from "./outbox-record.ts";
 import type { AsideRow, RecordRow } from "./outbox-tables.ts";
@@ -54,6 +54,48 @@ export function setAsideSamples(box: Box, row: RecordRow, reason: string, wanted
   });
   if (found.length === 0 || !keys.isSubsetOf(held)) return false;
   return setAsideRow(box, row, reason, { ...row, samples: found.length, bytes: encodeSamples(found) });
+}
+
+/** A record that another outbox had set aside. */
+export type NewAside = { device: string; reason: string; samples: readonly StoredSample[] };
+
+/**
+ * Writes records as set aside, in one transaction, under ids of their own; what is beyond the room for them is dropped, oldest first.
+ * @returns whether they are in the file now: all of them or none
+ */
+export function addAsides(box: Box, records: readonly NewAside[]): boolean {
+  const { state, store } = box;
+  const writtenAtMs = stamp(box);
+  const done = store.change("take records set aside", (tables) => {
+    const rows = records.map(({ device, reason, samples }) => {
+      const bytes = encodeSamples(samples);
+      const { epoch, offset } = append(box, tables, { device, samples, writtenAtMs }, bytes);
+      const row = { position: state.current().base + offset, device: state.deviceOf(device).id, size: bytes.length };
+      tables.setAside({ position: row.position, epoch, offset, device, writtenAtMs, reason, bytes });
+      tables.remove(row.position, row.position);
+      state.aside(1, bytes.length);
+      return row;
+    });
+    state.count("setAsideRecords", rows.length);
+    state.freed(rows, tables.oldest(state.tally.goneTo));
+    return true;
+  });
+  if (done && trimAsides(box)) store.change("drop old records set aside", () => undefined);
+  return done === true;
+}
+
+/** Frees the oldest records set aside, which another outbox has taken and counts from now on. */
+export function freeAsides(box: Box, count: number): void {
+  const { state, store } = box;
+  const rows = store.read((tables) => tables.asidesAfter(state.tally.asidesGoneTo, count)) ?? [];
+  const [first, last] = [rows.at(0), rows.at(-1)];
+  if (!first || !last) return;
+  store.change("free records set aside", (tables) => {
+    tables.removeAsides(first.position, last.position);
+    for (const { bytes } of rows) state.aside(-1, -bytes.length);
+    state.count("setAsideRecords", -rows.length);
+  });
+  state.counts.show("setAsideRecords", rows.length);
 }
 
 /** Records set aside, oldest first, with the names of their metrics. */

@@ -1,6 +1,8 @@
 import { DatabaseSync } from "node:sqlite";
+import type { RecordId } from "@jilian/domain/commit.ts";
 import { DataType } from "@jilian/domain/datatypes.ts";
 import { expect, test, vi } from "vitest";
+import type { OutboxRecord } from "./model.ts";
 import type { OpenedOutbox } from "./outbox.ts";
 import { dropTeller } from "./outbox-drops.ts";
 import { outboxMove } from "./outbox-move.ts";
@@ -49,6 +51,45 @@ test("twenty thousand records move in small transactions, and the process goes o
   expect(values.filter((value) => value !== -1)).toEqual(Array.from({ length: 20_000 }, (_, i) => i));
 });
 
+test("thousands of records set aside move in portions, counted once, and nothing waits long for them", async () => {
+  const records = 5000;
+  const from = memory();
+  const [a = 0] = from.declare("press", [definition("a")]);
+  const refusals = Array.from({ length: records }, (_, i) => ({ ...sample(a, i) }));
+  for (const refused of refusals)
+    from.setAside(from.write("press", [refused]) as OutboxRecord, `reason ${refused.value}`);
+  from.write("press", [sample(a, -1)]);
+  const to = bench.start();
+  const [b = 0] = to.declare("oven", [definition("b")]);
+  to.setAside(to.write("oven", [sample(b)]) as OutboxRecord, "before");
+  let [lastMs, longestMs] = [performance.now(), 0];
+  const tick = () => {
+    longestMs = Math.max(longestMs, performance.now() - lastMs);
+    lastMs = performance.now();
+  };
+  const timer = setInterval(tick, 1);
+  const move = outboxMove(from, to);
+  expect(await move.records()).toBe(true);
+  from.setAside(from.write("press", [sample(a, records)]) as OutboxRecord, "meanwhile");
+  expect(await move.rest()).toBe(true);
+  clearInterval(timer);
+  tick();
+  expect(longestMs).toBeLessThan(500);
+  expect(from.stats()).toMatchObject({ asideRecords: 0, setAsideRecords: records + 1 });
+  const counts = { pendingRecords: 1, asideRecords: records + 2, setAsideRecords: records + 2, droppedAsideRecords: 0 };
+  expect(to.stats()).toMatchObject(counts);
+  const moved = to.asides(records + 2).slice(1);
+  expect(moved.map(({ samples }) => samples[0]?.value)).toEqual(Array.from({ length: records + 1 }, (_, i) => i));
+  expect([moved[7], moved.at(-1)]).toMatchObject([
+    { device: "press", reason: "reason 7", samples: [{ ...refusals[7], metric: "a", metricId: expect.anything() }] },
+    { reason: "meanwhile" },
+  ]);
+  await bench.stop(to);
+  const again = bench.start();
+  expect(again.stats()).toMatchObject(counts);
+  expect(again.replayAsides([moved[7] as RecordId])).toBe(1);
+});
+
 test("a file that fails amid the move takes nothing more; what it has not is still in memory, and nothing is dropped", async () => {
   const refuse = switchable();
   const from = memory();
@@ -68,6 +109,24 @@ test("a file that fails amid the move takes nothing more; what it has not is sti
   expect(to.pending(0, 3000).map(({ record }) => record.samples[0]?.value)).toEqual(
     Array.from({ length: 2000 }, (_, i) => i),
   );
+});
+
+test("a file that fails amid what is set aside: the rest of it is still in memory, and all of it is counted once in the end", async () => {
+  const refuse = switchable();
+  const from = memory();
+  const [a = 0] = from.declare("press", [definition("a")]);
+  for (let i = 0; i < 1000; i += 1) from.setAside(from.write("press", [sample(a, i)]) as OutboxRecord, "a test");
+  const to = bench.start();
+  const moving = outboxMove(from, to).rest();
+  refuse(true);
+  expect(await moving).toBe(false);
+  const there = to.stats().asideRecords;
+  expect(there).toBeGreaterThan(0);
+  expect(from.stats()).toMatchObject({ asideRecords: 1000 - there, setAsideRecords: 1000, droppedSamples: 0 });
+  refuse(false);
+  expect(await outboxMove(from, to).rest()).toBe(true);
+  expect(to.stats()).toMatchObject({ asideRecords: 1000, setAsideRecords: 1000, droppedSamples: 0 });
+  expect(to.asides(1001).map(({ samples }) => samples[0]?.value)).toEqual(Array.from({ length: 1000 }, (_, i) => i));
 });
 
 test("what a file dropped and could not save is counted by metric over both changes, and bdSeq goes on", async () => {

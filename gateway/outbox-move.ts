@@ -5,6 +5,7 @@ import type { RecordId } from "@jilian/domain/commit.ts";
 import type { Range } from "@jilian/domain/range-set.ts";
 import type { MetricDefinition } from "@jilian/domain/sample.ts";
 import type { StoredSample } from "./model.ts";
+import { addAsides, freeAsides, type NewAside } from "./outbox-asides.ts";
 import type { Box } from "./outbox-box.ts";
 import type { Counter, Unsaved } from "./outbox-counts.ts";
 import { type NewRecord, writeAll } from "./outbox-write.ts";
@@ -26,6 +27,10 @@ export type Handover = {
   readonly take: (remains: Remains) => void;
   /** Writes records in one transaction; false: none of them, and none is dropped. */
   readonly writeAll: (records: readonly NewRecord[]) => boolean;
+  /** Writes records as set aside, in one transaction; false: none of them. */
+  readonly addAsides: (records: readonly NewAside[]) => boolean;
+  /** Frees the oldest so many records set aside, which another outbox has taken. */
+  readonly freeAsides: (count: number) => void;
   /** Whether the file takes so many bytes now: writes them and takes them away again, where the medium says that it has them. */
   readonly hasRoom: (bytes: number) => boolean;
 };
@@ -73,6 +78,8 @@ export function handover(box: Box): Handover {
       store.change("take over from the outbox before", () => undefined);
     },
     writeAll: (records) => writeAll(box, records),
+    addAsides: (records) => addAsides(box, records),
+    freeAsides: (count) => freeAsides(box, count),
     hasRoom: (bytes) => {
       const { path } = options;
       const inFile = store.read((tables) => tables.freeBytes());
@@ -95,8 +102,6 @@ type Movable = {
   readonly asides: (
     limit: number,
   ) => (RecordId & { device: string; reason: string; samples: readonly (StoredSample & { metric: string })[] })[];
-  readonly write: (device: string, samples: readonly StoredSample[]) => RecordId | undefined;
-  readonly setAside: (id: RecordId, reason: string) => void;
   readonly handover: Handover;
 };
 
@@ -127,15 +132,30 @@ function translation(from: Movable, to: Movable): (samples: readonly StoredSampl
 export function outboxMove(from: Movable, to: Movable) {
   let moved = 0;
 
+  async function asides(): Promise<boolean> {
+    const there = translation(from, to);
+    for (;;) {
+      const found = from.asides(batchRecords);
+      if (found.length === 0) return true;
+      const batch = found.map(({ device, reason, samples }) => ({
+        ...{ device, reason },
+        samples: there(samples.map(({ metric: _name, ...sample }) => sample)),
+      }));
+      if (!to.handover.addAsides(batch)) return false;
+      from.handover.freeAsides(found.length);
+      await turn();
+    }
+  }
+
   /**
-   * Moves what is pending, batch by batch, while `from` may still be written and sent.
+   * Moves what is pending and set aside, batch by batch, while `from` may still be written and sent.
    * @returns false when `to` failed: what was moved is there, the rest here
    */
   async function records(): Promise<boolean> {
     const there = translation(from, to);
     for (;;) {
       const found = from.pending(0, batchRecords);
-      if (found.length === 0) return true;
+      if (found.length === 0) return asides();
       const batch = found.map(({ record: { device, samples } }) => ({ device, samples: there(samples) }));
       if (!to.handover.writeAll(batch.filter(({ samples }) => samples.length > 0))) return false;
       moved += found.length;
@@ -153,16 +173,7 @@ export function outboxMove(from: Movable, to: Movable) {
    */
   async function rest(): Promise<boolean> {
     if (!(await records())) return false;
-    const there = translation(from, to);
-    const asides = from.asides(Number.MAX_SAFE_INTEGER);
-    const remains = from.handover.remains();
-    // Those that are still here are counted again where they are set aside again.
-    remains.counts.set("setAsideRecords", (remains.counts.get("setAsideRecords") ?? 0) - asides.length);
-    to.handover.take(remains);
-    for (const { device, reason, samples } of asides) {
-      const id = to.write(device, there(samples.map(({ metric: _name, ...sample }) => sample)));
-      if (id) to.setAside(id, reason);
-    }
+    to.handover.take(from.handover.remains());
     return true;
   }
 

@@ -204,6 +204,7 @@ export function outboxTables(db: DatabaseSync) {
   const between = on(
     `SELECT position, device, length(bytes) AS size FROM record WHERE position BETWEEN ? AND ? ORDER BY position LIMIT ?`,
   );
+  const written = on("SELECT position, written_ms AS writtenAtMs FROM record WHERE position BETWEEN ? AND ?");
   const remove = on("DELETE FROM record WHERE position BETWEEN ? AND ?");
   const first = on(oldestSql);
   const one = on("SELECT * FROM record WHERE position = ?");
@@ -243,6 +244,9 @@ export function outboxTables(db: DatabaseSync) {
     },
     /** The first records of a range of positions, without their bytes. */
     between: (from: number, to: number, limit: number): FreedRow[] => between.all(from, to, limit).map(freedRow),
+    /** When the records of a range of positions were written. */
+    written: (from: number, to: number): { position: number; writtenAtMs: number }[] =>
+      written.all(from, to) as { position: number; writtenAtMs: number }[],
     remove: (from: number, to: number): void => {
       remove.run(from, to);
     },

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { openSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { DataType } from "@jilian/domain/datatypes.ts";
+import type { Range } from "@jilian/domain/range-set.ts";
 import type { MetricDefinition } from "@jilian/domain/sample.ts";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { StoredSample } from "./model.ts";
@@ -120,6 +121,41 @@ describe("commit", () => {
     expect(outbox.commit(outbox.epoch, [[0, Number.MAX_SAFE_INTEGER]])).toBe(1);
     expect(outbox.commit(outbox.epoch, [[0, 0]])).toBe(0);
     expect(outbox.stats()).toMatchObject({ pendingRecords: 0, pendingBytes: 0, oldestWrittenAtMs: undefined });
+  });
+
+  test("knows a notice for other records by their times of writing, as far as they are pending, of whichever epoch", async () => {
+    const first = bench.start();
+    const times = Array.from({ length: 4 }, () => first.write("press", [sample(1)])?.writtenAtMs as number);
+    await bench.stop(first);
+    const outbox = bench.start();
+    const { epoch } = first;
+    const isOther = (ranges: Range[], writtenAtMs: number[]) => outbox.isOther(epoch, ranges, writtenAtMs);
+    const [a, b, c, d] = times as [number, number, number, number];
+    expect(isOther([[0, 3]], times)).toBe(false);
+    expect(isOther([[1, 2]], [b, c])).toBe(false);
+    expect(
+      isOther(
+        [
+          [0, 1],
+          [3, 9],
+        ],
+        [a, b, d, 1, 2, 3, 4, 5, 6],
+      ),
+    ).toBe(false);
+    expect(
+      isOther(
+        [
+          [0, 1],
+          [3, 3],
+        ],
+        [a, b, d + 1],
+      ),
+    ).toBe(true);
+    expect(isOther([[0, 3]], [a, b - 1, c, d])).toBe(true);
+    expect(isOther([[4, 9]], [1, 2, 3, 4, 5, 6])).toBe(false);
+    expect(outbox.isOther("0123456789abcdef", [[0, 0]], [1])).toBe(false);
+    outbox.commit(epoch, [[1, 1]]);
+    expect(isOther([[0, 3]], [a, b - 1, c, d])).toBe(false);
   });
 
   test("goes through more records than one batch", () => {

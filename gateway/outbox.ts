@@ -48,6 +48,28 @@ function commit({ state, store }: Box, epoch: string, ranges: readonly Range[]):
   return count;
 }
 
+function isOther(
+  { state, store }: Box,
+  epoch: string,
+  ranges: readonly Range[],
+  writtenAtMs: readonly number[],
+): boolean | undefined {
+  const bounds = state.boundsOf(epoch);
+  if (!bounds) return false;
+  /** Of the first record of a range among the times. */
+  let at = 0;
+  for (const [first, last] of ranges) {
+    const base = bounds.base + first;
+    const from = Math.max(base, state.tally.goneTo + 1);
+    const to = Math.min(bounds.base + last, bounds.last);
+    const rows = from <= to ? store.read((tables) => tables.written(from, to)) : [];
+    if (!rows) return undefined;
+    if (rows.some((row) => row.writtenAtMs !== writtenAtMs[at + row.position - base])) return true;
+    at += last - first + 1;
+  }
+  return false;
+}
+
 /** The pending row of an id. */
 function rowOf({ state, store }: Box, { epoch, offset }: RecordId): RecordRow | undefined {
   const bounds = state.boundsOf(epoch);
@@ -209,6 +231,7 @@ function outboxOf(box: Box, raisedMs: number, previous: PreviousEpoch | undefine
     lastSourceTimeMs: state.lastSourceTimeMs,
     write: (device, samples) => write(box, device, samples),
     commit: (committed, ranges) => commit(box, committed, ranges),
+    isOther: (of, ranges, writtenAtMs) => isOther(box, of, ranges, writtenAtMs),
     pending: (after, limit) => pending(box, after, limit),
     pendingOf: state.pendingOf,
     nextBdSeq: () => {

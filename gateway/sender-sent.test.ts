@@ -97,6 +97,43 @@ describe("a set-back", () => {
     await bench.close();
   });
 
+  test("that comes too soon is not forgotten: nothing is freed on a number alone, and the next notice after a minute is obeyed", async () => {
+    const bench = outboxBench();
+    const world = livingWorld(bench.start({ fsyncMs: 1000 }));
+    const { outbox, commits, sender } = world;
+    world.platform({ verdict: () => "loses" });
+    world.connect();
+    for (let i = 0; i < 3; i += 1) world.write(1);
+    world.pass(1);
+    commits.read({ epoch: outbox.epoch, ranges: [], atMs: 0, setBack: true });
+    world.pass(9);
+    const { epoch } = outbox;
+    const { writtenAtMs = 0 } = outbox.pending(0, 1)[0]?.record ?? {};
+    const plain = { epoch, ranges: [[0, 2] as const], atMs: 0 };
+    const refused = [{ offset: 1, code: "VALUE_MISFIT" }];
+    // A second time within the minute, told once; what comes then may be about the records of before.
+    commits.read({ epoch, ranges: [], atMs: 0, setBack: true });
+    commits.read(plain);
+    commits.read({ epoch, ranges: [], atMs: 0, refused });
+    expect(commits.stats()).toMatchObject({ setBacks: 1, heldSetBacks: 1, refusedRecords: 0 });
+    expect(outbox.stats().pendingRecords).toBe(3);
+    // But not what is told by its time of writing.
+    commits.read({ epoch, ranges: [[0, 0]], writtenAtMs: [writtenAtMs], atMs: 0 });
+    expect(outbox.stats().pendingRecords).toBe(2);
+    // Others are stored meanwhile, again and again, which speaks against none of these.
+    world.platform({ verdict: (record) => (record.offset > 2 ? "stores" : "loses") });
+    world.pass(49, undefined, world.live);
+    expect([sender.stats().suspectRecords, outbox.epoch]).toEqual([0, epoch]);
+    world.pass(2);
+    commits.read(plain);
+    expect(commits.stats().setBacks).toBe(2);
+    expect(outbox.epoch).not.toBe(epoch);
+    world.platform({ verdict: () => "stores" });
+    world.pass(5);
+    expect(outbox.stats()).toMatchObject({ pendingRecords: 0, asideRecords: 0 });
+    await bench.close();
+  });
+
   test("has all that is pending sent again soon under the new epoch, and nothing under the old one, what was under trial included", async () => {
     const bench = outboxBench();
     const world = livingWorld(bench.start({ fsyncMs: 1000 }));

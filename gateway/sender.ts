@@ -3,6 +3,7 @@ import { messageOf } from "@jilian/domain/errors.ts";
 import { type Range, rangeSet } from "@jilian/domain/range-set.ts";
 import type { Logger } from "pino";
 import { backlogRate } from "./backlog-rate.ts";
+import { addBounded } from "./bounded-set.ts";
 import { atMostEvery } from "./log-limit.ts";
 import type { Outbox, OutboxRecord } from "./model.ts";
 import { cutLog, justSent } from "./sender-cuts.ts";
@@ -58,6 +59,8 @@ const provedMs = 10_000;
 const tellMs = 60_000;
 /** Epochs of which it is kept what was sent, at least. */
 const minEpochs = 1000;
+/** Epochs that are to be renewed, at most. */
+const maxDoubted = 1000;
 
 type Send = (record: OutboxRecord, kind: SendKind) => void;
 
@@ -73,6 +76,8 @@ type Work = {
   readonly flight: ReturnType<typeof flightLog>;
   readonly sent: ReturnType<typeof sentLog>;
   readonly counts: { sentLive: number; sentBacklog: number; committedRecords: number; commits: number };
+  /** Epochs that are to be renewed: nothing of them is freed meanwhile, which speaks against none of their records. */
+  readonly doubted: Set<string>;
   /** Of the session: when it began, whether something was committed in it, and which accused record was sent last. */
   readonly session: { bornMs: number; hasCommitted: boolean; accusedKey: string };
   transport: Transport | undefined;
@@ -90,6 +95,7 @@ function newWork({ outbox, settings, log, now }: Required<SenderOptions>): Work 
     flight: flightLog(),
     sent: sentLog(Math.max(minEpochs, maxInFlightRecords)),
     counts: { sentLive: 0, sentBacklog: 0, committedRecords: 0, commits: 0 },
+    doubted: new Set(),
     session: { bornMs: 0, hasCommitted: false, accusedKey: "" },
     transport: undefined,
     wasTrial: false,
@@ -97,9 +103,10 @@ function newWork({ outbox, settings, log, now }: Required<SenderOptions>): Work 
 }
 
 /** Takes what was not committed in time for lost. @returns whether anything was */
-function expire({ flight, trials, rate, commitTimeoutMs }: Work, nowMs: number): boolean {
+function expire({ flight, trials, rate, doubted, commitTimeoutMs }: Work, nowMs: number): boolean {
   let found = false;
-  for (const { entry, isAgainstIt } of flight.expire(nowMs - commitTimeoutMs)) {
+  for (const { entry, isAgainstIt: isPassed } of flight.expire(nowMs - commitTimeoutMs)) {
+    const isAgainstIt = isPassed && !doubted.has(entry.epoch);
     if (entry.isFirst && isAgainstIt) trials.outcome(true);
     if (entry.kind !== "trial") rate.waiting(entry.sentMs, nowMs);
     trials.failed(entry, isAgainstIt);
@@ -305,8 +312,12 @@ export function createSender(options: SenderOptions) {
     },
     pump,
     sent: { within: sent.within, knows: sent.knows, last: sent.last },
+    /** The epoch is to be renewed, and not now. */
+    doubt: (epoch: string): void => addBounded(work.doubted, epoch, maxDoubted),
+    doubts: (epoch: string): boolean => work.doubted.has(epoch),
     /** The records of an epoch have another id now: all of them go again, with the next pass over the backlog at the latest. */
     renewed: (epoch: string): void => {
+      work.doubted.delete(epoch);
       flight.clear(epoch);
       trials.forgetEpoch(epoch);
       pump();

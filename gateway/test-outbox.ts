@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { systemClock } from "@jilian/domain/clock.ts";
+import type { Range } from "@jilian/domain/range-set.ts";
 import { pino } from "pino";
 import { afterEach, beforeEach, vi } from "vitest";
 import type { StoredSample } from "./model.ts";
@@ -65,4 +66,11 @@ export function benchPerTest(): void {
     vi.restoreAllMocks();
     await bench.close();
   });
+}
+
+/** For tests: when the records of ranges were written, as a notice tells it. */
+export function timesOf(ranges: readonly Range[], writtenAtMs: ReadonlyMap<number, number>): number[] {
+  return ranges.flatMap(([first, last]) =>
+    Array.from({ length: last - first + 1 }, (_, i) => writtenAtMs.get(first + i) ?? -1),
+  );
 }

@@ -7,7 +7,7 @@ import { commitReader } from "./edge-commit.ts";
 import type { OutboxRecord, StoredSample } from "./model.ts";
 import type { OpenedOutbox } from "./outbox.ts";
 import { createSender, type SenderSettings } from "./sender.ts";
-import { sample } from "./test-outbox.ts";
+import { sample, timesOf } from "./test-outbox.ts";
 
 /** What becomes of a record: `cuts` ends the connection as soon as it is sent, the others are the platform's doing once it has arrived. */
 export type Verdict = "stores" | "refuses" | "loses" | "cuts";
@@ -53,11 +53,11 @@ export function senderWorld(outbox: OpenedOutbox, settings: SenderSettings) {
   };
 
   /** What the platform says of a record that its store does not take whole; the other samples of it are stored. */
-  function refusalOf({ offset, samples }: OutboxRecord): RefusedRecord | undefined {
+  function refusalOf({ offset, writtenAtMs, samples }: OutboxRecord): RefusedRecord | undefined {
     const { isBad, mostNamed = 100 } = refusing ?? { isBad: () => false };
     const bad = samples.filter(({ value }) => isBad(value));
     if (bad.length === 0) return undefined;
-    const told = { offset, code: "VALUE_MISFIT" };
+    const told = { offset, writtenAtMs, code: "VALUE_MISFIT" };
     if (bad.length > mostNamed) return told;
     for (const { value } of samples) if (!isBad(value)) stored.add(value);
     const names = new Map(outbox.metrics().map(({ id, definition }) => [id, definition.name]));
@@ -65,12 +65,14 @@ export function senderWorld(outbox: OpenedOutbox, settings: SenderSettings) {
   }
 
   function arrive(): void {
-    const due = new Map<string, { set: RangeSet; refused: RefusedRecord[] }>();
+    const due = new Map<string, { set: RangeSet; refused: RefusedRecord[]; writtenAtMs: Map<number, number> }>();
     for (let first = onTheWay[0]; first && first.sentMs + delayMs <= nowMs; first = onTheWay[0]) {
       onTheWay.shift();
       const { record } = first;
       if (verdict(record) !== "stores") continue;
-      const { set, refused } = getOrMake(due, record.epoch, () => ({ set: rangeSet(), refused: [] }));
+      const empty = () => ({ set: rangeSet(), refused: [], writtenAtMs: new Map() });
+      const { set, refused, writtenAtMs } = getOrMake(due, record.epoch, empty);
+      writtenAtMs.set(record.offset, record.writtenAtMs);
       const refusal = refusalOf(record);
       if (refusal) refused.push(refusal);
       else {
@@ -78,7 +80,10 @@ export function senderWorld(outbox: OpenedOutbox, settings: SenderSettings) {
         set.add(record.offset, record.offset);
       }
     }
-    for (const [epoch, { set, refused }] of due) commits.read({ epoch, ranges: set.ranges(), atMs: nowMs, refused });
+    for (const [epoch, { set, refused, writtenAtMs }] of due) {
+      const ranges = set.ranges();
+      commits.read({ epoch, ranges, writtenAtMs: timesOf(ranges, writtenAtMs), atMs: nowMs, refused });
+    }
   }
 
   /** The end of a connection: what had arrived is stored, but no notice of it comes through; the next begins soon after. */

@@ -16,6 +16,13 @@ function read(notice: { topic: string; payload: Uint8Array } | undefined) {
 const record = (offset: number, epoch = e1, writtenAtMs = 1000 + offset) => ({ epoch, offset, writtenAtMs });
 const readAll = (book: CommitBook, atMs = 1) => book.notices(atMs).map(read);
 
+/** Stores what has come of some offsets. */
+function store(book: CommitBook, epoch: string, ranges: [number, number][], node = "gw-1"): void {
+  for (const [first, last] of ranges)
+    for (let offset = first; offset <= last; offset += 1) book.claim("f1", node, record(offset, epoch));
+  book.stored([entry(epoch, ranges, node)]);
+}
+
 test("a record is claimed once, until it is stored or released", () => {
   const book = commitBook([]);
   expect(book.claim("f1", "gw-1", record(4))).toBe("new");
@@ -27,16 +34,14 @@ test("a record is claimed once, until it is stored or released", () => {
   expect(book.notices(0)).toEqual([]);
 });
 
-test("what is stored becomes due once, as ranges, to the node that sent it", () => {
+test("what is stored becomes due once, as ranges with times of writing, to the node that sent it", () => {
   const book = commitBook([]);
-  book.stored([
-    entry(e1, [
-      [3, 5],
-      [9, 9],
-    ]),
-    entry(e2, [[0, 0]], "gw-2"),
+  store(book, e1, [
+    [3, 5],
+    [9, 9],
   ]);
-  book.stored([entry(e1, [[6, 6]])]);
+  store(book, e2, [[0, 0]], "gw-2");
+  store(book, e1, [[6, 6]]);
   expect(book.notices(77).map(read)).toEqual([
     {
       topic: "spBv1.0/f1/NCMD/gw-1",
@@ -46,10 +51,14 @@ test("what is stored becomes due once, as ranges, to the node that sent it", () 
         [3, 6],
         [9, 9],
       ],
+      writtenAtMs: [1003, 1004, 1005, 1006, 1009],
       atMs: 77,
       last: 9,
     },
-    { topic: "spBv1.0/f1/NCMD/gw-2", name: "Jilian/Commit", epoch: e2, ranges: [[0, 0]], atMs: 77, last: 0 },
+    {
+      ...{ topic: "spBv1.0/f1/NCMD/gw-2", name: "Jilian/Commit", epoch: e2 },
+      ...{ ranges: [[0, 0]], writtenAtMs: [1000], atMs: 77, last: 0 },
+    },
   ]);
   expect(book.notices(78)).toEqual([]);
 });
@@ -93,25 +102,45 @@ describe("a gateway that was set back gives offsets of its epoch to other record
     expect(readAll(book)).toMatchObject([{ ranges: [], setBack: true, last: 2 }]);
     expect(book.notices(0)).toEqual([]);
     book.stored([entry(e1, [[1, 1]])]);
-    const [told] = readAll(book);
-    expect(told).toMatchObject({ ranges: [[1, 1]] });
-    expect(told).not.toHaveProperty("setBack");
     expect(book.claim("f1", "gw-1", record(1, e1, 9000))).toBe("repeat");
   });
 
-  test("a notice that was due for the earlier record does not go out", () => {
+  test("that is told for good, and nothing of that epoch is freed: the notice that said so may be lost", () => {
     const book = make();
     book.claim("f1", "gw-1", record(1, e1, 9000));
-    expect(readAll(book).map(({ ranges, setBack }) => [ranges, setBack])).toEqual([
-      [[], true],
-      [
-        [
-          [0, 0],
-          [2, 2],
-        ],
-        undefined,
-      ],
-    ]);
+    const told = [{ epoch: e1, ranges: [], atMs: 1, setBack: true, last: 2 }];
+    // Not what was due for the earlier records either.
+    expect(readAll(book)).toMatchObject(told);
+    expect(readAll(book)).toEqual([]);
+    const { refuse, claim } = book;
+    const whatever: (() => void)[] = [
+      () => book.stored([entry(e1, [[1, 1]])]),
+      () => expect(claim("f1", "gw-1", record(1, e1, 9000))).toBe("repeat"),
+      () => expect(claim("f1", "gw-1", record(1, e1, 8000))).toBe("again"),
+      () => expect(claim("f1", "gw-1", record(1, e1, 8000))).toBe("on its way"),
+      () => refuse("f1", "gw-1", record(1, e1, 8000), { code: "VALUE_MISFIT", samples: [["b", 1007]] }),
+      () => expect(claim("f1", "gw-1", record(1, e1, 8000))).toBe("refused"),
+    ];
+    for (const happens of whatever) {
+      happens();
+      const [notice, ...others] = readAll(book);
+      expect([notice, others]).toMatchObject([told[0], []]);
+      expect(notice).not.toHaveProperty("refused");
+    }
+    store(book, e2, [[0, 0]]);
+    expect(readAll(book)).toMatchObject([{ epoch: e2, ranges: [[0, 0]] }]);
+  });
+
+  test("the earlier one may have been refused, or forgotten but for its notice", () => {
+    const book = commitBook([], { maxRemembered: { ofEpoch: 1, all: 3 } });
+    book.claim("f1", "gw-1", record(4));
+    book.refuse("f1", "gw-1", record(4), { code: "VALUE_MISFIT" });
+    expect(readAll(book)).toMatchObject([{ refused: [{ offset: 4, writtenAtMs: 1004, code: "VALUE_MISFIT" }] }]);
+    expect(book.claim("f1", "gw-1", record(4, e1, 9000))).toBe("new");
+    expect(readAll(book)).toMatchObject([{ epoch: e1, setBack: true }]);
+    store(book, e2, [[0, 1]]);
+    expect(book.claim("f1", "gw-1", record(0, e2, 9000))).toBe("again");
+    expect(readAll(book)).toMatchObject([{ epoch: e2, setBack: true }]);
   });
 
   test("while the earlier record is on its way the later one has to wait, and is not freed by it", () => {
@@ -119,29 +148,26 @@ describe("a gateway that was set back gives offsets of its epoch to other record
     for (const offset of [3, 4, 5]) book.claim("f1", "gw-1", record(offset));
     expect(book.claim("f1", "gw-1", record(4, e1, 9000))).toBe("contested");
     book.stored([entry(e1, [[3, 5]])]);
-    const told = readAll(book);
-    expect(told[0]).toMatchObject({ ranges: [], setBack: true });
-    expect(told[1]?.ranges).toEqual([
-      [0, 3],
-      [5, 5],
-    ]);
+    expect(readAll(book)).toMatchObject([{ ranges: [], setBack: true }]);
     expect(book.claim("f1", "gw-1", record(4, e1, 9000))).toBe("again");
     book.stored([entry(e1, [[4, 4]])]);
-    expect(readAll(book).at(-1)?.ranges).toEqual([[4, 4]]);
+    expect(book.claim("f1", "gw-1", record(4, e1, 9000))).toBe("repeat");
   });
 });
 
 describe("memory", () => {
   test("times of writing are forgotten oldest first; what is forgotten is stored again, not believed", () => {
     const book = commitBook([], { maxRemembered: { ofEpoch: 2, all: 3 } });
-    const store = (epoch: string, offset: number) => {
+    /** Stores one record, and has its notice sent. */
+    const storeOne = (epoch: string, offset: number) => {
       expect(book.claim("f1", "gw-1", record(offset, epoch))).toBe("new");
       book.stored([entry(epoch, [[offset, offset]])]);
+      book.notices(0);
     };
-    for (const offset of [0, 1, 2]) store(e1, offset);
+    for (const offset of [0, 1, 2]) storeOne(e1, offset);
     expect([0, 1, 2].map((offset) => book.claim("f1", "gw-1", record(offset)))).toEqual(["again", "repeat", "repeat"]);
     book.release("f1", "gw-1", record(0));
-    for (const offset of [0, 1]) store(e2, offset);
+    for (const offset of [0, 1]) storeOne(e2, offset);
     expect(book.claim("f1", "gw-1", record(2))).toBe("again");
     expect(book.claim("f1", "gw-1", record(1, e2))).toBe("repeat");
   });
@@ -159,7 +185,7 @@ describe("memory", () => {
       "again",
       "again",
     ]);
-    for (const n of [5, 6, 7]) book.stored([entry(name(n), [[0, 0]])]);
+    for (const n of [5, 6, 7]) store(book, name(n), [[0, 0]]);
     expect(book.claim("f1", "gw-1", record(5, name(2)))).toBe("on its way");
     expect(readAll(book).map(({ epoch }) => epoch)).toEqual([5, 6, 7].map(name));
   });
@@ -185,9 +211,66 @@ test("what the store refused is refused at once for a while, longer each time, b
   });
   expect(waits).toEqual([15, 30, 60, 120, 240, 480, 600, 600].map((s) => s * 1000));
   refuse();
-  expect(book.claim("f1", "gw-1", record(7, e1, 9999))).toBe("new");
   expect(book.claim("f1", "gw-2", record(7))).toBe("new");
   expect(book.notices(0)).toEqual([]);
+  expect(book.claim("f1", "gw-1", record(7, e1, 9999))).toBe("new");
+});
+
+describe("a record that the store refuses leaves no hole in the ranges", () => {
+  const refusedRanges = (book: CommitBook) => book.refusedRanges().map(({ epoch, ranges }) => [epoch, ranges]);
+  const refuse = (book: CommitBook, offset: number) => {
+    book.claim("f1", "gw-1", record(offset));
+    book.refuse("f1", "gw-1", record(offset), { code: "VALUE_MISFIT", samples: [["b", 1]] });
+  };
+
+  test("once its gateway is told: it is to be stored as done, until it is", () => {
+    const book = commitBook([]);
+    expect(refusedRanges(book)).toEqual([]);
+    for (const offset of [0, 1, 3]) refuse(book, offset);
+    book.claim("f1", "gw-1", record(4));
+    book.refuse("f1", "gw-1", record(4));
+    const refused = book.refusedRanges();
+    expect(refusedRanges(book)).toEqual([
+      [
+        e1,
+        [
+          [0, 1],
+          [3, 3],
+        ],
+      ],
+    ]);
+    refuse(book, 5);
+    book.refusedStored(refused);
+    expect(refusedRanges(book)).toEqual([[e1, [[5, 5]]]]);
+    book.refusedStored(book.refusedRanges());
+    expect(refusedRanges(book)).toEqual([]);
+    expect(book.lastStored("f1", "gw-1", e1)).toEqual({ offset: 5, writtenAtMs: undefined });
+  });
+
+  test("and is not freed by that, whether it comes again soon, late, or after a restart; nor does it show a set-back", () => {
+    let nowMs = 0;
+    const setBacks: string[] = [];
+    const onSetBack = (...who: string[]) => setBacks.push(who.join("/"));
+    const book = commitBook([], { nowMs: () => nowMs, onSetBack });
+    refuse(book, 0);
+    const noted = book.refusedRanges();
+    expect(readAll(book)).toMatchObject([{ ranges: [], refused: [{ offset: 0 }] }]);
+    nowMs += 20_000;
+    expect(book.claim("f1", "gw-1", record(0))).toBe("new");
+    book.refusedStored(noted);
+    expect(readAll(book)).toEqual([]);
+    expect(book.claim("f1", "gw-1", record(0))).toBe("on its way");
+    book.release("f1", "gw-1", record(0));
+    expect(book.claim("f1", "gw-1", record(0))).toBe("new");
+    const next = commitBook(noted, { onSetBack });
+    expect(next.claim("f1", "gw-1", record(0))).toBe("again");
+    expect([readAll(next), setBacks]).toEqual([[], []]);
+    // Another record under its offset does.
+    expect(book.claim("f1", "gw-1", record(0, e1, 9000))).toBe("contested");
+    book.release("f1", "gw-1", record(0));
+    expect(book.claim("f1", "gw-1", record(0, e1, 9000))).toBe("again");
+    expect(setBacks).toHaveLength(2);
+  });
 });
 
 describe("a gateway is told what the store refuses of a record", () => {
@@ -234,8 +317,17 @@ describe("a gateway is told what the store refuses of a record", () => {
 test("many ranges are told in several notices, none left out", () => {
   const book = commitBook([]);
   const ranges = Array.from({ length: 1201 }, (_, i): [number, number] => [i * 2, i * 2]);
-  book.stored([entry(e1, ranges)]);
+  store(book, e1, ranges);
   const notices = book.notices(0).map(read);
   expect(notices.map((n) => n.ranges.length)).toEqual([500, 500, 201]);
   expect(notices.flatMap((n) => n.ranges)).toEqual(ranges);
+  expect(notices.flatMap((n) => n.writtenAtMs)).toEqual(ranges.map(([offset]) => 1000 + offset));
+});
+
+test("many records of one range too", () => {
+  const book = commitBook([]);
+  store(book, e1, [[7, 5006]]);
+  const notices = book.notices(0).map(read);
+  expect(notices.map((n) => n.ranges)).toEqual([[[7, 2006]], [[2007, 4006]], [[4007, 5006]]]);
+  expect(notices.flatMap((n) => n.writtenAtMs)).toEqual(Array.from({ length: 5000 }, (_, i) => 1007 + i));
 });

@@ -21,8 +21,10 @@ export type Claim = "new" | "again" | "repeat" | "on its way" | "contested" | "r
 
 /**
  * Which outbox records are stored, which are on their way, and which notices are due. A notice frees a record at its gateway, so one becomes
- * due only for what this process has seen stored, or knows to be a repeat of it: same offset, same time of writing. A gateway that was set
- * back to an earlier image uses offsets again for other readings; those are never answered as stored before they are.
+ * due only for what this process has seen stored, or knows to be a repeat of it: same offset, same time of writing, which the notice tells.
+ * A gateway that was set back to an earlier image uses offsets again for other readings; those are never answered as stored before they are.
+ * Of an epoch that was seen set back nothing is freed any more: every notice of it says that, until its gateway has taken another one. A
+ * gateway of before that does not read times of writing, and did not hear the first of them, is safe by that.
  */
 export type CommitBook = {
   readonly claim: (group: string, node: string, record: RecordHeader) => Claim;
@@ -33,9 +35,16 @@ export type CommitBook = {
    * @param told what its gateway is told of it; nothing when absent
    */
   readonly refuse: (group: string, node: string, record: RecordHeader, told?: Refusal) => void;
+  /**
+   * Offsets of which nothing more is to come: the store refuses samples of their records, and the gateways are told. To be stored with
+   * the next write, since each would leave a hole in the ranges that stays as long as its epoch.
+   */
+  readonly refusedRanges: () => CommitEntry[];
+  /** Notes that the store has those ranges. No notice becomes due: one of the records may be on its way again. */
+  readonly refusedStored: (entries: readonly CommitEntry[]) => void;
   /** Notes what the store has confirmed; notices become due. */
   readonly stored: (entries: readonly CommitEntry[]) => void;
-  /** Notes that a gateway gave an offset of this epoch to two records; the next notice tells it so. */
+  /** Notes that a gateway gave an offset of this epoch to two records; each notice tells it so from now on, and nothing else. */
   readonly setBack: (group: string, node: string, epoch: string) => void;
   /** The last record of an epoch that is stored; without its time of writing where this process has not seen it stored. */
   readonly lastStored: (
@@ -65,26 +74,46 @@ type Epoch = {
   stored: RangeSet;
   /** Highest offset stored; -1 for none. */
   last: number;
-  due: RangeSet | undefined;
+  /** Offsets whose notice is due, with the time at which their record was written. */
+  due: Map<number, number>;
   refusedDue: Map<number, Refusal>;
-  setBackDue: boolean;
-  /** Offsets on their way, with the time at which their record was written. */
+  /** Refused offsets that are not noted as stored yet. */
+  refused: RangeSet | undefined;
+  /** An offset was given to two records: for good, since a notice that says so may be lost. */
+  isSetBack: boolean;
+  /** The same times of what is on its way. */
   claimed: Map<number, number>;
-  /** Of those, offsets of which two records are about: storing the one must not free the other. */
-  contested: Set<number>;
-  /** The same times of what was stored last, the oldest first. */
+  /** And of what was stored last, the oldest first. */
   written: Map<number, number>;
 };
 
-/** Most ranges in one notice: it must stay a small message. */
-const rangesPerNotice = 500;
-function noticesOf({ group, node, epoch, last, due, refusedDue, setBackDue }: Epoch, atMs: number) {
-  const ranges = due?.ranges() ?? [];
-  const told: Pick<CommitNotice, "ranges" | "setBack" | "refused">[] = setBackDue
+/** Most ranges and records in one notice: it must stay a small message. */
+const perNotice = { ranges: 500, records: 2000 };
+
+/** Stored records, in parts of a notice each: as ranges, with the time at which each record was written. */
+function rangesOf(due: ReadonlyMap<number, number>): { ranges: Range[]; writtenAtMs: number[] }[] {
+  const parts: { ranges: [first: number, last: number][]; writtenAtMs: number[] }[] = [];
+  for (const [offset, writtenAtMs] of [...due].sort(([a], [b]) => a - b)) {
+    let part = parts.at(-1);
+    let range = part?.ranges.at(-1);
+    if (range?.[1] !== offset - 1) range = undefined;
+    const isFull = !range && part?.ranges.length === perNotice.ranges;
+    if (!part || isFull || part.writtenAtMs.length === perNotice.records) {
+      part = { ranges: [], writtenAtMs: [] };
+      range = undefined;
+      parts.push(part);
+    }
+    if (range) range[1] = offset;
+    else part.ranges.push([offset, offset]);
+    part.writtenAtMs.push(writtenAtMs);
+  }
+  return parts;
+}
+
+function noticesOf({ group, node, epoch, last, due, refusedDue, isSetBack }: Epoch, atMs: number) {
+  const told: Pick<CommitNotice, "ranges" | "writtenAtMs" | "setBack" | "refused">[] = isSetBack
     ? [{ ranges: [], setBack: true }]
-    : [];
-  for (let i = 0; i < ranges.length; i += rangesPerNotice) told.push({ ranges: ranges.slice(i, i + rangesPerNotice) });
-  for (const refused of refusalsOf(refusedDue)) told.push({ ranges: [], refused });
+    : [...rangesOf(due), ...refusalsOf(refusedDue).map((refused) => ({ ranges: [], refused }))];
   return told.map((each) => {
     const value = encodeNotice({ epoch, atMs, ...each, ...(last >= 0 ? { last } : {}) });
     const metric = { name: commitMetric, timestampMs: atMs, datatype: DataType.String, declare: true, value };
@@ -95,6 +124,11 @@ function noticesOf({ group, node, epoch, last, due, refusedDue, setBackDue }: Ep
   });
 }
 
+function isWithin(set: RangeSet, first: number, last: number): boolean {
+  const [found] = set.within(first, last);
+  return found?.[0] === first && found[1] === last;
+}
+
 /** @param committed what the store holds at the start */
 export function commitBook(committed: readonly CommitEntry[], options: CommitBookOptions = {}): CommitBook {
   const { onSetBack, nowMs = () => performance.now(), maxEpochs = 50_000 } = options;
@@ -102,6 +136,8 @@ export function commitBook(committed: readonly CommitEntry[], options: CommitBoo
   const epochs = new Map<string, Epoch>();
   /** Those with notices due: epochs are as many as gateways ever started, and few of them are alive. */
   const owed = new Set<Epoch>();
+  /** Those with refused offsets that are not noted as stored yet. */
+  const refusing = new Set<Epoch>();
   /** Those with times of writing in mind, the one that was stored longest ago first. */
   const remembering = new Set<Epoch>();
   const refused = refusalBook(nowMs);
@@ -114,11 +150,11 @@ export function commitBook(committed: readonly CommitEntry[], options: CommitBoo
       epoch,
       stored: rangeSet(),
       last: -1,
-      due: undefined,
+      due: new Map(),
       refusedDue: new Map(),
-      setBackDue: false,
+      refused: undefined,
+      isSetBack: false,
       claimed: new Map(),
-      contested: new Set(),
       written: new Map(),
     }));
   }
@@ -128,36 +164,22 @@ export function commitBook(committed: readonly CommitEntry[], options: CommitBoo
     if (epochs.size <= maxEpochs) return;
     for (const [key, epoch] of epochs) {
       if (epochs.size <= maxEpochs) return;
-      if (epoch.claimed.size > 0 || owed.has(epoch)) continue;
+      if (epoch.claimed.size > 0 || owed.has(epoch) || refusing.has(epoch)) continue;
       remembered -= epoch.written.size;
       remembering.delete(epoch);
       epochs.delete(key);
     }
   }
 
-  function owe(epoch: Epoch, first: number, last: number): void {
-    epoch.due ??= rangeSet();
-    epoch.due.add(first, last);
+  function owe(epoch: Epoch, offset: number, writtenAtMs: number): void {
+    epoch.due.set(offset, writtenAtMs);
     owed.add(epoch);
   }
 
-  function oweRefusal(epoch: Epoch, offset: number, told: Refusal | undefined): void {
+  function oweRefusal(epoch: Epoch, { offset, writtenAtMs }: RecordHeader, told: Refusal | undefined): void {
     if (!told) return;
-    epoch.refusedDue.set(offset, told);
+    epoch.refusedDue.set(offset, { writtenAtMs, ...told });
     owed.add(epoch);
-  }
-
-  /** Takes an offset out of what is due: the record that has come now is another one, and not stored yet. */
-  function disown(epoch: Epoch, offset: number): void {
-    if (!epoch.due?.has(offset)) return;
-    const rest = epoch.due.ranges().flatMap(([first, last]): Range[] => {
-      if (offset < first || offset > last) return [[first, last]];
-      return [
-        ...(first < offset ? [[first, offset - 1] as const] : []),
-        ...(offset < last ? [[offset + 1, last] as const] : []),
-      ];
-    });
-    epoch.due = rangeSet(rest);
   }
 
   function remember(epoch: Epoch, offset: number, writtenAtMs: number): void {
@@ -177,7 +199,7 @@ export function commitBook(committed: readonly CommitEntry[], options: CommitBoo
 
   function setBack(group: string, node: string, name: string): void {
     const epoch = epochOf(group, node, name);
-    epoch.setBackDue = true;
+    epoch.isSetBack = true;
     owed.add(epoch);
     onSetBack?.(group, node, name);
   }
@@ -185,56 +207,54 @@ export function commitBook(committed: readonly CommitEntry[], options: CommitBoo
   function claim(group: string, node: string, record: RecordHeader): Claim {
     const { epoch: name, offset, writtenAtMs } = record;
     const epoch = epochOf(group, node, name);
+    // Whatever comes of it is answered, until its gateway has heard.
+    if (epoch.isSetBack) owed.add(epoch);
     const underWay = epoch.claimed.get(offset);
     if (underWay === writtenAtMs) return "on its way";
     if (underWay !== undefined) {
-      epoch.contested.add(offset);
       setBack(group, node, name);
       return "contested";
     }
     const refusal = refused.find(group, node, record);
     if (refusal) {
-      oweRefusal(epoch, offset, refusal.told);
+      oweRefusal(epoch, record, refusal.told);
       return "refused";
     }
-    const isStored = epoch.stored.has(offset);
-    const known = isStored ? epoch.written.get(offset) : undefined;
+    const known = epoch.written.get(offset) ?? epoch.due.get(offset);
     if (known === writtenAtMs) {
-      owe(epoch, offset, offset);
+      owe(epoch, offset, writtenAtMs);
       return "repeat";
     }
-    if (known !== undefined) setBack(group, node, name);
-    if (isStored) disown(epoch, offset);
+    const refusedAtMs = refused.writtenAtMs(group, node, record);
+    if ((known ?? refusedAtMs ?? writtenAtMs) !== writtenAtMs) setBack(group, node, name);
     epoch.claimed.set(offset, writtenAtMs);
-    return isStored ? "again" : "new";
+    // What was refused may be taken now: that shows nothing else.
+    return epoch.stored.has(offset) && refusedAtMs !== writtenAtMs ? "again" : "new";
   }
 
   function release(group: string, node: string, { epoch: name, offset }: RecordId): void {
-    const epoch = epochOf(group, node, name);
-    epoch.claimed.delete(offset);
-    epoch.contested.delete(offset);
+    epochOf(group, node, name).claimed.delete(offset);
   }
 
-  /** The offsets of a range whose notice may go out now, that none is freed of which another record is about. */
+  function note(epoch: Epoch, first: number, last: number): void {
+    epoch.stored.add(first, last);
+    epoch.last = Math.max(epoch.last, last);
+  }
+
+  /** Notices for stored offsets become due, for the records that were on their way. */
   function settle(epoch: Epoch, first: number, last: number): void {
-    let from = first;
     for (let n = first; n <= last; n += 1) {
       const writtenAtMs = epoch.claimed.get(n);
+      if (writtenAtMs === undefined) continue;
       epoch.claimed.delete(n);
-      if (writtenAtMs !== undefined) remember(epoch, n, writtenAtMs);
-      if (!epoch.contested.delete(n)) continue;
-      if (from < n) owe(epoch, from, n - 1);
-      from = n + 1;
+      remember(epoch, n, writtenAtMs);
+      owe(epoch, n, writtenAtMs);
     }
-    if (from <= last) owe(epoch, from, last);
   }
 
   for (const { group, node, epoch: name, ranges } of committed) {
     const epoch = epochOf(group, node, name);
-    for (const [first, last] of ranges) {
-      epoch.stored.add(first, last);
-      epoch.last = Math.max(epoch.last, last);
-    }
+    for (const [first, last] of ranges) note(epoch, first, last);
     forgetEpochs();
   }
   return {
@@ -243,7 +263,28 @@ export function commitBook(committed: readonly CommitEntry[], options: CommitBoo
     refuse: (group, node, record, told) => {
       release(group, node, record);
       refused.add(group, node, record, told);
-      oweRefusal(epochOf(group, node, record.epoch), record.offset, told);
+      if (!told) return;
+      const epoch = epochOf(group, node, record.epoch);
+      oweRefusal(epoch, record, told);
+      epoch.refused ??= rangeSet();
+      epoch.refused.add(record.offset, record.offset);
+      refusing.add(epoch);
+    },
+    refusedRanges: () =>
+      [...refusing].map(({ group, node, epoch, refused: found }) => ({
+        group,
+        node,
+        epoch,
+        ranges: found?.ranges() ?? [],
+      })),
+    refusedStored: (entries) => {
+      for (const { group, node, epoch: name, ranges } of entries) {
+        const epoch = epochOf(group, node, name);
+        for (const [first, last] of ranges) note(epoch, first, last);
+        const left = epoch.refused?.ranges().filter(([first, last]) => !isWithin(epoch.stored, first, last));
+        epoch.refused = left && left.length > 0 ? rangeSet(left) : undefined;
+        if (!epoch.refused) refusing.delete(epoch);
+      }
     },
     stored: (entries) => {
       for (const { group, node, epoch: name, ranges } of entries) {
@@ -255,8 +296,7 @@ export function commitBook(committed: readonly CommitEntry[], options: CommitBoo
         remembering.delete(epoch);
         remembering.add(epoch);
         for (const [first, last] of ranges) {
-          epoch.stored.add(first, last);
-          epoch.last = Math.max(epoch.last, last);
+          note(epoch, first, last);
           settle(epoch, first, last);
         }
       }
@@ -271,9 +311,8 @@ export function commitBook(committed: readonly CommitEntry[], options: CommitBoo
     notices: (atMs) => {
       const messages = [...owed].flatMap((epoch) => noticesOf(epoch, atMs));
       for (const epoch of owed) {
-        epoch.due = undefined;
+        epoch.due.clear();
         epoch.refusedDue.clear();
-        epoch.setBackDue = false;
       }
       owed.clear();
       return messages;

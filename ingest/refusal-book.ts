@@ -41,6 +41,9 @@ export function refusalBook(nowMs: () => number) {
         ? found
         : undefined;
     },
+    /** When the record was written that was refused under this id, UTC ms; undefined when none is known. */
+    writtenAtMs: (group: string, node: string, id: RecordId): number | undefined =>
+      refused.size === 0 ? undefined : refused.get(keyOf(group, node, id))?.writtenAtMs,
   };
 }
 

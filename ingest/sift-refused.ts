@@ -21,10 +21,10 @@ type Division = {
 };
 
 /**
- * Records to be tried together, or one part of a record. Known to be bad: it would be a waste to try it as a whole. Suspect: it may be, its
+ * Records, or parts of records, to be tried together. Known to be bad: it would be a waste to try it as a whole. Suspect: it may be, its
  * metrics were refused when they came last.
  */
-type Piece = { records: readonly QueuedRecord[]; known?: "bad" | "suspect"; division?: Division };
+type Piece = { records: readonly QueuedRecord[]; known?: "bad" | "suspect" };
 
 export type SiftActions = {
   /** Writes records in one transaction. @throws a batch fault when a record is at fault, anything else when the store is */
@@ -34,19 +34,11 @@ export type SiftActions = {
    * @param samples those that are refused, all others of the record are stored; undefined when they were not told apart
    */
   refuse: (record: QueuedRecord, error: unknown, samples?: readonly QueuedSample[]) => void;
-  /** There was no time to find out about this record of an outbox: it comes again. */
+  /** There was no time to find out about this record of an outbox, of which a part may be stored: it comes again. */
   defer: (record: QueuedRecord) => void;
 };
 
 const isSuspect = ({ metric }: QueuedSample): boolean => metric.wasRefused === true;
-
-/** What is to be done at first, the next one last: what is not suspect goes before all else, whatever the suspects cost. */
-function firstPieces(records: readonly QueuedRecord[]): Piece[] {
-  const groups = Map.groupBy(records, ({ samples }) => samples.some(isSuspect));
-  const suspects = (groups.get(true) ?? []).toReversed();
-  const others = groups.get(false) ?? [];
-  return [...suspects.map((record): Piece => ({ records: [record], known: "suspect" })), { records: others }];
-}
 
 /** The samples of a record or part in two: those that are suspect apart, or halves. */
 function inTwo(samples: readonly QueuedSample[]): QueuedSample[][] {
@@ -59,22 +51,60 @@ function inTwo(samples: readonly QueuedSample[]): QueuedSample[][] {
 
 /**
  * Stores all samples but those that the store refuses for themselves, which it finds by halving: n records with one bad among them cost
- * some 2 log2(n) writes, the same again its samples; two, once its metric is known. Call what it returns until it resolves: after an error
- * that is the store's it goes on where it was.
+ * some 2 log2(n) writes, the same again its samples; one each, once their metrics are known. What is not suspect goes first, in two writes,
+ * whatever the suspects cost. Call what it returns until it resolves: after an error that is the store's it goes on where it was.
  */
 export function siftRefused(records: readonly QueuedRecord[], { write, refuse, defer }: SiftActions) {
   let refusedWrites = 0;
-  /** What is still to be done, the next one last. */
-  const left = firstPieces(records);
+  /** Of parts of records. */
+  const divisions = new Map<QueuedRecord, Division>();
   /** The second half of what was refused, while its first half is tried. */
   let sibling: Piece | undefined;
+  /** What is still to be done, the next one last. */
+  const left = firstPieces();
+
+  function divisionOf(whole: QueuedRecord, error?: unknown): Division {
+    return { whole, undecided: whole.samples.length, refused: [], error, isGivenUp: false };
+  }
+
+  /** A part of a record, which commits nothing. */
+  function newPart(division: Division, samples: QueuedSample[]): QueuedRecord {
+    const part = { ...division.whole, record: undefined, again: false, newestLiveMs: undefined, samples };
+    divisions.set(part, division);
+    return part;
+  }
+
+  /** Records without suspects in one write, the good parts of all others in the next one, and then what is suspect, one by one. */
+  function firstPieces(): Piece[] {
+    const groups = Map.groupBy(records, ({ samples }) => samples.some(isSuspect));
+    const good: QueuedRecord[] = [];
+    const suspects = (groups.get(true) ?? []).map((record): Piece => {
+      const [rest, bad] = [record.samples.filter((sample) => !isSuspect(sample)), record.samples.filter(isSuspect)];
+      if (rest.length === 0) return { records: [record], known: "suspect" };
+      const division = divisionOf(record);
+      good.push(newPart(division, rest));
+      return { records: [newPart(division, bad)], known: "suspect" };
+    });
+    return [...suspects.toReversed(), { records: good }, { records: groups.get(false) ?? [] }];
+  }
+
+  /** Whether a record, or the one that it is a part of, comes again. */
+  function comesAgain(record: QueuedRecord): boolean {
+    return (divisions.get(record)?.whole ?? record).record !== undefined;
+  }
+
+  function deferWhole(record: QueuedRecord): void {
+    const division = divisions.get(record);
+    if (division) division.isGivenUp = true;
+    defer(division?.whole ?? record);
+  }
 
   function halve(whole: readonly QueuedRecord[]): void {
     let some = whole;
     if (refusedWrites >= maxRefusedWrites) {
-      for (const record of whole) if (record.record) defer(record);
+      for (const record of whole) if (comesAgain(record)) deferWhole(record);
       // What no outbox will send again is sifted to the end.
-      some = whole.filter(({ record }) => !record);
+      some = whole.filter((record) => !comesAgain(record));
     }
     const middle = Math.ceil(some.length / 2);
     const rest: Piece = { records: some.slice(middle) };
@@ -88,17 +118,13 @@ export function siftRefused(records: readonly QueuedRecord[], { write, refuse, d
   }
 
   /** Takes a record, or a part of one, in two parts. @param error why the store refused it; undefined when that is only known or suspected */
-  function divide({ known, division: found }: Piece, only: QueuedRecord, error?: unknown): void {
-    const { samples } = only;
-    const division = found ?? { whole: only, undecided: samples.length, refused: [], error, isGivenUp: false };
+  function divide({ known }: Piece, only: QueuedRecord, error?: unknown): void {
+    const division = divisions.get(only) ?? divisionOf(only, error);
     if (refusedWrites >= maxRefusedWrites && division.whole.record && error !== undefined) {
       giveUp(division, error);
       return;
     }
-    const parts = inTwo(samples).map((part): Piece => {
-      const record = { ...only, record: undefined, again: false, newestLiveMs: undefined, samples: part };
-      return { records: [record], division };
-    });
+    const parts = inTwo(only.samples).map((part): Piece => ({ records: [newPart(division, part)] }));
     append(left, parts.toReversed());
     sibling = known === "suspect" ? undefined : parts[1];
   }
@@ -112,7 +138,8 @@ export function siftRefused(records: readonly QueuedRecord[], { write, refuse, d
     else if (whole.record) left.push({ records: [{ ...whole, samples: [] }] });
   }
 
-  function refuseOne({ division }: Piece, only: QueuedRecord, error: unknown): void {
+  function refuseOne(only: QueuedRecord, error: unknown): void {
+    const division = divisions.get(only);
     const isOfLine = lineFaults.has(codeOf(error)) && only.samples.length > 0;
     if (isOfLine) for (const { metric } of only.samples) metric.wasRefused = true;
     if (!division) refuse(only, error, isOfLine ? only.samples : undefined);
@@ -126,7 +153,7 @@ export function siftRefused(records: readonly QueuedRecord[], { write, refuse, d
 
   /** Tries a piece; takes it apart when it is refused. @throws when the store is at fault */
   async function tryPiece(piece: Piece): Promise<void> {
-    const { records: some, division } = piece;
+    const { records: some } = piece;
     const [only] = some;
     try {
       await write(some);
@@ -137,26 +164,30 @@ export function siftRefused(records: readonly QueuedRecord[], { write, refuse, d
       sibling = undefined;
       if (some.length > 1) halve(some);
       else if (only && only.samples.length > 1 && lineFaults.has(code)) divide(piece, only, error);
-      else if (only) refuseOne(piece, only, error);
+      else if (only) refuseOne(only, error);
       return;
     }
     // What the whole was refused for is in the other half.
     if (sibling) sibling.known = "bad";
     sibling = undefined;
-    if (some.length > 1 || !only) return;
-    for (const { metric } of only.samples) if (metric.wasRefused) metric.wasRefused = false;
-    if (division) decided(division, only.samples.length);
+    if (some.length === 1)
+      for (const { metric } of only?.samples ?? []) if (metric.wasRefused) metric.wasRefused = false;
+    for (const record of some) {
+      const division = divisions.get(record);
+      if (division) decided(division, record.samples.length);
+    }
   }
 
   return async (): Promise<void> => {
     for (let piece = left.at(-1); piece; piece = left.at(-1)) {
       const at = left.length - 1;
-      const { records: some, known, division } = piece;
+      const { records: some, known } = piece;
       const [only] = some;
+      const division = only && divisions.get(only);
       if (division?.isGivenUp) sibling = undefined;
-      else if (known === "suspect" && only?.record && refusedWrites >= maxRefusedWrites) defer(only);
+      else if (known === "suspect" && only && comesAgain(only) && refusedWrites >= maxRefusedWrites) deferWhole(only);
       else if (known === "bad" && some.length > 1) halve(some);
-      else if (known && only && only.samples.length > 1) divide(piece, only);
+      else if (only && only.samples.length > 1 && (known === "bad" || (known && !division))) divide(piece, only);
       else if (only) await tryPiece(piece);
       // Its halves lie above it; after an error of the store it is the next one again.
       left.splice(at, 1);

@@ -3,6 +3,7 @@ import { DataType } from "@jilian/domain/datatypes.ts";
 import { JilianError } from "@jilian/domain/errors.ts";
 import { decodePayload } from "@jilian/domain/sparkplug/payload.ts";
 import { createLiveState, type LiveState } from "@jilian/store/live.ts";
+import type { Telemetry } from "@jilian/store/telemetry.ts";
 import { type Logger, pino } from "pino";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type CommitBook, commitBook } from "./commit-book.ts";
@@ -41,8 +42,8 @@ afterEach(async () => {
 });
 
 /** @param errors what the store answers first @returns when the store was asked, ms */
-function start(errors: Error[] = [], log: Logger = silent): number[] {
-  const { telemetry, writes } = answering(world.telemetry, errors);
+function start(errors: Error[] = [], log: Logger = silent, store: Telemetry = world.telemetry): number[] {
+  const { telemetry, writes } = answering(store, errors);
   const notes = ledgerNotes({ ledger: world.ledger, clock, log: silent });
   writer = startWriter({
     ...{ queue, book, telemetry, notes, clock, log, batchSamples: 5000, lingerMs: 1 },
@@ -98,10 +99,13 @@ describe("a metric that the store always refuses", () => {
     expect(await stored(a)).toEqual(offsets);
     expect(await stored(c)).toHaveLength(40);
     expect(refusals()).toEqual(
-      offsets.map((offset) => ({ offset, code: "VALUE_MISFIT", samples: [["b", t0 + 10 * offset]] })),
+      offsets.map((offset) => ({
+        ...{ offset, writtenAtMs: t0 + offset, code: "VALUE_MISFIT", samples: [["b", t0 + 10 * offset]] },
+      })),
     );
     expect(committed()).toEqual([]);
-    expect(await world.telemetry.committed()).toEqual([]);
+    // Done all the same, each with a write after it.
+    expect(await world.telemetry.committed()).toEqual([{ ...place, epoch, ranges: [[0, 38]] }]);
     expect(writes.length).toBeLessThan(2 * 40 + 5);
     expect([counter("refusedRecords"), counter("refusedSamples"), counter("deferredRecords")]).toEqual([40, 40, 0]);
     expect(world.ledger.findings(5)).toMatchObject([
@@ -153,6 +157,38 @@ describe("a metric that the store always refuses", () => {
   });
 });
 
+test("a fleet, each device of it with a metric that is refused: what is good of all of them waits for two writes", async () => {
+  const devices = 150;
+  const fleet = Array.from({ length: devices }, (_, n) => [
+    metricOf(`a${n}`),
+    { ...metricOf(`b${n}`), wasRefused: true },
+  ]);
+  const healthy = metricOf("healthy");
+  /** Samples that are stored after each write. */
+  const storedAfter: number[] = [];
+  const store: Telemetry = {
+    ...world.telemetry,
+    write: async (batch) => {
+      const before = storedAfter.at(-1) ?? 0;
+      const n = storedAfter.push(before) - 1;
+      const outcome = await world.telemetry.write(batch);
+      storedAfter[n] = before + outcome.written;
+      return outcome;
+    },
+  };
+  for (const [offset, [a, b]] of fleet.entries())
+    put(offset, [
+      [a as BornMetric, offset],
+      [b as BornMetric, refusedValue],
+    ]);
+  put(devices, [[healthy, 1]]);
+  start([], silent, store);
+  await until(() => refusals().length + counter("deferredRecords") === devices, "all of them");
+  expect(storedAfter.slice(0, 2)).toEqual([1, devices + 1]);
+  expect(storedAfter).toHaveLength(2 + refusals().length);
+  expect(committed()).toEqual([[devices, devices]]);
+});
+
 test("a record of which too much is refused has to come in parts", async () => {
   start();
   put(
@@ -160,7 +196,7 @@ test("a record of which too much is refused has to come in parts", async () => {
     Array.from({ length: 500 }, (_, i) => [metricOf(`m${i}`), refusedValue] as const),
   );
   await until(() => refusals().length === 1, "the notice");
-  expect(refusals()).toEqual([{ offset: 0, code: "VALUE_MISFIT" }]);
+  expect(refusals()).toEqual([{ offset: 0, writtenAtMs: t0, code: "VALUE_MISFIT" }]);
 });
 
 test("of a store that does not know its own series nothing is told: the gateway keeps its record", async () => {

@@ -46,17 +46,14 @@ const noticeIntervalMs = 250;
 /** Epochs of one batch whose repeats are looked at apart. */
 const maxRecheckedEpochs = 16;
 
-/** The offsets of a batch as ranges, per gateway and epoch. */
-function commitsOf(records: readonly QueuedRecord[]): CommitEntry[] {
+/** The offsets of a batch, and others, as ranges, per gateway and epoch. */
+function commitsOf(records: readonly QueuedRecord[], others: readonly CommitEntry[] = []): CommitEntry[] {
   const found = new Map<string, { group: string; node: string; epoch: string; set: RangeSet }>();
-  for (const { group, node, record } of records) {
-    if (!record) continue;
-    const id = `${group}/${node}/${record.epoch}`;
-    getOrMake(found, id, () => ({ group, node, epoch: record.epoch, set: rangeSet() })).set.add(
-      record.offset,
-      record.offset,
-    );
-  }
+  const setOf = ({ group, node, epoch }: Omit<CommitEntry, "ranges">): RangeSet =>
+    getOrMake(found, `${group}/${node}/${epoch}`, () => ({ group, node, epoch, set: rangeSet() })).set;
+  for (const { group, node, record } of records)
+    if (record) setOf({ group, node, epoch: record.epoch }).add(record.offset, record.offset);
+  for (const entry of others) for (const [first, last] of entry.ranges) setOf(entry).add(first, last);
   return [...found.values()].map(({ set, ...rest }) => ({ ...rest, ranges: set.ranges() }));
 }
 
@@ -115,11 +112,14 @@ function tellConflicts({ live, notes, log }: WriterParts, { conflicts, tx }: Wri
 async function writeBatch(parts: WriterParts, records: readonly QueuedRecord[]): Promise<void> {
   const { book, telemetry, live } = parts;
   const fresh = await numberSeries(telemetry, records);
-  const batch: WriteBatch = { samples: rowsOf(records), commits: commitsOf(records) };
+  const commits = commitsOf(records);
+  const refused = book.refusedRanges();
+  const batch: WriteBatch = { samples: rowsOf(records), commits: commitsOf(records, refused) };
   const startedMs = performance.now();
   const outcome = await telemetry.write(batch);
-  book.stored(batch.commits);
-  const [only, ...others] = batch.commits;
+  book.stored(commits);
+  book.refusedStored(refused);
+  const [only, ...others] = commits;
   if (records[0]?.again && only && others.length === 0 && outcome.written + outcome.conflicts > 0) {
     book.setBack(only.group, only.node, only.epoch);
   }

@@ -1,3 +1,4 @@
+import type { CommitNotice } from "@jilian/domain/commit.ts";
 import type { OutboxRecord, StoredSample } from "@jilian/gateway/model.ts";
 import { expect, vi } from "vitest";
 import {
@@ -21,7 +22,14 @@ export type Op =
   | { op: "kill gateway" | "kill platform" | "cut" | "connect" | "image" | "restore" };
 
 /** What a run does, and what the bus (each way) and the store do with it: lists that are gone through in turn, for ever. */
-export type Plan = { ops: readonly Op[]; up: readonly Fate[]; down: readonly Fate[]; moods: readonly StoreMood[] };
+export type Plan = {
+  ops: readonly Op[];
+  up: readonly Fate[];
+  down: readonly Fate[];
+  moods: readonly StoreMood[];
+  /** Its gateways, or its platforms, are of before: times of writing are not read, or not told. */
+  isWithoutTimes?: boolean;
+};
 
 /** Gives the entries of a list in turn, for ever. */
 function cycle<T>(list: readonly T[]): () => T {
@@ -31,11 +39,15 @@ function cycle<T>(list: readonly T[]): () => T {
 
 const stepMs = 50;
 
+function withoutTimes({ writtenAtMs: _, refused = [], ...notice }: CommitNotice): CommitNotice {
+  return { ...notice, refused: refused.map(({ writtenAtMs: _ms, ...record }) => record) };
+}
+
 /**
  * Runs one plan, then lets everything come to rest; fake timers must be on. What does not hold fails an expectation.
  * @returns set-backs that the platform saw and those that the gateway obeyed, samples set aside, samples stored
  */
-export async function runModel({ ops, up, down, moods }: Plan) {
+export async function runModel({ ops, up, down, moods, isWithoutTimes = false }: Plan) {
   const seen = { setBacks: 0, obeyed: 0, asides: 0, stored: 0 };
   /** Kills, images and writes by the box's own clock never give one key to two values: that is shaping's part. */
   let sourceMs = 1_800_000_000_000;
@@ -52,7 +64,7 @@ export async function runModel({ ops, up, down, moods }: Plan) {
   );
   const toGateway = wayOf<Parameters<GatewayProcess["notice"]>[0]>(
     () => (calm ? "now" : downFate()),
-    (notice) => connected && gateway.notice(notice),
+    (notice) => connected && gateway.notice(isWithoutTimes ? withoutTimes(notice) : notice),
   );
   const boot = () =>
     startPlatform(store, toGateway, () => {
@@ -104,8 +116,8 @@ export async function runModel({ ops, up, down, moods }: Plan) {
   }
 
   /**
-   * The process is as it was before it wrote some records; the platform has got them. What it writes from now on has their offsets and
-   * other times of writing, since time has gone on. Its connection is not set back with it: it breaks.
+   * The process is as it was before it wrote some records; they are on their way to the platform. What it writes from now on has their
+   * offsets and other times of writing, since time has gone on. Its connection is not set back with it: it breaks.
    */
   function revert(records: number): void {
     const { epoch } = gateway.outbox;
@@ -113,7 +125,7 @@ export async function runModel({ ops, up, down, moods }: Plan) {
       sourceMs += 1;
       const sample = { metricId: 1, value: -1, status: 0, sourceTimeMs: sourceMs, gatewayTimeMs: sourceMs };
       const offset = gateway.outbox.nextOffset() + i;
-      platform.arrive({ epoch, offset, writtenAtMs: Date.now() - 1, device: "press-1", samples: [sample] });
+      toPlatform({ epoch, offset, writtenAtMs: Date.now() - 1, device: "press-1", samples: [sample] });
     }
     connected = false;
     gateway.end();

@@ -71,6 +71,28 @@ describe("publishing", () => {
     expect(await world.telemetry.readMinuteResults(query)).toHaveLength(3);
   });
 
+  test("minutes that say what was published are not asked for again; one that differs is, and follows the store's own word", async () => {
+    let asked = 0;
+    const readMinuteResults: Telemetry["readMinuteResults"] = async (query) => {
+      asked += 1;
+      return await world.telemetry.readMinuteResults(query);
+    };
+    const publish = publisher({ ...world, telemetry: { ...world.telemetry, readMinuteResults } }, () => undefined);
+    const nowMs = startMs + minuteMs;
+    await publish([minute(startMs)], nowMs);
+    expect(asked).toBe(1);
+    const again = { ...minute(startMs), asOfMs: nowMs + 5 };
+    expect(await publish([again], nowMs + 5)).toEqual([again]);
+    expect(asked).toBe(1);
+    const final = { ...minute(startMs), value: "2", status: "final" as const };
+    await world.telemetry.writeMinuteResults([final]);
+    const late = startMs + minuteMs + watermarkMs;
+    expect(await publish([{ ...again, value: "3" }], late)).toMatchObject([
+      { value: "3", status: "revised", revision: 1 },
+    ]);
+    expect(asked).toBe(2);
+  });
+
   test("what is new in the ledger is told of before minutes are written, which may fail", async () => {
     const told: Result[] = [];
     const writeMinuteResults: Telemetry["writeMinuteResults"] = async () => {

@@ -1,3 +1,4 @@
+import { greatestOf, leastOf } from "@jilian/domain/lists.ts";
 import { watermarkMs } from "@jilian/domain/periods.ts";
 import { type Level, type Result, resultId, sameFigure } from "@jilian/domain/result.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
@@ -19,6 +20,9 @@ export function nextRevision(result: Result, before: Result | undefined, nowMs: 
   return { ...result, status: "revised", revision: before.revision + 1 };
 }
 
+/** A result as it stands beside what was published before, where that says the same: still provisional, it was looked at again now. */
+const standingBeside = (result: Result, before: Result): Result => (before.status === "provisional" ? result : before);
+
 /** The results to write, and all of them as they stand then. */
 function revise(results: readonly Result[], published: (result: Result) => Result | undefined, nowMs: number) {
   const fresh: Result[] = [];
@@ -26,64 +30,57 @@ function revise(results: readonly Result[], published: (result: Result) => Resul
     const before = published(result);
     const next = nextRevision(result, before, nowMs);
     if (next) fresh.push(next);
-    // Unchanged and still provisional: it was looked at again now, and says so.
-    return next ?? (before && before.status !== "provisional" ? before : result);
+    return next ?? standingBeside(result, before as Result);
   });
   return { fresh, standing };
 }
 
-/** Figures of the ledger that are kept in memory: those of running periods are compared again and again. */
+/** Figures of a store that are kept in memory: those of running periods and of the last minutes are compared again and again. */
 const rememberedAtMost = 50_000;
 
-/** The figures that the ledger has, some of them from memory; nobody but the engine writes them. */
-function publishedIn(ledger: Ledger) {
+/** What the engine has published last. It is believed where nothing has changed; what is written follows the store's own word. */
+function memory() {
   const known = new Map<string, Result>();
-  function remember(id: string, result: Result): void {
-    known.delete(id);
-    known.set(id, result);
-    for (const oldest of known.keys()) {
-      if (known.size <= rememberedAtMost) break;
-      known.delete(oldest);
-    }
-  }
   return {
-    read: (result: Result): Result | undefined => {
-      const id = resultId(result);
-      const found = known.get(id) ?? ledger.readResult(result);
-      if (found) remember(id, found);
-      return found;
+    put: (results: readonly Result[]): void => {
+      for (const result of results) {
+        const id = resultId(result);
+        known.delete(id);
+        known.set(id, result);
+      }
+      for (const oldest of known.keys()) {
+        if (known.size <= rememberedAtMost) break;
+        known.delete(oldest);
+      }
     },
-    written: (results: readonly Result[]): void => {
-      for (const result of results) remember(resultId(result), result);
+    /** Those that say what was published, as they stand, and those about which the store has to be asked. */
+    compare: (results: readonly Result[], nowMs: number): { same: Result[]; asked: Result[] } => {
+      const same: Result[] = [];
+      const asked: Result[] = [];
+      for (const result of results) {
+        const before = known.get(resultId(result));
+        if (!before || nextRevision(result, before, nowMs)) asked.push(result);
+        else same.push(standingBeside(result, before));
+      }
+      return { same, asked };
     },
   };
 }
 
-/**
- * Publishes results in the ledger, as one transaction. What memory says is believed where nothing has changed; what is written follows the
- * ledger's own word. @returns those that are new, and all as they stand now
- */
-function publishToLedger(
-  ledger: Ledger,
-  published: ReturnType<typeof publishedIn>,
-  results: readonly Result[],
-  nowMs: number,
-) {
-  if (results.length === 0) return { fresh: [], standing: [] };
-  const revised = ledger.transaction(() => {
-    const standing: Result[] = [];
-    const changed: Result[] = [];
-    for (const result of results) {
-      const before = published.read(result);
-      if (nextRevision(result, before, nowMs)) changed.push(result);
-      else standing.push(before && before.status !== "provisional" ? before : result);
-    }
-    const found = revise(changed, ledger.readResult, nowMs);
-    if (found.fresh.length > 0) ledger.writeResults(found.fresh);
-    return { fresh: found.fresh, standing: [...standing, ...found.standing] };
+type Memory = ReturnType<typeof memory>;
+
+/** Publishes results in the ledger, as one transaction. @returns those that are new, and all as they stand now */
+function publishToLedger(ledger: Ledger, known: Memory, results: readonly Result[], nowMs: number) {
+  const { same, asked } = known.compare(results, nowMs);
+  known.put(same);
+  if (asked.length === 0) return { fresh: [], standing: same };
+  const { fresh, standing } = ledger.transaction(() => {
+    const revised = revise(asked, ledger.readResult, nowMs);
+    if (revised.fresh.length > 0) ledger.writeResults(revised.fresh);
+    return revised;
   });
-  published.written(revised.fresh);
-  return revised;
+  known.put(standing);
+  return { fresh, standing: [...same, ...standing] };
 }
 
 /** Sites of a level that are asked for one by one; beyond it all of the level are. */
@@ -102,13 +99,22 @@ function questions(results: readonly Result[]): { level: Level; entity?: string 
 const holes = 60;
 
 /** Publishes results of ended minutes, and of ended periods of lines, in the telemetry store; open ones are only shown. */
-async function publishToTelemetry(telemetry: Telemetry, results: readonly Result[], nowMs: number): Promise<Result[]> {
-  const ended = results.filter((r) => r.endMs <= nowMs);
-  const standing = [results.filter((r) => r.endMs > nowMs)];
-  for (const [period, own] of Map.groupBy(ended, (result) => result.period))
+async function publishToTelemetry(
+  telemetry: Telemetry,
+  known: Memory,
+  results: readonly Result[],
+  nowMs: number,
+): Promise<Result[]> {
+  const ended = known.compare(
+    results.filter((r) => r.endMs <= nowMs),
+    nowMs,
+  );
+  known.put(ended.same);
+  const standing = [results.filter((r) => r.endMs > nowMs), ended.same];
+  for (const [period, own] of Map.groupBy(ended.asked, (result) => result.period))
     for (const part of nearEachOther(own, ({ startMs, endMs }) => holes * (endMs - startMs))) {
-      const fromMs = part.reduce((low, { startMs }) => Math.min(low, startMs), Number.POSITIVE_INFINITY);
-      const toMs = part.reduce((high, { startMs }) => Math.max(high, startMs), 0) + 1;
+      const fromMs = leastOf(part.map(({ startMs }) => startMs));
+      const toMs = greatestOf(part.map(({ startMs }) => startMs)) + 1;
       const before = new Map<string, Result>();
       const query = { period, fromMs, toMs, limit: Number.MAX_SAFE_INTEGER } as const;
       const found = await Promise.all(
@@ -117,6 +123,7 @@ async function publishToTelemetry(telemetry: Telemetry, results: readonly Result
       for (const result of found.flat()) before.set(resultId(result), result);
       const revised = revise(part, (result) => before.get(resultId(result)), nowMs);
       if (revised.fresh.length > 0) await telemetry.writeMinuteResults(revised.fresh);
+      known.put(revised.standing);
       standing.push(revised.standing);
     }
   return standing.flat();
@@ -131,11 +138,11 @@ export function publisher(
   { ledger, telemetry }: { ledger: Ledger; telemetry: Telemetry },
   onFresh: (fresh: readonly Result[]) => void,
 ) {
-  const published = publishedIn(ledger);
+  const [inLedger, inTelemetry] = [memory(), memory()];
   return async (results: readonly Result[], nowMs: number): Promise<Result[]> => {
-    const { fresh, standing } = publishToLedger(ledger, published, results.filter(isLogged), nowMs);
+    const { fresh, standing } = publishToLedger(ledger, inLedger, results.filter(isLogged), nowMs);
     onFresh(fresh);
     const rest = results.filter((result) => !isLogged(result));
-    return [...standing, ...(await publishToTelemetry(telemetry, rest, nowMs))];
+    return [...standing, ...(await publishToTelemetry(telemetry, inTelemetry, rest, nowMs))];
   };
 }

@@ -170,6 +170,8 @@ export const recordFaults: readonly Fault[] = [
     short: false,
     store: "duckdb",
     findings: ["GATEWAY_SET_BACK"],
+    // Within a minute of the one of another run it is held for as long, and nothing of that epoch is freed meanwhile.
+    recoveryBoundMs: 90_000,
     inject: reverted,
   },
   {

@@ -54,8 +54,9 @@ export const mutations: readonly Mutation[] = [
     edits: [
       edit(
         "ingest/commit-book.ts",
-        "const ranges = due?.ranges() ?? [];",
-        "const ranges = (due?.ranges() ?? []).slice(-1).map(([, last]) => [0, last] as [number, number]);",
+        "const value = encodeNotice({ epoch, atMs, ...each,",
+        "const upTo = each.ranges.slice(-1).map(([, to]) => [0, to] as const);\n" +
+          "const value = encodeNotice({ epoch, atMs, ...each, ranges: upTo, writtenAtMs: undefined,",
       ),
     ],
     reddens: ["half-open TCP"],
@@ -68,9 +69,9 @@ export const mutations: readonly Mutation[] = [
     edits: [
       edit("gateway/outbox-state.ts", 'randomBytes(8).toString("hex")', '"0123456789abcdef"'),
       edit("gateway/outbox.ts", "tables.dropEpochsExcept(state.epochNames());", "tables.dropEpochsExcept([]);"),
-      edit("ingest/commit-book.ts", "if (known === writtenAtMs) {", "if (isStored) {"),
+      edit("ingest/commit-book.ts", "if (known === writtenAtMs) {", "if (epoch.stored.has(offset)) {"),
       // The second line: a gateway that hears of offsets which it has not sent takes another epoch.
-      edit("gateway/edge-commit.ts", "if (isSetBack(notice)) {", "if (isSetBack({ ...notice, last: undefined })) {"),
+      edit("gateway/edge-commit.ts", "isSetBack(notice) ||", "isSetBack({ ...notice, last: undefined }) ||"),
     ],
     reddens: ["gateway killed"],
     shows: "lost",
@@ -144,7 +145,9 @@ export const mutations: readonly Mutation[] = [
   {
     name: "notices not repeated",
     breaks: "a stored record that comes again is answered by another notice",
-    edits: [edit("ingest/commit-book.ts", 'owe(epoch, offset, offset);\n      return "repeat";', 'return "repeat";')],
+    edits: [
+      edit("ingest/commit-book.ts", 'owe(epoch, offset, writtenAtMs);\n      return "repeat";', 'return "repeat";'),
+    ],
     reddens: ["commit notices lost"],
     shows: /were split/,
   },
@@ -152,8 +155,16 @@ export const mutations: readonly Mutation[] = [
     name: "set-back not told",
     breaks: "a gateway that was set back while it ran is told, and shown",
     edits: [
-      edit("ingest/commit-book.ts", "if (known !== undefined) setBack(group, node, name);", ""),
-      edit("ingest/commit-book.ts", "epoch.contested.add(offset);\n      setBack(group, node, name);", ""),
+      edit(
+        "ingest/commit-book.ts",
+        "if ((known ?? refusedAtMs ?? writtenAtMs) !== writtenAtMs) setBack(group, node, name);",
+        "",
+      ),
+      edit(
+        "ingest/commit-book.ts",
+        "if (underWay !== undefined) {\n      setBack(group, node, name);",
+        "if (underWay !== undefined) {",
+      ),
       edit("ingest/write.ts", "book.setBack(only.group, only.node, only.epoch);", ""),
     ],
     reddens: ["offsets used again by a machine reverted while it ran"],
