@@ -25,6 +25,7 @@ import { recomputer } from "./recompute.ts";
 import { steps } from "./runs.ts";
 import { latelyPublished, showcase } from "./show.ts";
 import { spanBook } from "./span-book.ts";
+import { withdrawer } from "./withdraw.ts";
 import { workshop } from "./workshop.ts";
 
 export type EngineParts = {
@@ -113,6 +114,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   const shown = showcase(telemetry, parts.onShowFailed ?? (() => undefined));
   shown.add(latelyPublished(ledger, startedMs));
   const publishAll = publisher(parts, shown.add);
+  const withdraw = withdrawer({ telemetry, ledger, versions });
 
   function finalMs(period: Period): number {
     return ledger.getNumber(finalName(period)) as number;
@@ -140,9 +142,13 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   const moment = (nowMs: number): Moment => ({ nowMs, watermarkTx: foldedTx, firstBirths });
 
   /** Publishes figures, the ledger's in one transaction. @returns them as they stand now */
-  async function publish(computed: readonly Computed[], nowMs: number): Promise<Result[]> {
+  async function publish(
+    computed: readonly Computed[],
+    nowMs: number,
+    withdrawn: readonly Result[] = [],
+  ): Promise<Result[]> {
     const results = computed.flatMap((one) => one.results);
-    return await publishAll(results, nowMs);
+    return await publishAll([...results, ...withdrawn], nowMs);
   }
 
   /** True for what the watermark has passed while the engine is behind. */
@@ -164,6 +170,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   /** Makes final what the watermark has passed: every figure of every period once, data or not. */
   async function finalise(nowMs: number): Promise<Result[]> {
     const computed: Computed[] = [];
+    const withdrawn: Result[] = [];
     const reached = new Map<Period, number>();
     for (const period of periods) {
       const fromMs = finalMs(period);
@@ -173,11 +180,13 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
         ({ endMs }) => endMs > fromMs && endMs <= toMs,
       );
       computed.push(...(await shop.compute(ended, moment(nowMs))));
+      const computing = { period, spans: ended, afterMs: fromMs, upToMs: toMs, untilMs: nowMs };
+      withdrawn.push(...(await withdraw(computing, moment(nowMs))));
       // Where nothing ended it need not be durable each time.
       if (ended.length > 0 || toMs - fromMs >= hourMs) reached.set(period, toMs);
     }
     if (reached.size === 0) return [];
-    const results = await publish(computed, nowMs);
+    const results = await publish(computed, nowMs, withdrawn);
     ledger.transaction(() => {
       for (const { sites } of computed) noteFindings(ledger, sites, nowMs);
       for (const [period, toMs] of reached) ledger.setNumber(finalName(period), toMs);
@@ -227,8 +236,12 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     refold: shop.refold,
     publish: async (kinds, nowMs) => {
       const computed: Computed[] = [];
-      for (const spans of kinds) computed.push(...(await shop.compute(spans, moment(nowMs))));
-      pastResults.push(...(await publish(computed, nowMs)));
+      const withdrawn: Result[] = [];
+      for (const computing of kinds) {
+        computed.push(...(await shop.compute(computing.spans, moment(nowMs))));
+        withdrawn.push(...(await withdraw(computing, moment(nowMs))));
+      }
+      pastResults.push(...(await publish(computed, nowMs, withdrawn)));
     },
     store: (nowMs) => shop.storeRollups(nowMs),
   });

@@ -3,7 +3,8 @@ import type { Recompute } from "@jilian/store/kpi-ledger.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import type { RegistryVersions } from "@jilian/store/registry-versions.ts";
 import type { KnownHours } from "@jilian/store/rollup-pieces.ts";
-import { type Span, spansOver } from "@jilian/store/spans.ts";
+import { spansOver } from "@jilian/store/spans.ts";
+import type { Computing } from "./withdraw.ts";
 
 /** Name of the ledger's number that says which versions of the registry are taken into account. */
 const registrySeen = "kpi.registrySeen";
@@ -17,17 +18,19 @@ export type RecomputeParts = {
   /** Folds the leaves of an hour again. */
   refold: (fromMs: number, toMs: number, nowMs: number) => Promise<void>;
   /** Computes and publishes periods, given by kind, as of the step's time: the leaves are as of then. */
-  publish: (kinds: readonly (readonly Span[])[], nowMs: number) => Promise<void>;
+  publish: (kinds: readonly Computing[], nowMs: number) => Promise<void>;
   /** Called with what was made, before progress is noted. */
   store: (nowMs: number) => Promise<void>;
 };
 
 /** The periods that an hour of a recompute completes: those that lie before its end, at the end of all the rest. */
-function completedBy(parts: RecomputeParts, { toMs }: Recompute, hour: number, nowMs: number): Span[][] {
+function completedBy(parts: RecomputeParts, { toMs: untilMs }: Recompute, hour: number, nowMs: number): Computing[] {
   const endMs = hour + hourMs;
   return periods.map((period) => {
-    const spans = spansOver(period, parts.versions(), hour, Math.min(endMs, toMs), nowMs);
-    return spans.filter((span) => span.startMs <= nowMs && Math.min(span.endMs, toMs) <= endMs);
+    const spans = spansOver(period, parts.versions(), hour, Math.min(endMs, untilMs), nowMs).filter(
+      (span) => span.startMs <= nowMs && Math.min(span.endMs, untilMs) <= endMs,
+    );
+    return { period, spans, afterMs: hour, upToMs: endMs, untilMs };
   });
 }
 
