@@ -103,11 +103,11 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   let seenTx = foldedTx;
   const shop = workshop({ ...parts, versions }, foldedTx);
   const { index, keeper, completeness } = shop;
+  let seenMark = await telemetry.seriesChanges();
   await index.learn();
   const book = spanBook(versions);
   // Periods that ended while no engine ran get their figures now; those past the watermark, when they are made final.
   let seenMinute = Math.max(finalMs("minute"), periodStart("minute", startedMs - watermarkMs));
-  let learntMinute = periodStart("minute", startedMs);
   let lookedAt = { short: Number.NEGATIVE_INFINITY, long: Number.NEGATIVE_INFINITY };
   let knownSources = signature();
   let firstBirths = new Map<string, number>();
@@ -127,8 +127,21 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     return [...own, ...[...demands.values()].map((demand) => demand.signature)].join();
   }
 
+  const touchAll = (touched: ReadonlyMap<string, Set<number>>, nowMs: number) => {
+    for (const [factory, minutes] of touched) book.touch(minutes, nowMs, factory);
+  };
+
+  /** Takes notice of series that are new, and of births that changed what one says of itself. */
+  async function learnNew(nowMs: number): Promise<void> {
+    const mark = await telemetry.seriesChanges();
+    if (mark === seenMark) return;
+    await learn(nowMs);
+    seenMark = mark;
+  }
+
   async function learn(nowMs: number): Promise<void> {
-    await index.learn();
+    const reborn = await index.learn();
+    touchAll(await shop.redefine(reborn, nowMs), nowMs);
     const found = signature();
     if (found === knownSources) return;
     knownSources = found;
@@ -203,13 +216,9 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     const upToTx = Math.min(lastTx, foldedTx + parts.txPerTick);
     if (upToTx > foldedTx) {
       const changed = await telemetry.changedMinutes(foldedTx, upToTx);
-      // A birth can change what a known series says of itself; that is noticed within a minute.
-      const nowMinute = periodStart("minute", nowMs);
-      if (nowMinute > learntMinute || changed.some((c) => !index.knows(c.series))) {
-        await learn(nowMs);
-        learntMinute = nowMinute;
-      }
-      for (const [factory, minutes] of await keeper.fold(changed, upToTx, nowMs)) book.touch(minutes, nowMs, factory);
+      // The store knows what births say before it has a sample of them: nothing is folded by what does not hold any more.
+      await learnNew(nowMs);
+      touchAll(await keeper.fold(changed, upToTx, nowMs), nowMs);
       shop.noteHours();
       await completeness.fold(changed, nowMs);
       await shop.alarms.judge(changed, { upToTx, isBehind: upToTx < lastTx }, nowMs);

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { runsOf, steps } from "./runs.ts";
+import { cut, runsOf, steps } from "./runs.ts";
 
 test("starts are grouped in order, each once, into runs without holes", () => {
   expect(runsOf([30, 10, 20, 10, 60], 10)).toEqual([
@@ -14,4 +14,16 @@ test("holes are bridged where they are allowed, and a run stays within its lengt
     [70, 80],
   ]);
   expect(runsOf(steps(0, 70, 10), 10, { most: 3 }).map((r) => r.starts.length)).toEqual([3, 3, 1]);
+});
+
+test("a stretch of time is cut where pieces end, and what lies in none is left out", () => {
+  const [a, b] = [
+    { fromMs: 0, toMs: 30 },
+    { fromMs: 50, toMs: Number.POSITIVE_INFINITY },
+  ] as const;
+  expect(cut([a, b], 10, 60)).toEqual([
+    { of: a, fromMs: 10, toMs: 30 },
+    { of: b, fromMs: 50, toMs: 60 },
+  ]);
+  expect(cut([a, b], 30, 50)).toEqual([]);
 });

@@ -80,7 +80,9 @@ const gone = (registryVersion: string) => {
   return { value: null, reason: "not_registered", status: "revised", revision: 1, registryVersion, ...none };
 };
 
-test("a factory that a version dated back removes: its figures are withdrawn by a revision, its parents computed again", async () => {
+test("a factory that a version dated back removes: its figures are withdrawn by a revision, its parents computed again", {
+  timeout: 120_000,
+}, async () => {
   await meter("f1", "meter-1", 2);
   await meter("f2", "meter-1", 1);
   await settle(t0 + 2 * hourMs + watermarkMs);
@@ -118,7 +120,9 @@ test("a factory that a version dated back removes: its figures are withdrawn by 
   );
 });
 
-test("it is withdrawn once, and comes back with its digits when a version brings it back", async () => {
+test("it is withdrawn once, and comes back with its digits when a version brings it back", {
+  timeout: 120_000,
+}, async () => {
   await meter("f2", "meter-1", 1);
   await settle(t0 + 2 * hourMs + watermarkMs);
   apply(({ 0: e1 }) => e1.factories.pop(), t0 + hourMs);
@@ -142,7 +146,9 @@ test("it is withdrawn once, and comes back with its digits when a version brings
   expect(figure("enterprise", "e1", "hour", t0 + hourMs)).toMatchObject({ value: "360" });
 });
 
-test("a factory moved to another enterprise, and that one renamed: nothing counts twice", async () => {
+test("a factory moved to another enterprise, and that one renamed: nothing counts twice", {
+  timeout: 120_000,
+}, async () => {
   await meter("f1", "meter-1", 2);
   await meter("f2", "meter-1", 1);
   await settle(t0 + 2 * hourMs + watermarkMs);
@@ -165,7 +171,9 @@ test("a factory moved to another enterprise, and that one renamed: nothing count
   expect(sum).toBe(1080);
 });
 
-test("a device moved to another factory, and a line that goes: figures since then are of the new places", async () => {
+test("a device moved to another factory, and a line that goes: figures since then are of the new places", {
+  timeout: 120_000,
+}, async () => {
   await meter("f1", "meter-1", 2);
   await meter("f1", "meter-2", 4);
   await meter("f2", "meter-1", 1);
@@ -190,7 +198,9 @@ test("a device moved to another factory, and a line that goes: figures since the
   expect(await ofTelemetry("line", "f2/l2", "hour")).toMatchObject([{ startMs: second, value: "360" }]);
 });
 
-test("a factory that goes while a day runs has no figure of that day, and the hours before stay", async () => {
+test("a factory that goes while a day runs has no figure of that day, and the hours before stay", {
+  timeout: 120_000,
+}, async () => {
   await meter("f2", "meter-1", 1);
   const planned = apply(({ 0: e1 }) => e1.factories.pop(), t0 + 2 * hourMs);
   await settle(t0 + hourMs);
