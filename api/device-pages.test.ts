@@ -193,3 +193,32 @@ it("counts the alarms of a device that a rule watches, machine or not, also in m
     ["0.5", "0.5", "0"].map((value) => ["alarms.active_time", value]),
   );
 });
+
+it("has each minute by what births said then, a counter whose product changed as one", async () => {
+  const key = { group: "f", node: "g", device: "oven", metric: "n" };
+  const pieces = { name: "n", datatype: DataType.Int64, role: "production.good", unit: "pcs", simulated: false };
+  const [half, end] = [startMs + 30 * minuteMs, startMs + 50 * minuteMs];
+  const [id = 0] = await telemetry.ensureSeries([
+    { ...key, definition: { ...pieces, product: "a" }, sinceMs: startMs },
+    { ...key, definition: { ...pieces, product: "b" }, sinceMs: half },
+    { ...key, definition: { ...pieces, role: "production.scrap" }, sinceMs: end },
+  ]);
+  const made = { ...emptyLeaf, amount: 1_000_000n, coveredMs: minuteMs, samples: 6 };
+  const minutes = Array.from({ length: 60 }, (_, m) => startMs + m * minuteMs);
+  await telemetry.writeLeaves(
+    minutes.map((minute) => ({ series: id, minuteMs: minute, leaf: made })),
+    [],
+  );
+  const of = async (period: FigureQuery["period"], indicator: string) =>
+    (await figures({ entity: "f/g/oven", indicator, period })).map((r) => [r.value, r.completeness]);
+  expect(await of("hour", "production.good")).toEqual([["50", 0.8333]]);
+  expect(await of("hour", "production.scrap")).toEqual([["10", 0.1667]]);
+  expect(await of("quarter_hour", "production.good")).toEqual([
+    ["15", 1],
+    ["15", 1],
+    ["15", 1],
+    ["5", 0.3333],
+  ]);
+  const minute = (await of("minute", "production.scrap")).map(([value]) => value);
+  expect(minute).toEqual(minutes.map((at) => (at < end ? null : "1")));
+});

@@ -2,7 +2,7 @@ import { deviceFigure, statusOf } from "@jilian/domain/device-figures.ts";
 import { alarmIndicators, indicators } from "@jilian/domain/indicators/catalogue.ts";
 import type { Indicator } from "@jilian/domain/indicators/definition.ts";
 import { type DefinitionsInForce, definitionsInForce } from "@jilian/domain/indicators/in-force.ts";
-import { emptyLeaf } from "@jilian/domain/leaf.ts";
+import { emptyLeaf, mergeLeaves } from "@jilian/domain/leaf.ts";
 import { greatestOf, leastOf } from "@jilian/domain/lists.ts";
 import { type Loss, lostTimes } from "@jilian/domain/lost-time.ts";
 import { hourMs, isCalendarPeriod, minuteMs, periodEnd, periodStart } from "@jilian/domain/periods.ts";
@@ -10,6 +10,7 @@ import type { Result } from "@jilian/domain/result.ts";
 import type { Role } from "@jilian/domain/roles.ts";
 import { emptyRollup, type Rollup, type RollupSource } from "@jilian/domain/rollup.ts";
 import { indicatorFigure, type Stamp } from "@jilian/domain/site-figures.ts";
+import { byCounterSeries, deviceIn } from "@jilian/store/device-channels.ts";
 import { type DeviceSeries, type RegistrySeries, registrySeries } from "@jilian/store/device-series.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import type { LiveState } from "@jilian/store/live.ts";
@@ -189,11 +190,13 @@ function figureIn(
 ): Result {
   const { entity, factory, of } = line;
   const { period, startMs, endMs } = span;
-  const own = series.devices.get(entity);
+  const overTime = series.devices.get(entity);
+  const own = overTime && deviceIn(overTime, startMs, endMs);
   const stamp: Stamp = { ...at, registryVersion: registry.version, simulated: own?.simulated ?? false };
   if (typeof of === "string") {
-    const counters = (own?.counters ?? []).filter(({ role }) => role === of);
-    const leaves = counters.map(({ id }) => rollup.counters.get(id) ?? emptyLeaf);
+    const each = (own?.counters ?? []).map(({ id, role }) => ({ role, leaf: rollup.counters.get(id) ?? emptyLeaf }));
+    const bySeries = (own ? byCounterSeries(own, each) : []).filter(([one]) => one?.role === of);
+    const leaves = bySeries.map((group) => group.map(({ leaf }) => leaf).reduce(mergeLeaves));
     return deviceFigure({ ...stamp, role: of, entity, period, startMs, endMs, lostMs, series: leaves });
   }
   const none = new Map<never, never>();

@@ -38,7 +38,7 @@ function offeredIndicators(catalogue: readonly Indicator[]): Offered[] {
     levels: definition.levels,
     periods: definition.periods,
     // No figure is there before its period has begun.
-    reasons: ["not_due", ...definition.reasons] as const,
+    reasons: ["not_due", "not_registered", ...definition.reasons] as const,
     formula: definition.formula,
     formulaZh: definition.formulaZh,
     source: definition.source,

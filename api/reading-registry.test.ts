@@ -59,6 +59,34 @@ describe("readings", () => {
     expect(await one("Running")).toMatchObject([{ value: "true" }]);
   });
 
+  it("have the unit and role of their time: a page ends where a birth changed them", async () => {
+    const other = await openWorld();
+    const changedMs = openMs - 50_000;
+    const { series } = other;
+    const place = { group: "jinlv-1", node: "gw-1", device: "meter-1", metric: metrics.energy.name };
+    const definition = { ...metrics.energy, unit: "MWh", role: "energy.export", simulated: false };
+    expect(await other.telemetry.ensureSeries([{ ...place, definition, sinceMs: changedMs }])).toEqual([series[0]]);
+    const first = await other.get(`/open/v1/readings?${meter}`);
+    expect(first.body).toMatchObject({ unit: "kWh", role: "energy.import", simulated: true });
+    expect((first.body.readings as Reading[]).map((r) => r.value)).toEqual([
+      ...["1234.1", "1234.2", "1234.3", "1234.4", "1234.5"],
+    ]);
+    const rest = await other.get(`/open/v1/readings?cursor=${first.body.next}`);
+    expect(rest.body).toMatchObject({ unit: "MWh", role: "energy.export", simulated: false, next: null });
+    expect((rest.body.readings as Reading[]).map((r) => r.value)).toEqual([
+      ...["1234.6", "1234.7", "1234.8", "1234.9", "1235", null],
+    ]);
+    // A question of one side alone, and one whose first part is empty.
+    const from = (ms: number) => `&from=${encodeURIComponent(new Date(ms).toISOString())}`;
+    const to = (ms: number) => `&to=${encodeURIComponent(new Date(ms).toISOString())}`;
+    const before = await other.get(`/open/v1/readings?${meter}${from(openMs - 90_000)}${to(changedMs)}`);
+    expect(before.body).toMatchObject({ unit: "kWh", next: null });
+    const after = await other.get(`/open/v1/readings?${meter}${from(changedMs - 1000)}${to(openMs)}`);
+    expect(after.body).toMatchObject({ unit: "MWh", next: null });
+    expect(after.body.readings).toHaveLength(5);
+    await other.close();
+  });
+
   it("page by time, stable while readings arrive", async () => {
     const other = await openWorld();
     const first = await other.get(`/open/v1/readings?${meter}&limit=4`);

@@ -15,6 +15,10 @@ export type ResultStatus = "provisional" | "final" | "revised";
  */
 export const nullReasons = {
   not_due: { zh: "未到期", en: "nothing of the period has passed yet" },
+  not_registered: {
+    zh: "期末未登记",
+    en: "withdrawn: the registry in force at the end of the period does not have it",
+  },
   no_meter: { zh: "无进线电表", en: "no incoming meter is registered" },
   no_feeder: { zh: "未登记分路电表", en: "no feeder meter is registered" },
   no_factor: { zh: "未登记折标系数", en: "the registry has no factor to standard coal for a carrier that is metered" },

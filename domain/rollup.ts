@@ -6,8 +6,15 @@ import { addStates, noState, type StateLeaf, type StateSum } from "./state-leaf.
 import { closeStretches, mergeStretches, noStretch, type Stretches } from "./stretches.ts";
 import { type Band, type DemandSum, greaterDemand } from "./tariff.ts";
 
+/** The minutes [fromMs, toMs) in which the leaves of a channel are those of a series. */
+export type ChannelPart = { readonly fromMs: number; readonly toMs: number; readonly series: number };
+
+/** Channels by their number, each with its parts in order. */
+export type Channels = ReadonlyMap<number, readonly ChannelPart[]>;
+
 /**
  * What a subject, a device or a factory, has in its leaves, and what is to be made of them. Series are named by their number in the store.
+ * Where births have changed what a series means, a number is that of a channel: of what means the same over time.
  */
 export type RollupSource = {
   /** `factory/gateway/device`, or the id of a factory, whose rollup has the demand of its incoming meters and nothing else. */
@@ -24,6 +31,8 @@ export type RollupSource = {
   readonly banded: readonly number[];
   /** Registers whose demand together is asked for; undefined for a meter that was never read. */
   readonly demand: readonly (number | undefined)[];
+  /** Numbers that stand for a channel and not for a series; absent where no birth of the subject has changed. */
+  readonly channels?: Channels;
   /** Equal for sources that make equal rollups of equal leaves. */
   readonly signature: string;
 };
@@ -52,6 +61,17 @@ export type PartKind = "planned" | Band;
 
 export function partKey(series: number, kind: PartKind): string {
   return `${series}:${kind}`;
+}
+
+/** The series whose leaf a number stands for in a minute; undefined where it stands for none. */
+export function seriesAt(channels: Channels | undefined, id: number, minute: number): number | undefined {
+  const parts = channels?.get(id);
+  return parts ? parts.find(({ fromMs, toMs }) => minute >= fromMs && minute < toMs)?.series : id;
+}
+
+/** True where a number stands for some series in [fromMs, toMs). */
+export function isTelling(channels: Channels | undefined, id: number, fromMs: number, toMs: number): boolean {
+  return channels?.get(id)?.some((part) => part.fromMs < toMs && part.toMs > fromMs) ?? true;
 }
 
 export const emptyRollup: Rollup = {
@@ -135,6 +155,20 @@ function partsIn(
   return parts;
 }
 
+/** Which planned minutes count; in minutes in which it gives no state, a machine is one without. */
+function observeStates(
+  plan: MachinePlan,
+  { states, channels }: RollupSource,
+  planned: readonly number[],
+  leaves: MinuteLeaves,
+): ReturnType<typeof observe> {
+  const hasState = (at: number) => states.some((id) => seriesAt(channels, id, at) !== undefined);
+  const statesAt = (at: number) => states.flatMap((series) => leaves.stateAt(series, at) ?? []);
+  const { minutes, state } = observe(plan, planned.filter(hasState), statesAt);
+  const others = planned.filter((at) => !hasState(at));
+  return { minutes: others.length === 0 ? minutes : new Set([...minutes, ...others]), state };
+}
+
 /**
  * Rolls up the minutes of [fromMs, toMs), which lie in one hour. Pure: equal leaves give equal digits.
  * @param nowMs minutes that begin later are not in, whatever a source whose clock is fast says of them; what says something of ended
@@ -158,10 +192,9 @@ export function rollUp(
     const own = minutes.flatMap((at) => leaves.counterAt(series, at) ?? []);
     if (own.length > 0) gauges.set(series, own.map(gaugeOf).reduce(addGauges));
   }
-  const { plan, states } = source;
+  const { plan } = source;
   const asked = plan ? plannedMinutes(plan, fromMs, toMs, nowMs) : [];
-  const statesAt = (at: number) => states.flatMap((series) => leaves.stateAt(series, at) ?? []);
-  const observed = plan && observe(plan, asked, states.length === 0 ? undefined : statesAt);
+  const observed = plan && observeStates(plan, source, asked, leaves);
   return {
     counters,
     gauges,

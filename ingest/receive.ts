@@ -138,7 +138,7 @@ export function createReceiver(parts: ReceiverParts): Receiver {
     let refused: string[];
     if (topic.type === "NBIRTH") {
       stopWaiting(session);
-      refused = beginSession(session, payload);
+      refused = beginSession(session, payload, clock.now());
       live.nodeBorn(session);
     } else {
       if (!session.alive) {
@@ -146,7 +146,7 @@ export function createReceiver(parts: ReceiverParts): Receiver {
         return;
       }
       watchSeq(session, payload.seq);
-      refused = declare(session, device, payload.metrics);
+      refused = declare(session, device, payload, clock.now());
       session.born.add(device);
       live.deviceBorn(session, device);
     }

@@ -1,5 +1,5 @@
 import { isSupported } from "@jilian/domain/datatypes.ts";
-import { dayMs } from "@jilian/domain/periods.ts";
+import { dayMs, hourMs } from "@jilian/domain/periods.ts";
 import { definitionFromBirth, type MetricDefinition, type SeriesKey } from "@jilian/domain/sample.ts";
 import type { InMetric, InPayload } from "@jilian/domain/sparkplug/payload.ts";
 import { bdSeqMetric, commitMetric, nodeControl } from "@jilian/domain/topics.ts";
@@ -8,6 +8,10 @@ import { bdSeqMetric, commitMetric, nodeControl } from "@jilian/domain/topics.ts
 export type BornMetric = {
   readonly key: SeriesKey;
   readonly definition: MetricDefinition;
+  /** Since when it is so, UTC ms: the time of the first birth that said so. */
+  readonly sinceMs: number;
+  /** From when on what births said before is doubted, at most that time. */
+  readonly doubtMs: number;
   /** Number of its series in the store; looked up when the first sample is written. */
   seriesId: number | undefined;
   /** The store refused its last sample: while that is so, its samples are tried apart from the rest of their records. */
@@ -16,6 +20,8 @@ export type BornMetric = {
 
 /** A longer heartbeat is taken as this: it bounds how far one sample keeps its device online. */
 const longestHeartbeatMs = dayMs;
+/** The time of a birth is not believed where it is further than this from ingest's. */
+const believedMs = hourMs;
 
 /** What a host application must remember of an edge node (Sparkplug 3.0, 6.4.20 and check list 12 of the facts). */
 export type NodeSession = {
@@ -34,8 +40,8 @@ export type NodeSession = {
   readonly born: Set<string>;
 };
 
-/** The metrics of one birth; null: declared but not carried (of the protocol itself, or of a type that has no series). */
-type Declared = { names: Map<string, BornMetric | null>; aliases: Map<number, BornMetric | null> };
+/** The metrics of one birth, and its time; null: declared but not carried (of the protocol itself, or of a type that has no series). */
+type Declared = { names: Map<string, BornMetric | null>; aliases: Map<number, BornMetric | null>; bornMs: number };
 
 export function newSession(group: string, node: string): NodeSession {
   return {
@@ -67,14 +73,33 @@ export function bdSeqOf(payload: InPayload): number | undefined {
  * Starts a session anew: NBIRTH makes everything that was known of the node void.
  * @returns names that cannot be carried
  */
-export function beginSession(session: NodeSession, payload: InPayload): string[] {
+export function beginSession(session: NodeSession, payload: InPayload, nowMs: number): string[] {
   session.alive = true;
   session.bdSeq = bdSeqOf(payload);
   session.seq = payload.seq ?? 0;
   session.missing.clear();
   session.born.clear();
   session.outbox = payload.metrics.some((m) => m.name === commitMetric);
-  return declare(session, "", payload.metrics);
+  return declare(session, "", payload, nowMs);
+}
+
+/**
+ * When a birth was made, UTC ms. Births of a node come in order: where the time of one is absent, wrong by far, or before that of the last
+ * one, its clock was set or has none, and ingest's counts.
+ */
+function bornAt({ timestampMs = Number.NaN }: InPayload, before: Declared | undefined, nowMs: number): number {
+  const earliestMs = before?.bornMs ?? Number.NEGATIVE_INFINITY;
+  const isBelieved = Math.abs(timestampMs - nowMs) <= believedMs && timestampMs >= earliestMs;
+  return isBelieved ? timestampMs : Math.max(nowMs, earliestMs);
+}
+
+/**
+ * From when on it is not certain that a metric was still what births said before. The value in the birth of a gateway with an outbox may
+ * have been read before the gateway was started anew, or after it: what lies between it and the birth belongs to neither.
+ */
+function doubtedSince({ outbox }: NodeSession, { timestampMs, isNull }: InMetric, bornMs: number): number {
+  const isKnown = outbox && !isNull && timestampMs !== undefined && timestampMs > bornMs - believedMs;
+  return isKnown ? Math.min(timestampMs, bornMs) : bornMs;
 }
 
 /**
@@ -82,18 +107,21 @@ export function beginSession(session: NodeSession, payload: InPayload): string[]
  * what the device was born with before is void, its aliases too.
  * @returns names that cannot be carried (arrays, templates, no datatype): the rest of the birth holds
  */
-export function declare(session: NodeSession, device: string, metrics: readonly InMetric[]): string[] {
+export function declare(session: NodeSession, device: string, payload: InPayload, nowMs: number): string[] {
   const before = session.declared.get(device);
-  const now: Declared = { names: new Map(), aliases: new Map() };
+  const bornMs = bornAt(payload, before, nowMs);
+  const now: Declared = { names: new Map(), aliases: new Map(), bornMs };
   const refused: string[] = [];
-  for (const { name, datatype, alias, properties } of metrics) {
+  for (const metric of payload.metrics) {
+    const { name, datatype, alias, properties } = metric;
     if (name === undefined) continue;
     let born: BornMetric | null = null;
     if (!isProtocolMetric(device, name)) {
       if (datatype === undefined || !isSupported(datatype)) refused.push(name);
       else {
         const key = { group: session.group, node: session.node, device, metric: name };
-        born = bornMetric(key, definitionFromBirth(name, datatype, properties), before?.names.get(name));
+        const times = { sinceMs: bornMs, doubtMs: doubtedSince(session, metric, bornMs) };
+        born = bornMetric(key, definitionFromBirth(name, datatype, properties), times, before?.names.get(name));
       }
     }
     now.names.set(name, born);
@@ -103,11 +131,16 @@ export function declare(session: NodeSession, device: string, metrics: readonly 
   return refused;
 }
 
-function bornMetric(key: SeriesKey, found: MetricDefinition, known: BornMetric | null | undefined): BornMetric {
+function bornMetric(
+  key: SeriesKey,
+  found: MetricDefinition,
+  times: Pick<BornMetric, "sinceMs" | "doubtMs">,
+  known: BornMetric | null | undefined,
+): BornMetric {
   const heartbeatMs = found.heartbeatMs === undefined ? undefined : Math.min(found.heartbeatMs, longestHeartbeatMs);
   const definition = heartbeatMs === undefined ? found : { ...found, heartbeatMs };
   const same = known && JSON.stringify(known.definition) === JSON.stringify(definition);
-  return same ? known : { key, definition, seriesId: undefined };
+  return same ? known : { key, definition, ...times, seriesId: undefined };
 }
 
 /** The metrics that a device was born with. */

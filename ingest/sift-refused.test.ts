@@ -112,7 +112,7 @@ describe("a record of many samples", () => {
   const metricOf = (name: string): BornMetric => ({
     key: { group: "f1", node: "gw-1", device: "press-1", metric: name },
     definition: { name, datatype: DataType.Double, simulated: false },
-    seriesId: undefined,
+    ...{ seriesId: undefined, sinceMs: 0, doubtMs: 0 },
   });
 
   /** Records of which each sample says whether it is refused: by its value. */

@@ -62,7 +62,7 @@ function start(errors: Error[] = [], log: Logger = silent, store: Telemetry = wo
 const metricOf = (metric: string, seriesId?: number): BornMetric => ({
   key: { ...place, device: "press-1", metric },
   definition: { name: metric, datatype: DataType.Double, simulated: false },
-  seriesId,
+  ...{ seriesId, sinceMs: 0, doubtMs: 0 },
 });
 
 /** Queues a record with one sample of each metric. */

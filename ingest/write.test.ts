@@ -79,7 +79,7 @@ async function removableStore(): Promise<{ telemetry: Telemetry; take: () => voi
 
 function metricOf(name: string, seriesId?: number): BornMetric {
   const key = { group: "f1", node: "gw-1", device: "press-1", metric: name };
-  return { key, definition: { name, datatype: DataType.Double, simulated: false }, seriesId };
+  return { key, definition: { name, datatype: DataType.Double, simulated: false }, seriesId, sinceMs: 0, doubtMs: 0 };
 }
 
 type Put = { value?: number; sourceTimeMs?: number; writtenAtMs?: number };

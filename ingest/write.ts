@@ -64,7 +64,9 @@ async function numberSeries(telemetry: Telemetry, records: readonly QueuedRecord
     for (const { metric } of record.samples) if (metric.seriesId === undefined) fresh.add(metric);
   if (fresh.size === 0) return fresh;
   const metrics = [...fresh];
-  const ids = await telemetry.ensureSeries(metrics.map(({ key, definition }) => ({ ...key, definition })));
+  const ids = await telemetry.ensureSeries(
+    metrics.map(({ key, definition, sinceMs, doubtMs }) => ({ ...key, definition, sinceMs, doubtMs })),
+  );
   for (const [i, metric] of metrics.entries()) metric.seriesId = ids[i];
   return fresh;
 }

@@ -72,6 +72,17 @@ describe("versions over time", () => {
     );
   });
 
+  it("are shown one after the other, also those that are in force no more, as far as they are wanted", () => {
+    const versions = registryVersions(stored([0, 2000, 1000]));
+    const seen: string[] = [];
+    versions.visit(
+      ({ number }) => number > 1,
+      ({ file }) => seen.push(file.cluster.name),
+    );
+    expect(seen).toEqual(["v2", "v3"]);
+    expect(versions.inForce().map(({ number }) => number)).toEqual([1, 3]);
+  });
+
   it("need one at least", () => {
     expect(() => registryVersions([])).toThrow(expect.objectContaining({ code: "REGISTRY_NONE" }));
     expect(onlyVersion(registryNamed("x")).at(0).file.cluster.name).toBe("x");

@@ -36,6 +36,11 @@ export type RegistryVersions = {
   readonly versionAt: (timeMs: number) => RegistryVersion;
   /** The content of a version by its number, in force or not; undefined when there is none. */
   readonly numbered: (number: number) => Registry | undefined;
+  /**
+   * Looks at the contents of some versions, in force or not, one after the other. What is in force at no time is not kept in memory:
+   * there may be many.
+   */
+  readonly visit: (isWanted: (version: RegistryVersion) => boolean, look: (registry: Registry) => void) => void;
   /** The one that was applied last. It may begin later than now. */
   readonly newest: () => Registry;
   /** Every version that was applied, in that order, also those that are in force at no time any more. */
@@ -94,6 +99,11 @@ export function registryVersions(stored: readonly StoredRegistryVersion[]): Regi
     numbered: (number) => {
       const found = applied.find((version) => version.number === number);
       return found && registryOf(found);
+    },
+    visit: (isWanted, look) => {
+      for (const version of applied)
+        if (isWanted(shown(version)))
+          look(indexed.get(version.number) ?? indexRegistry(JSON.parse(version.fileJson) as RegistryFile));
     },
     newest: () => registryOf(last),
     all: () => all,

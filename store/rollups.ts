@@ -1,5 +1,4 @@
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
-import type { CounterLeaf } from "@jilian/domain/leaf.ts";
 import { greatestOf, leastOf } from "@jilian/domain/lists.ts";
 import { hourMs, periodEnd, periodStart, quarterHourMs } from "@jilian/domain/periods.ts";
 import {
@@ -16,21 +15,10 @@ import {
   rollUp,
   unknownRollup,
 } from "@jilian/domain/rollup.ts";
-import type { StateLeaf } from "@jilian/domain/state-leaf.ts";
+import { type OpenLeaves, readMinutes } from "./minute-leaves.ts";
 import { blockKey, type Prefix, type RollupMemory, rollupMemory } from "./rollup-memory.ts";
 import { type KnownHours, type Piece, piecesOf } from "./rollup-pieces.ts";
-import type { RollupRow, RollupUnit, SeriesId, Telemetry } from "./telemetry.ts";
-
-/** Leaves by minute, and in it by series or device. */
-export type MinuteTable<K, V> = Map<number, Map<K, V>>;
-
-/** Leaves that are not written yet: those of open minutes. They stand before what is written. */
-export type OpenLeaves = {
-  readonly counters: MinuteTable<SeriesId, CounterLeaf>;
-  readonly online: MinuteTable<string, number>;
-  /** Time that a device was online in the minute that runs, until the time of the figures. */
-  readonly onlineNow: (device: string) => number;
-};
+import type { RollupRow, RollupUnit, Telemetry } from "./telemetry.ts";
 
 export type RollupParts = {
   telemetry: Pick<Telemetry, "readLeaves" | "readStates" | "readConnections" | "readRollups">;
@@ -68,38 +56,6 @@ export type RollupReader = {
 /** Hours of minutes that are held at once, and rollups that are read at once. */
 const hoursTogether = 4;
 const rowsTogether = 20_000;
-
-async function readMinutes(
-  { telemetry, open }: RollupParts,
-  sources: readonly RollupSource[],
-  fromMs: number,
-  toMs: number,
-): Promise<MinuteLeaves> {
-  const counted = sources.flatMap((s) => [...s.counters, ...s.gauges, ...s.demand.filter((id) => id !== undefined)]);
-  const stateIds = [...new Set(sources.flatMap(({ states }) => states))];
-  const devices = sources.filter(({ key }) => key.includes("/")).map(({ key }) => key);
-  const ids = [...new Set(counted)];
-  const [leaves, connections, states] = await Promise.all([
-    ids.length > 0 ? telemetry.readLeaves(ids, fromMs, toMs) : [],
-    // All of them are one scan; many names in a question are slower than rows that nobody asked for.
-    devices.length > 0 ? telemetry.readConnections(devices.length > 500 ? [] : devices, fromMs, toMs) : [],
-    stateIds.length > 0 ? telemetry.readStates(stateIds, fromMs, toMs) : [],
-  ]);
-  const found = {
-    counters: new Map() as MinuteTable<number, CounterLeaf>,
-    online: new Map() as MinuteTable<string, number>,
-    states: new Map() as MinuteTable<number, StateLeaf>,
-  };
-  const row = <K, V>(table: MinuteTable<K, V>, minute: number) => getOrMake(table, minute, () => new Map<K, V>());
-  for (const { series, minuteMs: at, leaf } of leaves) row(found.counters, at).set(series, leaf);
-  for (const { device, minuteMs: at, onlineMs } of connections) row(found.online, at).set(device, onlineMs);
-  for (const { series, minuteMs: at, leaf } of states) row(found.states, at).set(series, leaf);
-  return {
-    counterAt: (series, at) => open?.counters.get(at)?.get(series) ?? found.counters.get(at)?.get(series),
-    onlineAt: (device, at) => open?.online.get(at)?.get(device) ?? found.online.get(at)?.get(device) ?? 0,
-    stateAt: (series, at) => found.states.get(at)?.get(series),
-  };
-}
 
 const units = ["hour", "day", "month"] as const satisfies readonly RollupUnit[];
 const smaller = { day: "hour", month: "day" } as const;

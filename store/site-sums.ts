@@ -16,6 +16,7 @@ import { emptyRollup, partKey, type Rollup } from "@jilian/domain/rollup.ts";
 import { type Band, bands, type PricesPer10000 } from "@jilian/domain/tariff.ts";
 import { alarmSums, noAlarms } from "./alarm-sums.ts";
 import type { DroppedAlarms, StoredAlarm } from "./alarms.ts";
+import { countersTold, deviceIn } from "./device-channels.ts";
 import type { DeviceSeries, RegistrySeries } from "./device-series.ts";
 import { isProductionDevice, type PlacedFactory, type Registry } from "./registry.ts";
 import type { Span } from "./spans.ts";
@@ -50,14 +51,15 @@ function machineOf(own: DeviceSeries, rollup: Rollup, input: PeriodInput, lostMs
   const { plan, counters, states } = own;
   if (!plan) return undefined;
   const { startMs, endMs } = input.span;
+  const each = counters.map(({ id, role, product }) => ({
+    role,
+    product,
+    whole: quantityOf(rollup.counters.get(id) ?? emptyLeaf),
+    planned: rollup.parts.get(partKey(id, "planned")) ?? noQuantity,
+  }));
   return {
     plan,
-    counters: counters.map(({ id, role, product }) => ({
-      role,
-      product,
-      whole: quantityOf(rollup.counters.get(id) ?? emptyLeaf),
-      planned: rollup.parts.get(partKey(id, "planned")) ?? noQuantity,
-    })),
+    counters: countersTold(own, each),
     state: states.length === 0 ? undefined : rollup.state,
     elapsedMs: Math.min(endMs, input.asOfMs) - startMs,
     plannedMs: plannedTimeMs(plan, startMs, endMs, input.asOfMs),
@@ -101,7 +103,8 @@ function delayOf({ accounts }: DeviceSeries, rollup: Rollup): GaugeSum | undefin
 
 type Input = PeriodInput & { readonly alarmSums: ReadonlyMap<string, AlarmSum> };
 
-function deviceOf(key: string, own: DeviceSeries, registry: Registry, input: Input): DeviceSums {
+function deviceOf(key: string, overTime: DeviceSeries, registry: Registry, input: Input): DeviceSums {
+  const own = deviceIn(overTime, input.span.startMs, input.span.endMs);
   const rollup = input.rollups.get(key) ?? emptyRollup;
   const lostMs = input.lostMs.get(key) ?? 0;
   const { device } = own.placed;

@@ -5,6 +5,7 @@ import { derivedTests } from "./telemetry-suite-derived.ts";
 import { modelTests } from "./telemetry-suite-model.ts";
 import { portTests } from "./telemetry-suite-port.ts";
 import { readTests } from "./telemetry-suite-read.ts";
+import { definitionTests } from "./telemetry-suite-series.ts";
 import { writeTests } from "./telemetry-suite-write.ts";
 
 /** An empty store of one test. */
@@ -51,6 +52,7 @@ export function telemetrySuite(name: string, create: () => Promise<SuiteStore>):
       },
     };
     writeTests(harness);
+    describe("definitions of series over time", () => definitionTests(harness));
     readTests(harness);
     derivedTests(harness);
     portTests(harness);

@@ -6,12 +6,27 @@ import type { Range } from "@jilian/domain/range-set.ts";
 import type { Level, Result } from "@jilian/domain/result.ts";
 import type { MetricDefinition, SeriesKey } from "@jilian/domain/sample.ts";
 import type { StateLeaf } from "@jilian/domain/state-leaf.ts";
+import type { DatedDefinition } from "./series-versions.ts";
 
 /** Number of a series in this store; small and dense. */
 export type SeriesId = number;
 
-/** A series as the store knows it: where it lives and what its last birth said of it. */
-export type Series = SeriesKey & { readonly id: SeriesId; readonly definition: MetricDefinition };
+/** A series as the store knows it: where it lives and what its newest birth said of it. */
+export type Series = SeriesKey & {
+  readonly id: SeriesId;
+  readonly definition: MetricDefinition;
+  /** Everything that births said of it over time, earliest first; absent where they always said the same (series-versions.ts). */
+  readonly dated?: readonly DatedDefinition[];
+};
+
+/** A series as a birth declares it. */
+export type WantedSeries = SeriesKey & {
+  readonly definition: MetricDefinition;
+  /** From when on it is so, UTC ms; absent for since ever, whatever was known. */
+  readonly sinceMs?: number;
+  /** From when on it is not certain that it was still what was known before; absent for `sinceMs`. */
+  readonly doubtMs?: number;
+};
 
 /** One sample to store. */
 export type SampleRow = {
@@ -92,9 +107,11 @@ export const batchFaults: ReadonlySet<string> = new Set([...lineFaults, "SERIES_
  * Every write is idempotent: writing the same batch twice stores everything once.
  */
 export type Telemetry = {
-  /** Numbers of the series, made where new; a changed definition replaces the stored one. In the order given. */
-  readonly ensureSeries: (wanted: readonly (SeriesKey & { definition: MetricDefinition })[]) => Promise<SeriesId[]>;
+  /** Numbers of the series, made where new; a changed definition is put in its place in time. In the order given. */
+  readonly ensureSeries: (wanted: readonly WantedSeries[]) => Promise<SeriesId[]>;
   readonly series: () => Promise<Series[]>;
+  /** A number that is another one whenever `series` answers otherwise than before, until the store is closed. */
+  readonly seriesChanges: () => Promise<number>;
   /**
    * Stores a batch and its commit ranges in one transaction; resolves only when it survives a kill of the process.
    * @throws JilianError VALUE_MISFIT for NaN, an infinity, an integer beyond 64 bits, a time that is not whole milliseconds since 1970 or

@@ -130,7 +130,7 @@ export async function startPlatform(
     const known = metrics.get(id) ?? {
       key: { ...place, device: "press-1", metric: name },
       definition: { name, datatype: DataType.Double, simulated: false },
-      seriesId: undefined,
+      ...{ seriesId: undefined, sinceMs: 0, doubtMs: 0 },
     };
     metrics.set(id, known);
     return known;

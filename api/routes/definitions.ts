@@ -101,7 +101,7 @@ function versionsOfDefinition(of: Offered, deps: ApiDeps): Static<typeof definit
         until: untilMs === undefined ? null : isoTime(untilMs),
       })),
     // No figure is there before its period has begun.
-    ...wordsOf({ ...one, reasons: ["not_due", ...one.reasons] }),
+    ...wordsOf({ ...one, reasons: ["not_due", "not_registered", ...one.reasons] }),
   }));
 }
 

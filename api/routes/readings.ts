@@ -2,7 +2,9 @@ import { DataType, type DataTypeNumber, type Value } from "@jilian/domain/dataty
 import { decimalOf, formatDecimal } from "@jilian/domain/decimal.ts";
 import { isoTime } from "@jilian/domain/periods.ts";
 import { qualityOf, statusName } from "@jilian/domain/quality.ts";
-import type { Series, StoredRow } from "@jilian/store/telemetry.ts";
+import type { MetricDefinition } from "@jilian/domain/sample.ts";
+import { definitionAt } from "@jilian/store/series-versions.ts";
+import type { Series, StoredRow, Telemetry } from "@jilian/store/telemetry.ts";
 import { type Static, Type } from "typebox";
 import type { ApiDeps, App } from "../app.ts";
 import { badCursor, conflicts, decodeCursor, encodeCursor } from "../cursor.ts";
@@ -127,6 +129,27 @@ function readingOf(row: StoredRow, datatype: DataTypeNumber): Static<typeof read
   };
 }
 
+/**
+ * The readings of a page, one more than its limit where there are more. It ends where births changed what the metric is: role, unit,
+ * datatype and simulation of a page are those of the time of its readings; of a page without any, those of its end.
+ */
+async function readPage(
+  telemetry: Telemetry,
+  series: Series,
+  startMs: number,
+  toMs: number,
+  limit: number,
+): Promise<{ definition: MetricDefinition; rows: StoredRow[]; goesOn: boolean }> {
+  const changes = (series.dated ?? []).slice(1).map(({ fromMs }) => fromMs);
+  const edges = [startMs, ...changes.filter((at) => at > startMs && at < toMs), toMs];
+  for (const [i, fromMs] of startMs < toMs ? edges.slice(0, -1).entries() : []) {
+    const endMs = edges[i + 1] as number;
+    const rows = await telemetry.read({ series: series.id, fromMs, toMs: endMs }, limit + 1);
+    if (rows.length > 0) return { definition: definitionAt(series, fromMs), rows, goesOn: endMs < toMs };
+  }
+  return { definition: definitionAt(series, Math.max(startMs, toMs - 1)), rows: [], goesOn: false };
+}
+
 /** The stored readings a figure came from, each with its three times, its quality, and the transaction that wrote it. */
 export function addReadingRoutes(app: App, { telemetry, registry, clock }: ApiDeps): void {
   const schema = {
@@ -134,7 +157,7 @@ export function addReadingRoutes(app: App, { telemetry, registry, clock }: ApiDe
     tags: ["readings"],
     summary: "原始读数 · Stored readings of one metric of one device",
     description:
-      "Each with its three times, its quality and the store transaction that wrote it. Pages go on by source time: a reading that arrives late before a page's end does not come any more in that walk.\n\n每条读数含源时间、网关时间、入库时间、质量与写入事务号。",
+      "Each with its three times, its quality and the store transaction that wrote it. Pages go on by source time: a reading that arrives late before a page's end does not come any more in that walk. A page ends where births changed what the metric is: role, unit, datatype and simulated are those of the time of its readings.\n\n每条读数含源时间、网关时间、入库时间、质量与写入事务号。测点定义变更处分页：每页的角色、单位、数据类型为其读数当时的定义。",
     querystring: readingsQuery,
     response: { 200: pageSchema, "4xx": problemSchema },
   };
@@ -142,10 +165,9 @@ export function addReadingRoutes(app: App, { telemetry, registry, clock }: ApiDe
   app.get("/readings", { schema, config }, async ({ query: given }) => {
     const { question, startMs } = readQuestion(given, clock.now());
     const series = findSeries(await telemetry.series(), question);
-    const { datatype, role, unit, simulated } = series.definition;
     const limit = given.limit ?? defaultLimit;
-    const window = { series: series.id, fromMs: startMs, toMs: question.toMs };
-    const rows = startMs < question.toMs ? await telemetry.read(window, limit + 1) : [];
+    const { definition, rows, goesOn } = await readPage(telemetry, series, startMs, question.toMs, limit);
+    const { datatype, role, unit, simulated } = definition;
     const page = rows.slice(0, limit);
     const last = page.at(-1);
     return {
@@ -159,7 +181,7 @@ export function addReadingRoutes(app: App, { telemetry, registry, clock }: ApiDe
       from: isoTime(question.fromMs),
       to: isoTime(question.toMs),
       readings: page.map((row) => readingOf(row, datatype)),
-      next: rows.length > limit && last ? encodeCursor({ q: question, a: last.sourceTimeMs }) : null,
+      next: (rows.length > limit || goesOn) && last ? encodeCursor({ q: question, a: last.sourceTimeMs }) : null,
     };
   });
 }

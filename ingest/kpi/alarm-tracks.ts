@@ -10,6 +10,7 @@ import type { AlarmFacts, AlarmTrackKey } from "@jilian/store/alarms.ts";
 import type { Registry } from "@jilian/store/registry.ts";
 import { type AlarmRule, conditionOf, watches } from "@jilian/store/registry-alarms.ts";
 import type { RegistryVersions } from "@jilian/store/registry-versions.ts";
+import { definitionAt, differsSince } from "@jilian/store/series-versions.ts";
 import type { Series, StoredRow } from "@jilian/store/telemetry.ts";
 import { timelineOf } from "./series-index.ts";
 import { stateCode } from "./state.ts";
@@ -46,6 +47,23 @@ function conditionAt(registry: Registry, ruleId: string, series: Series, device:
   return watches(rule, watched) ? conditionOf(rule, definition) : undefined;
 }
 
+/** What readings of a series are, beside what its condition says. Where births never changed it is not asked. */
+function meaningOf({ dated, definition: { role, unit, datatype, simulated } }: Series): string {
+  return dated ? JSON.stringify([role, unit, datatype, simulated]) : "";
+}
+
+/** The moments at which the registry, or what births say of a series, is another one, each with what is in force from then on. */
+function momentsOf(series: Series, timeline: AlarmBook["timeline"]) {
+  if (!series.dated) return timeline.map((one) => ({ ...one, as: series }));
+  const times = [...timeline, ...series.dated.slice(1)].map(({ fromMs }) => fromMs);
+  return [...new Set(times)]
+    .sort((a, b) => a - b)
+    .map((fromMs) => {
+      const { registry } = timeline.findLast((one) => one.fromMs <= fromMs) as AlarmBook["timeline"][number];
+      return { fromMs, registry, as: { ...series, definition: definitionAt(series, fromMs) } };
+    });
+}
+
 /** The alarm rules over time. */
 export type AlarmBook = {
   readonly timeline: ReturnType<typeof timelineOf>;
@@ -60,27 +78,28 @@ export function alarmBook(versions: RegistryVersions): AlarmBook {
 }
 
 /**
- * The tracks of a series, by the versions of the registry in force at the readings' times. A version that says the same of a rule, whatever
- * else it changes, ends no alarm. Simulated series are watched in demonstrations alone.
+ * The tracks of a series, by the versions of the registry and what births said at the readings' times. A version, or a birth, that says the
+ * same of a rule, whatever else it changes, ends no alarm. Simulated series are watched in demonstrations alone.
  */
 export function tracksOf(series: Series, { timeline, ruleIds, demo }: AlarmBook): AlarmTrack[] {
-  if (series.device === "" || (series.definition.simulated && !demo)) return [];
+  if (series.device === "") return [];
   const device = deviceKey(series.group, series.node, series.device);
+  const moments = momentsOf(series, timeline);
   return [...ruleIds].flatMap((rule) => {
     const tracks: AlarmTrack[] = [];
-    let last: { fromMs: number; signature: string; condition: AlarmCondition } | undefined;
+    let last: { fromMs: number; signature: string; condition: AlarmCondition; series: Series } | undefined;
     const close = (toMs: number) => {
       if (!last) return;
       const key = [series.id, rule, last.fromMs, toMs, last.signature].join("|");
       const id = { rule, device, metric: series.metric };
-      tracks.push({ key, id, series, condition: last.condition, fromMs: last.fromMs, toMs });
+      tracks.push({ key, id, series: last.series, condition: last.condition, fromMs: last.fromMs, toMs });
     };
-    for (const { fromMs, registry } of timeline) {
-      const condition = conditionAt(registry, rule, series, device);
-      const signature = condition && signatureOf(condition);
+    for (const { fromMs, registry, as } of moments) {
+      const condition = as.definition.simulated && !demo ? undefined : conditionAt(registry, rule, as, device);
+      const signature = condition && signatureOf(condition) + meaningOf(as);
       if (signature === last?.signature) continue;
       close(fromMs);
-      last = condition && { fromMs, signature: signature as string, condition };
+      last = condition && { fromMs, signature: signature as string, condition, series: as };
     }
     close(Infinity);
     return tracks;
@@ -89,15 +108,7 @@ export function tracksOf(series: Series, { timeline, ruleIds, demo }: AlarmBook)
 
 /** True where two looks at a series give it the same tracks. */
 export function sameSeries(a: Series, b: Series): boolean {
-  const { role, unit, datatype, heartbeatMs, simulated } = a.definition;
-  const other = b.definition;
-  return (
-    role === other.role &&
-    unit === other.unit &&
-    datatype === other.datatype &&
-    heartbeatMs === other.heartbeatMs &&
-    simulated === other.simulated
-  );
+  return differsSince(a, b) === undefined;
 }
 
 /** What the registry says of an alarm that was raised at a time. */

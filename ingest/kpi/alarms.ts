@@ -109,7 +109,11 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
     const series = index.seriesOf(id);
     const before = followed.get(id);
     if (!series || !book) return [];
-    if (before && changedMs === undefined && sameSeries(before.series, series)) return [...before.tracks.values()];
+    if (before && changedMs === undefined && sameSeries(before.series, series)) {
+      // The look that was compared last: the next comparison is of one object with itself.
+      followed.set(id, { series, tracks: before.tracks });
+      return [...before.tracks.values()];
+    }
     const tracks = new Map<string, Followed>();
     for (const track of tracksOf(series, book)) {
       const fresh = [firstLook(track, nowMs, changedMs)];

@@ -54,10 +54,16 @@ const alarmGapMs = ({ startMs, endMs }: Span) => Math.max(hourMs, endMs - startM
 const together = { most: 60, holes: 15 };
 
 /** What minutes need: registers and online time. */
-function minuteSource({ key, counters }: RollupSource, register: number | undefined): RollupSource {
+function minuteSource({ key, counters, channels }: RollupSource, register: number | undefined): RollupSource {
   const none = { gauges: [], states: [], plan: undefined, planned: [], bandAt: undefined, banded: [], demand: [] };
   const own = counters.filter((id) => id === register);
-  return { key, counters: own, ...none, signature: "minute" };
+  return { key, counters: own, ...none, signature: "minute", ...(channels && { channels }) };
+}
+
+/** What a minute needs under either of two versions of the registry. */
+function bothSources(a: RollupSource, b: RollupSource): RollupSource {
+  const channels = new Map([...(a.channels ?? []), ...(b.channels ?? [])]);
+  return { ...b, counters: [...new Set([...a.counters, ...b.counters])], channels };
 }
 
 /** The sources of a span: those of its factory, or all. */
@@ -124,7 +130,7 @@ export function computer({ ledger, index, reader, versions, definitions }: Compu
         for (const [key, { source, register }] of index.under(registry).devices) {
           const own = minuteSource(source, register);
           const known = sources.get(key);
-          sources.set(key, known ? { ...own, counters: [...new Set([...known.counters, ...own.counters])] } : own);
+          sources.set(key, known ? bothSources(known, own) : own);
         }
       const rollups = await reader.readEach([...sources.values()], fromMs, toMs, minuteMs, nowMs);
       for (const at of starts)

@@ -5,6 +5,7 @@ import { type Ratio, ratioOf, timesRatio } from "@jilian/domain/meter-ratio.ts";
 import { dayMs, minuteMs } from "@jilian/domain/periods.ts";
 import { type Carrier, carrierRoles, defaultScale, scaleOfUnit } from "@jilian/domain/roles.ts";
 import { type MetricDefinition, stalenessWindowMs } from "@jilian/domain/sample.ts";
+import type { DatedDefinition } from "@jilian/store/series-versions.ts";
 import type { StoredRow } from "@jilian/store/telemetry.ts";
 
 /** A meter exchange (换表): what the old register said last and the new one first, at the scale. Both are readings, made by hand. */
@@ -29,10 +30,15 @@ export type CounterRule = {
   /** Decimal places of the integers. */
   readonly scale: number;
   readonly float32: boolean;
+  /** The registers by the versions of registry and births, earliest first: each in force from its time on, the first one since ever. */
+  readonly registers: readonly DatedRegister[];
+};
+
+type DatedRegister = {
+  readonly fromMs: number;
+  readonly register: Register;
   /** Two readings further apart than this have a gap between them. */
   readonly windowMs: number;
-  /** The registers by the version of the registry, earliest first: each in force from its time on, the first one since ever. */
-  readonly registers: readonly { readonly fromMs: number; readonly register: Register }[];
 };
 
 /** What a version of the registry says of a device with a counter; all of it optional, births say the rest. */
@@ -113,23 +119,35 @@ function registerOf(definition: MetricDefinition, scale: number, { ratedPowerKW,
 
 const noMeter: readonly MeterVersion[] = [{ fromMs: 0 }];
 
-/** How to fold a counter. @param versions what the registry says over time, earliest first; none for a device that is not registered */
-export function counterRule(definition: MetricDefinition, versions: readonly MeterVersion[] = noMeter): CounterRule {
+/** What is in force at a time, of what is in the order of time; the first one holds since ever. */
+function inForce<T extends { readonly fromMs: number }>(dated: readonly T[], atMs: number): T {
+  const first = dated[0] as T;
+  return dated.length === 1 ? first : (dated.findLast(({ fromMs }) => fromMs <= atMs) ?? first);
+}
+
+/**
+ * How to fold a counter.
+ * @param definition what its births say
+ * @param versions what the registry says over time, earliest first; none for a device that is not registered
+ * @param births where births changed its heartbeat, modulus or resolution: what they said over time, earliest first
+ */
+export function counterRule(
+  definition: MetricDefinition,
+  versions: readonly MeterVersion[] = noMeter,
+  births: readonly DatedDefinition[] = [],
+): CounterRule {
   const scale = scaleOfUnit[definition.unit ?? ""] ?? defaultScale;
   const known = versions.length > 0 ? versions : noMeter;
+  const times = [...new Set([...known, ...births].map(({ fromMs }) => fromMs))].sort((a, b) => a - b);
   return {
     scale,
     float32: definition.datatype === DataType.Float,
-    windowMs: stalenessWindowMs(definition.heartbeatMs),
-    registers: known.map((version) => ({ fromMs: version.fromMs, register: registerOf(definition, scale, version) })),
+    registers: times.map((fromMs) => {
+      const said = births.length > 0 ? inForce(births, fromMs).definition : definition;
+      const register = registerOf(said, scale, inForce(known, fromMs));
+      return { fromMs, register, windowMs: stalenessWindowMs(said.heartbeatMs) };
+    }),
   };
-}
-
-/** The register in force at a reading. */
-function registerAt({ registers }: CounterRule, atMs: number): Register {
-  const first = registers[0] as CounterRule["registers"][number];
-  if (registers.length === 1) return first.register;
-  return (registers.findLast(({ fromMs }) => fromMs <= atMs) ?? first).register;
 }
 
 /**
@@ -227,13 +245,14 @@ export function foldCounter(
   return leaves;
 
   function addIncreases(from: Reading, to: Reading): void {
-    const register = registerAt(rule, to.atMs);
+    const dated = inForce(rule.registers, to.atMs);
+    const { register } = dated;
     const tooFar = to.atMs - from.atMs > longestGapMs;
-    if (tooFar || register.exchanges.length === 0) addIncrease(from, to, register);
-    else for (const step of stepsOf(from, to, register)) addIncrease(step.from, step.to, register);
+    if (tooFar || register.exchanges.length === 0) addIncrease(from, to, dated);
+    else for (const step of stepsOf(from, to, register)) addIncrease(step.from, step.to, dated);
   }
 
-  function addIncrease(from: Reading, to: Reading, register: Register): void {
+  function addIncrease(from: Reading, to: Reading, { register, windowMs }: DatedRegister): void {
     const elapsedMs = to.atMs - from.atMs;
     const known = from.value !== null && to.value !== null;
     const rise = known ? increase(register, from.value as bigint, to.value as bigint, elapsedMs) : null;
@@ -243,7 +262,7 @@ export function foldCounter(
     for (let m = Math.max(start, 0); m <= Math.min(end, leaves.length - 1); m += 1) {
       const leaf = leaves[m] as CounterLeaf;
       if (rise === null) leaf.resets += 1;
-      else addPart(leaf, from, to, rise, fromMs + m * minuteMs, rule.windowMs);
+      else addPart(leaf, from, to, rise, fromMs + m * minuteMs, windowMs);
     }
   }
 }

@@ -27,6 +27,7 @@ import { steps } from "./runs.ts";
 import { latelyPublished, showcase } from "./show.ts";
 import { figureStart } from "./since.ts";
 import { spanBook } from "./span-book.ts";
+import { withdrawer } from "./withdraw.ts";
 import { workshop } from "./workshop.ts";
 
 export type EngineParts = {
@@ -105,18 +106,19 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   let seenTx = foldedTx;
   const shop = workshop({ ...parts, versions }, foldedTx);
   const { index, keeper, completeness } = shop;
+  let seenMark = await telemetry.seriesChanges();
   await index.learn();
   const start = figureStart(ledger.getNumber(sinceName) ?? startedMs, shop.hours);
   const book = spanBook(versions, start);
   // Periods that ended while no engine ran get their figures now; those past the watermark, when they are made final.
   let seenMinute = Math.max(finalMs("minute"), periodStart("minute", startedMs - watermarkMs));
-  let learntMinute = periodStart("minute", startedMs);
   let lookedAt = { short: Number.NEGATIVE_INFINITY, long: Number.NEGATIVE_INFINITY };
   let knownSources = signature();
   let firstBirths = new Map<string, number>();
   const shown = showcase(telemetry, parts.onShowFailed ?? (() => undefined));
   shown.add(latelyPublished(ledger, startedMs));
   const publishAll = publisher(parts, shown.add);
+  const withdraw = withdrawer({ telemetry, ledger, versions });
 
   function finalMs(period: Period): number {
     return ledger.getNumber(finalName(period)) as number;
@@ -129,8 +131,21 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     return [...own, ...[...demands.values()].map((demand) => demand.signature)].join();
   }
 
+  const touchAll = (touched: ReadonlyMap<string, Set<number>>, nowMs: number) => {
+    for (const [factory, minutes] of touched) book.touch(minutes, nowMs, factory);
+  };
+
+  /** Takes notice of series that are new, and of births that changed what one says of itself. */
+  async function learnNew(nowMs: number): Promise<void> {
+    const mark = await telemetry.seriesChanges();
+    if (mark === seenMark) return;
+    await learn(nowMs);
+    seenMark = mark;
+  }
+
   async function learn(nowMs: number): Promise<void> {
-    await index.learn();
+    const reborn = await index.learn();
+    touchAll(await shop.redefine(reborn, nowMs), nowMs);
     const found = signature();
     if (found === knownSources) return;
     knownSources = found;
@@ -144,9 +159,14 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   const moment = (nowMs: number): Moment => ({ nowMs, watermarkTx: foldedTx, firstBirths });
 
   /** Publishes figures, the ledger's in one transaction, and has final periods judged again. @returns the figures as they stand now */
-  async function publish(computed: readonly Computed[], nowMs: number): Promise<Result[]> {
+  async function publish(
+    computed: readonly Computed[],
+    nowMs: number,
+    withdrawn: readonly Result[] = [],
+  ): Promise<Result[]> {
     const figures: Result[] = [];
     for (const one of computed) append(figures, one.results);
+    append(figures, withdrawn);
     const results = await publishAll(figures, nowMs);
     judge(
       computed.filter(({ span }) => span.endMs <= finalMs(span.period)),
@@ -176,6 +196,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   /** Makes final what the watermark has passed: every figure of every period that has any, once. */
   async function finalise(nowMs: number): Promise<Result[]> {
     const computed: Computed[] = [];
+    const withdrawn: Result[] = [];
     const reached = new Map<Period, number>();
     for (const period of periods) {
       const fromMs = finalMs(period);
@@ -185,11 +206,13 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
         (span) => span.endMs > fromMs && span.endMs <= toMs && start.hasFigures(span),
       );
       append(computed, await shop.compute(ended, moment(nowMs)));
+      const computing = { period, spans: ended, afterMs: fromMs, upToMs: toMs, untilMs: nowMs };
+      append(withdrawn, await withdraw(computing, moment(nowMs)));
       // Where nothing ended it need not be durable each time.
       if (ended.length > 0 || toMs - fromMs >= hourMs) reached.set(period, toMs);
     }
     if (reached.size === 0) return [];
-    const results = await publish(computed, nowMs);
+    const results = await publish(computed, nowMs, withdrawn);
     ledger.transaction(() => {
       judge(computed, nowMs);
       for (const [period, toMs] of reached) ledger.setNumber(finalName(period), toMs);
@@ -206,13 +229,9 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     const upToTx = Math.min(lastTx, foldedTx + parts.txPerTick);
     if (upToTx > foldedTx) {
       const changed = await telemetry.changedMinutes(foldedTx, upToTx);
-      // A birth can change what a known series says of itself; that is noticed within a minute.
-      const nowMinute = periodStart("minute", nowMs);
-      if (nowMinute > learntMinute || changed.some((c) => !index.knows(c.series))) {
-        await learn(nowMs);
-        learntMinute = nowMinute;
-      }
-      for (const [factory, minutes] of await keeper.fold(changed, upToTx, nowMs)) book.touch(minutes, nowMs, factory);
+      // The store knows what births say before it has a sample of them: nothing is folded by what does not hold any more.
+      await learnNew(nowMs);
+      touchAll(await keeper.fold(changed, upToTx, nowMs), nowMs);
       shop.noteHours();
       await completeness.fold(changed, nowMs);
       await shop.alarms.judge(changed, { upToTx, isBehind: upToTx < lastTx }, nowMs);
@@ -239,8 +258,12 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     refold: shop.refold,
     publish: async (kinds, nowMs) => {
       const computed: Computed[] = [];
-      for (const spans of kinds) append(computed, await shop.compute(spans, moment(nowMs)));
-      pastResults = await publish(computed, nowMs);
+      const withdrawn: Result[] = [];
+      for (const computing of kinds) {
+        append(computed, await shop.compute(computing.spans, moment(nowMs)));
+        append(withdrawn, await withdraw(computing, moment(nowMs)));
+      }
+      pastResults = await publish(computed, nowMs, withdrawn);
     },
     store: (nowMs) => shop.storeRollups(nowMs),
   });

@@ -13,10 +13,11 @@ import type {
   Telemetry,
   Window,
 } from "@jilian/store/telemetry.ts";
-import { type CounterRule, foldCounter, longestGapMs } from "./counter.ts";
+import { foldCounter, longestGapMs } from "./counter.ts";
 import { foldGauge } from "./gauge.ts";
-import { runsOf, steps } from "./runs.ts";
-import type { SeriesIndex } from "./series-index.ts";
+import { cut, runsOf, steps } from "./runs.ts";
+import type { Fold } from "./series-folds.ts";
+import type { OnlineDevice, SeriesIndex } from "./series-index.ts";
 
 /** Minutes of readings that are held at once, at most (one run of minutes is never split). */
 const minutesAtOnce = 5000;
@@ -95,11 +96,22 @@ async function spansOf(telemetry: Telemetry, runs: readonly Run[]): Promise<Span
   return [...spans, ...far.map((window, i) => ({ window, rows: found[i] ?? [] }))];
 }
 
-/** Folds a window of a counter or of a gauge; of a gauge into the columns in which the store keeps its leaves (domain/gauge-leaf.ts). */
-function foldWindow(index: SeriesIndex, { series, fromMs, toMs }: Window, rows: readonly StoredRow[]): CounterLeaf[] {
-  const gauge = index.gaugeOf(series);
-  if (gauge) return foldGauge(rows, gauge, fromMs, toMs).map(storedGauge);
-  return foldCounter(rows, index.ruleOf(series) as CounterRule, fromMs, toMs);
+/** Folds minutes that are of one fold; of a gauge into the columns in which the store keeps its leaves (domain/gauge-leaf.ts). */
+function foldPiece({ counter, gauge }: Fold, rows: readonly StoredRow[], fromMs: number, toMs: number): CounterLeaf[] {
+  if (counter) return foldCounter(rows, counter, fromMs, toMs);
+  return gauge ? foldGauge(rows, gauge, fromMs, toMs).map(storedGauge) : [];
+}
+
+/** Folds a window of a series, in the minutes in which it is a counter or a gauge. */
+function foldWindow(index: SeriesIndex, { series, fromMs, toMs }: Window, rows: readonly StoredRow[]): LeafRow[] {
+  const folds = index.foldsOf(series);
+  return cut(folds, fromMs, toMs).flatMap((piece) => {
+    const { of: fold } = piece;
+    const isOwn = ({ sourceTimeMs: at }: StoredRow) => at >= fold.sinceMs && at < fold.untilMs;
+    const own = folds.length === 1 ? rows : rows.filter(isOwn);
+    const leaves = foldPiece(fold, own, piece.fromMs, piece.toMs);
+    return leaves.map((leaf, m) => ({ series, minuteMs: piece.fromMs + m * minuteMs, leaf }));
+  });
 }
 
 /** Folds changed minutes of counters and gauges, span by span: however many long gaps there are, the leaves of one are held at a time. */
@@ -108,13 +120,8 @@ export async function* foldCounters(
   index: SeriesIndex,
   changed: readonly ChangedMinute[],
 ): AsyncGenerator<LeafRow[]> {
-  for (const runs of partsOf(runsBySeries(changed.filter((c) => index.ruleOf(c.series) ?? index.gaugeOf(c.series))))) {
-    for (const { window, rows } of await spansOf(telemetry, runs)) {
-      const { series, fromMs } = window;
-      const leaves = foldWindow(index, window, rows);
-      yield leaves.map((leaf, m) => ({ series, minuteMs: fromMs + m * minuteMs, leaf }));
-    }
-  }
+  for (const runs of partsOf(runsBySeries(changed.filter((c) => index.isSummed(c.series)))))
+    for (const { window, rows } of await spansOf(telemetry, runs)) yield foldWindow(index, window, rows);
 }
 
 /** Folds windows of whole minutes of counters and gauges, whatever has changed in them. */
@@ -123,15 +130,11 @@ export async function* foldWindows(
   index: SeriesIndex,
   windows: readonly Window[],
 ): AsyncGenerator<LeafRow[]> {
-  const wanted = windows.filter(({ series }) => index.ruleOf(series) ?? index.gaugeOf(series));
+  const wanted = windows.filter(({ series }) => index.isSummed(series));
   for (let i = 0; i < wanted.length; i += windowsAtOnce) {
     const some = wanted.slice(i, i + windowsAtOnce);
     const found = await telemetry.readWithNeighbours(some);
-    for (const [w, window] of some.entries()) {
-      const { series, fromMs } = window;
-      const leaves = foldWindow(index, window, found[w] ?? []);
-      yield leaves.map((leaf, m) => ({ series, minuteMs: fromMs + m * minuteMs, leaf }));
-    }
+    for (const [w, window] of some.entries()) yield foldWindow(index, window, found[w] ?? []);
   }
 }
 
@@ -166,11 +169,28 @@ export async function* foldConnections(
 ): AsyncGenerator<ConnectionRow[]> {
   const minutes = new Map<OnlineQuery, Set<number>>();
   for (const { series, minuteMs: minute, lastMs } of changed) {
-    const query = index.deviceOf(series);
-    if (!query) continue;
-    const set = getOrMake(minutes, query, () => new Set());
-    for (const at of steps(minute, lastMs + index.windowOf(series), minuteMs)) set.add(at);
+    const device = index.deviceOf(series);
+    if (!device) continue;
+    for (const at of steps(minute, lastMs + index.windowOf(series), minuteMs))
+      getOrMake(minutes, device.queryAt(at), () => new Set()).add(at);
   }
   for (const { queries, fromMs, toMs } of together(minutes))
     yield await telemetry.onlineMs([...new Set(queries)], fromMs, toMs);
+}
+
+/** Online time of devices in all minutes of [fromMs, toMs), whatever has changed in them. */
+export async function* foldOnline(
+  telemetry: Telemetry,
+  devices: readonly OnlineDevice[],
+  fromMs: number,
+  toMs: number,
+): AsyncGenerator<ConnectionRow[]> {
+  const inside = new Set(devices.flatMap(({ changes }) => changes.filter((at) => at > fromMs && at < toMs)));
+  const edges = [fromMs, ...[...inside].sort((a, b) => a - b), toMs];
+  for (const [i, edge] of edges.slice(0, -1).entries())
+    yield await telemetry.onlineMs(
+      devices.map(({ queryAt }) => queryAt(edge)),
+      edge,
+      edges[i + 1] as number,
+    );
 }

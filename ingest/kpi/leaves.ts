@@ -3,22 +3,21 @@ import { deviceKey, factoryOf } from "@jilian/domain/identity.ts";
 import { type CounterLeaf, emptyLeaf } from "@jilian/domain/leaf.ts";
 import { append } from "@jilian/domain/lists.ts";
 import { minuteMs, periodStart } from "@jilian/domain/periods.ts";
-import type { MinuteTable, OpenLeaves } from "@jilian/store/rollups.ts";
+import type { MinuteTable, OpenLeaves } from "@jilian/store/minute-leaves.ts";
 import type {
   ChangedMinute,
   ConnectionRow,
   LeafRow,
-  OnlineQuery,
   Series,
   SeriesId,
   StateRow,
   Telemetry,
   Window,
 } from "@jilian/store/telemetry.ts";
-import { foldConnections, foldCounters, foldWindows } from "./fold.ts";
+import { foldConnections, foldCounters, foldOnline, foldWindows } from "./fold.ts";
 import { type ResetDay, resetDays } from "./reset-days.ts";
 import { runsOf, steps } from "./runs.ts";
-import type { SeriesIndex } from "./series-index.ts";
+import type { OnlineDevice, SeriesIndex } from "./series-index.ts";
 import { foldStates } from "./state.ts";
 
 /**
@@ -27,10 +26,13 @@ import { foldStates } from "./state.ts";
  * be folded again.
  */
 export type LeafKeeper = {
-  /** Folds changed minutes; returns the starts of the minutes whose leaves may differ now, by factory. */
+  /**
+   * Folds changed minutes. @param upToTx up to which transaction they are; undefined: minutes that are folded again, of whichever
+   * @returns the starts of the minutes whose leaves may differ now, by factory
+   */
   readonly fold: (
     changed: readonly ChangedMinute[],
-    upToTx: number,
+    upToTx: number | undefined,
     nowMs: number,
   ) => Promise<Map<string, Set<number>>>;
   /** Writes the leaves of minutes that have ended. */
@@ -163,9 +165,9 @@ export function leafKeeper({ telemetry, index, fromTx, onResets, onTouched }: Le
   }
 
   const statesOf = (minutes: ReadonlyMap<SeriesId, ReadonlySet<number>>) =>
-    foldStates(telemetry, windowsOf(minutes), (series) => index.holdOf(series) ?? 0);
+    foldStates(telemetry, windowsOf(minutes), index.foldsOf);
 
-  async function fold(changed: readonly ChangedMinute[], upToTx: number, nowMs: number) {
+  async function fold(changed: readonly ChangedMinute[], upToTx: number | undefined, nowMs: number) {
     const touched = new Map<string, Set<number>>();
     const deviceOf = (id: SeriesId) => {
       const { group, node, device } = index.seriesOf(id) as Series;
@@ -179,7 +181,7 @@ export function leafKeeper({ telemetry, index, fromTx, onResets, onTouched }: Le
       if (open) getOrMake(openSince, minute, () => foldedTx);
       return open;
     }
-    const ended = pending((rows) => write(rows, upToTx, nowMs));
+    const ended = pending((rows) => write(rows, upToTx ?? foldedTx, nowMs));
     for await (const rows of foldConnections(telemetry, index, changed)) {
       for (const row of rows) {
         if (holds(row.minuteMs, row.device)) put(online, row.minuteMs, row.device, row.onlineMs);
@@ -208,7 +210,7 @@ export function leafKeeper({ telemetry, index, fromTx, onResets, onTouched }: Le
       await ended.written(leavesAtOnce);
     }
     await ended.written(1);
-    foldedTx = upToTx;
+    foldedTx = upToTx ?? foldedTx;
     return touched;
   }
 
@@ -239,9 +241,10 @@ export function leafKeeper({ telemetry, index, fromTx, onResets, onTouched }: Le
     const passedMs = nowMs - minute;
     onlineNow = new Map([...(online.get(minute) ?? [])].map(([device, ms]) => [device, Math.min(ms, passedMs)]));
     // Who is online in all of the minute has been so until now.
-    const isOpen = ({ device }: OnlineQuery) =>
+    const isOpen = ({ device }: OnlineDevice) =>
       (onlineNow.get(device) ?? 0) > 0 && online.get(minute)?.get(device) !== minuteMs;
-    const queries = exactly ? index.folded().devices.filter(isOpen) : [];
+    const asked = exactly ? index.folded().devices.filter(isOpen) : [];
+    const queries = asked.map(({ queryAt }) => queryAt(minute));
     if (queries.length === 0) return;
     for (const { device, onlineMs } of await telemetry.onlineMs(queries, minute, nowMs))
       onlineNow.set(device, onlineMs);
@@ -258,11 +261,12 @@ export function leafKeeper({ telemetry, index, fromTx, onResets, onTouched }: Le
       await again.written(leavesAtOnce);
     }
     const states = windows.filter((window) => index.holdOf(window.series) !== undefined);
-    for await (const rows of foldStates(telemetry, states, (id) => index.holdOf(id) ?? 0)) {
+    for await (const rows of foldStates(telemetry, states, index.foldsOf)) {
       append(again.states, rows);
       await again.written(leavesAtOnce);
     }
-    if (devices.length > 0) append(again.connections, await telemetry.onlineMs(devices, fromMs, untilMs));
+    if (devices.length > 0)
+      for await (const rows of foldOnline(telemetry, devices, fromMs, untilMs)) append(again.connections, rows);
     await again.written(1);
   }
 

@@ -26,7 +26,7 @@ async function stepsOf(hours: readonly number[], [fromMs, toMs]: readonly [numbe
     start: figureStart(t0 + 10 * dayMs, known),
     refold: async () => undefined,
     publish: async (kinds, asOfMs) => {
-      computed.push({ nowMs: asOfMs, spans: kinds.flat() });
+      computed.push({ nowMs: asOfMs, spans: kinds.flatMap(({ spans }) => spans) });
     },
     store: async () => undefined,
   });

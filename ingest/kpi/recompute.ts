@@ -2,8 +2,9 @@ import { hourMs, periodStart, periods } from "@jilian/domain/periods.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import type { RegistryVersions } from "@jilian/store/registry-versions.ts";
 import type { KnownHours } from "@jilian/store/rollup-pieces.ts";
-import { type Span, spansOver } from "@jilian/store/spans.ts";
+import { spansOver } from "@jilian/store/spans.ts";
 import type { FigureStart } from "./since.ts";
+import type { Computing } from "./withdraw.ts";
 
 /** Name of the ledger's number that says which versions of the registry are taken into account. */
 const registrySeen = "kpi.registrySeen";
@@ -17,7 +18,7 @@ export type RecomputeParts = {
   /** Folds the leaves of an hour again. */
   refold: (fromMs: number, toMs: number, nowMs: number) => Promise<void>;
   /** Computes and publishes periods, given by kind, as of the step's time: the leaves are as of then. */
-  publish: (kinds: readonly (readonly Span[])[], nowMs: number) => Promise<void>;
+  publish: (kinds: readonly Computing[], nowMs: number) => Promise<void>;
   /** Called with what was made, before progress is noted. */
   store: (nowMs: number) => Promise<void>;
 };
@@ -26,12 +27,18 @@ export type RecomputeParts = {
  * The periods that an hour of a recompute completes: those that hold some of it and end before the hour that comes next, at the end all the
  * rest. Between the two there may be months in which nothing is known.
  */
-function completedBy(parts: RecomputeParts, [hour, nextMs]: readonly [number, number], toMs: number, nowMs: number) {
-  return periods.map((period) =>
-    spansOver(period, parts.versions(), hour, Math.min(hour + hourMs, toMs), nowMs).filter(
-      (span) => span.startMs <= nowMs && Math.min(span.endMs, toMs) <= nextMs && parts.start.hasFigures(span),
-    ),
-  );
+function completedBy(
+  parts: RecomputeParts,
+  [hour, nextMs]: readonly [number, number],
+  untilMs: number,
+  nowMs: number,
+): Computing[] {
+  return periods.map((period) => {
+    const spans = spansOver(period, parts.versions(), hour, Math.min(hour + hourMs, untilMs), nowMs).filter(
+      (span) => span.startMs <= nowMs && Math.min(span.endMs, untilMs) <= nextMs && parts.start.hasFigures(span),
+    );
+    return { period, spans, afterMs: hour, upToMs: nextMs, untilMs };
+  });
 }
 
 /**

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { nearEachOther, runsOf, steps } from "./runs.ts";
+import { cut, nearEachOther, runsOf, steps } from "./runs.ts";
 
 test("starts are grouped in order, each once, into runs without holes", () => {
   expect(runsOf([30, 10, 20, 10, 60], 10)).toEqual([
@@ -25,4 +25,16 @@ test("spans near each other are one group, in the order of their starts", () => 
   ]);
   expect(nearEachOther(all, ({ startMs, endMs }) => endMs - startMs)).toHaveLength(2);
   expect(nearEachOther([], () => 6)).toEqual([]);
+});
+
+test("a stretch of time is cut where pieces end, and what lies in none is left out", () => {
+  const [a, b] = [
+    { fromMs: 0, toMs: 30 },
+    { fromMs: 50, toMs: Number.POSITIVE_INFINITY },
+  ] as const;
+  expect(cut([a, b], 10, 60)).toEqual([
+    { of: a, fromMs: 10, toMs: 30 },
+    { of: b, fromMs: 50, toMs: 60 },
+  ]);
+  expect(cut([a, b], 30, 50)).toEqual([]);
 });

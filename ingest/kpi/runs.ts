@@ -46,3 +46,15 @@ export function nearEachOther<S extends { readonly startMs: number; readonly end
 export function* steps(fromMs: number, toMs: number, stepMs: number): Generator<number> {
   for (let at = fromMs; at < toMs; at += stepMs) yield at;
 }
+
+/** What of [fromMs, toMs) lies in each of some stretches of time, which are in order and do not overlap. */
+export function cut<T extends { readonly fromMs: number; readonly toMs: number }>(
+  stretches: readonly T[],
+  fromMs: number,
+  toMs: number,
+): { of: T; fromMs: number; toMs: number }[] {
+  return stretches.flatMap((of) => {
+    const piece = { of, fromMs: Math.max(fromMs, of.fromMs), toMs: Math.min(toMs, of.toMs) };
+    return piece.toMs > piece.fromMs ? [piece] : [];
+  });
+}

@@ -1,31 +1,29 @@
 import { accountMetric } from "@jilian/domain/account.ts";
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
 import { deviceKey } from "@jilian/domain/identity.ts";
-import { isRole, roles } from "@jilian/domain/roles.ts";
-import { stalenessWindowMs } from "@jilian/domain/sample.ts";
+import type { MetricDefinition } from "@jilian/domain/sample.ts";
 import { type RegistrySeries, registrySeries } from "@jilian/store/device-series.ts";
 import type { Registry } from "@jilian/store/registry.ts";
 import type { RegistryVersions } from "@jilian/store/registry-versions.ts";
+import { differsSince } from "@jilian/store/series-versions.ts";
 import type { OnlineQuery, Series, SeriesId, Telemetry } from "@jilian/store/telemetry.ts";
-import { type CounterRule, counterRule, type MeterVersion } from "./counter.ts";
-import { delayRule, type GaugeRule, gaugeRule } from "./gauge.ts";
-import { holdMs } from "./state.ts";
+import type { MeterVersion } from "./counter.ts";
+import { type Fold, foldAt, foldsOf } from "./series-folds.ts";
 
 /** What the engine knows of the store's series. */
 export type SeriesIndex = {
-  /** Reads the series anew: there are new ones, or a birth has changed what one says of itself. */
-  readonly learn: () => Promise<void>;
-  readonly knows: (id: SeriesId) => boolean;
-  /** How to fold a series; undefined when it is no counter. */
-  readonly ruleOf: (id: SeriesId) => CounterRule | undefined;
-  /** How to fold a gauge whose values are summed up: the power of a meter, a metric whose capability is watched, the delay of accounts; undefined for others. */
-  readonly gaugeOf: (id: SeriesId) => GaugeRule | undefined;
-  /** How long a reading of a machine's state holds; undefined when the series is none. */
+  /** Reads the series anew: there are new ones, or a birth has changed what one says of itself. @returns those that it changed */
+  readonly learn: () => Promise<ChangedSeries[]>;
+  /** How to fold a series over time, in order: one fold, unless its births have changed. Empty for one that is not known. */
+  readonly foldsOf: (id: SeriesId) => readonly Fold[];
+  /** True for counters, and gauges whose values are summed up: the power of a meter, a metric whose capability is watched, the delay of accounts. */
+  readonly isSummed: (id: SeriesId) => boolean;
+  /** How long a reading of a machine's state holds at most; undefined when the series never was one. */
   readonly holdOf: (id: SeriesId) => number | undefined;
   readonly seriesOf: (id: SeriesId) => Series | undefined;
   /** Whose online time a series counts for; undefined for metrics of nodes, and for simulated ones outside of demonstrations. */
-  readonly deviceOf: (id: SeriesId) => OnlineQuery | undefined;
-  /** How long a good sample of a series keeps its device online: three of its own heartbeats, so that a series that is new changes no earlier minute. */
+  readonly deviceOf: (id: SeriesId) => OnlineDevice | undefined;
+  /** How long a good sample of a series keeps its device online at most: three of its own heartbeats, so that a series that is new changes no earlier minute. */
   readonly windowOf: (id: SeriesId) => number;
   /** True for the series of a device's accounts: what a gateway says of its own work is no reading. */
   readonly isAccount: (id: SeriesId) => boolean;
@@ -36,8 +34,20 @@ export type SeriesIndex = {
   /** What a version of the registry makes of the series. */
   readonly under: (registry: Registry) => RegistrySeries;
   /** Every counter, gauge and state that is folded, and every device whose online time is: for folding all of it again. */
-  readonly folded: () => { series: SeriesId[]; devices: OnlineQuery[] };
+  readonly folded: () => { series: SeriesId[]; devices: OnlineDevice[] };
 };
+
+/** A device whose online time counts. */
+export type OnlineDevice = {
+  readonly device: string;
+  /** What is asked for its online time in a minute; the same object for minutes in which the same counts. */
+  readonly queryAt: (minute: number) => OnlineQuery;
+  /** The minutes at which something else begins to count, in order. */
+  readonly changes: readonly number[];
+};
+
+/** A series of which births say something else than when it was last looked at, and since when at the earliest, UTC ms. */
+export type ChangedSeries = { readonly series: Series; readonly before: Series; readonly sinceMs: number };
 
 function keyOf({ group, node, device }: Series): string {
   return deviceKey(group, node, device);
@@ -58,80 +68,103 @@ function meterVersions(timeline: ReturnType<typeof timelineOf>, key: string): Me
 }
 
 /** True for gauges that figures or findings need; leaves of all others would be most of the leaves there are. */
-function isSummed(registry: Registry, key: string, { metric, definition: { role, unit } }: Series): boolean {
+function isSummed(registry: Registry, key: string, metric: string, { role, unit }: MetricDefinition): boolean {
   const device = registry.devices.get(key)?.device;
   if (device?.kind === "meter") return role === "power.active" && unit === "kW";
   return device?.capability?.metric === metric;
+}
+
+/** What of a device's series counts for its online time, minute by minute. */
+function onlineDevice(device: string, own: readonly { id: SeriesId; folds: readonly Fold[] }[]): OnlineDevice {
+  const edges = own.flatMap(({ folds }) => folds.slice(1).map(({ fromMs }) => fromMs));
+  const changes = [...new Set(edges)].sort((a, b) => a - b);
+  const queries = [0, ...changes].map((minute): OnlineQuery => {
+    const counted = own.map(({ id, folds }) => ({ id, windowMs: foldAt(folds, minute).onlineMs }));
+    const series = counted.flatMap(({ id, windowMs }) => (windowMs === undefined ? [] : [{ id, windowMs }]));
+    return { device, series };
+  });
+  const queryAt = (minute: number) => queries[changes.findLastIndex((at) => at <= minute) + 1] as OnlineQuery;
+  return { device, changes, queryAt };
+}
+
+/** The greatest of what folds say; undefined where none says anything. */
+function longest(folds: readonly Fold[], of: "holdMs" | "onlineMs"): number | undefined {
+  return folds.reduce<number | undefined>((most, fold) => {
+    const own = fold[of];
+    return own === undefined ? most : Math.max(most ?? 0, own);
+  }, undefined);
 }
 
 /**
  * The series of the store as the engine needs them. Simulated series count only in a pilot that is marked as a demonstration (CONTRACTS 6),
  * by the version that was applied last.
  */
-export function seriesIndex(telemetry: Telemetry, versions: () => RegistryVersions): SeriesIndex {
+export function seriesIndex(telemetry: Pick<Telemetry, "series">, versions: () => RegistryVersions): SeriesIndex {
   let found: Series[] = [];
   let known = new WeakMap<Registry, RegistrySeries>();
   let series = new Map<SeriesId, Series>();
-  let rules = new Map<SeriesId, CounterRule>();
-  let gauges = new Map<SeriesId, GaugeRule>();
-  let holds = new Map<SeriesId, number>();
-  let members = new Map<string, Series[]>();
-  let queries = new Map<SeriesId, OnlineQuery>();
+  let folds = new Map<SeriesId, Fold[]>();
+  let devices = new Map<string, OnlineDevice>();
   let readings = new Map<string, SeriesId[]>();
   let accounts = new Map<string, Series>();
 
-  async function learn(): Promise<void> {
+  async function learn(): Promise<ChangedSeries[]> {
+    const before = series;
     found = await telemetry.series();
     known = new WeakMap();
     const timeline = timelineOf(versions());
     const { demo } = versions().newest();
     series = new Map(found.map((one) => [one.id, one]));
-    rules = new Map();
-    gauges = new Map();
-    holds = new Map();
-    members = new Map();
+    folds = new Map();
     readings = new Map();
     accounts = new Map();
+    const members = new Map<string, { id: SeriesId; folds: Fold[] }[]>();
     for (const one of found) {
-      const { role, simulated } = one.definition;
       const key = keyOf(one);
+      const own = foldsOf(one, {
+        meters: () => meterVersions(timeline, key),
+        isRegistered: timeline.some(({ registry }) => registry.devices.has(key)),
+        isSummed: (definition) => timeline.some(({ registry }) => isSummed(registry, key, one.metric, definition)),
+        demo,
+      });
+      folds.set(one.id, own);
       if (one.metric === accountMetric) {
         accounts.set(key, one);
-        if (timeline.some(({ registry }) => registry.devices.has(key))) gauges.set(one.id, delayRule);
         continue;
       }
       if (one.device !== "") getOrMake(readings, key, () => []).push(one.id);
-      if (one.device !== "" && (demo || !simulated)) getOrMake(members, key, () => []).push(one);
-      if (isRole(role) && roles[role].kind === "counter")
-        rules.set(one.id, counterRule(one.definition, meterVersions(timeline, key)));
-      else if (timeline.some(({ registry }) => isSummed(registry, key, one)))
-        gauges.set(one.id, gaugeRule(one.definition));
-      if (role === "machine.state") holds.set(one.id, holdMs(one.definition));
+      if (longest(own, "onlineMs") !== undefined) getOrMake(members, key, () => []).push({ id: one.id, folds: own });
     }
-    queries = new Map();
-    for (const [device, own] of members) {
-      const counted = own.map(({ id, definition }) => ({ id, windowMs: stalenessWindowMs(definition.heartbeatMs) }));
-      const query = { device, series: counted };
-      for (const { id } of counted) queries.set(id, query);
-    }
+    devices = new Map([...members].map(([device, own]) => [device, onlineDevice(device, own)]));
+    return found.flatMap((one) => {
+      const was = before.get(one.id);
+      const sinceMs = was && differsSince(was, one);
+      return was && sinceMs !== undefined ? [{ series: one, before: was, sinceMs }] : [];
+    });
   }
 
+  const ofSeries = (id: SeriesId): readonly Fold[] => folds.get(id) ?? [];
   return {
     learn,
-    knows: (id) => series.has(id),
-    ruleOf: (id) => rules.get(id),
-    gaugeOf: (id) => gauges.get(id),
-    holdOf: (id) => holds.get(id),
+    foldsOf: ofSeries,
+    isSummed: (id) => ofSeries(id).some(({ counter, gauge }) => counter ?? gauge),
+    holdOf: (id) => longest(ofSeries(id), "holdMs"),
     seriesOf: (id) => series.get(id),
-    deviceOf: (id) => queries.get(id),
-    windowOf: (id) => stalenessWindowMs(series.get(id)?.definition.heartbeatMs),
+    deviceOf: (id) => {
+      if (longest(ofSeries(id), "onlineMs") === undefined) return undefined;
+      const own = series.get(id);
+      return own && devices.get(keyOf(own));
+    },
+    windowOf: (id) => longest(ofSeries(id), "onlineMs") ?? 0,
     isAccount: (id) => series.get(id)?.metric === accountMetric,
     accountOf: (device) => accounts.get(device),
     ofDevice: (device) => readings.get(device) ?? [],
     under: (registry) => getOrMake(known, registry, () => registrySeries(registry, found)),
     folded: () => ({
-      series: [...new Set([...rules.keys(), ...gauges.keys(), ...holds.keys()])],
-      devices: [...new Set(queries.values())],
+      series: found.flatMap(({ id }) =>
+        ofSeries(id).some(({ counter, gauge, holdMs }) => counter ?? gauge ?? holdMs) ? [id] : [],
+      ),
+      devices: [...devices.values()],
     }),
   };
 }

@@ -4,6 +4,8 @@ import { qualityOf } from "@jilian/domain/quality.ts";
 import { type MetricDefinition, stalenessWindowMs } from "@jilian/domain/sample.ts";
 import type { StateLeaf } from "@jilian/domain/state-leaf.ts";
 import type { StateRow, StoredRow, Telemetry, Window } from "@jilian/store/telemetry.ts";
+import { cut } from "./runs.ts";
+import type { Fold } from "./series-folds.ts";
 
 /**
  * A state holds no longer than this, whatever heartbeat a birth declares: each reading is folded up to there, and a machine that says
@@ -72,36 +74,50 @@ export function stateFold(fromMs: number, toMs: number, hold: number) {
   };
 }
 
-/** Folds the states of windows of whole minutes, many series at a time. @param holdOf how long a reading of a series holds */
+/** A window of a state in which its readings hold equally long; [sinceMs, untilMs): those that are of it. */
+type StateWindow = Window & { readonly holdMs: number; readonly sinceMs: number; readonly untilMs: number };
+
+/** The parts of windows in which their series are states. */
+function statesIn(windows: readonly Window[], foldsOf: (series: number) => readonly Fold[]): StateWindow[] {
+  return windows.flatMap(({ series, fromMs, toMs }) =>
+    cut(foldsOf(series), fromMs, toMs).flatMap(({ of: { holdMs: hold, sinceMs, untilMs }, ...piece }) =>
+      hold === undefined ? [] : [{ series, ...piece, holdMs: hold, sinceMs, untilMs }],
+    ),
+  );
+}
+
+/** Folds the states of windows of whole minutes, many series at a time. @param foldsOf how a series is folded over time */
 export async function* foldStates(
   telemetry: Telemetry,
   windows: readonly Window[],
-  holdOf: (series: number) => number,
+  foldsOf: (series: number) => readonly Fold[],
 ): AsyncGenerator<StateRow[]> {
-  let parts: Window[] = [];
+  let parts: StateWindow[] = [];
   let minutes = 0;
-  for (const { series, fromMs, toMs } of windows)
-    for (let at = fromMs; at < toMs; at += minutesAtOnce * minuteMs) {
-      const part = { series, fromMs: at, toMs: Math.min(toMs, at + minutesAtOnce * minuteMs) };
+  for (const window of statesIn(windows, foldsOf))
+    for (let at = window.fromMs; at < window.toMs; at += minutesAtOnce * minuteMs) {
+      const part = { ...window, fromMs: at, toMs: Math.min(window.toMs, at + minutesAtOnce * minuteMs) };
       parts.push(part);
-      minutes += (part.toMs - part.fromMs + holdOf(series)) / minuteMs;
+      minutes += (part.toMs - part.fromMs + part.holdMs) / minuteMs;
       if (minutes < minutesAtOnce) continue;
-      yield await foldParts(telemetry, parts, holdOf);
+      yield await foldParts(telemetry, parts);
       [parts, minutes] = [[], 0];
     }
-  if (parts.length > 0) yield await foldParts(telemetry, parts, holdOf);
+  if (parts.length > 0) yield await foldParts(telemetry, parts);
 }
 
-async function foldParts(
-  telemetry: Telemetry,
-  parts: readonly Window[],
-  holdOf: (series: number) => number,
-): Promise<StateRow[]> {
+async function foldParts(telemetry: Telemetry, parts: readonly StateWindow[]): Promise<StateRow[]> {
   // The state at the start is that of a reading at most a hold before it.
-  const asked = parts.map((part) => ({ ...part, fromMs: part.fromMs - holdOf(part.series) }));
+  const asked = parts.map(
+    ({ series, fromMs, toMs, sinceMs, untilMs, holdMs: hold }): Window => ({
+      series,
+      fromMs: Math.max(fromMs - hold, sinceMs),
+      toMs: Math.min(toMs, untilMs),
+    }),
+  );
   const found = await telemetry.readMany(asked);
-  return parts.flatMap(({ series, fromMs, toMs }, i) => {
-    const fold = stateFold(fromMs, toMs, holdOf(series));
+  return parts.flatMap(({ series, fromMs, toMs, holdMs: hold }, i) => {
+    const fold = stateFold(fromMs, toMs, hold);
     for (const row of found[i] ?? []) fold.add(row);
     return fold.leaves().map((leaf, m) => ({ series, minuteMs: fromMs + m * minuteMs, leaf }));
   });

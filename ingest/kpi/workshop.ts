@@ -15,6 +15,7 @@ import { computer } from "./compute.ts";
 import { noteDefinitions } from "./definitions.ts";
 import { judgeResets } from "./findings.ts";
 import { leafKeeper } from "./leaves.ts";
+import { redefiner } from "./redefine.ts";
 import { steps } from "./runs.ts";
 import { seriesIndex } from "./series-index.ts";
 
@@ -65,6 +66,8 @@ export function workshop(parts: WorkshopParts, fromTx: number) {
   return {
     ...{ index, keeper, completeness, hours, alarms },
     compute: computer({ ledger, index, reader, versions, definitions }).compute,
+    /** Takes up births that changed what series say of themselves: tells people, and folds again what they change in the past. */
+    redefine: redefiner({ ledger, keeper }),
     /** Folds an hour again from samples, and withdraws what was rolled up of it. */
     refold: async (fromMs: number, toMs: number, nowMs: number) => {
       if (!hours.has(fromMs, toMs)) return;

@@ -100,6 +100,7 @@ function calls({ writing, reading, knowing }: Access): Engine {
   return {
     ensureSeries: (wanted) => writing("store series", (memory) => memory.series.ensure(wanted)),
     series: () => knowing((memory) => memory.series.all()),
+    seriesChanges: () => knowing((memory) => memory.series.mark()),
     write: (samples, commits) =>
       writing("write samples", async (memory) => {
         const outcome = await memory.writer.write(samples, commits);

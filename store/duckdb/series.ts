@@ -1,13 +1,22 @@
 import { type DuckDBConnection, INTEGER, VARCHAR } from "@duckdb/node-api";
 import type { SeriesKey } from "@jilian/domain/sample.ts";
-import { definitionText, keyText } from "../columns/series-text.ts";
-import type { Series, SeriesId } from "../telemetry.ts";
-import type { WantedSeries } from "../thread/engine.ts";
+import { keyText } from "../columns/series-text.ts";
+import {
+  type DatedDefinition,
+  datedText,
+  nextMark,
+  readDated,
+  shownDefinitions,
+  withDefinition,
+} from "../series-versions.ts";
+import type { Series, SeriesId, WantedSeries } from "../telemetry.ts";
 import { append, transaction } from "./database.ts";
 
 /** The series of the store, in memory: some ten thousand at most, needed with every batch. */
 export type SeriesBook = {
   readonly all: () => Series[];
+  /** Another number after each change of what `all` gives. */
+  readonly mark: () => number;
   /** Greatest number given out; numbers start at 1. */
   readonly last: () => SeriesId;
   readonly has: (id: SeriesId) => boolean;
@@ -17,7 +26,7 @@ export type SeriesBook = {
   readonly ensure: (wanted: readonly WantedSeries[]) => Promise<SeriesId[]>;
 };
 
-type Entry = SeriesKey & { id: SeriesId; definition: string };
+type Entry = SeriesKey & { readonly id: SeriesId; readonly dated: readonly DatedDefinition[] };
 
 async function store(
   connection: DuckDBConnection,
@@ -26,15 +35,14 @@ async function store(
 ): Promise<void> {
   await transaction(connection, async () => {
     if (changed.length > 0) await connection.run(`DELETE FROM series WHERE id IN (${changed.join(", ")})`);
-    const text = (field: "group" | "node" | "device" | "metric" | "definition") =>
-      [VARCHAR, (i: number) => (entries[i] as Entry)[field]] as const;
+    const text = (field: keyof SeriesKey) => [VARCHAR, (i: number) => (entries[i] as Entry)[field]] as const;
     await append(connection, "series", entries.length, [
       [INTEGER, (i) => (entries[i] as Entry).id],
       text("group"),
       text("node"),
       text("device"),
       text("metric"),
-      text("definition"),
+      [VARCHAR, (i) => datedText((entries[i] as Entry).dated)],
     ]);
   });
 }
@@ -45,23 +53,23 @@ export async function openSeriesBook(connection: DuckDBConnection): Promise<Seri
   const byId = new Map<SeriesId, Entry>();
   for (const row of rows) {
     const [id, group, node, device, metric, definition] = row as [number, string, string, string, string, string];
-    const entry = { id, group, node, device, metric, definition };
+    const entry = { id, group, node, device, metric, dated: readDated(definition) };
     byKey.set(keyText(entry), entry);
     byId.set(id, entry);
   }
   let last = Math.max(0, ...byId.keys());
+  let mark = nextMark();
 
   async function ensure(wanted: readonly WantedSeries[]): Promise<SeriesId[]> {
     const fresh = new Map<string, Entry>();
     let next = last;
-    for (const { group, node, device, metric, definition } of wanted) {
+    for (const { group, node, device, metric, definition, ...since } of wanted) {
       const key = keyText({ group, node, device, metric });
-      const text = definitionText(definition);
       const known = fresh.get(key) ?? byKey.get(key);
-      if (known?.definition === text) continue;
+      const dated = withDefinition(known?.dated, definition, since);
+      if (dated === known?.dated) continue;
       if (!known) next += 1;
-      const id = known?.id ?? next;
-      fresh.set(key, { id, group, node, device, metric, definition: text });
+      fresh.set(key, { id: known?.id ?? next, group, node, device, metric, dated });
     }
     if (fresh.size > 0) {
       const entries = [...fresh.values()];
@@ -75,12 +83,14 @@ export async function openSeriesBook(connection: DuckDBConnection): Promise<Seri
         byId.set(entry.id, entry);
       }
       last = next;
+      mark = nextMark();
     }
     return wanted.map((series) => (byKey.get(keyText(series)) as Entry).id);
   }
 
   return {
-    all: () => [...byId.values()].map((entry) => ({ ...entry, definition: JSON.parse(entry.definition) })),
+    all: () => [...byId.values()].map(({ dated, ...entry }) => ({ ...entry, ...shownDefinitions(dated) })),
+    mark: () => mark,
     last: () => last,
     has: (id) => byId.has(id),
     nameOf: (id) => {

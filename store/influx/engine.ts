@@ -126,6 +126,7 @@ function calls(parts: Parts, lanes: Record<"writing" | "deriving" | "reading", L
         return ids;
       }),
     series: async () => series.all(),
+    seriesChanges: async () => series.mark(),
     write: (samples, commits) => run(lanes.writing, "write samples", () => writer.write(samples, commits)),
     committed: async () => journal.committed(),
     lastTx: async () => journal.lastTx(),

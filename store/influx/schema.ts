@@ -4,7 +4,7 @@ import { isRefusal, retentionError } from "./faults.ts";
 import { fixedTimeMs } from "./series.ts";
 
 /** Version of the layout that this program writes: measurements, tags, fields and what they mean. */
-export const schemaVersion = 1;
+export const schemaVersion = 2;
 
 async function readVersion(client: InfluxClient): Promise<number | undefined> {
   const [found] = await client.query(`SELECT "version" FROM "store_schema"`);
@@ -43,6 +43,9 @@ export async function prepareSchema(client: InfluxClient, address: string): Prom
   // 3.x makes a database with the first write.
   const version = await readVersion(client).catch(unless(client.flavour === 3 ? "STORE_DATABASE_MISSING" : ""));
   if (version !== undefined && version > schemaVersion) throw tooNew(version, address);
+  const mark = () => client.write([`store_schema version=${schemaVersion}i ${fixedTimeMs}`]);
+  // Layout 1 has definitions of series without times: they are read as they are (store/series-versions.ts).
+  if (version !== undefined && version < schemaVersion) await mark();
   if (version !== undefined) return version;
   const [stray] =
     (await client.query(`SELECT "status" FROM "sample" LIMIT 1`).catch(unless("STORE_DATABASE_MISSING"))) ?? [];
@@ -51,7 +54,7 @@ export async function prepareSchema(client: InfluxClient, address: string): Prom
     throw unreadable("the InfluxDB database holds samples but not what tells which are whole", address, remedy);
   }
   const retention = retentionError({ action: "open the telemetry store", address });
-  await client.write([`store_schema version=${schemaVersion}i ${fixedTimeMs}`]).catch((error: unknown) => {
+  await mark().catch((error: unknown) => {
     if (isRefusal(codeOf(error))) throw retention;
     throw error;
   });

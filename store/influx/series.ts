@@ -2,9 +2,16 @@ import type { JilianError } from "@jilian/domain/errors.ts";
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
 import type { SeriesKey } from "@jilian/domain/sample.ts";
 import { unknownSeries } from "../columns/check.ts";
-import { definitionText, keyText } from "../columns/series-text.ts";
-import type { Series, SeriesId } from "../telemetry.ts";
-import type { WantedSeries } from "../thread/engine.ts";
+import { keyText } from "../columns/series-text.ts";
+import {
+  type DatedDefinition,
+  datedText,
+  nextMark,
+  readDated,
+  shownDefinitions,
+  withDefinition,
+} from "../series-versions.ts";
+import type { Series, SeriesId, WantedSeries } from "../telemetry.ts";
 import type { Block } from "./answer.ts";
 import type { InfluxClient } from "./client.ts";
 import { ownWrite } from "./faults.ts";
@@ -21,7 +28,7 @@ export const bySeries = `GROUP BY ${tagNames.map((name) => `"${name}"`).join(", 
 export type KnownSeries = {
   readonly id: SeriesId;
   readonly key: SeriesKey;
-  readonly definition: string;
+  readonly dated: readonly DatedDefinition[];
   /** `,device=...,group=...` of a line. */
   readonly tags: string;
   /** The condition of a query that holds for its points, and for those of others too where a tag of it is empty. */
@@ -33,6 +40,8 @@ export type KnownSeries = {
 /** The series of the store, in memory. Numbers are stored with them, so that they stay the same over restarts. */
 export type SeriesBook = {
   readonly all: () => Series[];
+  /** Another number after each change of what `all` gives. */
+  readonly mark: () => number;
   /** Greatest number given out; numbers start at 1. */
   readonly last: () => SeriesId;
   readonly has: (id: SeriesId) => boolean;
@@ -59,13 +68,13 @@ function keyOfTags(tags: Block["tags"]): SeriesKey {
   return { group, node, device, metric } as SeriesKey;
 }
 
-function known(id: SeriesId, key: SeriesKey, definition: string): KnownSeries {
+function known(id: SeriesId, key: SeriesKey, dated: readonly DatedDefinition[]): KnownSeries {
   // Sorted by name, as InfluxDB keeps them: it then has nothing to sort.
   const tags = (["device", "group", "metric", "node"] as const).map((name) => lineTag(name, key[name])).join("");
   // An absent tag is asked for differently in 1.x and 3.x, so it is not asked for: what else matches is left out of the answer.
   const present = tagNames.filter((name) => key[name] !== "");
   const condition = present.map((name) => tagIs(name, key[name])).join(" AND ");
-  return { id, key, definition, tags, condition, exact: present.length === tagNames.length };
+  return { id, key, dated, tags, condition, exact: present.length === tagNames.length };
 }
 
 /** Numbers are reserved before a series is written with one: what arrives late, after a kill, cannot take a number given out anew. */
@@ -92,10 +101,12 @@ export async function openSeriesBook(client: InfluxClient, fence: () => Promise<
 
   for (const { tags, values } of await client.query(`SELECT "id", "definition" FROM "series" ${bySeries}`)) {
     const [, id, definition] = values.at(-1) ?? [];
-    if (typeof id === "number" && typeof definition === "string") note(known(id, keyOfTags(tags), definition));
+    if (typeof id === "number" && typeof definition === "string")
+      note(known(id, keyOfTags(tags), readDated(definition)));
   }
   const [numbers] = await client.query(`SELECT "reserved" FROM "store_numbers" ORDER BY time DESC LIMIT 1`);
   let last = Number(numbers?.values[0]?.[0] ?? 0);
+  let mark = nextMark();
 
   /** Writes new and changed series. */
   async function store(fresh: readonly KnownSeries[], reserved: SeriesId): Promise<void> {
@@ -106,7 +117,7 @@ export async function openSeriesBook(client: InfluxClient, fence: () => Promise<
     }
     await write(
       fresh.map(
-        ({ id, tags, definition }) => `series${tags} id=${id}i,definition=${lineText(definition)} ${fixedTimeMs}`,
+        ({ id, tags, dated }) => `series${tags} id=${id}i,definition=${lineText(datedText(dated))} ${fixedTimeMs}`,
       ),
     );
     await fence();
@@ -117,24 +128,26 @@ export async function openSeriesBook(client: InfluxClient, fence: () => Promise<
     let next = last;
     const keys = wanted.map(storable);
     const texts = keys.map(keyText);
-    for (const [i, { definition }] of wanted.entries()) {
+    for (const [i, { definition, ...since }] of wanted.entries()) {
       const text = texts[i] as string;
       const before = fresh.get(text) ?? byKey.get(text);
-      const definitionNow = definitionText(definition);
-      if (before?.definition === definitionNow) continue;
+      const dated = withDefinition(before?.dated, definition, since);
+      if (dated === before?.dated) continue;
       if (!before) next += 1;
-      fresh.set(text, known(before?.id ?? next, keys[i] as SeriesKey, definitionNow));
+      fresh.set(text, known(before?.id ?? next, keys[i] as SeriesKey, dated));
     }
     if (fresh.size > 0) {
       await store([...fresh.values()], next);
       for (const series of fresh.values()) note(series);
+      mark = nextMark();
     }
     return texts.map((text) => (byKey.get(text) as KnownSeries).id);
   }
 
   const sorted = () => [...byId.values()].sort((a, b) => a.id - b.id);
   return {
-    all: () => sorted().map(({ id, key, definition }) => ({ ...key, id, definition: JSON.parse(definition) })),
+    all: () => sorted().map(({ id, key, dated }) => ({ ...key, id, ...shownDefinitions(dated) })),
+    mark: () => mark,
     last: () => last,
     has: (id) => byId.has(id),
     get: (id) => {

@@ -6,6 +6,7 @@ import { DataType } from "@jilian/domain/datatypes.ts";
 import { emptyLeaf } from "@jilian/domain/leaf.ts";
 import { pino } from "pino";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Series } from "../telemetry.ts";
 import { brief, makeSeries, readAll, sample, startMs } from "../telemetry-fixtures.ts";
 import { influxSetting } from "./config.ts";
 import { hasInfluxd, type Influxd, startInfluxd } from "./influxd.ts";
@@ -127,8 +128,32 @@ describe.skipIf(!hasInfluxd())(
       it("a layout of a newer program is refused", async () => {
         const setting = settingOf(server.url, "newer");
         await (await openInfluxTelemetry({ ...setting, log })).close();
-        await post("newer", "store_schema version=2i 1");
+        await post("newer", "store_schema version=3i 1");
         await expect(openInfluxTelemetry({ ...setting, log })).rejects.toMatchObject({ code: "STORE_TOO_NEW" });
+      });
+
+      it("a layout of the first release: what is known of a series holds since ever", async () => {
+        const setting = settingOf(server.url, "older");
+        const first = await openInfluxTelemetry({ ...setting, log });
+        const [id] = (await makeSeries(first, ["a"])) as [number];
+        const [made] = await first.series();
+        const { group, node, device, metric, definition } = made as Series;
+        await first.close();
+        const text = JSON.stringify(definition).replaceAll('"', '\\"');
+        const tags = `device=${device},group=${group},metric=${metric},node=${node}`;
+        await post("older", `series,${tags} id=${id}i,definition="${text}" 1\nstore_schema version=1i 1`);
+        const store = await openInfluxTelemetry({ ...setting, log });
+        expect(await store.series()).toEqual([made]);
+        const changed = { ...definition, role: "energy.export" };
+        await store.ensureSeries([{ group, node, device, metric, definition: changed, sinceMs: 5000 }]);
+        const dated = [
+          { fromMs: 0, definition },
+          { fromMs: 5000, definition: changed },
+        ];
+        expect(await store.series()).toEqual([{ ...made, definition: changed, dated }]);
+        await store.close();
+        const answer = await ask(`SELECT "version" FROM "store_schema"`, "older");
+        expect(answer.results[0]?.series[0]?.values[0]?.[1]).toBe(2);
       });
 
       it("a database that forgets is refused", async () => {

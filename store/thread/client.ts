@@ -108,6 +108,7 @@ export function telemetryOver(port: MessagePort, close: (end: Remote["end"]) => 
   return {
     ensureSeries: (wanted) => call("ensureSeries", wanted),
     series: () => call("series"),
+    seriesChanges: () => call("seriesChanges"),
     write: ({ samples, commits }) => call("write", packSamples(samples), commits),
     committed: () => call("committed"),
     lastTx: () => call("lastTx"),

@@ -1,4 +1,3 @@
-import type { MetricDefinition, SeriesKey } from "@jilian/domain/sample.ts";
 import type { SampleColumns } from "../columns/columns.ts";
 import type {
   ChangedColumns,
@@ -16,11 +15,10 @@ import type {
   RollupUnit,
   Series,
   SeriesId,
+  WantedSeries,
   Window,
   WriteOutcome,
 } from "../telemetry.ts";
-
-export type WantedSeries = SeriesKey & { definition: MetricDefinition };
 
 /** Windows as rows of one shared set of columns: window i is rows [firsts[i], firsts[i] + counts[i]). */
 export type WindowColumns = { rows: SampleColumns; firsts: Int32Array<ArrayBuffer>; counts: Int32Array<ArrayBuffer> };
@@ -29,6 +27,7 @@ export type WindowColumns = { rows: SampleColumns; firsts: Int32Array<ArrayBuffe
 export type Engine = {
   ensureSeries: (wanted: readonly WantedSeries[]) => Promise<SeriesId[]>;
   series: () => Promise<Series[]>;
+  seriesChanges: () => Promise<number>;
   write: (samples: SampleColumns, commits: readonly CommitEntry[]) => Promise<WriteOutcome>;
   committed: () => Promise<CommitEntry[]>;
   lastTx: () => Promise<number>;

@@ -24,7 +24,7 @@ export type Column = {
 export type Queued = { polls: number; queued: number; bad: number; kept: number };
 
 export type Book = {
-  /** By device key, in the order of the device's metrics. */
+  /** By device key, in the order of the device's metrics; then what those were after births changed them, each as a metric of its own. */
   readonly columns: ReadonlyMap<string, readonly Column[]>;
   /** Of devices whose gateway accounts: by hour of the source time. */
   readonly queued: ReadonlyMap<string, Map<number, Queued>>;
@@ -66,12 +66,24 @@ function append(column: Column, atMs: number, { value, status, micro }: Reading)
   column.length += 1;
 }
 
+/** What a metric is once births say something else of it. */
+const afterBirth = ({ reborn, ...metric }: PlantMetric): PlantMetric[] =>
+  reborn ? [{ ...metric, definition: reborn.definition }] : [];
+
+/** Where a reading of a metric stands: by what births said at its time. */
+function columnOf(columns: readonly Column[], { metrics }: PlantDevice, metric: number, atMs: number): Column {
+  const isAfter = (metrics[metric]?.reborn?.atMs ?? Number.POSITIVE_INFINITY) <= atMs;
+  const place = isAfter ? metrics.length + metrics.slice(0, metric).flatMap(afterBirth).length : metric;
+  return columns[place] as Column;
+}
+
 export function bookOf(plant: Plant): Book {
   const columns = new Map<string, Column[]>();
   const queued = new Map<string, Map<number, Queued>>();
   for (const { devices, accounts } of plant.gateways)
     for (const device of devices) {
-      const own = device.metrics.map(
+      const said = [...device.metrics, ...device.metrics.flatMap(afterBirth)];
+      const own = said.map(
         (metric): Column => ({
           device,
           metric,
@@ -107,7 +119,7 @@ export function bookOf(plant: Plant): Book {
       if (!kept) return;
       samples += readings.length;
       const found = columns.get(device.key) as Column[];
-      for (const reading of readings) append(found[reading.metric] as Column, sourceMs, reading);
+      for (const reading of readings) append(columnOf(found, device, reading.metric, sourceMs), sourceMs, reading);
     },
   };
 }

@@ -37,6 +37,8 @@ type Sender = PlantGateway & {
   bdSeq: number;
   alive: boolean;
   readonly born: Set<string>;
+  /** Devices of which births say something else than at first. */
+  readonly reborn: Set<string>;
   accountMs: number;
 };
 
@@ -83,6 +85,7 @@ function senderOf(gateway: PlantGateway, plant: Plant, manner: Manner, n: number
     bdSeq: 0,
     alive: false,
     born: new Set(),
+    reborn: new Set(),
     accountMs: 0,
   };
 }
@@ -137,9 +140,16 @@ function nodeBirth(sender: Sender, nowMs: number): Message {
   ]);
 }
 
+/** When births of a device begin to say something else; never for most. */
+const changesAt = ({ metrics }: PlantDevice) => metrics.find(({ reborn }) => reborn)?.reborn?.atMs ?? Infinity;
+
 function deviceBirth(sender: Sender, device: PlantDevice, nowMs: number): Message {
   const d = sender.devicesByKey.get(device.key) as number;
-  const metrics = device.metrics.map(({ definition }, m): OutMetric => {
+  const isChanged = sender.reborn.has(device.key);
+  // What it said at first it said before that.
+  const atMs = isChanged ? nowMs : Math.min(nowMs, changesAt(device) - 1);
+  const metrics = device.metrics.map(({ definition: first, reborn }, m): OutMetric => {
+    const definition = (isChanged && reborn?.definition) || first;
     const { name, datatype } = definition;
     const properties = definitionProperties(definition);
     return { name, alias: aliasOf(d, m), datatype, declare: true, timestampMs: nowMs, value: null, properties };
@@ -148,7 +158,7 @@ function deviceBirth(sender: Sender, device: PlantDevice, nowMs: number): Messag
     const account = { name: accountMetric, alias: accountAlias(d), datatype: DataType.String, declare: true };
     metrics.push({ ...account, timestampMs: nowMs, value: null });
   }
-  return message(sender, "DBIRTH", nowMs, metrics, { device: device.device });
+  return message(sender, "DBIRTH", atMs, metrics, { device: device.device });
 }
 
 function dataOf({ gateway, device, polls, epoch, offset, late }: DataRecord): Message {
@@ -250,6 +260,18 @@ export function feedOf(plant: Plant, manner: Manner): Feed {
     return found;
   }
 
+  /** Births that change something, of that very minute. They are heard at once, whatever waits in the outbox. */
+  function rebirths(nowMs: number): Message[] {
+    return senders.flatMap((sender) =>
+      sender.devices.flatMap((device) => {
+        if (nowMs < changesAt(device) || sender.reborn.has(device.key)) return [];
+        const first = bornFirst(sender, device, nowMs);
+        sender.reborn.add(device.key);
+        return [...first, deviceBirth(sender, device, changesAt(device))];
+      }),
+    );
+  }
+
   function send(due: { atMs: number; record: DataRecord }[], nowMs: number): Message[] {
     const records = manner.shuffledShare > 0 ? order.shuffled(due) : due.sort((a, b) => a.atMs - b.atMs);
     return records.flatMap(({ record }) => [...bornFirst(record.gateway, record.device, nowMs), dataOf(record)]);
@@ -271,7 +293,10 @@ export function feedOf(plant: Plant, manner: Manner): Feed {
       collect(nowMs);
       const due = pending.filter(({ atMs }) => atMs <= nowMs);
       pending = pending.filter(({ atMs }) => atMs > nowMs);
-      const messages = send(due, nowMs);
+      const { before = [], after = [] } = Object.groupBy(due, ({ record: { device, polls } }) =>
+        (polls.at(-1)?.trueMs ?? 0) < changesAt(device) ? "before" : "after",
+      );
+      const messages = [...send(before, nowMs), ...rebirths(nowMs), ...send(after, nowMs)];
       if (nowMs - accountedMs < hourMs) return messages;
       accountedMs = nowMs;
       return [...messages, ...accounts(nowMs, nowMs - 3 * hourMs)];

@@ -37,6 +37,31 @@ function altered(book: Book, metric: string, change: (column: Column, at: number
   return { ...book, columns };
 }
 
+/** A book whose registers are read as if births had never changed them. */
+function asFirstBorn(book: Book): Book {
+  const columns = new Map(
+    [...book.columns].map(([key, own]) => {
+      const { metrics } = (own[0] as Column).device;
+      const after = own.slice(metrics.length);
+      const joined = own.slice(0, metrics.length).map((column): Column => {
+        const later =
+          column.metric.reborn && after.find((c) => c.metric.definition.name === column.metric.definition.name);
+        if (!later) return column;
+        const [a, b] = [column.length, later.length];
+        return {
+          ...column,
+          length: a + b,
+          times: Float64Array.of(...column.times.slice(0, a), ...later.times.slice(0, b)),
+          micro: BigInt64Array.of(...column.micro.slice(0, a), ...later.micro.slice(0, b)),
+          flags: Uint8Array.of(...column.flags.slice(0, a), ...later.flags.slice(0, b)),
+        };
+      });
+      return [key, joined] as const;
+    }),
+  );
+  return { ...book, columns };
+}
+
 const short = ["minute", "hour"] as const;
 
 async function compareWith(run: Run, book: Book): Promise<Comparison> {
@@ -78,6 +103,19 @@ group("every figure of a cluster with all its troubles", { timeout: 180_000 }, (
         }),
       );
       expect(dropped.wrong).toBeGreaterThan(0);
+    } finally {
+      await run.close();
+    }
+  });
+
+  test("births that change what a meter is, unheard: figures are wrong", async () => {
+    const run = await runPlant({ ...setting, enterprises: 2, hours: 1, troubled: false, restarts: false });
+    try {
+      expect((await run.platform.telemetry().series()).some(({ dated }) => dated)).toBe(true);
+      expectRight(await compareWith(run, run.book), short);
+      const unheard = await compareWith(run, asFirstBorn(run.book));
+      expect(unheard.wrong).toBeGreaterThan(0);
+      expect(describe(unheard)).toContain("energy.electricity|line|e1-f0/line-a|minute");
     } finally {
       await run.close();
     }

@@ -22,6 +22,8 @@ export type PlantOptions = {
 /** A metric of a device, with what its register or state does. */
 export type PlantMetric = {
   readonly definition: MetricDefinition;
+  /** What births say of it from a whole minute on, where that is something else. */
+  readonly reborn?: { readonly atMs: number; readonly definition: MetricDefinition };
   readonly signal:
     | {
         kind: "register";
@@ -128,6 +130,12 @@ function exchangesOf(device: PlantDevice, options: PlantOptions) {
   return { exchanges: [{ at, oldFinal: reading(counts), newInitial: reading(newCounts) }] };
 }
 
+/** A meter whose configuration is found to be wrong, and set right after two fifths of the time. Its clock has to be right, to know when. */
+function rebornAt(metric: PlantMetric, { fromMs, untilMs }: PlantOptions): PlantMetric {
+  const atMs = Math.round((fromMs + (untilMs - fromMs) * 0.4) / 60_000) * 60_000;
+  return { ...metric, reborn: { atMs, definition: { ...metric.definition, role: "energy.export", unit: "MWh" } } };
+}
+
 /**
  * Makes the cluster. Of four neighbouring enterprises each has another set of meters and machines and other troubles; every third has a
  * second factory.
@@ -142,11 +150,12 @@ export function makePlant(options: PlantOptions): Plant {
     const exchangeMs = kind === 1 ? Math.round(fromMs + (untilMs - fromMs) * 0.4) : undefined;
     const registered = [metersOf(kind, pollMs, exchangeMs), machinesOf(kind, pollMs)].map((own, g) => {
       const node = `gw-${g + 1}`;
-      const made = own.map(({ device, metrics, pieceMs = 10_000, isRead = true, registry }) => {
+      const clock = (["jumps", "true", "from 1970", "true"] as const)[(e + g) % 4] as PlantGateway["clock"];
+      const made = own.map(({ device, metrics: born, pieceMs = 10_000, isRead = true, registry }) => {
         const place = { key: `${id}/${node}/${device}`, group: id, node, device };
+        const metrics = clock === "true" && device === "feeder-1" ? born.map((one) => rebornAt(one, options)) : born;
         return { registry, device: { ...place, seed: whole(1e9), metrics, pieceMs, isRead } satisfies PlantDevice };
       });
-      const clock = (["jumps", "true", "from 1970", "true"] as const)[(e + g) % 4] as PlantGateway["clock"];
       const devices = made.map(({ device }) => device);
       gateways.push({ group: id, node, seed: whole(1e9), devices, clock, accounts: e % 2 === 0 });
       return {

@@ -1,0 +1,90 @@
+import { hourMs } from "@jilian/domain/periods.ts";
+import { type OutMetric, property } from "@jilian/domain/sparkplug/payload.ts";
+import { describe, expect, test } from "vitest";
+import type { BornMetric } from "./sessions.ts";
+import {
+  bdSeq,
+  bear,
+  bearForeign,
+  clock,
+  commitControl,
+  data,
+  host,
+  hostPerTest,
+  rebirthControl,
+  send,
+  t0,
+  tag,
+} from "./test-node.ts";
+
+hostPerTest();
+
+const device = "press-1";
+const said = (role: string, over: Partial<OutMetric> = {}) =>
+  tag("a", 1, { properties: { role: property.text(role) }, ...over });
+
+/** A birth of the device at a time of the gateway's clock, heard at a time of ingest's; what the next reading is said to be. */
+function reborn(
+  role: string,
+  timestampMs: number | undefined,
+  over: Partial<OutMetric> = {},
+  heardMs = t0,
+): BornMetric {
+  clock.set(heardMs);
+  send("DBIRTH", [said(role, over)], { seq: 2, device, ...(timestampMs !== undefined && { timestampMs }) });
+  return next();
+}
+
+let offset = 0;
+function next(): BornMetric {
+  offset += 1;
+  data([{ alias: 1, value: 5, timestampMs: t0 }], { offset });
+  const metric = host.queue.take(10).at(-1)?.samples[0]?.metric;
+  return metric ?? expect.fail("no reading came");
+}
+
+describe("since when a metric is what a birth says", () => {
+  test("the time of the birth; one that repeats it changes nothing", () => {
+    bear();
+    const first = reborn("energy.import", t0 + 1000, { timestampMs: t0 + 1000 });
+    expect(first).toMatchObject({ definition: { role: "energy.import" }, sinceMs: t0 + 1000, doubtMs: t0 + 1000 });
+    expect(reborn("energy.import", t0 + 9000)).toBe(first);
+    expect(reborn("energy.export", t0 + 9500, { timestampMs: t0 + 9500 })).toMatchObject({ sinceMs: t0 + 9500 });
+  });
+
+  test("what an outbox read last may be of before or after: it is doubted from there on", () => {
+    bear();
+    const value = { timestampMs: t0 + 700, value: 4 };
+    expect(reborn("energy.import", t0 + 1000, value)).toMatchObject({ sinceMs: t0 + 1000, doubtMs: t0 + 700 });
+    const none = { timestampMs: t0 + 700, value: null };
+    expect(reborn("energy.export", t0 + 1500, none)).toMatchObject({ sinceMs: t0 + 1500, doubtMs: t0 + 1500 });
+    const old = { timestampMs: t0 - 9 * hourMs, value: 4 };
+    expect(reborn("production.total", t0 + 1900, old)).toMatchObject({ sinceMs: t0 + 1900, doubtMs: t0 + 1900 });
+  });
+
+  test("of another maker's node the birth alone counts, since its values are readings", () => {
+    bearForeign([said("energy.import", { timestampMs: t0 - 500 })]);
+    const [record] = host.queue.take(10);
+    expect(record?.samples[0]?.metric).toMatchObject({ sinceMs: t0, doubtMs: t0 });
+  });
+
+  test("a clock that is far off is not believed, and one that was set back puts no birth before the last", () => {
+    bear();
+    for (const [role, wrongMs] of [
+      ["energy.import", 5000],
+      ["energy.export", t0 + 3 * hourMs],
+    ] as const)
+      expect(reborn(role, wrongMs, { timestampMs: wrongMs }, t0 + 2000)).toMatchObject({ sinceMs: t0 + 2000 });
+    const ahead = reborn("energy.import", t0 + 600_000, { timestampMs: t0 + 600_000 }, t0 + 3000);
+    expect(ahead).toMatchObject({ sinceMs: t0 + 600_000 });
+    // Heard after it, so that it holds after it.
+    expect(reborn("energy.export", t0 + 4000, {}, t0 + 4000)).toMatchObject({ sinceMs: t0 + 600_000 });
+  });
+
+  test("a new session goes on from the births of the one before", () => {
+    bear();
+    expect(reborn("energy.import", t0 + 5000, { timestampMs: t0 + 5000 }, t0 + 5000).sinceMs).toBe(t0 + 5000);
+    send("NBIRTH", [bdSeq(4), rebirthControl, commitControl], { seq: 0, timestampMs: t0 + 6000 });
+    expect(reborn("energy.export", t0 + 4000, {}, t0 + 6000).sinceMs).toBe(t0 + 6000);
+  });
+});

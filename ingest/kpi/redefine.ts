@@ -1,0 +1,69 @@
+import { deviceKey } from "@jilian/domain/identity.ts";
+import { leastOf } from "@jilian/domain/lists.ts";
+import { hourMs, isoTime, minuteMs, periodStart } from "@jilian/domain/periods.ts";
+import type { MetricDefinition } from "@jilian/domain/sample.ts";
+import type { Ledger } from "@jilian/store/ledger.ts";
+import { maxDefinitions } from "@jilian/store/series-versions.ts";
+import type { ChangedMinute, Series } from "@jilian/store/telemetry.ts";
+import type { LeafKeeper } from "./leaves.ts";
+import { steps } from "./runs.ts";
+import type { ChangedSeries } from "./series-index.ts";
+
+export type RedefineParts = {
+  ledger: Pick<Ledger, "noteFinding" | "addRecompute" | "nextRecompute">;
+  keeper: Pick<LeafKeeper, "fold">;
+};
+
+/** A birth of so long ago at most is taken up at once; what an older one changes is computed again hour by hour. */
+const atOnceMs = hourMs;
+const reason = "births";
+
+/** What of a definition people know, as text. */
+function wordsOf({ role, unit, product, simulated }: MetricDefinition): string {
+  return [role ?? "no role", unit, product, simulated ? "simulated" : undefined].filter((word) => word).join(" ");
+}
+
+const keyOf = ({ group, node, device }: Series) => deviceKey(group, node, device);
+
+/** Notes, once for a device, that births say something else of a metric: figures before and after do not mean the same. */
+function noteRedefined({ ledger }: RedefineParts, { series, before, sinceMs }: ChangedSeries, nowMs: number): void {
+  const [was, is] = [wordsOf(before.definition), wordsOf(series.definition)];
+  const kept = series.dated?.length ?? 1;
+  if (was === is && kept < maxDefinitions) return;
+  const bound =
+    kept < maxDefinitions ? "" : `; ${kept} changes are kept, of more the one that held shortest is forgotten`;
+  const detail = `${series.metric} from ${isoTime(sinceMs)}: ${was} before, ${is} now${bound}`;
+  ledger.noteFinding({ code: "METRIC_REDEFINED", subject: keyOf(series), detail }, nowMs);
+}
+
+/** Every minute of a series since a time, as if it had changed. */
+function minutesSince({ series: { id: series }, sinceMs }: ChangedSeries, nowMs: number): ChangedMinute[] {
+  return [...steps(periodStart("minute", sinceMs), nowMs, minuteMs)].map((minute) => {
+    return { series, minuteMs: minute, firstMs: minute, lastMs: minute + minuteMs - 1 };
+  });
+}
+
+/**
+ * Takes up births that changed what known series say of themselves. As a rule nothing of the time since then is folded, because the store
+ * knows a birth before its samples. What is, of a birth that came late or by a source's clock, is folded again: at once where it is short
+ * ago, else as a recompute that the ledger keeps.
+ * @returns starts of the minutes whose leaves may differ now, by factory
+ */
+export function redefiner(parts: RedefineParts) {
+  const { ledger, keeper } = parts;
+  return async (reborn: readonly ChangedSeries[], nowMs: number): Promise<Map<string, Set<number>>> => {
+    for (const one of reborn) noteRedefined(parts, one, nowMs);
+    const past = reborn.filter(({ sinceMs, series }) => sinceMs < nowMs && series.device !== "");
+    const recent = past.filter(({ sinceMs }) => sinceMs >= nowMs - atOnceMs);
+    const fromMs = leastOf(past.filter((one) => !recent.includes(one)).map(({ sinceMs }) => sinceMs));
+    const waiting = ledger.nextRecompute();
+    const isAsked = waiting?.reason === reason && waiting.cursorMs <= fromMs;
+    if (fromMs < nowMs && !isAsked)
+      ledger.addRecompute({ fromMs: periodStart("hour", fromMs), toMs: nowMs, reason }, nowMs);
+    return await keeper.fold(
+      recent.flatMap((one) => minutesSince(one, nowMs)),
+      undefined,
+      nowMs,
+    );
+  };
+}

@@ -1,0 +1,104 @@
+import { DataType } from "@jilian/domain/datatypes.ts";
+import type { MetricDefinition } from "@jilian/domain/sample.ts";
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import {
+  type DatedDefinition,
+  datedText,
+  definitionAt,
+  differsSince,
+  maxDefinitions,
+  readDated,
+  shownDefinitions,
+  withDefinition,
+} from "./series-versions.ts";
+
+const of = (role: string): MetricDefinition => ({ name: "m", datatype: DataType.Double, role, simulated: false });
+const series = (dated: readonly DatedDefinition[]) => {
+  return { group: "f", node: "g", device: "d", metric: "m", id: 1, ...shownDefinitions(dated) };
+};
+const births = (...told: readonly (readonly [string, number])[]) =>
+  told.reduce<readonly DatedDefinition[] | undefined>(
+    (known, [role, at]) => withDefinition(known, of(role), { sinceMs: at }),
+    undefined,
+  ) ?? [];
+const said = (dated: readonly DatedDefinition[]) => dated.map(({ fromMs, definition }) => [definition.role, fromMs]);
+
+describe("the definitions of a series in time", () => {
+  test("each birth in its place, whatever the order in which they come", () => {
+    // Each says something else: what a birth repeats is not kept, and would say nothing after one that was put before it.
+    const arrivals = fc.uniqueArray(fc.integer({ min: 1, max: 30 }), { minLength: 1, maxLength: 12 });
+    fc.assert(
+      fc.property(arrivals, (times) => {
+        const found = series(births(...times.map((at) => [`${at}`, at] as const)));
+        const inOrder = times.toSorted((x, y) => x - y);
+        // Written out: the last birth at or before a time, the first one before any.
+        for (let at = 0; at <= 31; at += 1)
+          expect(definitionAt(found, at).role).toBe(`${inOrder.findLast((since) => since <= at) ?? inOrder[0]}`);
+      }),
+    );
+  });
+
+  test("a repeated one changes nothing, one of the same time replaces, neighbours that say the same are one", () => {
+    const known = births(["a", 10], ["b", 20], ["c", 30]);
+    expect(withDefinition(known, of("b"), { sinceMs: 25 })).toBe(known);
+    expect(withDefinition(known, of("c"), { sinceMs: 99 })).toBe(known);
+    expect(said(withDefinition(known, of("d"), { sinceMs: 20 }))).toEqual([
+      ["a", 10],
+      ["d", 20],
+      ["c", 30],
+    ]);
+    expect(said(withDefinition(known, of("a"), { sinceMs: 20 }))).toEqual([
+      ["a", 10],
+      ["c", 30],
+    ]);
+    expect(said(withDefinition(known, of("c"), { sinceMs: 25 }))).toEqual([
+      ["a", 10],
+      ["b", 20],
+      ["c", 25],
+    ]);
+    expect(said(withDefinition(known, of("z"), { sinceMs: 5 }))).toEqual([
+      ["z", 5],
+      ["a", 10],
+      ["b", 20],
+      ["c", 30],
+    ]);
+    expect(said(withDefinition(known, of("z")))).toEqual([["z", 0]]);
+  });
+
+  test("at most so many: the one that held shortest goes, never the first and the last", () => {
+    const flaps = Array.from({ length: 3 * maxDefinitions }, (_, i) => [i % 2 ? "a" : "b", 10_000 + i] as const);
+    const known = births(["x", 1], ["y", 1000], ...flaps);
+    expect(known.length).toBeLessThanOrEqual(maxDefinitions);
+    expect(said(known).slice(0, 3)).toEqual([
+      ["x", 1],
+      ["y", 1000],
+      ["b", 10_000],
+    ]);
+    expect(known.at(-1)?.definition.role).toBe(flaps.at(-1)?.[0]);
+    const long = (n: number) => `${n}`.padEnd(9000, "-");
+    const bulky = births(...Array.from({ length: 9 }, (_, i) => [long(i), i * i] as const));
+    expect(datedText(bulky).length).toBeLessThan(40_000);
+    expect(bulky.at(-1)?.definition.role).toBe(long(8));
+  });
+
+  test("as text and back; one of an older release holds since ever", () => {
+    const known = withDefinition(births(["a", 10]), of("b"), { sinceMs: 20, doubtMs: 17 });
+    expect(known[1]).toMatchObject({ fromMs: 20, doubtMs: 17 });
+    expect(readDated(datedText(known))).toEqual(known);
+    const old = readDated(JSON.stringify(of("a")));
+    expect(said(withDefinition(old, of("b"), { sinceMs: 20 }))).toEqual([
+      ["a", 0],
+      ["b", 20],
+    ]);
+    expect(shownDefinitions(old)).toEqual({ definition: of("a") });
+  });
+
+  test("since when two looks at a series differ", () => {
+    const [a, b] = [series(births(["a", 10])), series(births(["a", 10], ["b", 20]))];
+    expect(differsSince(a, a)).toBeUndefined();
+    expect(differsSince(a, b)).toBe(20);
+    expect(differsSince(b, series(births(["a", 10], ["c", 15], ["b", 20])))).toBe(15);
+    expect(differsSince(a, series(births(["z", 10])))).toBe(0);
+  });
+});

@@ -1,0 +1,115 @@
+import { minuteMs } from "@jilian/domain/periods.ts";
+import type { MetricDefinition } from "@jilian/domain/sample.ts";
+import { definitionText } from "./columns/series-text.ts";
+import type { Series, WantedSeries } from "./telemetry.ts";
+
+/** What births said of a series, and from when on, UTC ms. The first one of a series holds since ever. */
+export type DatedDefinition = {
+  readonly fromMs: number;
+  readonly definition: MetricDefinition;
+  /** Readings from here on until `fromMs` may be of this one or of the one before: they are stored, and no figure is made of them. */
+  readonly doubtMs?: number;
+};
+
+/**
+ * Definitions of one series that are kept at most, and characters of all of them: a gateway that flaps what it says must not fill the store.
+ * Beyond it the one that held shortest is forgotten, and its time counts as that of the one before it.
+ */
+export const maxDefinitions = 50;
+const maxTextLength = 30_000;
+
+const same = (a: MetricDefinition | undefined, b: MetricDefinition) =>
+  a !== undefined && definitionText(a) === definitionText(b);
+
+/** Leaves out definitions that say what the one before them says. */
+function merged(dated: readonly DatedDefinition[]): DatedDefinition[] {
+  return dated.filter(({ definition }, i) => !same(dated[i - 1]?.definition, definition));
+}
+
+const textLength = (dated: readonly DatedDefinition[]) =>
+  dated.reduce((sum, { definition }) => sum + definitionText(definition).length, 0);
+
+/** Place of the one between first and last that held shortest, the later of two; the first one's where there is none between. */
+function shortest(dated: readonly DatedDefinition[]): number {
+  const heldMs = (i: number) => (dated[i + 1] as DatedDefinition).fromMs - (dated[i] as DatedDefinition).fromMs;
+  let found = 1;
+  for (let i = 2; i < dated.length - 1; i += 1) if (heldMs(i) <= heldMs(found)) found = i;
+  return dated.length > 2 ? found : 0;
+}
+
+/**
+ * Puts what a birth says in its place in time. It holds until the next one that is known; one of the same time is replaced. Pure.
+ * @param known earliest first; undefined for a series that is new
+ * @param since when it began, as `WantedSeries` has it
+ * @returns `known` itself when it says so already
+ */
+export function withDefinition(
+  known: readonly DatedDefinition[] | undefined,
+  definition: MetricDefinition,
+  { sinceMs: fromMs, doubtMs = fromMs }: Pick<WantedSeries, "sinceMs" | "doubtMs"> = {},
+): readonly DatedDefinition[] {
+  if (!known || fromMs === undefined) {
+    const isKnown = known?.length === 1 && same(known[0]?.definition, definition);
+    return isKnown ? known : [{ fromMs: fromMs ?? 0, definition }];
+  }
+  const before = known.filter((one) => one.fromMs <= fromMs);
+  if (same(before.at(-1)?.definition, definition)) return known;
+  const earlier = before.filter((one) => one.fromMs < fromMs);
+  const later = known.filter((one) => one.fromMs > fromMs);
+  const next = { fromMs, definition, ...(doubtMs !== undefined && doubtMs < fromMs && { doubtMs }) };
+  let dated = merged([...earlier, next, ...later]);
+  while (dated.length > maxDefinitions || (dated.length > 1 && textLength(dated) > maxTextLength))
+    dated = merged(dated.toSpliced(shortest(dated), 1));
+  return dated;
+}
+
+/** A series' definitions as it shows them: the newest one, and all of them where there are several. */
+export function shownDefinitions(dated: readonly DatedDefinition[]): Pick<Series, "definition" | "dated"> {
+  const { definition } = dated.at(-1) as DatedDefinition;
+  return dated.length > 1 ? { definition, dated } : { definition };
+}
+
+/** What a series was at a time, UTC ms. Costs nothing where its births always said the same. */
+export function definitionAt(
+  { definition, dated }: Pick<Series, "definition" | "dated">,
+  atMs: number,
+): MetricDefinition {
+  if (!dated) return definition;
+  return (dated.findLast(({ fromMs }) => fromMs <= atMs) ?? (dated[0] as DatedDefinition)).definition;
+}
+
+/** Start of the first minute that is of a definition which holds from a time on: a minute is of what held when it began. */
+export const firstMinute = (fromMs: number): number => Math.ceil(fromMs / minuteMs) * minuteMs;
+
+let marks = 0;
+
+/** A number that was never given: books mark their changes with it, also those that are opened again. */
+export function nextMark(): number {
+  marks += 1;
+  return marks;
+}
+
+/** Definitions as the stores keep them. */
+export function datedText(dated: readonly DatedDefinition[]): string {
+  const texts = dated.map(({ fromMs, definition, doubtMs }) => {
+    const doubt = doubtMs === undefined ? "" : `,${doubtMs}`;
+    return `[${fromMs},${definitionText(definition)}${doubt}]`;
+  });
+  return `[${texts.join(",")}]`;
+}
+
+/** Reads them back. A store of an older release has one definition without a time: it holds since ever. */
+export function readDated(text: string): readonly DatedDefinition[] {
+  const found = JSON.parse(text) as MetricDefinition | [number, MetricDefinition, number?][];
+  if (!Array.isArray(found)) return [{ fromMs: 0, definition: found }];
+  return found.map(([fromMs, definition, doubtMs]) => {
+    return { fromMs, definition, ...(doubtMs !== undefined && { doubtMs }) };
+  });
+}
+
+/** Since when, at the earliest, another definition holds than before; undefined where nothing differs. */
+export function differsSince(a: Series, b: Series): number | undefined {
+  if (a === b) return undefined;
+  const edges = [0, ...(a.dated ?? []).map((one) => one.fromMs), ...(b.dated ?? []).map((one) => one.fromMs)];
+  return edges.sort((x, y) => x - y).find((at) => !same(definitionAt(a, at), definitionAt(b, at)));
+}
