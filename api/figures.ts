@@ -64,9 +64,9 @@ export const loggedFigureSchema = Type.Object({
 export const demoNotice = "模拟数据 / simulated data: a demonstration, not a plant";
 export const noticeSchema = nullable(Type.String({ description: "not null: simulated data" }));
 
-/** A result with the names of people and times in ISO 8601. */
-export function figureOf(result: Result & { change?: number }, directory: Directory): Figure {
-  const { startMs, endMs, asOfMs, ...rest } = result;
+/** A result with the names of people and times in ISO 8601, without what is the ledger's own affair. */
+export function figureOf(result: Result & { change?: number; leaseEpoch?: number }, directory: Directory): Figure {
+  const { startMs, endMs, asOfMs, leaseEpoch: _, ...rest } = result;
   return {
     ...rest,
     entityName: directory.entities[result.level].get(result.entity) ?? result.entity,

@@ -244,6 +244,7 @@ describe("info and findings", () => {
         closedBy: null,
       },
     ]);
+    expect(body.droppedPeriods).toBe(0);
     const all = await world.get("/open/v1/findings");
     expect(all.body.notice).toBe("模拟数据 / simulated data: a demonstration, not a plant");
     expect(all.body.findings).toHaveLength(2);

@@ -149,6 +149,7 @@ export async function startPlatform(
       registry,
       clock,
       clockSetting,
+      isStoreOwned: config.influx === undefined,
       log: logOf("ingest"),
       ...(onStored ? { onStored } : {}),
     });

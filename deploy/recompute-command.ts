@@ -88,15 +88,23 @@ async function follow(id: number, parts: RecomputeParts): Promise<void> {
 }
 
 /** Does it here, on a store that no service has open. */
-async function runHere(id: number, telemetry: OwnedTelemetry, { ledger, clock }: RecomputeParts): Promise<void> {
-  const setting = { provisionalIntervalMs: 0, txPerTick: 500 };
-  // No other command needs it.
+async function runHere(id: number, telemetry: OwnedTelemetry, parts: RecomputeParts): Promise<void> {
+  const { ledger, clock, hasLock, say } = parts;
+  const setting = { provisionalIntervalMs: 0, txPerTick: 500, clock, versions: followVersions(ledger) };
+  // No other command needs them.
   const { createEngine } = await import("@jilian/ingest/kpi/engine.ts");
-  const engine = await createEngine({ ...setting, telemetry, ledger, clock, versions: followVersions(ledger) });
+  const { leasedStores, takeLease } = await import("@jilian/ingest/kpi/lease.ts");
+  const onWait = (holder: string) => say(`waiting for the end of the engine that computes figures (${holder})\n`);
+  const lease = await takeLease({ ledger, isStoreOwned: hasLock, onWait });
   try {
-    while (ledger.recompute(id)?.doneMs === null) await engine.tick();
+    const engine = await createEngine({ ...setting, ...leasedStores({ ledger, telemetry }, lease) });
+    try {
+      while (ledger.recompute(id)?.doneMs === null) await engine.tick();
+    } finally {
+      await engine.close();
+    }
   } finally {
-    await engine.close();
+    lease.close();
   }
 }
 

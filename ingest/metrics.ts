@@ -100,6 +100,9 @@ const counted: readonly (readonly [key: string, name: string, help: string])[] =
 function kpiRows(stats: () => IngestStats["kpi"]): MetricRow[] {
   return [
     gauge("jilian_kpi_up", "1 while the thread that computes figures lives.", () => flag(stats().alive)),
+    gauge("jilian_kpi_waits", "1 while another process computes the figures.", () =>
+      flag(stats().waitsFor !== undefined),
+    ),
     gauge("jilian_kpi_lag_transactions", "Transactions stored and not in figures yet.", () => stats().lagTx),
     gauge("jilian_kpi_behind_seconds", "How long figures have been behind the store.", () => stats().behindMs / 1000),
     gauge("jilian_kpi_tick_duration_seconds", "How long the last tick took.", () => stats().tickDurationMs / 1000),
@@ -175,9 +178,9 @@ export function ingestHealth({ connected, queuedSamples, maxQueuedSamples, kpi }
     queue: { ready: true, state: queuedSamples < maxQueuedSamples ? "taking" : "shedding", detail: { queuedSamples } },
     kpi: {
       ready: kpi.alive && !isBehind,
-      state: kpi.alive ? (isBehind ? "behind" : "running") : "ended",
+      state: !kpi.alive ? "ended" : kpi.waitsFor !== undefined ? "waiting" : isBehind ? "behind" : "running",
       ...(kpi.alive && !isBehind ? {} : { reason: kpiReason }),
-      detail: { lagTx: kpi.lagTx, behindS },
+      detail: { lagTx: kpi.lagTx, behindS, ...(kpi.waitsFor !== undefined && { waitsFor: kpi.waitsFor }) },
     },
   };
 }

@@ -31,6 +31,8 @@ export type IngestParts = {
   clock: Clock;
   /** The setting the clock was made from, for the KPI worker. */
   clockSetting: string | undefined;
+  /** True where the telemetry store has one process as its user, as the embedded one has; false if absent. */
+  isStoreOwned?: boolean;
   log: Logger;
   /** Told of each batch that the store has confirmed, and how long that took. */
   onStored?: (records: readonly QueuedRecord[], durationMs: number) => void;

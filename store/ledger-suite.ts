@@ -103,8 +103,8 @@ function resultTests(ledger: () => Ledger, another: () => Ledger): void {
       estimatedShare: null,
     });
     expect(ledger().writeResults([full, empty])).toBe(2);
-    expect(another().readResult(full)).toEqual({ ...full, change: 1 });
-    expect(another().readResult(empty)).toEqual({ ...empty, change: 2 });
+    expect(another().readResult(full)).toEqual({ ...full, change: 1, leaseEpoch: 0 });
+    expect(another().readResult(empty)).toEqual({ ...empty, change: 2, leaseEpoch: 0 });
     expect(ledger().readResult({ ...full, entity: "zhuji-2" })).toBeUndefined();
   });
 
@@ -129,7 +129,7 @@ function resultTests(ledger: () => Ledger, another: () => Ledger): void {
     for (const step of steps) expect(ledger().writeResults([figure(step)])).toBe(1);
     expect(another().history(figure())).toEqual(
       [figure({ value: "2", status: "final" }), figure({ value: "3", status: "revised", revision: 1 })].map(
-        (result, i) => ({ ...result, change: 3 + i }),
+        (result, i) => ({ ...result, change: 3 + i, leaseEpoch: 0 }),
       ),
     );
     expect(ledger().readResult(figure())).toMatchObject({ value: null, revision: 2, change: 5 });

@@ -5,6 +5,7 @@ import type { AlarmLedger } from "./alarms.ts";
 import type { CompletenessLedger } from "./completeness.ts";
 import type { FindingLedger } from "./findings.ts";
 import type { KpiLedger } from "./kpi-ledger.ts";
+import type { LeaseLedger } from "./leases.ts";
 import type { RegistryLedger } from "./registry-versions.ts";
 import type { ResultQuery } from "./telemetry.ts";
 
@@ -27,8 +28,8 @@ export type CredentialView = {
   createdMs: number | null;
 };
 
-/** A figure with its place in the change log. */
-export type LoggedResult = Result & { change: number };
+/** A figure with its place in the change log, and the epoch of the lease under which it was written; 0 where there was none. */
+export type LoggedResult = Result & { change: number; leaseEpoch: number };
 
 /** Where the change log stands. */
 export type ChangeLog = {
@@ -101,7 +102,13 @@ export type DefinitionLedger = {
   readonly figureVersions: () => Pick<DefinitionSince, "indicator" | "version">[];
 };
 
-type LedgerParts = AlarmLedger & CompletenessLedger & FindingLedger & KpiLedger & RegistryLedger & DefinitionLedger;
+type LedgerParts = AlarmLedger &
+  CompletenessLedger &
+  FindingLedger &
+  KpiLedger &
+  LeaseLedger &
+  RegistryLedger &
+  DefinitionLedger;
 
 /**
  * Results from the quarter hour and from factory upward, credentials, births, findings: what several processes share. Implementations: SQLite
@@ -120,7 +127,7 @@ export type Ledger = LedgerParts & {
   readonly credentials: () => CredentialView[];
 
   /** Writes results that differ from what is there, moves the old ones to history, numbers each change without gaps. */
-  readonly writeResults: (results: readonly Result[]) => number;
+  readonly writeResults: (results: readonly Result[], leaseEpoch?: number) => number;
   readonly readResults: (query: ResultQuery) => LoggedResult[];
   readonly readResult: (key: ResultKey) => LoggedResult | undefined;
   /** Older revisions of a figure, oldest first. */

@@ -21,7 +21,13 @@ const findingSchema = Type.Object({
 export function addFindingRoutes(app: App, { ledger, registry }: ApiDeps): void {
   const querystring = Type.Object({ limit: Type.Optional(limitParameter) }, strict);
   const response = {
-    200: Type.Object({ notice: noticeSchema, findings: Type.Array(findingSchema) }),
+    200: Type.Object({
+      notice: noticeSchema,
+      droppedPeriods: Type.Integer({
+        description: "periods whose findings are no longer closed or opened again: too many",
+      }),
+      findings: Type.Array(findingSchema),
+    }),
     "4xx": problemSchema,
   };
   const schema = {
@@ -33,6 +39,7 @@ export function addFindingRoutes(app: App, { ledger, registry }: ApiDeps): void 
   };
   app.get("/findings", { schema, config: { problems: ["PARAMETER_INVALID"] } }, async ({ query }) => ({
     notice: registry.demo ? demoNotice : null,
+    droppedPeriods: ledger.droppedFindingPeriods(),
     findings: ledger.findings(query.limit ?? defaultLimit).map(({ firstMs, lastMs, closedMs, ...finding }) => ({
       ...finding,
       closedTime: closedMs === null ? null : isoTime(closedMs),

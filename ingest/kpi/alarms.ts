@@ -100,6 +100,8 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
   let horizonMs = Number.NEGATIVE_INFINITY;
   let judgedMs = Number.NEGATIVE_INFINITY;
   let busy = { any: false, behind: false };
+  /** Stretches to be judged again are noted in the ledger. */
+  let isAgain = false;
   /** What never was, and is not written yet. */
   let lost: AlarmWrite[] = [];
   const stretches: AlarmStretch[] = [];
@@ -301,10 +303,12 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
     busy = { any: left.length > 0, behind: left.some(({ isWhole }) => !isWhole) };
     if (busy.any) return;
     judgedMs = horizonMs;
-    ledger.forgetAlarmsAgain();
+    if (isAgain) ledger.forgetAlarmsAgain();
+    isAgain = false;
   }
 
   function lookAgain({ fromMs, toMs }: AlarmStretch): void {
+    isAgain = true;
     for (const { tracks } of followed.values())
       for (const { track, fresh } of tracks.values()) {
         const range = clipped(track, fromMs, toMs - 1);

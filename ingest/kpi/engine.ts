@@ -168,8 +168,9 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     for (const one of computed) append(figures, one.results);
     append(figures, withdrawn);
     const results = await publishAll(figures, nowMs);
+    const finals = new Map(periods.map((period) => [period, finalMs(period)]));
     judge(
-      computed.filter(({ span }) => span.endMs <= finalMs(span.period)),
+      computed.filter(({ span }) => span.endMs <= (finals.get(span.period) as number)),
       nowMs,
     );
     return results;

@@ -38,7 +38,7 @@ export function judgeSites(
         }),
       );
   });
-  ledger.judgeFindings(looks, nowMs);
+  if (looks.length > 0) ledger.judgeFindings(looks, nowMs);
 }
 
 /** Takes what leaves say of increases that cannot be told, day by day of a counter. */
@@ -60,5 +60,5 @@ export function judgeResets(
     const found = hasResets ? [{ code, subject, detail }] : [];
     return [{ place: `${subject}/${metric}`, period: "day", startMs, ...stamp, found }];
   });
-  ledger.judgeFindings(looks, nowMs);
+  if (looks.length > 0) ledger.judgeFindings(looks, nowMs);
 }

@@ -11,10 +11,15 @@ export type KpiWorkerData = {
   kpiIntervalMs: number;
   provisionalIntervalMs: number;
   logLevel: string;
+  isStoreOwned: boolean;
+  leaseMs: number | undefined;
 };
 export type KpiMessage = { type: "settle"; id: number } | { type: "close" };
 export type KpiReply =
-  | { type: "ready" }
+  /** It computes from now on. */
+  | { type: "computes" }
+  /** Another process does. */
+  | { type: "waits"; holder: string }
   | { type: "results"; results: Result[]; caughtUp: boolean; lagTx: number; durationMs: number }
   | { type: "settled"; id: number };
 
@@ -27,14 +32,16 @@ export type KpiStats = {
   tickTotalMs: number;
   /** Transactions stored and not folded, as of the last tick. */
   lagTx: number;
-  /** How long it has not been caught up with the store; 0 when it was after the last tick and that is not long ago. */
+  /** How long it has not been caught up with the store; 0 when it was after the last tick and that is not long ago, or while it waits. */
   behindMs: number;
+  /** Who computes the figures in its place; undefined while it does. */
+  waitsFor: string | undefined;
 };
 
 export type Kpi = {
   readonly stats: () => KpiStats;
   /**
-   * Resolves when every figure is up to date with what was stored when it was called.
+   * Resolves when every figure is up to date with what was stored when it was called; while another process computes, after its end.
    * @throws JilianError KPI_WORKER when the thread has ended, or ends meanwhile
    */
   readonly settle: () => Promise<void>;
@@ -47,6 +54,10 @@ export type KpiParts = {
   telemetry: Telemetry;
   ledgerPath: string;
   clockSetting: string | undefined;
+  /** True where the telemetry store has one process as its user, which this is: no other engine can be at work. False if absent. */
+  isStoreOwned?: boolean;
+  /** How long another engine may give no sign of life before this one takes its place; 15 s if absent. */
+  leaseMs?: number;
   log: Logger;
   onResults: (results: Result[]) => void;
 };
@@ -58,7 +69,12 @@ const longTickMs = 60_000;
 function progress() {
   const seen = { ticks: 0, tickDurationMs: 0, tickTotalMs: 0, lagTx: 0 };
   let caughtUpMs = performance.now();
+  let waitsFor: string | undefined;
   return {
+    waits: (holder: string | undefined): void => {
+      if (waitsFor !== holder) caughtUpMs = performance.now();
+      waitsFor = holder;
+    },
     note: ({ caughtUp, lagTx, durationMs }: Extract<KpiReply, { type: "results" }>): void => {
       seen.ticks += 1;
       seen.tickDurationMs = durationMs;
@@ -68,7 +84,8 @@ function progress() {
     },
     stats: () => {
       const sinceMs = performance.now() - caughtUpMs;
-      return { ...seen, behindMs: seen.lagTx > 0 || sinceMs > longTickMs ? sinceMs : 0 };
+      const isBehind = waitsFor === undefined && (seen.lagTx > 0 || sinceMs > longTickMs);
+      return { ...seen, behindMs: isBehind ? sinceMs : 0, waitsFor };
     },
   };
 }
@@ -84,7 +101,7 @@ function threadEnded(cause: unknown): JilianError {
 
 async function startWorker(
   config: Pick<IngestConfig, "kpiIntervalMs" | "provisionalIntervalMs">,
-  { telemetry, ledgerPath, clockSetting, log }: KpiParts,
+  { telemetry, ledgerPath, clockSetting, isStoreOwned = false, leaseMs, log }: KpiParts,
 ): Promise<Worker> {
   const port = await telemetry.port();
   const { kpiIntervalMs, provisionalIntervalMs } = config;
@@ -94,6 +111,7 @@ async function startWorker(
     kpiIntervalMs,
     provisionalIntervalMs,
     logLevel: log.level,
+    ...{ isStoreOwned, leaseMs },
   };
   return new Worker(new URL("./worker.ts", import.meta.url), {
     name: "kpi",
@@ -135,8 +153,10 @@ export async function startKpi(
     exited.resolve();
   });
   worker.on("message", (message: KpiReply) => {
-    if (message.type === "ready") ready.resolve();
-    else if (message.type === "results") {
+    if (message.type === "computes" || message.type === "waits") {
+      seen.waits(message.type === "waits" ? message.holder : undefined);
+      ready.resolve();
+    } else if (message.type === "results") {
       seen.note(message);
       parts.onResults(message.results);
     } else {

@@ -104,14 +104,12 @@ export function findingLedger(
     noteFinding: ({ code, subject, detail }, atMs) => {
       upsert.run(code, subject, detail, atMs);
     },
-    judgeFindings: (looks, nowMs) => {
-      if (looks.length === 0) return;
+    judgeFindings: (looks, nowMs) =>
       transaction(() => {
         let grows = false;
         for (const look of looks) grows = judge(look, nowMs) || grows;
         if (grows) dropOldest();
-      });
-    },
+      }),
     findings: (limit) => newest.all(limit).map((row) => ({ ...row }) as Finding),
     findingPeriods: (code, subject, limit) => ofSubject.all(code, subject, limit).map(readPeriod),
     droppedFindingPeriods: () => Number(dropped.get(droppedName)?.value ?? 0),

@@ -9,6 +9,7 @@ import { credentials } from "./credentials.ts";
 import { definitionLedger } from "./definitions.ts";
 import { findingLedger } from "./findings.ts";
 import { kpiLedger } from "./kpi.ts";
+import { leaseLedger } from "./leases.ts";
 import { nodeBoxes } from "./node-boxes.ts";
 import { auditLog, registryRows } from "./registry.ts";
 import { changeLog, results } from "./results.ts";
@@ -129,6 +130,7 @@ export function openLedger({ path, log }: { path: string; log: Logger }): Ledger
       ...numbers(db),
       ...kpiLedger(db, transaction),
       ...definitionLedger(db),
+      ...leaseLedger(db, transaction),
       ...alarmLedger(db, transaction),
       ...registryRows(db),
       ...auditLog(db),

@@ -2,7 +2,7 @@ import type { DatabaseSync, SQLInputValue } from "node:sqlite";
 import { type Result, type ResultKey, sameFigure } from "@jilian/domain/result.ts";
 import type { ChangeLog, Ledger, LoggedResult } from "../ledger.ts";
 
-/** Columns of `result` and `result_history`, in the order of their declaration. */
+/** Columns of `result` and `result_history`. */
 const fields = {
   period: "period",
   level: "level",
@@ -25,6 +25,7 @@ const fields = {
   as_of_ms: "asOfMs",
   simulated: "simulated",
   change: "change",
+  lease_epoch: "leaseEpoch",
 } as const satisfies Record<string, keyof LoggedResult>;
 
 const columns = Object.keys(fields) as (keyof typeof fields)[];
@@ -88,19 +89,19 @@ export function results(db: DatabaseSync, transaction: Ledger["transaction"]): R
   }
 
   /** Writes one result; false when the ledger says the same already. */
-  function write(result: Result): boolean {
+  function write(result: Result, leaseEpoch: number): boolean {
     const stored = readResult(result);
     if (stored && sameFigure(stored, result) && stored.status === result.status) return false;
     // A provisional figure was never promised to anyone: only what was final once is kept.
     if (stored && stored.status !== "provisional") retire.run(...keyOf(result));
     const change = Number(nextChange.get()?.last);
-    replace.run(...toRow({ ...result, change }), change);
+    replace.run(...toRow({ ...result, change, leaseEpoch }), change);
     return true;
   }
 
   return {
     readResult,
-    writeResults: (batch) => transaction(() => batch.filter(write).length),
+    writeResults: (batch, leaseEpoch = 0) => transaction(() => batch.filter((one) => write(one, leaseEpoch)).length),
     readResults: ({ indicator = null, entity = null, level, period, fromMs, toMs, limit }) =>
       range.all({ indicator, entity, level, period, fromMs, toMs, limit }).map(fromRow),
     history: (key) => older.all(...keyOf(key)).map(fromRow),

@@ -5,6 +5,7 @@ import { completenessDueSchema, completenessSchema } from "./completeness.ts";
 import { definitionSchema } from "./definitions.ts";
 import { findingSchema } from "./findings.ts";
 import { kpiSchema } from "./kpi.ts";
+import { leaseSchema } from "./leases.ts";
 import { pollSchema } from "./polls.ts";
 import { registrySchema } from "./registry.ts";
 
@@ -84,6 +85,8 @@ export const migrations: readonly string[] = [
   findingSchema,
   // What a recompute has still to judge again.
   alarmAgainSchema,
+  // Who may write figures.
+  leaseSchema,
 ];
 
 function pragma(db: DatabaseSync, name: string): number {
