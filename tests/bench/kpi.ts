@@ -7,12 +7,24 @@ import { spawnSync } from "node:child_process";
 import { cpus } from "node:os";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { wholeNumber } from "../whole-number.ts";
 import { type KpiCosts, measureKpi } from "./kpi-size.ts";
 
 const print = (line = "") => process.stdout.write(`${line}\n`);
 const { values: asked } = parseArgs({
-  options: { full: { type: "boolean", default: false }, size: { type: "string" }, sizes: { type: "string" } },
+  options: {
+    full: { type: "boolean", default: false },
+    size: { type: "string" },
+    sizes: { type: "string" },
+    help: { type: "boolean", short: "h" },
+  },
 });
+if (asked.help) {
+  print(
+    "node tests/bench/kpi.ts [--full] [--sizes 1,4,16]  numbers of enterprises; --full: 1, 40, 400 and more samples",
+  );
+  process.exit(0);
+}
 
 /** What the issue aims at, for the row that has an aim. */
 const aims: Partial<Record<keyof KpiCosts, { value: number; more: boolean; text: string }>> = {
@@ -36,11 +48,12 @@ const rows: [keyof KpiCosts, string][] = [
 ];
 
 if (asked.size !== undefined) {
-  print(JSON.stringify(await measureKpi(Number(asked.size), asked.full)));
+  print(JSON.stringify(await measureKpi(wholeNumber("size", asked.size, 1), asked.full)));
   process.exit(0);
 }
 
-const sizes = asked.sizes?.split(",").map(Number) ?? (asked.full ? [1, 40, 400] : [1, 4, 16]);
+const sizes =
+  asked.sizes?.split(",").map((size) => wholeNumber("sizes", size, 1)) ?? (asked.full ? [1, 40, 400] : [1, 4, 16]);
 const measured = sizes.map((size): KpiCosts => {
   const args = [fileURLToPath(import.meta.url), "--size", String(size), ...(asked.full ? ["--full"] : [])];
   const { stdout, stderr, status } = spawnSync(process.execPath, [...process.execArgv, ...args], { encoding: "utf8" });

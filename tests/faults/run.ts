@@ -2,6 +2,7 @@
  * `npm run test:faults`: injects faults into the real processes, compares what was read with what is stored, and prints the table.
  */
 import { parseArgs } from "node:util";
+import { wholeNumber } from "../whole-number.ts";
 import type { Fault } from "./fault.ts";
 import { allFaults, missingNeed, runMatrix } from "./matrix.ts";
 import { mutationEnv, mutations } from "./mutations.ts";
@@ -40,13 +41,6 @@ function readArguments() {
 }
 
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
-
-function wholeNumber(name: string, text: string | undefined, otherwise: number): number {
-  const found = text === undefined ? otherwise : Number(text);
-  if (!Number.isSafeInteger(found) || found < 1)
-    throw new RangeError(`--${name} is a whole number from 1, not ${text}`);
-  return found;
-}
 
 /** The faults that were asked for and that this machine can inject; what it cannot is said. */
 function chosen({ only, short }: Values): Fault[] {
