@@ -71,3 +71,7 @@ it("reads the node metrics about devices, and no others", () => {
     expect(parseDeviceMetric(name), name).toBeUndefined();
   }
 });
+
+it("has a staleness window of whole milliseconds, whatever a birth of another make says", () => {
+  expect([undefined, 5000, 1000.5, 0.1].map(stalenessWindowMs)).toEqual([30_000, 15_000, 3002, 1]);
+});

@@ -45,9 +45,12 @@ export type MetricDefinition = {
 /** Staleness window of a metric that declares no heartbeat. */
 export const defaultHeartbeatMs = 10_000;
 
-/** A value is stale when nothing was observed for this long: three heartbeats (facts, KPI definitions). */
+/**
+ * A value is stale when nothing was observed for this long: three heartbeats (facts, KPI definitions). Whole milliseconds: a birth of
+ * another make may say a fraction, and times of readings and leaves are integers everywhere.
+ */
 export function stalenessWindowMs(heartbeatMs: number | undefined): number {
-  return 3 * (heartbeatMs ?? defaultHeartbeatMs);
+  return Math.ceil(3 * (heartbeatMs ?? defaultHeartbeatMs));
 }
 
 /** The properties of a metric in a birth. `engUnit` is the name that Sparkplug tools in the field use. */

@@ -195,8 +195,19 @@ export function startWriter(parts: WriterParts): { close: () => Promise<void> } 
 
   /** Tries until the store has taken the records or said which of them it never will. @returns false when it failed amid closing */
   async function store(records: readonly QueuedRecord[]): Promise<boolean> {
+    let toldMs = performance.now();
     const sift = siftRefused(records, {
-      write: (some) => writeBatch(parts, some),
+      write: async (some) => {
+        try {
+          await writeBatch(parts, some);
+        } finally {
+          // Sifting can take hundreds of writes, most of them refused: who is stored by the first of them is told meanwhile.
+          if (performance.now() - toldMs >= noticeIntervalMs) {
+            void notify();
+            toldMs = performance.now();
+          }
+        }
+      },
       refuse: (record, error, samples) => refuse(parts, record, error, samples),
       defer: ({ group, node, record }) => {
         if (record) book.release(group, node, record);

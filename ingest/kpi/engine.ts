@@ -24,6 +24,7 @@ import { judgeSites } from "./findings.ts";
 import { publisher } from "./publish.ts";
 import { recomputer } from "./recompute.ts";
 import { steps } from "./runs.ts";
+import type { ChangedSeries } from "./series-index.ts";
 import { latelyPublished, showcase } from "./show.ts";
 import { figureStart } from "./since.ts";
 import { spanBook } from "./span-book.ts";
@@ -143,9 +144,13 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     seenMark = mark;
   }
 
+  /** Births that are not taken up yet: the index tells each once, and what takes it up may fail. */
+  let reborn: readonly ChangedSeries[] = [];
+
   async function learn(nowMs: number): Promise<void> {
-    const reborn = await index.learn();
+    reborn = [...reborn, ...(await index.learn())];
     touchAll(await shop.redefine(reborn, nowMs), nowMs);
+    reborn = [];
     const found = signature();
     if (found === knownSources) return;
     knownSources = found;

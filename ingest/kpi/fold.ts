@@ -168,14 +168,31 @@ export async function* foldConnections(
   changed: readonly ChangedMinute[],
 ): AsyncGenerator<ConnectionRow[]> {
   const minutes = new Map<OnlineQuery, Set<number>>();
+  const devices = new Map<string, OnlineDevice>();
   for (const { series, minuteMs: minute, lastMs } of changed) {
     const device = index.deviceOf(series);
     if (!device) continue;
+    devices.set(device.device, device);
     for (const at of steps(minute, lastMs + index.windowOf(series), minuteMs))
       getOrMake(minutes, device.queryAt(at), () => new Set()).add(at);
   }
+  // A device whose births changed has a query of its own for each part of the time: it answers for that part alone.
   for (const { queries, fromMs, toMs } of together(minutes))
-    yield await telemetry.onlineMs([...new Set(queries)], fromMs, toMs);
+    for (const [query, rows] of await onlineOf(telemetry, queries, fromMs, toMs))
+      yield rows.filter((row) => devices.get(row.device)?.queryAt(row.minuteMs) === query);
+}
+
+/** What each query answers. */
+async function onlineOf(
+  telemetry: Telemetry,
+  queries: readonly OnlineQuery[],
+  fromMs: number,
+  toMs: number,
+): Promise<[OnlineQuery, ConnectionRow[]][]> {
+  const asked = [...new Set(queries)];
+  const rows = await telemetry.onlineMs(asked, fromMs, toMs);
+  const each = rows.length / asked.length;
+  return asked.map((query, i) => [query, rows.slice(i * each, (i + 1) * each)]);
 }
 
 /** Online time of devices in all minutes of [fromMs, toMs), whatever has changed in them. */

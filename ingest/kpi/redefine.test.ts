@@ -8,6 +8,8 @@ import { isLogged } from "@jilian/store/spans.ts";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { always, type ManualClock, manualClock, openWorld, testRegistry, type World } from "../test-world.ts";
 import { createEngine, type Engine } from "./engine.ts";
+import { foldConnections } from "./fold.ts";
+import { seriesIndex } from "./series-index.ts";
 
 /** 10:00 in Shanghai, noon, and the start of that day. */
 const t0 = Date.UTC(2026, 10, 22, 2, 0);
@@ -221,6 +223,66 @@ describe("a birth that changes what a metric is", { timeout: 120_000 }, () => {
     expect(energy("hour", t0 + hourMs)).toMatchObject({ value: "179", status: "revised", revision: 1 });
     expect(energy("day", day)).toMatchObject({ value: "539" });
     await expectSameDigits();
+  });
+
+  test("a birth whose doubt begins before it: what leads up to the doubt is folded again too", async () => {
+    const series = await born(meter, importing, { sinceMs: t0 });
+    const everyMinute = (fromMs: number, count: number, first: number, rise: number) =>
+      Array.from({ length: count }, (_, i) => [fromMs + i * minuteMs + 40 * second, first + i * rise] as const);
+    await store(series, everyMinute(t0, 120, 0, 6));
+    await settle(noon + 5 * second);
+    await born(meter, gas, { sinceMs: noon + 30 * second, doubtMs: noon - 20 * second });
+    await store(series, everyMinute(noon, 60, 50_000, 1));
+    await settle(noon + 2 * hourMs + watermarkMs);
+    await expectSameDigits();
+  });
+
+  test("an old birth in a gap: the gap's other end, in the hour before, is folded again too", async () => {
+    const series = await born(meter, importing, { sinceMs: t0 });
+    await store(series, every10s(t0, noon - 10 * minuteMs, 1));
+    await store(series, every10s(noon + 10 * minuteMs, noon + hourMs, 1, 800_000));
+    await settle(noon + 3 * hourMs + watermarkMs);
+    await born(meter, gas, { sinceMs: noon + 5 * minuteMs });
+    await store(series, [[noon + 3 * hourMs, 900_000]]);
+    await settle();
+    expect(Number(energy("hour", noon - hourMs)?.value)).toBeLessThan(1000);
+    await expectSameDigits();
+  });
+
+  test("a second old birth while the recompute of the first one waits", async () => {
+    const pieces = { datatype: DataType.Int64, role: "production.total", unit: "pcs" };
+    const made = await born(press, { ...pieces, product: "a" }, { sinceMs: t0 });
+    const series = await born(meter, importing, { sinceMs: t0 });
+    await store(made, every10s(t0, t0 + 6 * hourMs, 1));
+    await settle(t0 + 6 * hourMs);
+    await born(press, { ...pieces, product: "b" }, { sinceMs: t0 + 10 * minuteMs });
+    await store(made, [[t0 + 6 * hourMs + second, 9721]]);
+    await engine.tick();
+    clock.set(t0 + 8 * hourMs + 30 * minuteMs);
+    await store(series, every10s(t0, t0 + 8 * hourMs, 1));
+    await engine.tick();
+    expect(world.ledger.nextRecompute()).toMatchObject({ reason: "births" });
+    await born(meter, gas, { sinceMs: t0 + 7 * hourMs + 15 * minuteMs });
+    await store(series, [[clock.now(), 900_000]]);
+    await settle();
+    await settle(t0 + 10 * hourMs);
+    await expectSameDigits();
+  });
+
+  test("online time on both sides of a heartbeat that changes: each minute once, by what held in it", async () => {
+    const series = await born(meter, { ...importing, heartbeatMs: 5 * second }, { sinceMs: t0 });
+    await store(
+      series,
+      [0, 1, 2, 3, 4, 5].map((i) => [t0 + i * minuteMs, i] as const),
+    );
+    await born(meter, { ...importing, heartbeatMs: 20 * second }, { sinceMs: t0 + 3 * minuteMs });
+    const index = seriesIndex(world.telemetry, always(registry()));
+    await index.learn();
+    const found: number[][] = [];
+    for await (const rows of foldConnections(world.telemetry, index, await world.telemetry.changedMinutes(0, 99)))
+      found.push(...rows.map(({ minuteMs: at, onlineMs }) => [(at - t0) / minuteMs, onlineMs / second]));
+    const until = found.filter(([minute = 0]) => minute < 6).sort(([a = 0], [b = 0]) => a - b);
+    expect(until).toEqual([0, 1, 2, 3, 4, 5].map((minute) => [minute, minute < 3 ? 15 : 60]));
   });
 
   test("a machine's counter changes its product, its state becomes another metric: each counts for its time", async () => {

@@ -36,10 +36,23 @@ function noteRedefined({ ledger }: RedefineParts, { series, before, sinceMs }: C
   ledger.noteFinding({ code: "METRIC_REDEFINED", subject: keyOf(series), detail }, nowMs);
 }
 
-/** Every minute of a series since a time, as if it had changed. */
-function minutesSince({ series: { id: series }, sinceMs }: ChangedSeries, nowMs: number): ChangedMinute[] {
-  return [...steps(periodStart("minute", sinceMs), nowMs, minuteMs)].map((minute) => {
-    return { series, minuteMs: minute, firstMs: minute, lastMs: minute + minuteMs - 1 };
+/** From when on readings may be of another definition than before: at the birth, or where its doubt begins. */
+function edgeOf({ series, sinceMs }: ChangedSeries): number {
+  return series.dated?.find(({ fromMs }) => fromMs === sinceMs)?.doubtMs ?? sinceMs;
+}
+
+/** The minute of the edge, as if it had changed there: increases over it reach back to the reading before, and on to the next one. */
+function edgeMinute(one: ChangedSeries): ChangedMinute {
+  const edgeMs = edgeOf(one);
+  return { series: one.series.id, minuteMs: periodStart("minute", edgeMs), firstMs: edgeMs, lastMs: edgeMs };
+}
+
+/** Every minute of a series since the edge, as if it had changed. */
+function minutesSince(one: ChangedSeries, nowMs: number): ChangedMinute[] {
+  const series = one.series.id;
+  const edgeMs = edgeOf(one);
+  return [...steps(periodStart("minute", edgeMs), nowMs, minuteMs)].map((minute) => {
+    return { series, minuteMs: minute, firstMs: Math.max(minute, edgeMs), lastMs: minute + minuteMs - 1 };
   });
 }
 
@@ -56,14 +69,12 @@ export function redefiner(parts: RedefineParts) {
     const past = reborn.filter(({ sinceMs, series }) => sinceMs < nowMs && series.device !== "");
     const recent = past.filter(({ sinceMs }) => sinceMs >= nowMs - atOnceMs);
     const fromMs = leastOf(past.filter((one) => !recent.includes(one)).map(({ sinceMs }) => sinceMs));
+    // What a recompute that waits will come to is not asked for twice; what lies behind its end is.
     const waiting = ledger.nextRecompute();
-    const isAsked = waiting?.reason === reason && waiting.cursorMs <= fromMs;
-    if (fromMs < nowMs && !isAsked)
-      ledger.addRecompute({ fromMs: periodStart("hour", fromMs), toMs: nowMs, reason }, nowMs);
-    return await keeper.fold(
-      recent.flatMap((one) => minutesSince(one, nowMs)),
-      undefined,
-      nowMs,
-    );
+    const isCovered = waiting?.reason === reason && waiting.cursorMs <= fromMs;
+    const askedMs = isCovered ? Math.max(fromMs, waiting.toMs) : fromMs;
+    if (askedMs < nowMs) ledger.addRecompute({ fromMs: periodStart("hour", askedMs), toMs: nowMs, reason }, nowMs);
+    const changed = past.flatMap((one) => (recent.includes(one) ? minutesSince(one, nowMs) : [edgeMinute(one)]));
+    return await keeper.fold(changed, undefined, nowMs);
   };
 }

@@ -146,6 +146,17 @@ test("it is withdrawn once, and comes back with its digits when a version brings
   expect(figure("enterprise", "e1", "hour", t0 + hourMs)).toMatchObject({ value: "360" });
 });
 
+test("one withdrawn while its hour runs becomes final with the hour", { timeout: 120_000 }, async () => {
+  await meter("f2", "meter-1", 1);
+  await settle(t0 + 2 * hourMs + watermarkMs);
+  apply(({ 0: e1 }) => e1.factories.pop(), t0 + hourMs);
+  await settle();
+  const running = () => figure("factory", "f2", "hour", t0 + 2 * hourMs);
+  expect(running()).toMatchObject({ reason: "not_registered", status: "provisional" });
+  await settle(t0 + 3 * hourMs + watermarkMs + minuteMs);
+  expect(running()).toMatchObject({ reason: "not_registered", status: "final", revision: 0 });
+});
+
 test("a factory moved to another enterprise, and that one renamed: nothing counts twice", {
   timeout: 120_000,
 }, async () => {

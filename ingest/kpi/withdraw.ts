@@ -1,6 +1,6 @@
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
 import { append, greatestOf, leastOf } from "@jilian/domain/lists.ts";
-import { dayMs, type Period } from "@jilian/domain/periods.ts";
+import { dayMs, type Period, watermarkMs } from "@jilian/domain/periods.ts";
 import type { Level, Result } from "@jilian/domain/result.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import type { Registry } from "@jilian/store/registry.ts";
@@ -111,7 +111,10 @@ export function withdrawer({ ledger, telemetry, versions }: WithdrawParts) {
     return rows.flatMap((row) => {
       if (isShift ? !ended(Math.min(row.endMs, untilMs)) : !starts.has(row.startMs)) return [];
       const registry = registryOf(row, moment.nowMs);
-      if (row.reason === "not_registered" || sitesIn(registry).has(idOf(row))) return [];
+      // What was withdrawn while its period ran has still to become final, once the watermark has passed it.
+      const isDue = row.status === "provisional" && moment.nowMs >= row.endMs + watermarkMs;
+      const isDone = row.reason === "not_registered" && !isDue;
+      if (isDone || sitesIn(registry).has(idOf(row))) return [];
       return [withdrawn(row, registry, moment)];
     });
   };

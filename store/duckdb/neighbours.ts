@@ -4,7 +4,7 @@ import { type Span, spansOf } from "../columns/windows.ts";
 import type { Window } from "../telemetry.ts";
 import type { WindowColumns } from "../thread/engine.ts";
 import { append, snapshot, temporary } from "./database.ts";
-import { whole } from "./reads.ts";
+import { whole, wholeMs } from "./reads.ts";
 import { appendedSamples, readNumberColumns, readSamples, sampleList, usable } from "./rows.ts";
 
 /** How far neighbours are sought, step by step: most are a heartbeat away, and only what is not found costs a longer scan. */
@@ -17,8 +17,8 @@ async function fillSpans(connection: DuckDBConnection, spans: readonly Span[]): 
   await temporary(connection, "span", spans.length, {
     span: [INTEGER, (i) => i],
     series: [INTEGER, (i) => span(i).series],
-    from_ms: [BIGINT, (i) => BigInt(span(i).fromMs)],
-    to_ms: [BIGINT, (i) => BigInt(span(i).toMs)],
+    from_ms: [BIGINT, (i) => wholeMs(span(i).fromMs)],
+    to_ms: [BIGINT, (i) => wholeMs(span(i).toMs)],
   });
 }
 

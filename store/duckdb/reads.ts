@@ -9,9 +9,11 @@ import { snapshot, temporary } from "./database.ts";
 import { good, readNumberColumns, readSamples, sampleList } from "./rows.ts";
 
 /** A number for a query's text; a time may be ±Infinity where a caller means "all". */
-export function whole(value: number): string {
-  const bound = Math.min(Math.max(Math.ceil(value), Number.MIN_SAFE_INTEGER), Number.MAX_SAFE_INTEGER);
-  return BigInt(bound).toString();
+export const whole = (value: number): string => wholeMs(value).toString();
+
+/** Likewise, for a column. */
+export function wholeMs(value: number): bigint {
+  return BigInt(Math.min(Math.max(Math.ceil(value), Number.MIN_SAFE_INTEGER), Number.MAX_SAFE_INTEGER));
 }
 
 export async function readWindow(connection: DuckDBConnection, window: Window, limit: number): Promise<SampleColumns> {
