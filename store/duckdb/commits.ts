@@ -39,13 +39,16 @@ async function appendPieces(connection: DuckDBConnection, rows: readonly Piece[]
   ]);
 }
 
-/** Overlapping and adjacent pieces are merged by the query, so that a long table does not become a long list here. */
+/**
+ * Overlapping and adjacent pieces are merged by the query, so that a long table does not become a long list here. Each piece once: of two
+ * that are alike, the two windows may take either first, and the one that begins no island would join the island before, gap included.
+ */
 const mergedQuery = `
   SELECT grp, node, epoch, min(first_offset)::DOUBLE, max(last_offset)::DOUBLE FROM (
     SELECT *, sum(apart) OVER (PARTITION BY grp, node, epoch ORDER BY first_offset, last_offset ROWS UNBOUNDED PRECEDING) AS island
     FROM (SELECT *, CASE WHEN first_offset <= 1 + max(last_offset) OVER (PARTITION BY grp, node, epoch
         ORDER BY first_offset, last_offset ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) THEN 0 ELSE 1 END AS apart
-      FROM commit_range))
+      FROM (SELECT DISTINCT grp, node, epoch, first_offset, last_offset FROM commit_range)))
   GROUP BY grp, node, epoch, island ORDER BY ALL`;
 
 export async function openCommitBook(connection: DuckDBConnection): Promise<CommitBook> {
