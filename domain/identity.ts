@@ -10,6 +10,10 @@ export function deviceKey(group: string, node: string, device: string): string {
   return `${group}/${node}/${device}`;
 }
 
+/** The key of the device that something is of: a series, a birth, an account. */
+export const deviceKeyOf = (of: { readonly group: string; readonly node: string; readonly device: string }): string =>
+  deviceKey(of.group, of.node, of.device);
+
 /** The factory of a device's address, or of a line's. */
 export function factoryOf(key: string): string {
   return key.slice(0, key.indexOf("/"));

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { accountMetric } from "@jilian/domain/account.ts";
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
-import { deviceKey, factoryOf } from "@jilian/domain/identity.ts";
+import { deviceKeyOf, factoryOf } from "@jilian/domain/identity.ts";
 import type { MachinePlan } from "@jilian/domain/machine-sums.ts";
 import { carrierRoles, isRole, type Role, roles } from "@jilian/domain/roles.ts";
 import type { Channels, RollupSource } from "@jilian/domain/rollup.ts";
@@ -154,8 +154,7 @@ function channelsAmong(ids: readonly (number | undefined)[], devices: Iterable<D
 /** The registered devices with the store's series that count for them. Pure. */
 export function registrySeries(registry: Registry, series: readonly Series[]): RegistrySeries {
   const members = new Map<string, Series[]>();
-  for (const one of series)
-    if (one.device !== "") getOrMake(members, deviceKey(one.group, one.node, one.device), () => []).push(one);
+  for (const one of series) if (one.device !== "") getOrMake(members, deviceKeyOf(one), () => []).push(one);
   for (const own of members.values()) own.sort((a, b) => a.id - b.id);
   const devices = new Map(
     [...registry.devices].map(([key, placed]): [string, DeviceSeries] => {

@@ -3,7 +3,7 @@ import type { NewReadings } from "@jilian/domain/alarm-review.ts";
 import { DataType } from "@jilian/domain/datatypes.ts";
 import { valueAtScale } from "@jilian/domain/decimal.ts";
 import { absurdGauge, gaugeScale } from "@jilian/domain/gauge-leaf.ts";
-import { deviceKey } from "@jilian/domain/identity.ts";
+import { deviceKeyOf } from "@jilian/domain/identity.ts";
 import { qualityOf } from "@jilian/domain/quality.ts";
 import { roles } from "@jilian/domain/roles.ts";
 import type { AlarmFacts, AlarmTrackKey } from "@jilian/store/alarms.ts";
@@ -83,7 +83,7 @@ export function alarmBook(versions: RegistryVersions): AlarmBook {
  */
 export function tracksOf(series: Series, { timeline, ruleIds, demo }: AlarmBook): AlarmTrack[] {
   if (series.device === "") return [];
-  const device = deviceKey(series.group, series.node, series.device);
+  const device = deviceKeyOf(series);
   const moments = momentsOf(series, timeline);
   return [...ruleIds].flatMap((rule) => {
     const tracks: AlarmTrack[] = [];

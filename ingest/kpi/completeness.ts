@@ -1,7 +1,7 @@
 import { type Account, accountMetric, decodeAccount, hourOf } from "@jilian/domain/account.ts";
 import { JilianError } from "@jilian/domain/errors.ts";
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
-import { deviceKey } from "@jilian/domain/identity.ts";
+import { deviceKeyOf } from "@jilian/domain/identity.ts";
 import { hourMs, minuteMs } from "@jilian/domain/periods.ts";
 import {
   type CompletenessLedger,
@@ -74,8 +74,6 @@ const seldomMs = 60_000;
 const windowsAtOnce = 500;
 const rowsAtOnce = 300;
 
-const keyOf = ({ group, node, device }: Series): string => deviceKey(group, node, device);
-
 function* slices<T>(rows: readonly T[], size: number): Generator<T[]> {
   for (let i = 0; i < rows.length; i += size) yield rows.slice(i, i + size);
 }
@@ -125,7 +123,7 @@ function accountReader({ telemetry, index }: KeeperParts, onInvalid: KeeperParts
           if (sourceTimeMs < fromMs || sourceTimeMs >= toMs) continue;
           try {
             const account: Account = decodeAccount(String(value));
-            const device = keyOf(series);
+            const device = deviceKeyOf(series);
             found.set(`${device}/${account.hourMs}/${account.part}`, { device, sourceTimeMs, account });
           } catch (error) {
             onInvalid(series, error);
@@ -183,7 +181,7 @@ export function completenessKeeper(parts: KeeperParts): CompletenessKeeper {
     for (const { series: id, minuteMs: minute } of changed) {
       const series = index.seriesOf(id);
       if (!series || series.device === "") continue;
-      const hour = { device: keyOf(series), hourMs: hourOf(minute) };
+      const hour = { device: deviceKeyOf(series), hourMs: hourOf(minute) };
       if (index.isAccount(id)) getOrMake(minutes, id, () => []).push(minute);
       else if (hour.hourMs >= oldestMs) touched.set(idOf(hour), hour);
     }

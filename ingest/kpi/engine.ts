@@ -1,5 +1,5 @@
 import type { Clock } from "@jilian/domain/clock.ts";
-import { deviceKey } from "@jilian/domain/identity.ts";
+import { deviceKeyOf } from "@jilian/domain/identity.ts";
 import type { Indicator } from "@jilian/domain/indicators/definition.ts";
 import { append } from "@jilian/domain/lists.ts";
 import {
@@ -299,7 +299,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     const nowMs = clock.now();
     await follow(nowMs);
     const behind = await fold(nowMs);
-    firstBirths = new Map(ledger.firstBirths().map((b) => [deviceKey(b.group, b.node, b.device), b.firstBirthMs]));
+    firstBirths = new Map(ledger.firstBirths().map((b) => [deviceKeyOf(b), b.firstBirthMs]));
     const nowMinute = periodStart("minute", nowMs);
     book.touch(steps(seenMinute, nowMinute + 1, minuteMs), nowMs);
     seenMinute = nowMinute;

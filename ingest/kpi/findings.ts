@@ -1,5 +1,5 @@
 import { findingChecks } from "@jilian/domain/findings/catalogue.ts";
-import { deviceKey } from "@jilian/domain/identity.ts";
+import { deviceKeyOf } from "@jilian/domain/identity.ts";
 import { dayMs } from "@jilian/domain/periods.ts";
 import type { FindingLook } from "@jilian/store/findings.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
@@ -52,8 +52,8 @@ export function judgeResets(
   const looks = days.flatMap(({ series: id, startMs, hasResets }): FindingLook[] => {
     const series = index.seriesOf(id);
     if (!series) return [];
-    const { group, node, device, metric } = series;
-    const subject = deviceKey(group, node, device);
+    const { metric } = series;
+    const subject = deviceKeyOf(series);
     const detail = `${metric} fell, or rose faster than its meter can: the increase is unknown, figures are lower bounds`;
     const registryVersion = versions().at(startMs + dayMs - 1).version;
     const stamp = { inputWatermark, registryVersion, codes: [code] };

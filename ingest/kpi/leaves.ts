@@ -1,5 +1,5 @@
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
-import { deviceKey, factoryOf } from "@jilian/domain/identity.ts";
+import { deviceKeyOf, factoryOf } from "@jilian/domain/identity.ts";
 import { type CounterLeaf, emptyLeaf } from "@jilian/domain/leaf.ts";
 import { append } from "@jilian/domain/lists.ts";
 import { minuteMs, periodStart } from "@jilian/domain/periods.ts";
@@ -169,10 +169,7 @@ export function leafKeeper({ telemetry, index, fromTx, onResets, onTouched }: Le
 
   async function fold(changed: readonly ChangedMinute[], upToTx: number | undefined, nowMs: number) {
     const touched = new Map<string, Set<number>>();
-    const deviceOf = (id: SeriesId) => {
-      const { group, node, device } = index.seriesOf(id) as Series;
-      return deviceKey(group, node, device);
-    };
+    const deviceOf = (id: SeriesId) => deviceKeyOf(index.seriesOf(id) as Series);
     /** Notes a minute of a device; true when it is open, and the leaf therefore kept here. */
     function holds(minute: number, device: string): boolean {
       getOrMake(touched, factoryOf(device), () => new Set()).add(minute);

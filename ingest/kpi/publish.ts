@@ -1,10 +1,11 @@
 import { greatestOf, leastOf } from "@jilian/domain/lists.ts";
 import { watermarkMs } from "@jilian/domain/periods.ts";
-import { type Level, type Result, resultId, sameFigure } from "@jilian/domain/result.ts";
+import { type Result, resultId, sameFigure } from "@jilian/domain/result.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import { isLogged } from "@jilian/store/spans.ts";
 import type { Telemetry } from "@jilian/store/telemetry.ts";
 import { nearEachOther } from "./runs.ts";
+import { siteQuestions } from "./site-questions.ts";
 
 /**
  * Sets status and revision of a figure beside what was published before: provisional until the watermark, then final, then revised(n)
@@ -41,26 +42,31 @@ const rememberedAtMost = 50_000;
 /** What the engine has published last. It is believed where nothing has changed; what is written follows the store's own word. */
 function memory() {
   const known = new Map<string, Result>();
+  function put(id: string, result: Result): void {
+    known.delete(id);
+    known.set(id, result);
+    for (const oldest of known.keys()) {
+      if (known.size <= rememberedAtMost) break;
+      known.delete(oldest);
+    }
+  }
   return {
     put: (results: readonly Result[]): void => {
-      for (const result of results) {
-        const id = resultId(result);
-        known.delete(id);
-        known.set(id, result);
-      }
-      for (const oldest of known.keys()) {
-        if (known.size <= rememberedAtMost) break;
-        known.delete(oldest);
-      }
+      for (const result of results) put(resultId(result), result);
     },
     /** Those that say what was published, as they stand, and those about which the store has to be asked. */
     compare: (results: readonly Result[], nowMs: number): { same: Result[]; asked: Result[] } => {
       const same: Result[] = [];
       const asked: Result[] = [];
       for (const result of results) {
-        const before = known.get(resultId(result));
+        const id = resultId(result);
+        const before = known.get(id);
         if (!before || nextRevision(result, before, nowMs)) asked.push(result);
-        else same.push(standingBeside(result, before));
+        else {
+          const standing = standingBeside(result, before);
+          put(id, standing);
+          same.push(standing);
+        }
       }
       return { same, asked };
     },
@@ -72,7 +78,6 @@ type Memory = ReturnType<typeof memory>;
 /** Publishes results in the ledger, as one transaction. @returns those that are new, and all as they stand now */
 function publishToLedger(ledger: Ledger, known: Memory, results: readonly Result[], nowMs: number) {
   const { same, asked } = known.compare(results, nowMs);
-  known.put(same);
   if (asked.length === 0) return { fresh: [], standing: same };
   const { fresh, standing } = ledger.transaction(() => {
     const revised = revise(asked, ledger.readResult, nowMs);
@@ -81,18 +86,6 @@ function publishToLedger(ledger: Ledger, known: Memory, results: readonly Result
   });
   known.put(standing);
   return { fresh, standing: [...same, ...standing] };
-}
-
-/** Sites of a level that are asked for one by one; beyond it all of the level are. */
-const sitesOneByOne = 2;
-
-/** What to ask for to get the figures of the same sites. */
-function questions(results: readonly Result[]): { level: Level; entity?: string }[] {
-  const bySite = Map.groupBy(results, ({ level }) => level);
-  return [...bySite].flatMap(([level, own]) => {
-    const entities = [...new Set(own.map(({ entity }) => entity))];
-    return entities.length > sitesOneByOne ? [{ level }] : entities.map((entity) => ({ level, entity }));
-  });
 }
 
 /** Periods without results that do not part what is asked for together. */
@@ -109,7 +102,6 @@ async function publishToTelemetry(
     results.filter((r) => r.endMs <= nowMs),
     nowMs,
   );
-  known.put(ended.same);
   const standing = [results.filter((r) => r.endMs > nowMs), ended.same];
   for (const [period, own] of Map.groupBy(ended.asked, (result) => result.period))
     for (const part of nearEachOther(own, ({ startMs, endMs }) => holes * (endMs - startMs))) {
@@ -118,7 +110,7 @@ async function publishToTelemetry(
       const before = new Map<string, Result>();
       const query = { period, fromMs, toMs, limit: Number.MAX_SAFE_INTEGER } as const;
       const found = await Promise.all(
-        questions(part).map((site) => telemetry.readMinuteResults({ ...query, ...site })),
+        siteQuestions(part).map((site) => telemetry.readMinuteResults({ ...query, ...site })),
       );
       for (const result of found.flat()) before.set(resultId(result), result);
       const revised = revise(part, (result) => before.get(resultId(result)), nowMs);

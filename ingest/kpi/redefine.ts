@@ -1,10 +1,10 @@
-import { deviceKey } from "@jilian/domain/identity.ts";
+import { deviceKeyOf } from "@jilian/domain/identity.ts";
 import { leastOf } from "@jilian/domain/lists.ts";
 import { hourMs, isoTime, minuteMs, periodStart } from "@jilian/domain/periods.ts";
 import type { MetricDefinition } from "@jilian/domain/sample.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import { maxDefinitions } from "@jilian/store/series-versions.ts";
-import type { ChangedMinute, Series } from "@jilian/store/telemetry.ts";
+import type { ChangedMinute } from "@jilian/store/telemetry.ts";
 import type { LeafKeeper } from "./leaves.ts";
 import { steps } from "./runs.ts";
 import type { ChangedSeries } from "./series-index.ts";
@@ -23,8 +23,6 @@ function wordsOf({ role, unit, product, simulated }: MetricDefinition): string {
   return [role ?? "no role", unit, product, simulated ? "simulated" : undefined].filter((word) => word).join(" ");
 }
 
-const keyOf = ({ group, node, device }: Series) => deviceKey(group, node, device);
-
 /** Notes, once for a device, that births say something else of a metric: figures before and after do not mean the same. */
 function noteRedefined({ ledger }: RedefineParts, { series, before, sinceMs }: ChangedSeries, nowMs: number): void {
   const [was, is] = [wordsOf(before.definition), wordsOf(series.definition)];
@@ -33,7 +31,7 @@ function noteRedefined({ ledger }: RedefineParts, { series, before, sinceMs }: C
   const bound =
     kept < maxDefinitions ? "" : `; ${kept} changes are kept, of more the one that held shortest is forgotten`;
   const detail = `${series.metric} from ${isoTime(sinceMs)}: ${was} before, ${is} now${bound}`;
-  ledger.noteFinding({ code: "METRIC_REDEFINED", subject: keyOf(series), detail }, nowMs);
+  ledger.noteFinding({ code: "METRIC_REDEFINED", subject: deviceKeyOf(series), detail }, nowMs);
 }
 
 /** From when on readings may be of another definition than before: at the birth, or where its doubt begins. */
@@ -67,14 +65,14 @@ export function redefiner(parts: RedefineParts) {
   return async (reborn: readonly ChangedSeries[], nowMs: number): Promise<Map<string, Set<number>>> => {
     for (const one of reborn) noteRedefined(parts, one, nowMs);
     const past = reborn.filter(({ sinceMs, series }) => sinceMs < nowMs && series.device !== "");
-    const recent = past.filter(({ sinceMs }) => sinceMs >= nowMs - atOnceMs);
-    const fromMs = leastOf(past.filter((one) => !recent.includes(one)).map(({ sinceMs }) => sinceMs));
+    const isRecent = ({ sinceMs }: ChangedSeries) => sinceMs >= nowMs - atOnceMs;
+    const fromMs = leastOf(past.filter((one) => !isRecent(one)).map(({ sinceMs }) => sinceMs));
     // What a recompute that waits will come to is not asked for twice; what lies behind its end is.
     const waiting = ledger.nextRecompute();
     const isCovered = waiting?.reason === reason && waiting.cursorMs <= fromMs;
     const askedMs = isCovered ? Math.max(fromMs, waiting.toMs) : fromMs;
     if (askedMs < nowMs) ledger.addRecompute({ fromMs: periodStart("hour", askedMs), toMs: nowMs, reason }, nowMs);
-    const changed = past.flatMap((one) => (recent.includes(one) ? minutesSince(one, nowMs) : [edgeMinute(one)]));
+    const changed = past.flatMap((one) => (isRecent(one) ? minutesSince(one, nowMs) : [edgeMinute(one)]));
     return await keeper.fold(changed, undefined, nowMs);
   };
 }

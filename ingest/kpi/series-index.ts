@@ -1,6 +1,6 @@
 import { accountMetric } from "@jilian/domain/account.ts";
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
-import { deviceKey } from "@jilian/domain/identity.ts";
+import { deviceKeyOf } from "@jilian/domain/identity.ts";
 import type { MetricDefinition } from "@jilian/domain/sample.ts";
 import { type RegistrySeries, registrySeries } from "@jilian/store/device-series.ts";
 import type { Registry } from "@jilian/store/registry.ts";
@@ -48,10 +48,6 @@ export type OnlineDevice = {
 
 /** A series of which births say something else than when it was last looked at, and since when at the earliest, UTC ms. */
 export type ChangedSeries = { readonly series: Series; readonly before: Series; readonly sinceMs: number };
-
-function keyOf({ group, node, device }: Series): string {
-  return deviceKey(group, node, device);
-}
 
 /** The versions that are in force at some time, in the order of it. */
 export function timelineOf(versions: RegistryVersions): { fromMs: number; registry: Registry }[] {
@@ -120,7 +116,7 @@ export function seriesIndex(telemetry: Pick<Telemetry, "series">, versions: () =
     accounts = new Map();
     const members = new Map<string, { id: SeriesId; folds: Fold[] }[]>();
     for (const one of found) {
-      const key = keyOf(one);
+      const key = deviceKeyOf(one);
       const own = foldsOf(one, {
         meters: () => meterVersions(timeline, key),
         isRegistered: timeline.some(({ registry }) => registry.devices.has(key)),
@@ -153,7 +149,7 @@ export function seriesIndex(telemetry: Pick<Telemetry, "series">, versions: () =
     deviceOf: (id) => {
       if (longest(ofSeries(id), "onlineMs") === undefined) return undefined;
       const own = series.get(id);
-      return own && devices.get(keyOf(own));
+      return own && devices.get(deviceKeyOf(own));
     },
     windowOf: (id) => longest(ofSeries(id), "onlineMs") ?? 0,
     isAccount: (id) => series.get(id)?.metric === accountMetric,

@@ -9,6 +9,7 @@ import { sitesOf } from "@jilian/store/sites.ts";
 import { existsAt, isLogged, type Span } from "@jilian/store/spans.ts";
 import type { ResultQuery, Telemetry } from "@jilian/store/telemetry.ts";
 import type { Moment } from "./compute.ts";
+import { siteQuestions } from "./site-questions.ts";
 
 export type WithdrawParts = {
   ledger: Pick<Ledger, "readResults">;
@@ -28,9 +29,6 @@ export type Computing = {
 type Entity = { readonly level: Level; readonly entity: string };
 
 const idOf = ({ level, entity }: Entity) => `${level}|${entity}`;
-
-/** Sites of a level that are asked for one by one; beyond it all of the level are. */
-const oneByOne = 2;
 
 /** A figure as it is when its site is not in the registry of its time: nothing is deleted, and everybody is told. */
 function withdrawn(result: Result, registry: Registry, { nowMs, watermarkTx }: Moment): Result {
@@ -85,12 +83,9 @@ export function withdrawer({ ledger, telemetry, versions }: WithdrawParts) {
 
   async function stored(sought: readonly Entity[], query: Omit<ResultQuery, "level" | "entity">): Promise<Result[]> {
     const found: Result[] = [];
-    for (const [level, own] of Map.groupBy(sought, (site) => site.level)) {
-      const asked = own.length > oneByOne ? [{ level }] : own;
-      for (const site of asked) {
-        const question = { ...query, ...site };
-        append(found, isLogged(question) ? ledger.readResults(question) : await telemetry.readMinuteResults(question));
-      }
+    for (const site of siteQuestions(sought)) {
+      const question = { ...query, ...site };
+      append(found, isLogged(question) ? ledger.readResults(question) : await telemetry.readMinuteResults(question));
     }
     return found;
   }

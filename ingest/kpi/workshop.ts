@@ -1,6 +1,6 @@
 import type { Clock } from "@jilian/domain/clock.ts";
 import { messageOf } from "@jilian/domain/errors.ts";
-import { deviceKey, factoryOf } from "@jilian/domain/identity.ts";
+import { deviceKeyOf, factoryOf } from "@jilian/domain/identity.ts";
 import { indicators } from "@jilian/domain/indicators/catalogue.ts";
 import type { Indicator } from "@jilian/domain/indicators/definition.ts";
 import { periodStart, quarterHourMs } from "@jilian/domain/periods.ts";
@@ -54,9 +54,9 @@ export function workshop(parts: WorkshopParts, fromTx: number) {
   const reader = rollupReader({ telemetry, hours, open: keeper.open, kept: rollupsKept });
   const completeness = completenessKeeper({
     ...{ telemetry, ledger, index },
-    onInvalid: ({ group, node, device }, error) =>
+    onInvalid: (series, error) =>
       ledger.noteFinding(
-        { code: "ACCOUNT_INVALID", subject: deviceKey(group, node, device), detail: messageOf(error) },
+        { code: "ACCOUNT_INVALID", subject: deviceKeyOf(series), detail: messageOf(error) },
         clock.now(),
       ),
     onFailed: parts.onCountFailed ?? (() => undefined),
