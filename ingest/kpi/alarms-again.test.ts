@@ -4,24 +4,18 @@ import { dayMs, hourMs, minuteMs } from "@jilian/domain/periods.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import type { AlarmRule } from "@jilian/store/registry-alarms.ts";
 import { followVersions } from "@jilian/store/registry-versions.ts";
-import { afterEach, beforeEach, expect, test } from "vitest";
-import { type ManualClock, manualClock, openWorld, type World } from "../test-world.ts";
+import { beforeEach, expect, test } from "vitest";
 import { createEngine, type Engine } from "./engine.ts";
 import { applyRules, t0 } from "./test-alarms.ts";
+import { clock, settle, useWorld, world } from "./test-engine.ts";
 
 const hot: AlarmRule = {
   ...{ id: "hot", name: { zh: "过热" }, priority: "high", kind: "threshold", above: 80, hysteresis: 5 },
   applies: { role: "temperature" },
 };
 
-let world: World;
-let clock: ManualClock;
-beforeEach(async () => {
-  world = await openWorld();
-  clock = manualClock(t0);
-  applyRules(world.ledger, [hot]);
-});
-afterEach(() => world.end());
+useWorld(t0);
+beforeEach(() => applyRules(world.ledger, [hot]));
 
 const catalogue = indicators.filter(({ id }) => id === "alarms.raised");
 const engineOf = (ledger: Ledger = world.ledger): Promise<Engine> =>
@@ -29,10 +23,6 @@ const engineOf = (ledger: Ledger = world.ledger): Promise<Engine> =>
     ...{ ...world, ledger, versions: followVersions(world.ledger), clock, catalogue },
     ...{ provisionalIntervalMs: 0, txPerTick: 1000 },
   });
-
-async function settle(engine: Engine): Promise<void> {
-  while (!(await engine.tick({ thorough: true })).caughtUp);
-}
 
 /** Stores temperatures of a machine. */
 async function store(readings: readonly (readonly [atMs: number, value: number])[]): Promise<void> {

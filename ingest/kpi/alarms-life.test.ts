@@ -6,15 +6,14 @@ import type { Ledger } from "@jilian/store/ledger.ts";
 import type { AlarmRule } from "@jilian/store/registry-alarms.ts";
 import { followVersions } from "@jilian/store/registry-versions.ts";
 import type { Telemetry } from "@jilian/store/telemetry.ts";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { type ManualClock, manualClock, openWorld, type World } from "../test-world.ts";
+import { beforeEach, describe, expect, test } from "vitest";
 import { alarmKeeper } from "./alarms.ts";
 import { createEngine, type Engine } from "./engine.ts";
 import { seriesIndex } from "./series-index.ts";
 import { applyRules, t0 } from "./test-alarms.ts";
+import { clock, settle as settled, useWorld, world } from "./test-engine.ts";
 
-let world: World;
-let clock: ManualClock;
+useWorld(t0);
 let engine: Engine;
 let rowsRead = 0;
 
@@ -40,16 +39,11 @@ function counted(): Telemetry {
   return { ...world.telemetry, read, readMany };
 }
 
-beforeEach(async () => {
-  world = await openWorld();
-  clock = manualClock(t0);
+beforeEach(() => {
   rowsRead = 0;
 });
-afterEach(() => world.end());
 
-async function settle(): Promise<void> {
-  while (!(await engine.tick({ thorough: true })).caughtUp);
-}
+const settle = () => settled(engine);
 
 /** Stores temperatures of a machine, by seconds after t0; null is a bad reading. */
 async function store(readings: readonly (readonly [second: number, value: number | null])[]): Promise<void> {

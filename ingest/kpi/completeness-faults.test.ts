@@ -1,27 +1,11 @@
 import { accountMetric, noCounts } from "@jilian/domain/account.ts";
 import { hourMs, minuteMs } from "@jilian/domain/periods.ts";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import type { EngineParts } from "./engine.ts";
-import {
-  both,
-  changes,
-  clock,
-  engineOf,
-  every10s,
-  figure,
-  settle,
-  setUp,
-  store,
-  sums,
-  t0,
-  tearDown,
-  tell,
-  until,
-  world,
-} from "./test-completeness.ts";
+import { both, changes, engineOf, every10s, figure, store, sums, t0, tell, until } from "./test-completeness.ts";
+import { clock, settle, useWorld, world } from "./test-engine.ts";
 
-beforeEach(setUp);
-afterEach(tearDown);
+useWorld(t0);
 
 describe("accounts and the counts that belong to them take effect together", () => {
   test("an outage whose backlog arrives whole makes one revision, and nothing is missing in between", async () => {

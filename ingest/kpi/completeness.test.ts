@@ -1,27 +1,10 @@
 import { accountMetric } from "@jilian/domain/account.ts";
 import { hourMs, minuteMs } from "@jilian/domain/periods.ts";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import {
-  account,
-  both,
-  clock,
-  engineOf,
-  every10s,
-  figure,
-  meter,
-  settle,
-  setUp,
-  startOver,
-  store,
-  sums,
-  t0,
-  tearDown,
-  tell,
-  world,
-} from "./test-completeness.ts";
+import { describe, expect, test } from "vitest";
+import { account, both, engineOf, every10s, figure, meter, store, sums, t0, tell } from "./test-completeness.ts";
+import { clock, settle, startOver, useWorld, world } from "./test-engine.ts";
 
-beforeEach(setUp);
-afterEach(tearDown);
+useWorld(t0);
 
 describe("the ledger", () => {
   test("polled, suppressed, queued, dropped and stored of each hour, whatever the order of arrival and the restarts", {

@@ -2,10 +2,11 @@ import type { Indicator, IndicatorVersion } from "@jilian/domain/indicators/defi
 import { devicesOnline } from "@jilian/domain/indicators/devices-online.ts";
 import { countFigure, devicesOf } from "@jilian/domain/indicators/parts.ts";
 import { dayMs, hourMs, minuteMs, periodStart, watermarkMs } from "@jilian/domain/periods.ts";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test } from "vitest";
 import { noteDefinitions } from "./definitions.ts";
 import type { Engine } from "./engine.ts";
-import { clock, engineOf, figure, settle, setUp, store, t0, tearDown, world } from "./test-completeness.ts";
+import { engineOf, figure, store, t0 } from "./test-completeness.ts";
+import { clock, settle, useWorld, world } from "./test-engine.ts";
 
 /** A definition of two versions: devices that were not online, then those in tenths of their time. */
 const first: IndicatorVersion = {
@@ -21,11 +22,8 @@ const second: Indicator = {
 };
 
 let engine: Engine;
-beforeEach(setUp);
-afterEach(async () => {
-  await engine.close();
-  await tearDown();
-});
+useWorld(t0);
+afterEach(() => engine.close());
 
 /** Starts the engine of a release. */
 async function release(indicator: Indicator): Promise<void> {

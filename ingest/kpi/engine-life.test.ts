@@ -2,9 +2,10 @@ import { DataType } from "@jilian/domain/datatypes.ts";
 import { dayMs, hourMs, minuteMs, type Period, watermarkMs } from "@jilian/domain/periods.ts";
 import type { Result } from "@jilian/domain/result.ts";
 import type { MetricDefinition } from "@jilian/domain/sample.ts";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { always, type ManualClock, manualClock, openWorld, testRegistry, type World } from "../test-world.ts";
+import { describe, expect, test } from "vitest";
+import { always, testRegistry } from "../test-world.ts";
 import { createEngine, type Engine } from "./engine.ts";
+import { clock, useWorld, world } from "./test-engine.ts";
 
 /** 10:00 in Shanghai. */
 const t0 = Date.UTC(2026, 10, 22, 2, 0);
@@ -16,13 +17,7 @@ const energy: MetricDefinition = {
   simulated: false,
 };
 
-let world: World;
-let clock: ManualClock;
-beforeEach(async () => {
-  world = await openWorld();
-  clock = manualClock(t0);
-});
-afterEach(() => world.end());
+useWorld(t0);
 
 function engineOf({ demo = false, txPerTick = 1000 } = {}): Promise<Engine> {
   const { telemetry, ledger } = world;

@@ -5,21 +5,16 @@ import type { MetricDefinition } from "@jilian/domain/sample.ts";
 import { indexRegistry, type Registry } from "@jilian/store/registry.ts";
 import type { RegistryDevice } from "@jilian/store/registry-schema.ts";
 import type { Telemetry } from "@jilian/store/telemetry.ts";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { always, type ManualClock, manualClock, openWorld, testRegistry, until, type World } from "../test-world.ts";
+import { describe, expect, test } from "vitest";
+import { always, testRegistry, until } from "../test-world.ts";
 import { createEngine, type Engine } from "./engine.ts";
+import { clock, settle, useWorld, world } from "./test-engine.ts";
 
 /** 10:00 in Shanghai. */
 const t0 = Date.UTC(2026, 10, 22, 2, 0);
 const everyDay = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"] as const;
 
-let world: World;
-let clock: ManualClock;
-beforeEach(async () => {
-  world = await openWorld();
-  clock = manualClock(t0);
-});
-afterEach(() => world.end());
+useWorld(t0);
 
 /** The tests' registry, f1's press with all that OEE needs: a second a piece, planned round the clock. */
 function registry(): Registry {
@@ -86,10 +81,6 @@ function figure(indicator: string, startMs = t0, level: "factory" | "cluster" = 
   const entity = level === "factory" ? "f1" : "jinlv";
   const query = { indicator, level, entity, period: "hour", fromMs: startMs, toMs: startMs + 1, limit: 1 } as const;
   return world.ledger.readResults(query)[0];
-}
-
-async function settle(engine: Engine): Promise<void> {
-  while (!(await engine.tick({ thorough: true })).caughtUp);
 }
 
 describe("figures of machines", () => {

@@ -1,32 +1,24 @@
 import { DataType } from "@jilian/domain/datatypes.ts";
 import { hourMs, minuteMs, type Period, watermarkMs } from "@jilian/domain/periods.ts";
 import type { MetricDefinition } from "@jilian/domain/sample.ts";
-import { indexRegistry } from "@jilian/store/registry.ts";
 import type { RegistryFile } from "@jilian/store/registry-schema.ts";
-import { followVersions, versionOf } from "@jilian/store/registry-versions.ts";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { type ManualClock, manualClock, openWorld, testRegistry, type World } from "../test-world.ts";
+import { followVersions } from "@jilian/store/registry-versions.ts";
+import { describe, expect, test } from "vitest";
+import { testRegistry } from "../test-world.ts";
 import { createEngine, type Engine } from "./engine.ts";
+import { applyRegistry, clock, settle, useWorld, world } from "./test-engine.ts";
 
 /** 10:00 in Shanghai, a Sunday. */
 const t0 = Date.UTC(2026, 10, 22, 2, 0);
 const everyDay = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"] as const;
 
-let world: World;
-let clock: ManualClock;
-beforeEach(async () => {
-  world = await openWorld();
-  clock = manualClock(t0);
-});
-afterEach(() => world.end());
+useWorld(t0);
 
 /** The tests' registry, changed; in force from a moment on. @returns its version */
 function apply(change: (file: RegistryFile) => void, fromMs = 0): string {
   const file = structuredClone(testRegistry(false).file);
   change(file);
-  const registry = indexRegistry(file);
-  world.ledger.addRegistryVersion(versionOf(registry, { fromMs, appliedMs: clock.now() }));
-  return registry.version;
+  return applyRegistry(file, fromMs);
 }
 
 const factory = (file: RegistryFile, n: number) =>
@@ -34,10 +26,6 @@ const factory = (file: RegistryFile, n: number) =>
 
 const engineOf = (): Promise<Engine> =>
   createEngine({ ...world, versions: followVersions(world.ledger), clock, provisionalIntervalMs: 0, txPerTick: 1000 });
-
-async function settle(engine: Engine): Promise<void> {
-  while (!(await engine.tick({ thorough: true })).caughtUp);
-}
 
 /** Stores a reading of f2's first meter every 10 s. */
 async function meter(

@@ -2,32 +2,23 @@ import { DataType } from "@jilian/domain/datatypes.ts";
 import { indicators } from "@jilian/domain/indicators/catalogue.ts";
 import { dayMs, hourMs, minuteMs } from "@jilian/domain/periods.ts";
 import type { MetricDefinition } from "@jilian/domain/sample.ts";
-import { indexRegistry } from "@jilian/store/registry.ts";
-import { followVersions, versionOf } from "@jilian/store/registry-versions.ts";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { type ManualClock, manualClock, openWorld, testRegistry, type World } from "../test-world.ts";
+import { followVersions } from "@jilian/store/registry-versions.ts";
+import { describe, expect, test } from "vitest";
+import { testRegistry } from "../test-world.ts";
 import { createEngine, type Engine } from "./engine.ts";
+import { applyRegistry, clock, settle, useWorld, world } from "./test-engine.ts";
 
 /** Midnight in Shanghai. */
 const t0 = Date.UTC(2026, 10, 21, 16, 0);
 const stepMs = 10 * minuteMs;
 
-let world: World;
-let clock: ManualClock;
-beforeEach(async () => {
-  world = await openWorld();
-  clock = manualClock(t0);
-});
-afterEach(() => world.end());
+useWorld(t0);
 
 /** The tests' registry with another threshold for the sum of feeders, in force from an hour after t0 on. @returns its version */
 function apply(meterBalance: number, fromHour?: number): string {
   const file = structuredClone(testRegistry(false).file);
   file.pilot.thresholds = { ...file.pilot.thresholds, meterBalance };
-  const registry = indexRegistry(file);
-  const fromMs = fromHour === undefined ? 0 : t0 + fromHour * hourMs;
-  world.ledger.addRegistryVersion(versionOf(registry, { fromMs, appliedMs: clock.now() }));
-  return registry.version;
+  return applyRegistry(file, fromHour === undefined ? 0 : t0 + fromHour * hourMs);
 }
 
 /** Findings are made of sums: one indicator is enough, and quicker than all. */
@@ -38,10 +29,6 @@ const engineOf = (): Promise<Engine> =>
     ...{ ...world, versions: followVersions(world.ledger), clock, catalogue },
     ...{ provisionalIntervalMs: 0, txPerTick: 1000 },
   });
-
-async function settle(engine: Engine): Promise<void> {
-  while (!(await engine.tick({ thorough: true })).caughtUp);
-}
 
 /** Stores readings every ten minutes, both ends of [from, to] included, by hours after t0. */
 async function store(

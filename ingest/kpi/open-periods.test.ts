@@ -1,9 +1,9 @@
 import { hourMs, minuteMs, watermarkMs } from "@jilian/domain/periods.ts";
-import { afterEach, beforeEach, expect, test } from "vitest";
-import { clock, engineOf, figure, settle, setUp, store, t0, tearDown, world } from "./test-completeness.ts";
+import { expect, test } from "vitest";
+import { engineOf, figure, store, t0 } from "./test-completeness.ts";
+import { clock, settle, useWorld, world } from "./test-engine.ts";
 
-beforeEach(setUp);
-afterEach(tearDown);
+useWorld(t0);
 
 const rate = () => figure("devices.online_rate");
 

@@ -6,10 +6,11 @@ import { indexRegistry, type Registry } from "@jilian/store/registry.ts";
 import { maxDefinitions } from "@jilian/store/series-versions.ts";
 import { isLogged } from "@jilian/store/spans.ts";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
-import { always, type ManualClock, manualClock, openWorld, testRegistry, type World } from "../test-world.ts";
+import { always, testRegistry } from "../test-world.ts";
 import { createEngine, type Engine } from "./engine.ts";
 import { foldConnections } from "./fold.ts";
 import { seriesIndex } from "./series-index.ts";
+import { clock, settle as settled, useWorld, world } from "./test-engine.ts";
 
 /** 10:00 in Shanghai, noon, and the start of that day. */
 const t0 = Date.UTC(2026, 10, 22, 2, 0);
@@ -17,18 +18,12 @@ const noon = t0 + 2 * hourMs;
 const day = t0 - 10 * hourMs;
 const second = 1000;
 
-let world: World;
-let clock: ManualClock;
+useWorld(t0);
 let engine: Engine;
 beforeEach(async () => {
-  world = await openWorld();
-  clock = manualClock(t0);
   engine = await engineOf();
 });
-afterEach(async () => {
-  await engine.close();
-  await world.end();
-});
+afterEach(() => engine.close());
 
 /** The tests' registry with one meter in f2, so that its figures are whole with one. */
 function registry(): Registry {
@@ -45,7 +40,7 @@ const engineOf = (): Promise<Engine> =>
 
 async function settle(nowMs = clock.now()): Promise<void> {
   clock.set(nowMs);
-  while (!(await engine.tick({ thorough: true })).caughtUp);
+  await settled(engine);
 }
 
 const importing = { datatype: DataType.Double, role: "energy.import", unit: "kWh" };

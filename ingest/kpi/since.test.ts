@@ -6,7 +6,8 @@ import type { MetricDefinition } from "@jilian/domain/sample.ts";
 import { describe, expect, test } from "vitest";
 import { random } from "../test-random.ts";
 import { always, manualClock, openWorld, testRegistry, type World } from "../test-world.ts";
-import { createEngine, type Engine } from "./engine.ts";
+import { createEngine } from "./engine.ts";
+import { settle } from "./test-engine.ts";
 
 /** When the installation begins: 10:05 in Shanghai. What is read lies before it. */
 const startedMs = Date.UTC(2026, 10, 22, 2, 5);
@@ -34,10 +35,6 @@ async function store({ telemetry }: World, some: readonly Backlog[], nowMs: numb
     samples.push({ series, value: kWh, status: 0, ...times });
   }
   await telemetry.write({ samples, commits: [] });
-}
-
-async function settle(engine: Engine): Promise<void> {
-  while (!(await engine.tick({ thorough: true })).caughtUp);
 }
 
 /** Every figure that stands of periods before a moment: what was said of it, but not how often it was said. */

@@ -5,28 +5,13 @@ import { hourMs } from "@jilian/domain/periods.ts";
 import type { MetricDefinition } from "@jilian/domain/sample.ts";
 import type { LoggedResult } from "@jilian/store/ledger.ts";
 import { expect } from "vitest";
-import { always, type ManualClock, manualClock, openWorld, testRegistry, type World } from "../test-world.ts";
+import { always, testRegistry } from "../test-world.ts";
 import { createEngine, type Engine, type EngineParts } from "./engine.ts";
+import { clock, world } from "./test-engine.ts";
 
 /** 10:00 in Shanghai. */
 export const t0 = Date.UTC(2026, 10, 22, 2, 0);
 export const meter = "f2/gw-1/meter-1";
-
-export let world: World;
-export let clock: ManualClock;
-
-/** Called in `beforeEach`: real stores in a folder of their own, and a clock at ten. */
-export async function setUp(): Promise<void> {
-  world = await openWorld();
-  clock = manualClock(t0);
-}
-/** Called in `afterEach`. */
-export const tearDown = (): Promise<void> => world.end();
-/** The same on empty stores. */
-export async function startOver(): Promise<void> {
-  await world.end();
-  world = await openWorld();
-}
 
 export const engineOf = (more: Partial<EngineParts> = {}): Promise<Engine> =>
   createEngine({
@@ -42,10 +27,6 @@ export const engineOf = (more: Partial<EngineParts> = {}): Promise<Engine> =>
 export async function until(holds: () => Promise<boolean>): Promise<void> {
   for (let i = 0; i < 10_000; i += 1) if (await holds()) return;
   throw new Error("it never did");
-}
-
-export async function settle(engine: Engine): Promise<void> {
-  while (!(await engine.tick({ thorough: true })).caughtUp);
 }
 
 async function seriesOf(metric: string, device = "meter-1", more: Partial<MetricDefinition> = {}): Promise<number> {

@@ -1,24 +1,21 @@
 import { DataType } from "@jilian/domain/datatypes.ts";
 import { dayMs, hourMs, minuteMs, type Period, watermarkMs } from "@jilian/domain/periods.ts";
 import type { Level } from "@jilian/domain/result.ts";
-import { indexRegistry } from "@jilian/store/registry.ts";
 import type { RegistryFile } from "@jilian/store/registry-schema.ts";
-import { followVersions, versionOf } from "@jilian/store/registry-versions.ts";
+import { followVersions } from "@jilian/store/registry-versions.ts";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { type ManualClock, manualClock, openWorld, testRegistry, type World } from "../test-world.ts";
+import { testRegistry } from "../test-world.ts";
 import { createEngine, type Engine } from "./engine.ts";
+import { applyRegistry, clock, settle as settled, useWorld, world } from "./test-engine.ts";
 
 /** 10:00 in Shanghai, and the start of that day. */
 const t0 = Date.UTC(2026, 10, 22, 2, 0);
 const day = t0 - 10 * hourMs;
 const everyDay = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"] as const;
 
-let world: World;
-let clock: ManualClock;
+useWorld(t0);
 let engine: Engine;
 beforeEach(async () => {
-  world = await openWorld();
-  clock = manualClock(t0);
   apply(() => undefined);
   engine = await createEngine({
     ...world,
@@ -26,10 +23,7 @@ beforeEach(async () => {
     ...{ clock, provisionalIntervalMs: 0, txPerTick: 1000 },
   });
 });
-afterEach(async () => {
-  await engine.close();
-  await world.end();
-});
+afterEach(() => engine.close());
 
 type Factory = RegistryFile["enterprises"][number]["factories"][number];
 type Enterprises = [{ factories: [Factory, Factory] }, { factories: [Factory] }];
@@ -43,14 +37,12 @@ function apply(change: (enterprises: Enterprises, file: RegistryFile) => void, f
   f2.lines = [{ id: "l1", name: "产线" }];
   Object.assign(f2.gateways[0]?.devices[0] ?? {}, { line: "l1" });
   change(enterprises, file);
-  const registry = indexRegistry(file);
-  world.ledger.addRegistryVersion(versionOf(registry, { fromMs, appliedMs: clock.now() }));
-  return registry.version;
+  return applyRegistry(file, fromMs);
 }
 
 async function settle(nowMs = clock.now()): Promise<void> {
   clock.set(nowMs);
-  while (!(await engine.tick({ thorough: true })).caughtUp);
+  await settled(engine);
 }
 
 /** A meter's readings of two hours, every 10 s: so much in each. */
