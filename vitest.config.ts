@@ -32,7 +32,7 @@ function group(name: string, groupOrder: number, { include, exclude: more = [], 
 }
 
 /**
- * Groups one after the other: what waits more than it computes shares the machine, plants that run 40 times faster need it alone. Where a
+ * Groups one after the other: what waits more than it computes shares the machine, plants that run 20 times faster need it alone. Where a
  * test holds real time to a bound, two cores that others use too may miss it once: it is tried once more, and the report says so.
  */
 export default defineConfig({

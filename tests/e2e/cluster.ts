@@ -90,7 +90,7 @@ function adaptPlatform(demo: Demo, dir: string): void {
   config.setIn(["ingest", "kpiIntervalMs"], 250);
   config.setIn(["ingest", "rebirthIntervalMs"], 500);
   writeFileSync(demo.platformFile, String(config));
-  // A machine that stalls for 100 ms stalls a plant that runs 40 times faster for 4 s: no power limit would hold then.
+  // A machine that stalls for 100 ms stalls a plant that runs 20 times faster for 2 s: no power limit would hold then.
   const registry = join(dir, "cluster.yaml");
   writeFileSync(registry, readFileSync(registry, "utf8").replaceAll(/,\s*ratedPowerKW: \d+/g, ""));
 }
