@@ -277,7 +277,7 @@ describe.skipIf(!executablePath)("the wall page (skipped where no Chromium is in
     await page.close();
   });
 
-  it("keeps its memory flat", async () => {
+  it("keeps its memory flat", { timeout: 60_000 }, async () => {
     await using api = await startApi(world.config, { ...world.deps, clock });
     const { page } = await open(`${api.url}/`, 1920, 1080);
     await page.waitForSelector(".factory");
@@ -293,14 +293,14 @@ describe.skipIf(!executablePath)("the wall page (skipped where no Chromium is in
     /** Renders many times what takes minutes otherwise: each resize shows all anew. */
     const render = (times: number) =>
       page.evaluate(`for (let i = 0; i < ${times}; i += 1) dispatchEvent(new Event("resize"))`);
-    await render(50);
+    await render(30);
     const before = await heap();
-    await render(400);
+    await render(120);
     // The last nodes are let go some time after they were dropped; what leaks stays.
     const flat = async () => {
       const after = await heap();
       return (
-        after.bytes - before.bytes < 500_000 && after.nodes - before.nodes < 200 && after.listeners === before.listeners
+        after.bytes - before.bytes < 300_000 && after.nodes - before.nodes < 60 && after.listeners === before.listeners
       );
     };
     await expect.poll(flat, { timeout: 10_000 }).toBe(true);

@@ -3,9 +3,9 @@ import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
-import { mutated, mutationEnv, mutationOf, mutations } from "./mutations.ts";
+import { mutated, mutationEnv, mutations } from "./mutations.ts";
 import { faultsOf } from "./prove.ts";
-import { expectSeen, wantsAll } from "./test-mutations.ts";
+import { expectSeen, tried } from "./test-mutations.ts";
 
 const root = resolve(fileURLToPath(import.meta.url), "../../..");
 const read = (file: string) => readFileSync(resolve(root, file), "utf8");
@@ -46,9 +46,6 @@ describe("a mutation", () => {
   });
 });
 
-/** All of them take minutes, half of them in mutations-all.test.ts; in one process, and cheaper, are more: commit-mutations.test.ts. */
-const here = wantsAll ? mutations.filter((_, i) => i % 2 === 0) : ["commit before store", "no fsync"].map(mutationOf);
-
-it("the matrix would notice: the rows of a mutation are red with it", { timeout: here.length * 150_000 }, () =>
-  expectSeen(here),
+it("the matrix would notice: the rows of a mutation are red with it", { timeout: tried.length * 150_000 }, () =>
+  expectSeen(tried),
 );

@@ -274,5 +274,8 @@ export function mutated(source: string, edits: readonly Edit[]): string {
 /** Environment of processes that shall be broken so. */
 export function mutationEnv(name: string): Record<string, string> {
   const hook = new URL("./mutate-hook.ts", import.meta.url).href;
-  return { JILIAN_MUTATION: mutationOf(name).name, NODE_OPTIONS: `--import ${hook}` };
+  return {
+    JILIAN_MUTATION: mutationOf(name).name,
+    NODE_OPTIONS: [process.env.NODE_OPTIONS, `--import ${hook}`].join(" ").trim(),
+  };
 }

@@ -1,10 +1,10 @@
-import { expect } from "vitest";
-import type { Mutation } from "./mutations.ts";
+import { expect, it } from "vitest";
+import { type Mutation, mutationOf, mutations } from "./mutations.ts";
 import { canProve, prove } from "./prove.ts";
 import { tableOf } from "./tally.ts";
 
-/** Whether every mutation is to be tried; CI asks for it. */
-export const wantsAll = process.env.JILIAN_MUTATIONS === "all";
+/** Those that every `npm test` tries; in one process, and cheaper, are more: commit-mutations.test.ts. */
+export const tried = ["commit before store", "no fsync"].map(mutationOf);
 
 /** Each mutation shows in its rows. Without them the same rows are green: faults.test.ts, `npm run test:faults`. */
 export async function expectSeen(asked: readonly Mutation[]): Promise<void> {
@@ -15,4 +15,16 @@ export async function expectSeen(asked: readonly Mutation[]): Promise<void> {
   const named = wrong.map(({ mutation, fault }) => `${mutation?.name ?? "unbroken"}: ${fault}`);
   expect(named, `seed ${seed}\n${tableOf(wrong.map(({ row }) => row))}`).toEqual([]);
   expect(verdicts).toHaveLength(here.flatMap(({ reddens }) => reddens).length);
+}
+
+const parts = 3;
+
+/** A part of the other mutations, which take minutes and wait more than they compute: each part is in a file of its own, beside the others. */
+export function testOthers(part: 0 | 1 | 2): void {
+  const own = mutations.filter((mutation) => !tried.includes(mutation)).filter((_, i) => i % parts === part);
+  it.runIf(process.env.JILIAN_MUTATIONS === "all")(
+    `the matrix would notice the others too (JILIAN_MUTATIONS=all, as in CI): ${own.map(({ name }) => name).join(", ")}`,
+    { timeout: own.length * 150_000 },
+    () => expectSeen(own),
+  );
 }

@@ -1,0 +1,3 @@
+import { testOthers } from "./test-mutations.ts";
+
+testOthers(0);
