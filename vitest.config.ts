@@ -58,8 +58,7 @@ export default defineConfig({
       group("processes", 1, {
         include: ["tests/e2e/**/*.test.ts", "tests/faults/**/*.test.ts"],
         exclude: alone,
-        // They wait more than they compute.
-        maxWorkers: 3,
+        maxWorkers: 2,
         retry: 1,
       }),
       group("alone", 2, { include: alone, maxWorkers: 1, retry: 1 }),

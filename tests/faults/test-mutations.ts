@@ -19,7 +19,7 @@ export async function expectSeen(asked: readonly Mutation[]): Promise<void> {
 
 const parts = 3;
 
-/** A part of the other mutations, which take minutes and wait more than they compute: each part is in a file of its own, beside the others. */
+/** A part of the other mutations, which take minutes: each part is in a file of its own, so that two cores share them evenly. */
 export function testOthers(part: 0 | 1 | 2): void {
   const own = mutations.filter((mutation) => !tried.includes(mutation)).filter((_, i) => i % parts === part);
   it.runIf(process.env.JILIAN_MUTATIONS === "all")(
