@@ -14,6 +14,14 @@ export type Recompute = {
   readonly firstChange: number;
 };
 
+/** What births said of a series when the engine took it up last. */
+export type TakenUp = {
+  /** Its key, as `keyText` has it. */
+  readonly series: string;
+  /** All of its definitions, as `datedText` has them: as bounded as those are. */
+  readonly dated: string;
+};
+
 /** What the KPI engine keeps in the ledger beside its figures. */
 export type KpiLedger = {
   /** Notes hours of which leaves exist; an hour that was noted stays. */
@@ -28,4 +36,10 @@ export type KpiLedger = {
   /** Notes how far one has come. */
   readonly moveRecompute: (id: number, cursorMs: number) => void;
   readonly endRecompute: (id: number, atMs: number) => void;
+  /** What was taken up of each series, in any order. Reads all: for the start of an engine. */
+  readonly takenUp: () => TakenUp[];
+  /** Notes it in place of what was noted of the same series, in one transaction. */
+  readonly noteTakenUp: (own: readonly TakenUp[]) => void;
+  /** Forgets all of it: the series that come are new. */
+  readonly forgetTakenUp: () => void;
 };

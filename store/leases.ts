@@ -43,6 +43,7 @@ const kinds: Readonly<Record<keyof Ledger, "reads" | "writes" | "neither">> = {
     moveRecompute: "writes",
     endRecompute: "writes",
   },
+  ...{ takenUp: "reads", noteTakenUp: "writes", forgetTakenUp: "writes" },
   ...{ registryVersions: "reads", lastRegistryNumber: "reads", addRegistryVersion: "writes" },
   ...{ definitionVersions: "reads", addDefinitionVersion: "writes", figureVersions: "reads" },
   ...{ writeAccounts: "writes", noteDue: "writes", dueHours: "reads", writeStored: "writes", differingHours: "reads" },

@@ -256,6 +256,18 @@ function noteTests(ledger: () => Ledger, another: () => Ledger): void {
     expect(another().nodeBoxes("zhuji-1", "gw-3")).toEqual([]);
   });
 
+  it("keeps what was taken up of each series last, until it is forgotten", () => {
+    const e = { series: '["f2","gw-1","meter-1","e"]', dated: "[[0,{}]]" };
+    const t = { ...e, series: '["f2","gw-1","meter-1","t"]' };
+    expect(another().takenUp()).toEqual([]);
+    ledger().noteTakenUp([e, t]);
+    ledger().noteTakenUp([{ ...t, dated: "[[0,{}],[5,{}]]" }]);
+    const bySeries = (a: typeof e, b: typeof e) => (a.series < b.series ? -1 : 1);
+    expect(another().takenUp().sort(bySeries)).toEqual([e, { ...t, dated: "[[0,{}],[5,{}]]" }]);
+    ledger().forgetTakenUp();
+    expect(another().takenUp()).toEqual([]);
+  });
+
   it("keeps numbers exactly up to 2^53", () => {
     for (const value of [0, -1, 0.1, Number.MAX_SAFE_INTEGER, 1e300]) {
       ledger().setNumber("n", value);

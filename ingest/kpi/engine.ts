@@ -18,13 +18,13 @@ import type { Ledger } from "@jilian/store/ledger.ts";
 import type { RegistryVersions } from "@jilian/store/registry-versions.ts";
 import { type Span, spansOver } from "@jilian/store/spans.ts";
 import type { Telemetry } from "@jilian/store/telemetry.ts";
+import { birthKeeper } from "./births.ts";
 import type { CountOptions } from "./completeness.ts";
 import type { Computed, Moment } from "./compute.ts";
 import { judgeSites } from "./findings.ts";
 import { publisher } from "./publish.ts";
 import { recomputer } from "./recompute.ts";
 import { steps } from "./runs.ts";
-import type { ChangedSeries } from "./series-index.ts";
 import { latelyPublished, showcase } from "./show.ts";
 import { figureStart } from "./since.ts";
 import { spanBook } from "./span-book.ts";
@@ -82,7 +82,9 @@ async function resume({ ledger, telemetry }: EngineParts, startedMs: number): Pr
     // A store that was replaced by a newer, shorter one is folded from its beginning; so is one whose hours no engine noted.
     const isNew = ledger.getNumber(sinceName) === undefined;
     if (isNew) ledger.setNumber(sinceName, periodStart("minute", startedMs));
-    if (isNew || (ledger.getNumber(progressName) ?? 0) > lastTx) ledger.setNumber(progressName, 0);
+    const isReplaced = (ledger.getNumber(progressName) ?? 0) > lastTx;
+    if (isNew || isReplaced) ledger.setNumber(progressName, 0);
+    if (isReplaced) ledger.forgetTakenUp();
     // What ended before the hour of the start may have readings that come before its watermark.
     const fromMs = Math.min(periodStart("hour", startedMs), periodStart("minute", startedMs - watermarkMs));
     for (const period of periods)
@@ -108,7 +110,8 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   const shop = workshop({ ...parts, versions }, foldedTx);
   const { index, keeper, completeness } = shop;
   let seenMark = await telemetry.seriesChanges();
-  await index.learn();
+  const births = birthKeeper({ ledger, index, redefine: shop.redefine });
+  await births.begin();
   const start = figureStart(ledger.getNumber(sinceName) ?? startedMs, shop.hours);
   const book = spanBook(versions, start);
   // Periods that ended while no engine ran get their figures now; those past the watermark, when they are made final.
@@ -144,13 +147,11 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     seenMark = mark;
   }
 
-  /** Births that are not taken up yet: the index tells each once, and what takes it up may fail. */
-  let reborn: readonly ChangedSeries[] = [];
+  const takeUpBirths = async (nowMs: number) => touchAll(await births.takeUp(nowMs, foldedTx), nowMs);
 
   async function learn(nowMs: number): Promise<void> {
-    reborn = [...reborn, ...(await index.learn())];
-    touchAll(await shop.redefine(reborn, nowMs), nowMs);
-    reborn = [];
+    await births.learn();
+    await takeUpBirths(nowMs);
     const found = signature();
     if (found === knownSources) return;
     knownSources = found;
@@ -282,6 +283,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
       knownVersions = applied;
       await learn(nowMs);
     }
+    await takeUpBirths(nowMs);
     recompute.noteVersions(nowMs);
   }
 
@@ -330,6 +332,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     shop.alarms.noteProgress();
     await shop.storeRollups(nowMs);
     const safeTx = keeper.safeTx();
+    births.note();
     if (safeTx > (ledger.getNumber(progressName) ?? 0)) ledger.setNumber(progressName, safeTx);
   }
 

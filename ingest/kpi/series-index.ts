@@ -21,6 +21,8 @@ export type SeriesIndex = {
   /** How long a reading of a machine's state holds at most; undefined when the series never was one. */
   readonly holdOf: (id: SeriesId) => number | undefined;
   readonly seriesOf: (id: SeriesId) => Series | undefined;
+  /** Every series of the store, as of the last look. */
+  readonly all: () => readonly Series[];
   /** Whose online time a series counts for; undefined for metrics of nodes, and for simulated ones outside of demonstrations. */
   readonly deviceOf: (id: SeriesId) => OnlineDevice | undefined;
   /** How long a good sample of a series keeps its device online at most: three of its own heartbeats, so that a series that is new changes no earlier minute. */
@@ -146,6 +148,7 @@ export function seriesIndex(telemetry: Pick<Telemetry, "series">, versions: () =
     isSummed: (id) => ofSeries(id).some(({ counter, gauge }) => counter ?? gauge),
     holdOf: (id) => longest(ofSeries(id), "holdMs"),
     seriesOf: (id) => series.get(id),
+    all: () => found,
     deviceOf: (id) => {
       if (longest(ofSeries(id), "onlineMs") === undefined) return undefined;
       const own = series.get(id);

@@ -17,7 +17,7 @@ import { judgeResets } from "./findings.ts";
 import { leafKeeper } from "./leaves.ts";
 import { redefiner } from "./redefine.ts";
 import { steps } from "./runs.ts";
-import { seriesIndex } from "./series-index.ts";
+import { type ChangedSeries, seriesIndex } from "./series-index.ts";
 
 export type WorkshopParts = {
   telemetry: Telemetry;
@@ -29,6 +29,16 @@ export type WorkshopParts = {
   onCountFailed?: (error: unknown) => void;
   countPatienceMs?: number;
 };
+
+/**
+ * Takes up births that changed what known series say of themselves. @param upToTx last transaction that is folded
+ * @returns starts of the minutes whose leaves may differ now, by factory
+ */
+export type Redefine = (
+  reborn: readonly ChangedSeries[],
+  nowMs: number,
+  upToTx: number,
+) => Promise<ReadonlyMap<string, Set<number>>>;
 
 /** Rollups of one device and stretch that are kept in memory. */
 const rollupsKept = 100_000;
@@ -63,11 +73,15 @@ export function workshop(parts: WorkshopParts, fromTx: number) {
     patienceMs: parts.countPatienceMs,
   });
   const alarms = alarmKeeper({ telemetry, ledger, index, versions });
+  const foldAgain = redefiner({ ledger, keeper });
+  const redefine: Redefine = async (reborn, nowMs) => {
+    return await foldAgain(reborn, nowMs);
+  };
   return {
     ...{ index, keeper, completeness, hours, alarms },
     compute: computer({ ledger, index, reader, versions, definitions }).compute,
-    /** Takes up births that changed what series say of themselves: tells people, and folds again what they change in the past. */
-    redefine: redefiner({ ledger, keeper }),
+    /** Tells people of births that changed what series say of themselves, and has judged and folded again what they change in the past. */
+    redefine,
     /** Folds an hour again from samples, and withdraws what was rolled up of it. */
     refold: async (fromMs: number, toMs: number, nowMs: number) => {
       if (!hours.has(fromMs, toMs)) return;

@@ -1,5 +1,5 @@
 import type { DatabaseSync } from "node:sqlite";
-import type { KpiLedger, Recompute } from "../kpi-ledger.ts";
+import type { KpiLedger, Recompute, TakenUp } from "../kpi-ledger.ts";
 import type { Ledger } from "../ledger.ts";
 
 /** Step of the ledger's schema. Both tables can be dropped: leaves are folded again, and who waited for a recompute asks again. */
@@ -9,6 +9,10 @@ export const kpiSchema = `
      id INTEGER PRIMARY KEY AUTOINCREMENT, from_ms INTEGER NOT NULL, to_ms INTEGER NOT NULL, reason TEXT NOT NULL,
      requested_ms INTEGER NOT NULL, cursor_ms INTEGER NOT NULL, done_ms INTEGER, first_change INTEGER NOT NULL
    ) STRICT;`;
+
+/** Step of the ledger's schema. A ledger of before says nothing of its series: what they are at the next start is taken for known. */
+export const takenUpSchema = `
+   CREATE TABLE kpi_taken_up (series TEXT PRIMARY KEY, dated TEXT NOT NULL) STRICT, WITHOUT ROWID;`;
 
 const columns = `id, from_ms AS fromMs, to_ms AS toMs, reason, requested_ms AS requestedMs, cursor_ms AS cursorMs,
   done_ms AS doneMs, first_change AS firstChange`;
@@ -25,6 +29,9 @@ export function kpiLedger(db: DatabaseSync, transaction: Ledger["transaction"]):
   const one = db.prepare(`SELECT ${columns} FROM kpi_recompute WHERE id = ?`);
   const move = db.prepare("UPDATE kpi_recompute SET cursor_ms = ?2 WHERE id = ?1");
   const end = db.prepare("UPDATE kpi_recompute SET done_ms = ?2, cursor_ms = to_ms WHERE id = ?1");
+  const taken = db.prepare("SELECT series, dated FROM kpi_taken_up");
+  const putTaken = db.prepare("INSERT INTO kpi_taken_up VALUES (?1, ?2) ON CONFLICT DO UPDATE SET dated = ?2");
+  const forgetTaken = db.prepare("DELETE FROM kpi_taken_up");
   const read = (row: Record<string, unknown> | undefined) => row && ({ ...row } as Recompute);
   return {
     noteHours: (own) =>
@@ -40,6 +47,14 @@ export function kpiLedger(db: DatabaseSync, transaction: Ledger["transaction"]):
     },
     endRecompute: (id, atMs) => {
       end.run(id, atMs);
+    },
+    takenUp: () => taken.all().map((row) => ({ ...row }) as TakenUp),
+    noteTakenUp: (own) =>
+      transaction(() => {
+        for (const { series, dated } of own) putTaken.run(series, dated);
+      }),
+    forgetTakenUp: () => {
+      forgetTaken.run();
     },
   };
 }

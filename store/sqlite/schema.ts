@@ -4,7 +4,7 @@ import { alarmAgainSchema, alarmSchema } from "./alarms.ts";
 import { completenessDueSchema, completenessSchema } from "./completeness.ts";
 import { definitionSchema } from "./definitions.ts";
 import { findingSchema } from "./findings.ts";
-import { kpiSchema } from "./kpi.ts";
+import { kpiSchema, takenUpSchema } from "./kpi.ts";
 import { leaseSchema } from "./leases.ts";
 import { pollSchema } from "./polls.ts";
 import { registrySchema } from "./registry.ts";
@@ -87,6 +87,8 @@ export const migrations: readonly string[] = [
   alarmAgainSchema,
   // Who may write figures.
   leaseSchema,
+  // What births said of series when the KPI engine took it up.
+  takenUpSchema,
 ];
 
 function pragma(db: DatabaseSync, name: string): number {
