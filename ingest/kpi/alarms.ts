@@ -1,24 +1,18 @@
 import { type AlarmEvent, peakOf, raisedMsOf } from "@jilian/domain/alarm.ts";
-import type { NewReadings } from "@jilian/domain/alarm-review.ts";
+import { deviceKeyOf } from "@jilian/domain/identity.ts";
 import { append, leastOf } from "@jilian/domain/lists.ts";
 import { minuteMs } from "@jilian/domain/periods.ts";
 import type { AlarmLedger, AlarmStretch, AlarmTrackKey, AlarmWrite, StoredAlarm } from "@jilian/store/alarms.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import type { RegistryVersions } from "@jilian/store/registry-versions.ts";
 import type { ChangedMinute, Series, SeriesId, StoredRow, Telemetry } from "@jilian/store/telemetry.ts";
-import {
-  type AlarmOutcome,
-  type AlarmTail,
-  goOn,
-  type LookBack,
-  type LookParts,
-  lookBack,
-  type RowBudget,
-} from "./alarm-look.ts";
+import { addFresh, clipped, type Followed, firstLook, judgeSince, type Quick } from "./alarm-followed.ts";
+import { type AlarmOutcome, goOn, type LookParts, lookBack, type RowBudget } from "./alarm-look.ts";
 import { differingStretches, matchAlarms, sameEvent } from "./alarm-matches.ts";
+import { orphansOf } from "./alarm-orphans.ts";
 import { type AlarmBook, type AlarmTrack, alarmBook, factsOf, sameSeries, tracksOf } from "./alarm-tracks.ts";
 import { readTogether } from "./read-together.ts";
-import type { SeriesIndex } from "./series-index.ts";
+import type { ChangedSeries, SeriesIndex } from "./series-index.ts";
 
 /** Judges the stored readings by the alarm rules of the registry, and keeps their events in the ledger. */
 export type AlarmKeeper = {
@@ -31,6 +25,8 @@ export type AlarmKeeper = {
   readonly differing: () => AlarmStretch[];
   /** Has the readings in [fromMs, toMs) judged again; noted in the ledger until it is done, so that a kill does not lose it. */
   readonly again: (fromMs: number, toMs: number) => void;
+  /** Has judged again, with the next look, what births changed of known series since then. Whoever tells it notes it, until it is done. */
+  readonly reborn: (changed: readonly ChangedSeries[]) => void;
   /** True while a look back is not at its end; `isBehind` only where new readings made it necessary, not another rule. */
   readonly isBusy: () => boolean;
   readonly isBehind: () => boolean;
@@ -58,34 +54,6 @@ const windowsTogether = 1000;
 const horizonName = "alarms.horizonMs";
 const seenName = "alarms.registrySeen";
 
-/** A track as it is followed. */
-type Followed = {
-  readonly track: AlarmTrack;
-  /** Stretches of new readings that are not judged. */
-  fresh: NewReadings[];
-  /** Everything known since the first of them is of another condition. */
-  isWhole: boolean;
-  tail: AlarmTail | undefined;
-  /** A look back that is under way, and how many of `fresh` it has taken. */
-  job: { readonly look: LookBack; readonly taken: number } | undefined;
-};
-
-/** A track that goes on from its tail. */
-type Quick = { readonly one: Followed; readonly tail: AlarmTail };
-
-const clipped = ({ fromMs, toMs }: AlarmTrack, firstMs: number, lastMs: number): NewReadings | undefined =>
-  lastMs < fromMs || firstMs >= toMs
-    ? undefined
-    : { firstMs: Math.max(firstMs, fromMs), lastMs: Math.min(lastMs, toMs - 1) };
-
-/** Notes new readings; those that follow the last ones make one stretch with them. */
-function addFresh({ track, fresh, job }: Followed, range: NewReadings): void {
-  const last = fresh.length > (job?.taken ?? 0) ? fresh.at(-1) : undefined;
-  const follows = last && range.firstMs >= last.firstMs && range.firstMs <= last.lastMs + track.condition.staleMs;
-  if (follows) fresh[fresh.length - 1] = { ...last, lastMs: Math.max(last.lastMs, range.lastMs) };
-  else fresh.push(range);
-}
-
 function written({ track }: AlarmOutcome, event: AlarmEvent | undefined): AlarmWrite["event"] {
   return event && { ...event, ...peakOf(track.condition.test, event) };
 }
@@ -104,6 +72,8 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
   let isAgain = false;
   /** What never was, and is not written yet. */
   let lost: AlarmWrite[] = [];
+  /** Births that the next look takes up. */
+  let reborn: readonly ChangedSeries[] = [];
   const stretches: AlarmStretch[] = [];
 
   /** The tracks of a series as the registry and its births have them now. @param changedMs since when the registry is another one */
@@ -125,12 +95,6 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
     }
     followed.set(id, { series, tracks });
     return [...tracks.values()];
-  }
-
-  /** Where a track that has come up is looked at first: where the registry changed; cut off there, just before; else now. */
-  function firstLook({ fromMs, toMs }: AlarmTrack, nowMs: number, changedMs = Infinity): NewReadings {
-    const at = changedMs < toMs ? Math.max(fromMs, changedMs) : Math.min(toMs - 1, Math.max(fromMs, nowMs));
-    return { firstMs: at, lastMs: at };
   }
 
   /** Every series of a registered device, and of what was one. */
@@ -167,23 +131,42 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
         if (range) one.fresh.push(range);
       }
     if (isFirst) ledger.alarmsAgain().forEach(lookAgain);
-    if (changedMs !== undefined) append(lost, orphans(changedMs, nowMs));
+    if (changedMs === undefined) return;
+    const all = [...followed.values()].flatMap(({ tracks }) => [...tracks.values()].map(({ track }) => track));
+    lose(all, changedMs, nowMs);
   }
 
-  /** Alarms for which no version of the registry has a rule any more at the time at which they were raised. */
-  function orphans(changedMs: number, nowMs: number): AlarmWrite[] {
-    const all = [...followed.values()].flatMap(({ tracks }) => [...tracks.values()].map(({ track }) => track));
-    const nameOf = ({ rule, device, metric }: AlarmTrackKey) => JSON.stringify([rule, device, metric]);
-    const byName = Map.groupBy(all, ({ id }) => nameOf(id));
-    return ledger.alarmTracks(changedMs).flatMap((id) => {
-      const own = byName.get(nameOf(id)) ?? [];
-      const rows = ledger.alarmsOfTrack(id, changedMs, Number.MAX_SAFE_INTEGER);
-      const without = rows.filter(
-        (row) => !own.some(({ fromMs, toMs }) => row.raisedMs >= fromMs && row.raisedMs < toMs),
-      );
-      for (const before of without) append(stretches, differingStretches({ before, event: undefined }, nowMs));
-      return without.map((row): AlarmWrite => ({ id: row.id, track: id, facts: row, event: undefined }));
-    });
+  /** Withdraws alarms that nothing watches any more at the time at which they were raised. */
+  function lose(
+    tracks: readonly AlarmTrack[],
+    changedMs: number,
+    nowMs: number,
+    isAsked: (track: AlarmTrackKey) => boolean = () => true,
+  ): void {
+    const known = new Set(lost.map(({ id }) => id));
+    for (const { track, before } of orphansOf(ledger, tracks, changedMs, isAsked)) {
+      if (known.has(before.id)) continue;
+      append(stretches, differingStretches({ before, event: undefined }, nowMs));
+      lost.push({ id: before.id, track, facts: before, event: undefined });
+    }
+  }
+
+  /** Has judged again, since a birth that came late, what it makes another track. */
+  function takeUpBirths(nowMs: number): void {
+    if (!book || reborn.length === 0) return;
+    const tracks: AlarmTrack[] = [];
+    for (const { series, before, sinceMs } of reborn) {
+      const known = new Set(tracksOf(before, book).map(({ key }) => key));
+      for (const one of follow(series.id, nowMs, sinceMs)) {
+        tracks.push(one.track);
+        if (!known.has(one.track.key)) judgeSince(one, sinceMs);
+      }
+    }
+    const metricOf = (device: string, metric: string) => JSON.stringify([device, metric]);
+    const own = new Set(reborn.map(({ series }) => metricOf(deviceKeyOf(series), series.metric)));
+    const sinceMs = leastOf(reborn.map((one) => one.sinceMs));
+    lose(tracks, sinceMs, nowMs, ({ device, metric }) => own.has(metricOf(device, metric)));
+    reborn = [];
   }
 
   function note(changed: readonly ChangedMinute[], nowMs: number): void {
@@ -280,6 +263,7 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
 
   async function judge(changed: readonly ChangedMinute[], { upToTx, isBehind }: Told, nowMs: number): Promise<void> {
     takeUp(nowMs);
+    takeUpBirths(nowMs);
     note(changed, nowMs);
     // What time alone says, is said when all readings that are there are in; what it has said stays said.
     if (!isBehind) horizonMs = Math.max(horizonMs, nowMs - graceMs);
@@ -322,6 +306,9 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
     again: (fromMs, toMs) => {
       ledger.noteAlarmsAgain({ fromMs, toMs });
       lookAgain({ fromMs, toMs });
+    },
+    reborn: (changed) => {
+      reborn = [...reborn, ...changed];
     },
     isBusy: () => busy.any,
     isBehind: () => busy.behind,

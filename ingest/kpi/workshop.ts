@@ -75,7 +75,9 @@ export function workshop(parts: WorkshopParts, fromTx: number) {
   const alarms = alarmKeeper({ telemetry, ledger, index, versions });
   const foldAgain = redefiner({ ledger, keeper });
   const redefine: Redefine = async (reborn, nowMs) => {
-    return await foldAgain(reborn, nowMs);
+    const touched = await foldAgain(reborn, nowMs);
+    alarms.reborn(reborn);
+    return touched;
   };
   return {
     ...{ index, keeper, completeness, hours, alarms },
