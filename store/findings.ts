@@ -28,6 +28,8 @@ export type FindingLook = {
   /** Last store transaction that is in, and the registry in force. */
   readonly inputWatermark: number;
   readonly registryVersion: string;
+  /** What else has changed since it was looked at, for people. */
+  readonly cause?: string;
 };
 
 /** A finding of one period. */
@@ -60,9 +62,10 @@ export type FindingLedger = {
 /** What has changed since a period was looked at, so that something is not found any more. */
 export function curedBy(
   before: Pick<FindingLook, "inputWatermark" | "registryVersion">,
-  now: Pick<FindingLook, "inputWatermark" | "registryVersion">,
+  now: Pick<FindingLook, "inputWatermark" | "registryVersion" | "cause">,
 ): string {
   const causes = [
+    ...(now.cause === undefined ? [] : [now.cause]),
     ...(now.inputWatermark === before.inputWatermark
       ? []
       : [`readings up to transaction ${now.inputWatermark}, it was found with those up to ${before.inputWatermark}`]),

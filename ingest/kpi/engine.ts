@@ -21,7 +21,7 @@ import type { Telemetry } from "@jilian/store/telemetry.ts";
 import { birthKeeper } from "./births.ts";
 import type { CountOptions } from "./completeness.ts";
 import type { Computed, Moment } from "./compute.ts";
-import { judgeSites } from "./findings.ts";
+import { judgeSites, judgeWithdrawn } from "./findings.ts";
 import { publisher } from "./publish.ts";
 import { recomputer } from "./recompute.ts";
 import { steps } from "./runs.ts";
@@ -173,6 +173,8 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     const figures: Result[] = [];
     for (const one of computed) append(figures, one.results);
     append(figures, withdrawn);
+    // First, since a figure is withdrawn once: a kill in between has it withdrawn again.
+    judgeWithdrawn(ledger, withdrawn, nowMs);
     const results = await publishAll(figures, nowMs);
     const finals = new Map(periods.map((period) => [period, finalMs(period)]));
     judge(

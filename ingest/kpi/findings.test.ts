@@ -2,6 +2,7 @@ import { DataType } from "@jilian/domain/datatypes.ts";
 import { indicators } from "@jilian/domain/indicators/catalogue.ts";
 import { dayMs, hourMs, minuteMs } from "@jilian/domain/periods.ts";
 import type { MetricDefinition } from "@jilian/domain/sample.ts";
+import type { Ledger } from "@jilian/store/ledger.ts";
 import { followVersions } from "@jilian/store/registry-versions.ts";
 import { describe, expect, test } from "vitest";
 import { testRegistry } from "../test-world.ts";
@@ -24,9 +25,9 @@ function apply(meterBalance: number, fromHour?: number): string {
 /** Findings are made of sums: one indicator is enough, and quicker than all. */
 const catalogue = indicators.filter(({ id }) => id === "energy.electricity");
 
-const engineOf = (): Promise<Engine> =>
+const engineOf = (ledger: Ledger = world.ledger): Promise<Engine> =>
   createEngine({
-    ...{ ...world, versions: followVersions(world.ledger), clock, catalogue },
+    ...{ ...world, ledger, versions: followVersions(world.ledger), clock, catalogue },
     ...{ provisionalIntervalMs: 0, txPerTick: 1000 },
   });
 
@@ -150,5 +151,83 @@ describe("findings of periods that are final", { timeout: 120_000 }, () => {
     clock.set(t0 + 32 * hourMs);
     await settle(engine);
     expect(found()).toEqual([[...reset, 4, false]]);
+  });
+
+  test("are closed where a version dated back removes their factory, also when that fails at first", async () => {
+    const before = apply(0.05);
+    let fails = false;
+    const judgeFindings: Ledger["judgeFindings"] = (looks, nowMs) => {
+      if (fails && looks.some(({ period }) => period === "day")) throw new Error("full");
+      world.ledger.judgeFindings(looks, nowMs);
+    };
+    const engine = await engineOf({ ...world.ledger, judgeFindings });
+    for (const [device, kW] of [
+      ["meter-1", 10],
+      ["meter-2", 1],
+      ["feeder-1", 5],
+    ] as const)
+      await store(`f1/gw-1/${device}`, "energy.import", [0, 24], (hour) => kW * hour);
+    clock.set(t0 + dayMs + 20 * minuteMs);
+    await settle(engine);
+    expect(found()).toEqual([[...feeders, 1, false]]);
+    clock.set(t0 + dayMs + 30 * minuteMs);
+    const file = structuredClone(testRegistry(false).file);
+    file.enterprises[0]?.factories.shift();
+    const removed = applyRegistry(file, t0);
+    fails = true;
+    await expect(settle(engine)).rejects.toThrow("full");
+    fails = false;
+    await settle(engine);
+    expect(found()).toEqual([[...feeders, 1, true]]);
+    const cure = `registry ${removed}, it was found with ${before}`;
+    expect(world.ledger.findingPeriods(...feeders, 9)).toMatchObject([{ closedMs: clock.now(), closedBy: cure }]);
+    await engine.close();
+  });
+
+  test("a reset of what births say was no counter is closed, and open again when they say it was", async () => {
+    apply(0.05);
+    const engine = await engineOf();
+    const register = { modulus: "1000" };
+    const device = "f2/gw-1/meter-1";
+    const meter = async (at: number, kWh: number) =>
+      await store(device, "energy.import", [at, at], () => kWh, register);
+    for (const [at, kWh] of [
+      [1.5, 400],
+      [3, 100],
+      [25, 900],
+      [27, 500],
+    ] as const)
+      await meter(at, kWh);
+    clock.set(t0 + 40 * hourMs);
+    await settle(engine);
+    const reset = ["UNEXPLAINED_RESET", device] as const;
+    const open = () => world.ledger.findingPeriods(...reset, 9).map(({ closedMs }) => closedMs === null);
+    const told = () => found().filter(([code]) => code === reset[0]);
+    expect([told(), open()]).toEqual([[[...reset, 2, false]], [true, true]]);
+
+    /** A birth of an hour after t0, that comes now. */
+    const born = async (hour: number, role: string, unit: string): Promise<void> => {
+      const definition = { name: "energy.import", datatype: DataType.Double, role, unit, simulated: false };
+      const rest = role === "energy.import" ? { ...register, heartbeatMs: stepMs } : {};
+      const key = { group: "f2", node: "gw-1", device: "meter-1", metric: "energy.import" };
+      const sinceMs = t0 + hour * hourMs;
+      const [series = 0] = await world.telemetry.ensureSeries([
+        { ...key, definition: { ...definition, ...rest }, sinceMs },
+      ]);
+      const at = { sourceTimeMs: clock.now() - 1, gatewayTimeMs: clock.now(), ingestTimeMs: clock.now() };
+      await world.telemetry.write({ samples: [{ series, value: 1, status: 0, ...at }], commits: [] });
+      clock.set(clock.now() + minuteMs);
+      await settle(engine);
+    };
+    await born(20, "temperature", "°C");
+    expect([told(), open()], "the first day is before it").toEqual([[[...reset, 2, false]], [true, false]]);
+    expect(world.ledger.findingPeriods(...reset, 9)[1]?.closedBy).toContain("what births say of the metric");
+    // In the midst of the fall: its first half is folded again, and its other half is left over.
+    await born(2, "temperature", "°C");
+    expect([told(), open()]).toEqual([[[...reset, 2, true]], [false, false]]);
+    await born(2, "energy.import", "kWh");
+    await born(20, "energy.import", "kWh");
+    expect(open()).toEqual([true, true]);
+    await engine.close();
   });
 });

@@ -1,18 +1,23 @@
 import { findingChecks } from "@jilian/domain/findings/catalogue.ts";
 import { deviceKeyOf } from "@jilian/domain/identity.ts";
-import { dayMs } from "@jilian/domain/periods.ts";
-import type { FindingLook } from "@jilian/store/findings.ts";
+import { dayMs, type Period } from "@jilian/domain/periods.ts";
+import type { Result } from "@jilian/domain/result.ts";
+import { type FindingLook, maxFindingPeriods } from "@jilian/store/findings.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import type { RegistryVersions } from "@jilian/store/registry-versions.ts";
+import type { Series, Telemetry } from "@jilian/store/telemetry.ts";
 import type { Computed } from "./compute.ts";
-import type { ResetDay } from "./reset-days.ts";
-import type { SeriesIndex } from "./series-index.ts";
+import { type ResetDay, resetDay } from "./reset-days.ts";
+import type { ChangedSeries, SeriesIndex } from "./series-index.ts";
 
 type ResetParts = {
   ledger: Pick<Ledger, "judgeFindings">;
-  index: Pick<SeriesIndex, "seriesOf">;
+  index: Pick<SeriesIndex, "seriesOf" | "foldsOf">;
   versions: () => RegistryVersions;
 };
+
+/** The checks that are made of a kind of period. */
+const checksOf = (period: Period) => findingChecks.filter(({ periods }) => periods.includes(period));
 
 /**
  * Makes the checks of final periods, of their factories: of each one once when it becomes final, and again with every later change of what
@@ -25,7 +30,7 @@ export function judgeSites(
   nowMs: number,
 ): void {
   const looks = computed.flatMap(({ span: { period, startMs }, sites, registryVersion }) => {
-    const own = findingChecks.filter(({ periods }) => periods.includes(period));
+    const own = checksOf(period);
     if (own.length === 0) return [];
     const stamp = { period, startMs, inputWatermark, registryVersion, codes: own.map(({ code }) => code) };
     return sites
@@ -41,24 +46,66 @@ export function judgeSites(
   if (looks.length > 0) ledger.judgeFindings(looks, nowMs);
 }
 
+/**
+ * Looks at the periods of factories whose figures are withdrawn: a site that is not registered has no findings. @param withdrawn figures
+ * that were just withdrawn, of any site and period
+ */
+export function judgeWithdrawn(
+  ledger: Pick<Ledger, "judgeFindings">,
+  withdrawn: readonly Result[],
+  nowMs: number,
+): void {
+  const looks = new Map<string, FindingLook>();
+  for (const { level, entity: place, period, startMs, inputWatermark, registryVersion } of withdrawn) {
+    const codes = checksOf(period).map(({ code }) => code);
+    if (level !== "factory" || codes.length === 0) continue;
+    const look = { place, period, startMs, codes, found: [], inputWatermark, registryVersion };
+    looks.set(JSON.stringify([place, period, startMs]), look);
+  }
+  if (looks.size > 0) ledger.judgeFindings([...looks.values()], nowMs);
+}
+
+const resetCode = "UNEXPLAINED_RESET";
+const placeOf = (series: Series) => `${deviceKeyOf(series)}/${series.metric}`;
+
+/** Last transaction that is in, platform time, and what other than readings and registry has changed. */
+type ResetMoment = { readonly upToTx: number; readonly nowMs: number; readonly cause?: string };
+
 /** Takes what leaves say of increases that cannot be told, day by day of a counter. */
 export function judgeResets(
   { ledger, index, versions }: ResetParts,
   days: readonly ResetDay[],
-  inputWatermark: number,
-  nowMs: number,
+  { upToTx: inputWatermark, nowMs, cause }: ResetMoment,
 ): void {
-  const code = "UNEXPLAINED_RESET";
   const looks = days.flatMap(({ series: id, startMs, hasResets }): FindingLook[] => {
     const series = index.seriesOf(id);
     if (!series) return [];
-    const { metric } = series;
     const subject = deviceKeyOf(series);
-    const detail = `${metric} fell, or rose faster than its meter can: the increase is unknown, figures are lower bounds`;
+    const detail = `${series.metric} fell, or rose faster than its meter can: the increase is unknown, figures are lower bounds`;
     const registryVersion = versions().at(startMs + dayMs - 1).version;
-    const stamp = { inputWatermark, registryVersion, codes: [code] };
-    const found = hasResets ? [{ code, subject, detail }] : [];
-    return [{ place: `${subject}/${metric}`, period: "day", startMs, ...stamp, found }];
+    const stamp = { inputWatermark, registryVersion, codes: [resetCode], ...(cause !== undefined && { cause }) };
+    const found = hasResets ? [{ code: resetCode, subject, detail }] : [];
+    return [{ place: placeOf(series), period: "day", startMs, ...stamp, found }];
   });
   if (looks.length > 0) ledger.judgeFindings(looks, nowMs);
+}
+
+/**
+ * Looks again at the days on which resets were found of series whose births have changed: minutes in which such a one is no counter any
+ * more are folded by nothing that could say so, and their leaves stay.
+ */
+export async function judgeResetsAgain(
+  parts: ResetParts & { telemetry: Pick<Telemetry, "readLeaves">; ledger: Pick<Ledger, "findingPeriods"> },
+  reborn: readonly ChangedSeries[],
+  moment: ResetMoment,
+): Promise<void> {
+  const { ledger, telemetry, index } = parts;
+  const days: ResetDay[] = [];
+  for (const { series, sinceMs } of reborn) {
+    const known = ledger.findingPeriods(resetCode, deviceKeyOf(series), maxFindingPeriods);
+    for (const { place, startMs } of known)
+      if (place === placeOf(series) && startMs + dayMs > sinceMs)
+        days.push(await resetDay({ telemetry, index }, series.id, startMs));
+  }
+  judgeResets(parts, days, { ...moment, cause: "what births say of the metric has changed" });
 }

@@ -159,7 +159,7 @@ export function leafKeeper({ telemetry, index, fromTx, onResets, onTouched }: Le
     });
     const freshStates = states.filter((row) => !sameState(stateBefore(row)?.leaf, row.leaf));
     // First, since a kill in between has them differ again.
-    onResets(await resetDays(telemetry, fresh, before), upToTx, nowMs);
+    onResets(await resetDays({ telemetry, index }, fresh, before), upToTx, nowMs);
     if (fresh.length + connections.length + freshStates.length > 0)
       await telemetry.writeLeaves(fresh, connections, freshStates);
   }

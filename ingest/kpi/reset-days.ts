@@ -1,8 +1,15 @@
 import { dayMs, periodStart } from "@jilian/domain/periods.ts";
 import type { LeafRow, SeriesId, Telemetry } from "@jilian/store/telemetry.ts";
+import { foldAt } from "./series-folds.ts";
+import type { SeriesIndex } from "./series-index.ts";
 
 /** Whether a counter has increases that cannot be told on a day of Shanghai. */
 export type ResetDay = { readonly series: SeriesId; readonly startMs: number; readonly hasResets: boolean };
+
+export type ResetDayParts = {
+  telemetry: Pick<Telemetry, "readLeaves">;
+  index: Pick<SeriesIndex, "foldsOf">;
+};
 
 /**
  * The days on which increases that cannot be told come up or go with leaves that are about to be written.
@@ -10,7 +17,7 @@ export type ResetDay = { readonly series: SeriesId; readonly startMs: number; re
  * @param before what is written in the place of one
  */
 export async function resetDays(
-  telemetry: Pick<Telemetry, "readLeaves">,
+  parts: ResetDayParts,
   fresh: readonly LeafRow[],
   before: (row: LeafRow) => LeafRow | undefined,
 ): Promise<ResetDay[]> {
@@ -21,18 +28,26 @@ export async function resetDays(
     const { series, minuteMs } = rows[0] as LeafRow;
     const startMs = periodStart("day", minuteMs);
     const comesUp = rows.some(({ leaf }) => leaf.resets > 0);
-    found.push({ series, startMs, hasResets: comesUp || (await hasOthers(telemetry, rows, startMs)) });
+    const gone = new Set(rows.map((row) => row.minuteMs));
+    found.push(comesUp ? { series, startMs, hasResets: true } : await resetDay(parts, series, startMs, gone));
   }
   return found;
 }
 
-/** Whether minutes of the day other than these have some. */
-async function hasOthers(
-  telemetry: Pick<Telemetry, "readLeaves">,
-  rows: readonly LeafRow[],
+/**
+ * What written leaves say of a day of a series. Those of minutes in which births have made it something else than a counter are left over,
+ * and say nothing. @param except minutes that are left out
+ */
+export async function resetDay(
+  { telemetry, index }: ResetDayParts,
+  series: SeriesId,
   startMs: number,
-): Promise<boolean> {
-  const gone = new Set(rows.map(({ minuteMs }) => minuteMs));
-  const stored = await telemetry.readLeaves([(rows[0] as LeafRow).series], startMs, startMs + dayMs);
-  return stored.some(({ minuteMs, leaf }) => leaf.resets > 0 && !gone.has(minuteMs));
+  except: ReadonlySet<number> = new Set(),
+): Promise<ResetDay> {
+  const folds = index.foldsOf(series);
+  const stored = await telemetry.readLeaves([series], startMs, startMs + dayMs);
+  const hasResets = stored.some(
+    ({ minuteMs, leaf }) => leaf.resets > 0 && !except.has(minuteMs) && foldAt(folds, minuteMs).counter !== undefined,
+  );
+  return { series, startMs, hasResets };
 }

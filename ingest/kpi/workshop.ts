@@ -13,7 +13,7 @@ import { alarmKeeper } from "./alarms.ts";
 import { completenessKeeper } from "./completeness.ts";
 import { computer } from "./compute.ts";
 import { noteDefinitions } from "./definitions.ts";
-import { judgeResets } from "./findings.ts";
+import { judgeResets, judgeResetsAgain } from "./findings.ts";
 import { leafKeeper } from "./leaves.ts";
 import { redefiner } from "./redefine.ts";
 import { steps } from "./runs.ts";
@@ -59,7 +59,7 @@ export function workshop(parts: WorkshopParts, fromTx: number) {
   }
   const keeper = leafKeeper({
     ...{ telemetry, index, fromTx, onTouched: touched },
-    onResets: (days, upToTx, nowMs) => judgeResets({ ledger, index, versions }, days, upToTx, nowMs),
+    onResets: (days, upToTx, nowMs) => judgeResets({ ledger, index, versions }, days, { upToTx, nowMs }),
   });
   const reader = rollupReader({ telemetry, hours, open: keeper.open, kept: rollupsKept });
   const completeness = completenessKeeper({
@@ -74,8 +74,9 @@ export function workshop(parts: WorkshopParts, fromTx: number) {
   });
   const alarms = alarmKeeper({ telemetry, ledger, index, versions });
   const foldAgain = redefiner({ ledger, keeper });
-  const redefine: Redefine = async (reborn, nowMs) => {
+  const redefine: Redefine = async (reborn, nowMs, upToTx) => {
     const touched = await foldAgain(reborn, nowMs);
+    await judgeResetsAgain({ telemetry, ledger, index, versions }, reborn, { upToTx, nowMs });
     alarms.reborn(reborn);
     return touched;
   };
