@@ -92,6 +92,11 @@ const counted: readonly (readonly [key: string, name: string, help: string])[] =
   ["rebirthRequests", "rebirth_requests_total", "Births asked for again."],
   ["commitNotices", "commit_notices_total", "Commit notices sent to gateways."],
   ["storeBusy", "store_busy_total", "Writes for which the store asked to wait; they are tried again."],
+  [
+    "storeLimited",
+    "store_limited_total",
+    "Writes that a limit in the store's configuration holds up; they are tried again until it is raised.",
+  ],
   ["ledgerFailures", "ledger_failures_total", "Notes that the ledger did not take."],
   ["storeFailures", "store_failures_total", "Writes that the store did not take; they are tried again."],
   ["transactions", "store_transactions_total", "Writes that the store took."],

@@ -43,6 +43,12 @@ const busyMaxMs = 60_000;
 /** Repeated records are answered at least this often when nothing new comes; while the store fails, with each attempt. */
 const noticeIntervalMs = 250;
 
+/** What is counted of a write that has to wait, by the store's error; of all others that they failed. */
+const waitCounters: ReadonlyMap<string, string> = new Map([
+  ["STORE_BUSY_REMOTE", "storeBusy"],
+  ["STORE_LIMIT", "storeLimited"],
+]);
+
 /** Epochs of one batch whose repeats are looked at apart. */
 const maxRecheckedEpochs = 16;
 
@@ -108,6 +114,16 @@ function tellConflicts({ live, notes, log }: WriterParts, { conflicts, tx }: Wri
   const detail = "another value was stored already under the same series and time; the first stays";
   log.warn({ code: "SAMPLE_CONFLICT", conflicts, tx }, detail);
   notes.finding({ code: "SAMPLE_CONFLICT", subject: "telemetry", detail: `${conflicts} samples at once: ${detail}` });
+}
+
+/** A bound in the store's configuration does not pass by itself: somebody has to be told which one, beside the log. */
+function tellLimit({ notes }: WriterParts, error: unknown): void {
+  if (!(error instanceof JilianError) || error.code !== "STORE_LIMIT") return;
+  notes.finding({
+    code: "STORE_LIMIT",
+    subject: "telemetry",
+    detail: `${error.message}; ${error.remedy}`.slice(0, 500),
+  });
 }
 
 /** Writes records as one batch; resolves when the store has confirmed them. */
@@ -221,12 +237,15 @@ export function startWriter(parts: WriterParts): { close: () => Promise<void> } 
       } catch (error) {
         const askedMs = error instanceof JilianError ? (error.retryAfterMs ?? 0) : 0;
         const pauseMs = Math.min(Math.max(waitMs, askedMs), Math.max(waitMs, busyMaxMs));
-        count(live.state, codeOf(error) === "STORE_BUSY_REMOTE" ? "storeBusy" : "storeFailures");
+        count(live.state, waitCounters.get(codeOf(error)) ?? "storeFailures");
+        const remedy = error instanceof JilianError ? error.remedy : undefined;
+        tellLimit(parts, error);
         log.error(
           {
             code: "STORE_WRITE",
             cause: codeOf(error),
             err: messageOf(error),
+            remedy,
             records: records.length,
             waitMs: pauseMs,
           },

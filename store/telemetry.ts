@@ -116,8 +116,8 @@ export type Telemetry = {
    * Stores a batch and its commit ranges in one transaction; resolves only when it survives a kill of the process.
    * @throws JilianError VALUE_MISFIT for NaN, an infinity, an integer beyond 64 bits, a time that is not whole milliseconds since 1970 or
    * what the server refuses, SAMPLE_TOO_LATE, SERIES_UNKNOWN, COMMIT_RANGE_INVALID: the batch is at fault, and nothing of it counts;
-   * anything else: the store is, STORE_BUSY_REMOTE for now and with `retryAfterMs` where it asked for time. DuckDB has then stored
-   * nothing; InfluxDB, which has no transactions, perhaps a part, which counts once the batch has come again
+   * anything else: the store is, STORE_BUSY_REMOTE for now and with `retryAfterMs` where it asked for time, STORE_LIMIT until somebody
+   * raises a limit of its configuration. DuckDB has then stored nothing; InfluxDB, which has no transactions, perhaps a part, which counts once the batch has come again
    */
   readonly write: (batch: WriteBatch) => Promise<WriteOutcome>;
   /** Every committed range, merged, per gateway and epoch. */

@@ -38,7 +38,7 @@ export type InfluxClient = {
    * Writes lines with times in milliseconds; resolves when InfluxDB has acknowledged all of them. When it rejects, any of them may be
    * stored, or may be still: the outcome of a request without an answer is unknown.
    * @throws JilianError VALUE_MISFIT, SAMPLE_TOO_LATE when lines are at fault; anything else: the store is, and the same lines can be
-   * written again, for STORE_BUSY_REMOTE after `retryAfterMs`
+   * written again, for STORE_BUSY_REMOTE after `retryAfterMs`, for STORE_LIMIT once the limit is raised
    */
   readonly write: (lines: Iterable<string>) => Promise<void>;
   /** Runs one InfluxQL statement. */

@@ -35,7 +35,28 @@ const writes: [what: string, answer: Answer, expected: Record<string, unknown>][
     answer(400, {
       error: 'partial write: max-values-per-tag limit exceeded (100001/100000): measurement="sample" dropped=1',
     }),
-    { code: "VALUE_MISFIT", remedy: expect.stringContaining("limit") },
+    { code: "STORE_LIMIT", remedy: expect.stringContaining("raise max-values-per-tag in section [data]") },
+  ],
+  [
+    "1.x, a limit, reached by a metric that is called like another fault",
+    answer(400, {
+      error:
+        'partial write: max-values-per-tag limit exceeded (5/5): measurement="sample" tag="metric" value="retention" dropped=1',
+    }),
+    { code: "STORE_LIMIT" },
+  ],
+  [
+    "1.x, the other limit",
+    answer(400, { error: "partial write: max-series-per-database limit exceeded: (1000000) dropped=12" }),
+    { code: "STORE_LIMIT", remedy: expect.stringContaining("raise max-series-per-database") },
+  ],
+  [
+    "1.x, a line that it cannot parse, of a metric that is called like a limit",
+    answer(400, {
+      error:
+        "unable to parse 'sample,metric=partial\\ write:\\ max-values-per-tag\\ limit\\ exceeded vt=x': invalid number",
+    }),
+    { code: "VALUE_MISFIT" },
   ],
   [
     "1.x, too late",

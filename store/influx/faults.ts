@@ -27,11 +27,16 @@ export const remedies = {
   busy: "it is waited for as it asks; when that is often: more memory and cores for InfluxDB, higher limits in its configuration, or fewer readings",
   fileLimit: "start InfluxDB 3 Core with a higher --query-file-limit: by default a query sees some 72 hours",
   tooLate: "keep the database without end (retention 0): InfluxDB drops what is older than its retention",
-  limit: "raise the limit that it names in InfluxDB's configuration",
   misfit: "nothing of this batch counts as stored; the message names the line or field at fault",
   own: "look who else writes the measurements store_* and series; this database must be the platform's alone",
   retention: "set its retention to infinite: DURATION INF (1.x), --retention 0 (2.x), no retention period (3.x)",
 } as const;
+
+/**
+ * The setting of InfluxDB 1.x that a partial write says is at its bound. Only as the answer begins: what follows quotes names of metrics,
+ * which may read like anything.
+ */
+const limitReached = /^partial write: (max-(?:series-per-database|values-per-tag)) limit exceeded/;
 
 /** What an HTTP status means for who asked. */
 export function faultOf(status: number): Fault {
@@ -106,8 +111,8 @@ function faultError(message: string, fault: Fault, { retryAfter }: Answer, place
 
 /**
  * The error of a write that InfluxDB did not take, told apart by whose fault it is: VALUE_MISFIT or SAMPLE_TOO_LATE, the lines', with the
- * series where the answer names one; STORE_BUSY_REMOTE with `retryAfterMs` where it asks for time; STORE_UNAUTHORISED,
- * STORE_DATABASE_MISSING, STORE_FAILED.
+ * series where the answer names one; STORE_LIMIT, the server's, which takes no new series before its configuration allows more;
+ * STORE_BUSY_REMOTE with `retryAfterMs` where it asks for time; STORE_UNAUTHORISED, STORE_DATABASE_MISSING, STORE_FAILED.
  */
 export function writeFault(answer: Answer, place: Place): JilianError {
   const { status, body } = answer;
@@ -116,12 +121,19 @@ export function writeFault(answer: Answer, place: Place): JilianError {
     const fault = status === 500 ? faultOfWords(told.words) : faultOf(status);
     return faultError(`InfluxDB answers a write with ${status}: ${told.words}`, fault, answer, place);
   }
+  const setting = limitReached.exec(told.words)?.[1];
+  if (setting !== undefined) {
+    const remedy = `raise ${setting} in section [data] of InfluxDB's configuration (0: no bound) and restart it; what waits is then stored`;
+    return new JilianError(`InfluxDB takes no new series (${status}): ${told.words}`, {
+      ...{ code: "STORE_LIMIT", remedy },
+      ...place,
+    });
+  }
   const isLate = /retention/i.test(told.words);
-  const isLimit = /max-(?:series|values)/.test(told.words);
   const series = seriesRefused(told);
   return new JilianError(`InfluxDB refused lines (${status}): ${told.words}`, {
     code: isLate ? "SAMPLE_TOO_LATE" : "VALUE_MISFIT",
-    remedy: isLate ? remedies.tooLate : isLimit ? remedies.limit : remedies.misfit,
+    remedy: isLate ? remedies.tooLate : remedies.misfit,
     ...(series === undefined ? {} : { device: series }),
     ...place,
   });

@@ -11,7 +11,11 @@ const startTimeoutMs = 30_000;
 /** True where Debian's InfluxDB 1.x is installed (package `influxdb`); tests that need it skip and say so where it is not. */
 export const hasInfluxd = (): boolean => existsSync(executable);
 
+/** Bounds of 1.x on what its index holds, section [data]; 0: none. InfluxDB's own defaults where absent. */
+export type InfluxdLimits = { "max-series-per-database"?: number; "max-values-per-tag"?: number };
+
 export type InfluxdSetting = {
+  limits?: InfluxdLimits;
   /** Folder of its data, kept at `stop`; absent: a temporary one, removed at `stop`. */
   dir?: string;
   /** Asks every request for a user. The first user is made by `CREATE USER ... WITH ALL PRIVILEGES`, which needs none. */
@@ -27,15 +31,18 @@ export type Influxd = {
   readonly pid: () => number;
   /** SIGKILL, as a power cut of the process; resolves when it is gone. */
   readonly kill: () => Promise<void>;
-  /** Stops it the same way as `kill` where it still runs, and starts it on the same data and port; resolves when it serves. */
-  readonly restart: () => Promise<void>;
+  /**
+   * Stops it the same way as `kill` where it still runs, and starts it on the same data and port; resolves when it serves.
+   * @param limits those from now on; as before when absent
+   */
+  readonly restart: (limits?: InfluxdLimits) => Promise<void>;
   /** Ends it and removes the folder it made. */
   readonly stop: () => Promise<void>;
   readonly [Symbol.asyncDispose]: () => Promise<void>;
 };
 
 /** Everything of InfluxDB that talks, logs or measures by itself is off; every write is synced to disk before it is acknowledged. */
-const configOf = (dir: string, port: number, auth: boolean) => `
+const configOf = (dir: string, port: number, auth: boolean, limits: InfluxdLimits) => `
 reporting-enabled = false
 bind-address = "127.0.0.1:0"
 [meta]
@@ -45,6 +52,9 @@ bind-address = "127.0.0.1:0"
   wal-dir = "${join(dir, "wal")}"
   wal-fsync-delay = "0s"
   query-log-enabled = false
+${Object.entries(limits)
+  .map(([name, value]) => `  ${name} = ${value}`)
+  .join("\n")}
 [monitor]
   store-enabled = false
 [subscriber]
@@ -99,12 +109,18 @@ async function end(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
 }
 
 /** Starts a real InfluxDB 1.x on a free port of this machine's loopback. Resolves when it serves. */
-export async function startInfluxd({ dir: wanted, auth = false, cpu }: InfluxdSetting = {}): Promise<Influxd> {
+export async function startInfluxd({
+  dir: wanted,
+  auth = false,
+  cpu,
+  limits = {},
+}: InfluxdSetting = {}): Promise<Influxd> {
   const dir = wanted ?? mkdtempSync(join(tmpdir(), "jilian-influxd-"));
   const configPath = join(dir, "influxdb.conf");
-  writeFileSync(configPath, configOf(dir, 0, auth));
+  writeFileSync(configPath, configOf(dir, 0, auth, limits));
   let { child, port } = await launch(configPath, cpu);
-  writeFileSync(configPath, configOf(dir, port, auth));
+  const configure = (by: InfluxdLimits) => writeFileSync(configPath, configOf(dir, port, auth, by));
+  configure(limits);
   // A test process that ends without `stop` must not leave a server behind.
   const orphaned = () => child.kill("SIGKILL");
   process.once("exit", orphaned);
@@ -117,8 +133,9 @@ export async function startInfluxd({ dir: wanted, auth = false, cpu }: InfluxdSe
     url: `http://127.0.0.1:${port}`,
     pid: () => child.pid as number,
     kill: () => end(child, "SIGKILL"),
-    restart: async () => {
+    restart: async (changed) => {
       await end(child, "SIGKILL");
+      if (changed) configure(changed);
       ({ child, port } = await launch(configPath, cpu));
     },
     stop,

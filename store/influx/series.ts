@@ -80,8 +80,11 @@ function known(id: SeriesId, key: SeriesKey, dated: readonly DatedDefinition[]):
 /** Numbers are reserved before a series is written with one: what arrives late, after a kill, cannot take a number given out anew. */
 const reservation = (last: SeriesId) => `store_numbers reserved=true ${last}`;
 
-/** A series beyond a limit of InfluxDB, on names or on their number: then those that are there go on all the same. */
+/** A series whose names are longer than InfluxDB takes: then all others go on all the same. */
 const isBeyondLimit = ({ message }: JilianError) => /\bmax[ -]/i.test(message);
+
+/** Series remembered with the number that a write which failed gave them; their numbers are lost when there are more. */
+const maxGiven = 100_000;
 
 /**
  * @param fence called after each write of definitions and before they count
@@ -92,6 +95,8 @@ export async function openSeriesBook(client: InfluxClient, fence: () => Promise<
   const byKey = new Map<string, KnownSeries>();
   const byId = new Map<SeriesId, KnownSeries>();
   const ids = new Map<string, SeriesId | undefined>();
+  /** Some of them may be stored with it. Tried again, each keeps its number: else every attempt would use up as many numbers anew. */
+  const given = new Map<string, SeriesId>();
 
   function note(series: KnownSeries): void {
     byKey.set(keyText(series.key), series);
@@ -109,18 +114,23 @@ export async function openSeriesBook(client: InfluxClient, fence: () => Promise<
   let mark = nextMark();
 
   /** Writes new and changed series. */
-  async function store(fresh: readonly KnownSeries[], reserved: SeriesId): Promise<void> {
+  async function store(fresh: ReadonlyMap<string, KnownSeries>, reserved: SeriesId): Promise<void> {
     if (reserved > last) {
       await write([reservation(reserved)]);
       await fence();
       last = reserved;
     }
+    if (given.size + fresh.size > maxGiven) given.clear();
+    for (const [text, { id }] of fresh) given.set(text, id);
     await write(
-      fresh.map(
-        ({ id, tags, dated }) => `series${tags} id=${id}i,definition=${lineText(datedText(dated))} ${fixedTimeMs}`,
-      ),
+      fresh
+        .values()
+        .map(
+          ({ id, tags, dated }) => `series${tags} id=${id}i,definition=${lineText(datedText(dated))} ${fixedTimeMs}`,
+        ),
     );
     await fence();
+    for (const text of fresh.keys()) given.delete(text);
   }
 
   async function ensure(wanted: readonly WantedSeries[]): Promise<SeriesId[]> {
@@ -133,11 +143,15 @@ export async function openSeriesBook(client: InfluxClient, fence: () => Promise<
       const before = fresh.get(text) ?? byKey.get(text);
       const dated = withDefinition(before?.dated, definition, since);
       if (dated === before?.dated) continue;
-      if (!before) next += 1;
-      fresh.set(text, known(before?.id ?? next, keys[i] as SeriesKey, dated));
+      let id = before?.id ?? given.get(text);
+      if (id === undefined) {
+        next += 1;
+        id = next;
+      }
+      fresh.set(text, known(id, keys[i] as SeriesKey, dated));
     }
     if (fresh.size > 0) {
-      await store([...fresh.values()], next);
+      await store(fresh, next);
       for (const series of fresh.values()) note(series);
       mark = nextMark();
     }
