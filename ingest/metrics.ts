@@ -82,6 +82,11 @@ const counted: readonly (readonly [key: string, name: string, help: string])[] =
     "Samples in records of a type without a series; their births were told of.",
   ],
   ["refusedSamples", "refused_samples_total", "Samples that the store will never take; gateways set them aside."],
+  [
+    "unsiftedSamples",
+    "unsifted_samples_total",
+    "Of these, those of nodes without an outbox that were refused unseen, because too much beside them was; good ones are lost with them.",
+  ],
   ["refusedAgainRecords", "refused_again_records_total", "Such records that came again and were not tried."],
   [
     "deferredRecords",

@@ -76,13 +76,14 @@ test("every record bad: the effort ends, and what was not looked at comes again"
   expect(writes).toBeLessThan(250);
 });
 
-test("what no outbox sends again is sifted to the end, however many are bad", async () => {
+test("what no outbox sends again is sifted on when the rest comes again", async () => {
   const { stored, refused, deferred } = await run(
-    recordsOf(600, (n) => n % 3 === 0),
+    recordsOf(240, (n) => n % 3 === 0),
     (n) => n % 2 === 0,
   );
   expect(deferred.every((n) => n % 3 !== 0)).toBe(true);
-  expect(sorted([...stored, ...refused, ...deferred])).toEqual(all(600));
+  expect(deferred.length).toBeGreaterThan(10);
+  expect(sorted([...stored, ...refused, ...deferred])).toEqual(all(240));
   expect(refused.every((n) => n % 2 === 0) && stored.every((n) => n % 2 === 1)).toBe(true);
 });
 

@@ -212,6 +212,22 @@ test("of a store that does not know its own series nothing is told: the gateway 
   expect([counter("refusedRecords"), counter("refusedSamples")]).toEqual([1, 0]);
 });
 
+test("a node without an outbox of which too much is refused: the rest of it is refused unseen, counted and told; others go on", async () => {
+  const lines: Record<string, unknown>[] = [];
+  const healthy = metricOf("healthy");
+  for (let n = 0; n < 1000; n += 1) put(undefined, [[metricOf(`m${n}`), refusedValue]]);
+  put(0, [[healthy, 1]]);
+  const writes = start([], pino({}, { write: (line: string) => void lines.push(JSON.parse(line)) }));
+  await until(() => counter("refusedSamples") === 1000, "all of it", 20_000);
+  await until(() => committed().length === 1, "the other's commit");
+  expect(await stored(healthy)).toEqual([1]);
+  expect(writes.length).toBeLessThan(320);
+  expect([counter("unsiftedSamples") > 500, counter("deferredRecords")]).toEqual([true, 0]);
+  const told = { code: "SAMPLES_UNSIFTED" };
+  expect(world.ledger.findings(5)).toContainEqual(expect.objectContaining({ ...told, subject: "f1/gw-1" }));
+  expect(lines.filter(({ code }) => code === told.code)).toHaveLength(1);
+});
+
 test("a store that asks for an hour of patience is asked again after a minute", async () => {
   const lines: Record<string, unknown>[] = [];
   const log = pino({}, { write: (line: string) => void lines.push(JSON.parse(line)) });

@@ -151,6 +151,16 @@ async function writeBatch(parts: WriterParts, records: readonly QueuedRecord[]):
     for (const sample of samples) if (fresh.has(sample.metric)) live.sample(sample, true);
 }
 
+/** Tells that samples of a node without an outbox were refused which nobody has looked at: good ones may be among them, and are lost. */
+function tellUnsifted({ live, notes, log }: WriterParts, { group, node }: QueuedRecord, samples: number): void {
+  count(live.state, "unsiftedSamples", samples);
+  const subject = `${group}/${node}`;
+  const detail =
+    "so many samples of this node are refused that the rest of a batch was refused with them, good ones too: it has no outbox, so they are lost";
+  if (!notes.finding({ code: "SAMPLES_UNSIFTED", subject, detail })) return;
+  log.error({ code: "SAMPLES_UNSIFTED", node: subject }, detail);
+}
+
 /** Metrics of refused samples that are named to people. */
 const maxNamed = 5;
 
@@ -224,7 +234,10 @@ export function startWriter(parts: WriterParts): { close: () => Promise<void> } 
           }
         }
       },
-      refuse: (record, error, samples) => refuse(parts, record, error, samples),
+      refuse: (record, error, samples, isUnsifted) => {
+        if (isUnsifted) tellUnsifted(parts, record, samples?.length ?? 0);
+        refuse(parts, record, error, samples);
+      },
       defer: ({ group, node, record }) => {
         if (record) book.release(group, node, record);
         count(live.state, "deferredRecords");
