@@ -154,6 +154,43 @@ describe("a gateway whose medium fails", () => {
     for (const [of, seen] of timesByEpoch()) for (const ms of seen) if (of !== epoch) expect(kept).toContain(ms);
   });
 
+  test("whose file fails again amid the return to it goes on from memory under another epoch: late notices are no set-back", async () => {
+    const blocked = join(folder, "data");
+    writeFileSync(blocked, "a file where the folder should be");
+    const path = join(blocked, "outbox.db");
+    const original = DatabaseSync.prototype.prepare;
+    const onFile = new Set<DatabaseSync>();
+    vi.spyOn(DatabaseSync.prototype, "prepare").mockImplementation(function (this: DatabaseSync, sql) {
+      if (this.location() === path) onFile.add(this);
+      return original.call(this, sql);
+    });
+    const running = start(path);
+    await until("readings", () => timesByEpoch().size > 0);
+    const memory = running.outbox();
+    const before = memory.epoch;
+    const metricId = memory.metrics()[0]?.id as number;
+    host.listen(({ type }) => {
+      if (type !== "NDEATH" || !running.isMoving() || onFile.size === 0) return;
+      // The session has ended for the move: something more to be moved, and no file that takes it.
+      memory.write("press", [{ metricId, value: 1, status: 0, sourceTimeMs: 1, gatewayTimeMs: 1 }]);
+      for (const db of onFile) if (db.isOpen) db.exec("PRAGMA query_only = 1");
+      onFile.clear();
+    });
+    rmSync(blocked);
+    await until("another session from memory", () => host.ofType("NBIRTH").length > 1);
+    expect(running.outbox()).toBe(memory);
+    expect(memory.epoch).not.toBe(before);
+    const sent = await until("its readings", () =>
+      host.ofType("DDATA").find(({ header }) => header?.epoch === memory.epoch),
+    );
+    expect(sent.header?.offset).toBeGreaterThan(0);
+    // The platform has more of the epoch before than this session has sent.
+    await host.commit(before, [[0, 0]], { last: 1_000_000 });
+    const count = host.ofType("DDATA").length;
+    await until("what it sends after that", () => host.ofType("DDATA").length > count + 3);
+    expect(running.stats().edge.setBacks).toBe(0);
+  });
+
   test("is closed amid the move to its file: all that waited in memory is in it", async () => {
     const blocked = join(folder, "data");
     writeFileSync(blocked, "a file where the folder should be");

@@ -130,6 +130,8 @@ export function startGateway(config: GatewayConfig, options: GatewayOptions): Ga
     const outbox = await next();
     if (outbox !== active.outbox) await active.outbox.close();
     if (closing) return outbox.close();
+    // Another assembly knows nothing of what the one before has sent: what the platform has of it would look like a set-back.
+    if (outbox === active.outbox) outbox.renewEpoch();
     active = begin(outbox);
   }
 
