@@ -80,6 +80,8 @@ async function expectExact(title: string, own: Cluster, kills: readonly Kill[]):
   process.stdout.write(
     `${title}: ${series} series, ${served} answers served, ${stored} readings stored; ${told} changes told over OPC UA, ${moved} of them stored later than their source time; ${turns} rollovers; ${unexplained.length} unexplained, ${missing.length} missing (${verdict.missing.length - missing.length} cut by kills); ${minutes} minute, ${hours} hour, ${days} day figures (${finals} final), ${wrong.length} wrong\n`,
   );
+  // A run that is tried again would otherwise not say what was missing.
+  if (missing.length > 0) process.stdout.write(`${JSON.stringify({ missing: missing.slice(0, 5), kills })}\n`);
   expect(unexplained).toEqual([]);
   expect(told).toBeGreaterThan(1000);
   expect(moved).toBeLessThan(told / 100);
