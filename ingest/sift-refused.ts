@@ -82,7 +82,8 @@ function byNode(records: readonly QueuedRecord[]): QueuedRecord[][] {
  * after an error that is the store's it goes on where it was.
  */
 export function siftRefused(records: readonly QueuedRecord[], { write, refuse, defer }: SiftActions) {
-  let writes = 0;
+  /** Of pieces with records of nodes without an outbox; and those of outboxes alone that were refused. Neither may use up what the other has. */
+  let plainWrites = 0;
   let refusedWrites = 0;
   /** Of parts of records. */
   const divisions = new Map<QueuedRecord, Division>();
@@ -120,7 +121,7 @@ export function siftRefused(records: readonly QueuedRecord[], { write, refuse, d
   }
 
   const isSpent = (record: QueuedRecord): boolean =>
-    comesAgain(record) ? refusedWrites >= maxRefusedWrites : writes >= maxPlainWrites;
+    comesAgain(record) ? refusedWrites >= maxRefusedWrites : plainWrites >= maxPlainWrites;
 
   function deferWhole(record: QueuedRecord): void {
     const division = divisions.get(record);
@@ -224,19 +225,20 @@ export function siftRefused(records: readonly QueuedRecord[], { write, refuse, d
   async function tryPiece(piece: Piece): Promise<void> {
     const { records: some, sibling } = piece;
     const [only] = some;
+    const isOfOutboxes = some.every(comesAgain);
     try {
       await write(some);
     } catch (error) {
       const code = codeOf(error);
       if (!batchFaults.has(code)) throw error;
-      writes += 1;
-      refusedWrites += 1;
+      if (isOfOutboxes) refusedWrites += 1;
+      else plainWrites += 1;
       left.pop();
       if (some.length > 1 || (only && only.samples.length > 1 && lineFaults.has(code))) setBack(piece, error);
       else if (only) refuseOne(only, error);
       return;
     }
-    writes += 1;
+    if (!isOfOutboxes) plainWrites += 1;
     left.pop();
     // What the whole was refused for is in the other half.
     if (sibling) sibling.known = "bad";
@@ -273,7 +275,7 @@ export function siftRefused(records: readonly QueuedRecord[], { write, refuse, d
 
   /** Does the next piece. @returns whether there was one */
   async function next(): Promise<boolean> {
-    if (writes >= seekingWrites && left.at(-1)?.known === "bad") raiseLargest();
+    if (plainWrites >= seekingWrites && left.at(-1)?.known === "bad") raiseLargest();
     const piece = left.at(-1);
     const [only] = piece?.records ?? [];
     if (!piece) return false;

@@ -56,6 +56,10 @@ export function birthKeeper({ ledger, index, redefine }: BirthParts) {
     learn: async (): Promise<void> => {
       isNoted = false;
       waiting = [...waiting, ...(await index.learn())];
+      // Before anything of them is folded or judged: what an end of the engine cuts short would else find them new.
+      const fresh = index.all().filter(({ id }) => !noted.has(id));
+      if (fresh.length > 0) ledger.noteTakenUp(fresh.map(takenUpOf));
+      for (const one of fresh) noted.set(one.id, one);
     },
     /** Takes up what waits. @returns starts of the minutes whose leaves may differ now, by factory */
     takeUp: async (nowMs: number, upToTx: number): Promise<ReadonlyMap<string, Set<number>>> => {
@@ -68,10 +72,7 @@ export function birthKeeper({ ledger, index, redefine }: BirthParts) {
     note: (): void => {
       if (isNoted || waiting.length > 0) return;
       const own = index.all();
-      const fresh = own.filter((one) => {
-        const was = noted.get(one.id);
-        return !was || differsSince(was, one) !== undefined;
-      });
+      const fresh = own.filter((one) => differsSince(noted.get(one.id) ?? one, one) !== undefined);
       if (fresh.length > 0) ledger.noteTakenUp(fresh.map(takenUpOf));
       noted = new Map(own.map((one) => [one.id, one]));
       isNoted = true;

@@ -230,4 +230,33 @@ describe("findings of periods that are final", { timeout: 120_000 }, () => {
     expect(open()).toEqual([true, true]);
     await engine.close();
   });
+
+  test("a reset in the minute that runs is not raised when the minute ends, where births have said that it was none", async () => {
+    apply(0.05);
+    const engine = await engineOf();
+    const key = { group: "f2", node: "gw-1", device: "meter-1", metric: "energy.import" };
+    const since = t0 + hourMs;
+    const say = async (definition: object, sinceMs: number): Promise<void> => {
+      const said = { name: key.metric, datatype: DataType.Double, simulated: false, ...definition };
+      await world.telemetry.ensureSeries([{ ...key, definition: said, sinceMs }]);
+    };
+    await say({ role: "energy.import", unit: "kWh", modulus: "1000" }, t0);
+    const [{ id: series = 0 } = {}] = await world.telemetry.series();
+    clock.set(since + 50_000);
+    const read = (value: number, seconds: number) => {
+      const sourceTimeMs = since + seconds * 1000;
+      const at = { sourceTimeMs, gatewayTimeMs: sourceTimeMs, ingestTimeMs: clock.now() };
+      return world.telemetry.write({ samples: [{ series, value, status: 0, ...at }], commits: [] });
+    };
+    await read(900, 20);
+    await read(500, 30);
+    await settle(engine);
+    await say({ role: "temperature", unit: "°C" }, since - 5000);
+    await read(490, 40);
+    await settle(engine);
+    clock.set(since + 5 * minuteMs);
+    await settle(engine);
+    expect(found()).toEqual([["METRIC_REDEFINED", "f2/gw-1/meter-1", 1, false]]);
+    await engine.close();
+  });
 });

@@ -11,6 +11,10 @@ export type ResetDayParts = {
   index: Pick<SeriesIndex, "foldsOf">;
 };
 
+/** Leaves of minutes in which births have made a series something else than a counter are left over, and say nothing. */
+const saysReset = ({ index }: Pick<ResetDayParts, "index">, { series, minuteMs, leaf }: LeafRow): boolean =>
+  leaf.resets > 0 && foldAt(index.foldsOf(series), minuteMs).counter !== undefined;
+
 /**
  * The days on which increases that cannot be told come up or go with leaves that are about to be written.
  * @param fresh leaves that differ from what is written
@@ -27,27 +31,20 @@ export async function resetDays(
   for (const rows of byDay.values()) {
     const { series, minuteMs } = rows[0] as LeafRow;
     const startMs = periodStart("day", minuteMs);
-    const comesUp = rows.some(({ leaf }) => leaf.resets > 0);
+    const comesUp = rows.some((row) => saysReset(parts, row));
     const gone = new Set(rows.map((row) => row.minuteMs));
     found.push(comesUp ? { series, startMs, hasResets: true } : await resetDay(parts, series, startMs, gone));
   }
   return found;
 }
 
-/**
- * What written leaves say of a day of a series. Those of minutes in which births have made it something else than a counter are left over,
- * and say nothing. @param except minutes that are left out
- */
+/** What written leaves say of a day of a series. @param except minutes that are left out */
 export async function resetDay(
-  { telemetry, index }: ResetDayParts,
+  parts: ResetDayParts,
   series: SeriesId,
   startMs: number,
   except: ReadonlySet<number> = new Set(),
 ): Promise<ResetDay> {
-  const folds = index.foldsOf(series);
-  const stored = await telemetry.readLeaves([series], startMs, startMs + dayMs);
-  const hasResets = stored.some(
-    ({ minuteMs, leaf }) => leaf.resets > 0 && !except.has(minuteMs) && foldAt(folds, minuteMs).counter !== undefined,
-  );
-  return { series, startMs, hasResets };
+  const stored = await parts.telemetry.readLeaves([series], startMs, startMs + dayMs);
+  return { series, startMs, hasResets: stored.some((row) => !except.has(row.minuteMs) && saysReset(parts, row)) };
 }
