@@ -300,7 +300,7 @@ describe.skipIf(!executablePath)("the wall page (skipped where no Chromium is in
     const flat = async () => {
       const after = await heap();
       return (
-        after.bytes - before.bytes < 300_000 && after.nodes - before.nodes < 60 && after.listeners === before.listeners
+        after.bytes - before.bytes < 150_000 && after.nodes - before.nodes < 60 && after.listeners === before.listeners
       );
     };
     await expect.poll(flat, { timeout: 10_000 }).toBe(true);

@@ -9,8 +9,8 @@ import type { QueuedRecord, QueuedSample } from "./queue.ts";
  */
 const maxRefusedWrites = 120;
 /**
- * Writes of one batch before what is left of nodes without an outbox is refused unsifted. It cannot come again, so it gets more of them; but
- * one bad node must not hold up everyone: thousands of refused samples would cost two writes each.
+ * Writes of one batch with records of nodes without an outbox before what is left of those is refused unsifted. It cannot come again, so it
+ * gets more of them; but one bad node must not hold up everyone: thousands of refused samples would cost two writes each.
  */
 const maxPlainWrites = 300;
 /**

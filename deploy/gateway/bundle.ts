@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { findPackageJSON } from "node:module";
 import { join, relative } from "node:path";
 import { pathToFileURL } from "node:url";
-import { build, type Plugin } from "esbuild";
+import { type BuildOptions, build, type Plugin } from "esbuild";
 
 export type Bundle = {
   /** Files of the gateway, by path: `main.mjs`, `read-log.mjs`, `chunks/...`. */
@@ -28,6 +28,24 @@ const withoutUnused: Plugin = {
   },
 };
 
+/** Bundles of ES modules for the Node that the product runs on, named as in their sources. */
+export const nodeModules = {
+  bundle: true,
+  splitting: true,
+  platform: "node",
+  target: "node24",
+  format: "esm",
+  outExtension: { ".js": ".mjs" },
+  keepNames: true,
+  // CommonJS packages ask for Node's own modules by require, which ES modules do not have.
+  banner: { js: 'import{createRequire as $require}from"node:module";const require=$require(import.meta.url);' },
+  logLevel: "warning",
+} as const satisfies BuildOptions;
+
+/** The names that Node finds in a module, but for its default. @param exports the module, imported */
+export const namesIn = (exports: object): string[] =>
+  Object.keys(exports).filter((name) => /^[A-Za-z_$][\w$]*$/.test(name) && name !== "default");
+
 /** True for a file that Node would load as CommonJS. */
 function isCommonJs(file: string): boolean {
   if (/\.[mc]js$/.test(file)) return file.endsWith(".cjs");
@@ -49,9 +67,9 @@ const lazyCommonJs = (root: string): Plugin => ({
       return isCommonJs(found.path) ? { path: relative(root, found.path), namespace: "lazy-commonjs" } : undefined;
     });
     onLoad({ filter: /.*/, namespace: "lazy-commonjs" }, async ({ path }) => {
-      const names = Object.keys(await import(pathToFileURL(join(root, path)).href));
-      const exported = names.filter((name) => /^[A-Za-z_$][\w$]*$/.test(name) && name !== "default");
-      const lines = exported.map((name) => `const $${name} = all.${name};\nexport { $${name} as ${name} };`);
+      const lines = namesIn(await import(pathToFileURL(join(root, path)).href)).map(
+        (name) => `const $${name} = all.${name};\nexport { $${name} as ${name} };`,
+      );
       const all = `const all = require(${JSON.stringify(`./${path}`)});\nexport default all;`;
       return { contents: [all, ...lines].join("\n"), resolveDir: root, loader: "js" };
     });
@@ -80,24 +98,15 @@ export async function bundleGateway(root: string): Promise<Bundle> {
     entryPoints: { main: "gateway/main.ts", "read-log": "deploy/gateway/read-log.ts" },
     outdir,
     write: false,
-    bundle: true,
-    splitting: true,
-    platform: "node",
-    target: "node24",
-    format: "esm",
-    outExtension: { ".js": ".mjs" },
+    ...nodeModules,
     chunkNames: "chunks/[name]-[hash]",
     minifyWhitespace: true,
     minifySyntax: true,
-    keepNames: true,
     legalComments: "none",
     // Not installed: an optional part of node-opcua's lock that it does not need here.
     external: ["proper-lockfile"],
     plugins: [withoutUnused, lazyCommonJs(root)],
-    // CommonJS packages ask for Node's own modules by require, which ES modules do not have.
-    banner: { js: 'import{createRequire as $require}from"node:module";const require=$require(import.meta.url);' },
     metafile: true,
-    logLevel: "warning",
   });
   const dirs = Object.keys(result.metafile.inputs).map(packageDirOf);
   return {

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { namesIn, nodeModules } from "@jilian/deploy/gateway/bundle.ts";
 import { build, type Plugin } from "esbuild";
 
 /** Packages of many small files; none that looks for files beside its own or starts threads of its own. */
@@ -29,8 +30,7 @@ async function entryOf(specifier: string): Promise<string> {
   const exports: object = await import(specifier);
   const from = JSON.stringify(specifier);
   if (!("module.exports" in exports)) return `export * from ${from};`;
-  const names = Object.keys(exports).filter((name) => name !== "default" && /^[A-Za-z_$][\w$]*$/.test(name));
-  return `import all from ${from};\nexport default all;\nexport const { ${names.join(", ")} } = all;`;
+  return `import all from ${from};\nexport default all;\nexport const { ${namesIn(exports).join(", ")} } = all;`;
 }
 
 function entries(texts: ReadonlyMap<string, string>, root: string): Plugin {
@@ -53,36 +53,27 @@ async function bundle(root: string, dir: string): Promise<void> {
     absWorkingDir: root,
     entryPoints: Object.fromEntries(Array.from(texts.keys(), (file) => [file, `entry:${file}`])),
     outdir: dir,
-    bundle: true,
-    splitting: true,
-    platform: "node",
-    target: "node24",
-    format: "esm",
-    outExtension: { ".js": ".mjs" },
-    keepNames: true,
+    ...nodeModules,
     external,
     plugins: [entries(texts, root)],
-    // CommonJS packages ask for Node's own modules by require, which ES modules do not have.
-    banner: { js: 'import{createRequire as $require}from"node:module";const require=$require(import.meta.url);' },
-    logLevel: "warning",
   });
 }
 
 /**
  * Makes the tests' processes and threads load the product's packages as a few files, made once for each state of the lock file. The tests
- * start hundreds of them, and each would find, read and link a thousand files again, 679 of them typebox's: half of what a start costs.
+ * start hundreds of them, and each would find, read and link a thousand files again, 679 of them typebox's: a quarter of what a start costs.
  * `tests/e2e/start.test.ts` starts the product as its users do, without.
  * @param root the repository
  * @returns what NODE_OPTIONS has to hold
  */
 export async function bundlePackages(root: string): Promise<string> {
   const state = createHash("sha256");
-  for (const file of ["package-lock.json", "tests/packages/bundle.ts"]) state.update(readFileSync(join(root, file)));
+  for (const file of ["package-lock.json", "tests/packages/bundle.ts", "deploy/gateway/bundle.ts"])
+    state.update(readFileSync(join(root, file)));
   const dir = join(root, "node_modules/.cache/test-packages", state.digest("hex").slice(0, 16));
   if (!existsSync(dir)) {
-    rmSync(dirname(dir), { recursive: true, force: true });
     mkdirSync(dirname(dir), { recursive: true });
-    // Beside its place and moved there whole: other runs may make it at the same time.
+    // Beside its place and moved there whole: another run may make it at the same time.
     const made = mkdtempSync(`${dir}-`);
     await bundle(root, made);
     const bundles = specifiers.map((specifier) => [
@@ -90,7 +81,12 @@ export async function bundlePackages(root: string): Promise<string> {
       pathToFileURL(join(dir, `${fileOf(specifier)}.mjs`)).href,
     ]);
     writeFileSync(join(made, "manifest.json"), JSON.stringify(Object.fromEntries(bundles)));
-    renameSync(made, dir);
+    try {
+      renameSync(made, dir);
+    } catch (thrown) {
+      rmSync(made, { recursive: true });
+      if (!existsSync(dir)) throw thrown;
+    }
   }
   process.env.JILIAN_TEST_PACKAGES = pathToFileURL(`${dir}/`).href;
   return `--import=${pathToFileURL(join(root, "tests/packages/hook.ts")).href}`;
