@@ -5,7 +5,7 @@ import { noCounts } from "@jilian/domain/account.ts";
 import { DataType } from "@jilian/domain/datatypes.ts";
 import { emptyLeaf } from "@jilian/domain/leaf.ts";
 import { hourMs, minuteMs } from "@jilian/domain/periods.ts";
-import { openTelemetry } from "@jilian/store/duckdb/telemetry.ts";
+import { openTelemetryHere } from "@jilian/store/duckdb/testing/here.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import { createLiveState } from "@jilian/store/live.ts";
 import { indexRegistry, readRegistry } from "@jilian/store/registry.ts";
@@ -48,9 +48,8 @@ let ledger: Ledger;
 let ids: SeriesId[];
 
 beforeAll(async () => {
-  const setting = { memoryLimitMb: 128, threads: 1, log: pino({ level: "silent" }) };
-  telemetry = await openTelemetry({ path: join(folder, "t.duckdb"), ...setting });
-  ledger = openLedger({ path: join(folder, "ledger.sqlite"), log: setting.log });
+  telemetry = await openTelemetryHere({ path: join(folder, "t.duckdb"), memoryLimitMb: 128, threads: 1 });
+  ledger = openLedger({ path: join(folder, "ledger.sqlite"), log: pino({ level: "silent" }) });
   const series = (device: string, metric: string, role: string) => {
     const unit = role.startsWith("production") ? { unit: "pcs" } : {};
     const definition = { name: metric, datatype: DataType.Int64, role, ...unit, simulated: device === "press" };

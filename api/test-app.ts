@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Indicator } from "@jilian/domain/indicators/definition.ts";
 import { minuteMs, periodStart } from "@jilian/domain/periods.ts";
 import { Status } from "@jilian/domain/quality.ts";
-import { openTelemetry } from "@jilian/store/duckdb/telemetry.ts";
+import { openTelemetryHere } from "@jilian/store/duckdb/testing/here.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import type { LiveState } from "@jilian/store/live.ts";
 import type { Registry } from "@jilian/store/registry.ts";
@@ -89,7 +89,7 @@ export async function openWorld(
   const { folder, ledger, remove } = openWorldLedger();
   ledger.addRegistryVersion(versionOf(registry, { appliedMs: worldNowMs - 86_400_000, appliedBy: "test" }));
   const path = join(mkdtempSync(join(folder, "telemetry-")), "telemetry.duckdb");
-  const telemetry = await openTelemetry({ path, memoryLimitMb: 256, threads: 1, log: pino({ level: "silent" }) });
+  const telemetry = await openTelemetryHere({ path, memoryLimitMb: 256, threads: 1 });
   const series = await fillTelemetry(telemetry, registry);
   ledger.noteHours([1, 0].map((back) => periodStart("hour", worldNowMs - back * 3_600_000)));
   const live = worldLive(registry);

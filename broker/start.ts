@@ -1,6 +1,7 @@
 import type { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
 import { codeOf, messageOf } from "@jilian/domain/errors.ts";
+import { keepEveryLength } from "@jilian/domain/mqtt-lengths.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import { Aedes, type Client } from "aedes";
 import type { Logger } from "pino";
@@ -174,6 +175,7 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
       counters.takeovers += 1;
     },
   });
+  keepEveryLength();
   const aedes = await Aedes.createBroker({
     ...gate.hooks,
     authorizeForward: (_client, packet) => {

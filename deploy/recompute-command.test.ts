@@ -43,7 +43,7 @@ async function prepare() {
   const clock = { now: () => nowMs, rate: 1 };
   const versions = followVersions(ledger);
   const setting = { telemetry, ledger, clock, versions, provisionalIntervalMs: 0, txPerTick: 100 };
-  const engine = await createEngine(setting);
+  const first = await createEngine(setting);
   const definition = { name: "e", datatype: DataType.Double, role: "energy.import", unit: "kWh", simulated: false };
   const key = { group: "f", node: "g", device: "meter", metric: "e", definition };
   const [series = 0] = await telemetry.ensureSeries([key]);
@@ -53,10 +53,13 @@ async function prepare() {
   });
   await telemetry.write({ samples, commits: [] });
   nowMs = t0 + 3 * hourMs;
-  while (!(await engine.tick({ thorough: true })).caughtUp);
+  while (!(await first.tick({ thorough: true })).caughtUp);
   const [row] = await telemetry.readLeaves([series], t0 + 5 * minuteMs, t0 + 6 * minuteMs);
   if (!row) throw new Error("no leaf");
   await telemetry.writeLeaves([{ ...row, leaf: { ...row.leaf, amount: 7_000_000n } }], []);
+  // An engine has the leaves that it wrote in memory: another one reads them.
+  await first.close();
+  const engine = await createEngine(setting);
   const told: string[] = [];
   const parts = { ledger, clock, hasLock: true, openStore, say: (text: string) => told.push(text), pollMs: 10 };
   return { ledger, telemetry, engine, parts, told };

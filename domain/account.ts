@@ -52,7 +52,10 @@ export type AccountCounts = {
   suppressed: number;
   /** Those of them with bad quality, suppressed or not. */
   bad: number;
-  /** Samples that mark that the device could not be read any more, one a metric: queued without a reading. */
+  /**
+   * Samples queued without a reading: of derived tags, and those that mark that the device could not be read any more, one a metric. So
+   * `queued` is `polled` less `suppressed`, with `marked`.
+   */
   marked: number;
   /** Samples handed to the outbox. */
   queued: number;

@@ -62,6 +62,28 @@ describe("late readings", () => {
     );
   });
 
+  it("change a rate that was known of a later reading: the value a window before it is another", () => {
+    const condition: AlarmCondition = {
+      test: { kind: "rate", fall: 20_000n, windowMs: 4 },
+      onDelayMs: 0,
+      offDelayMs: 6,
+      staleMs: 6,
+    };
+    const first: AlarmReading[] = [
+      { atMs: 1, value: 0n },
+      { atMs: 5, value: 2n },
+      { atMs: 10, value: 0n },
+      { atMs: 11, value: 3n },
+      { atMs: 16, value: 0n },
+    ];
+    const known = alarmEvents(condition, first, 500);
+    expect(known).toMatchObject([{ parts: [{ fromMs: 10, peak: -45_000n, peakMs: 16 }] }]);
+    const stored = [...first, { atMs: 12, value: 0n }].sort((a, b) => a.atMs - b.atMs);
+    const { events } = review(condition, known, stored, [{ firstMs: 12, lastMs: 12 }], 500);
+    expect(events).toEqual(modelEvents(condition, stored, 500));
+    expect(events).toMatchObject([{ parts: [{ fromMs: 10, peak: -30_000n, peakMs: 10 }] }]);
+  });
+
   it("follow a part that now begins later to its end: the peak that was known of it may have lain before", () => {
     const condition: AlarmCondition = {
       test: { kind: "threshold", above: 5n, hysteresis: 0n },

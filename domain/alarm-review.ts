@@ -106,6 +106,9 @@ export function alarmReview(
     return last && last.lastMs + reachMs < atMs ? atMs - reachMs : undefined;
   }
 
+  /** A rate is made of two readings: one that is known from a moment at or after the first new reading may be another now. */
+  const isDoubtful = ({ peakMs }: AlarmPart): boolean => condition.test.kind === "rate" && peakMs >= firstMs;
+
   /** The event that is open now, with what is known of it from now on; undefined where that cannot be told. */
   function spliced(atMs: number): AlarmEvent | undefined {
     const own = state.open?.parts ?? [];
@@ -116,6 +119,7 @@ export function alarmReview(
     const there = event.parts.find(({ fromMs, toMs = Infinity }) => fromMs <= atMs && atMs < toMs);
     if ((present.toMs === undefined) !== (there !== undefined)) return undefined;
     if (there && present.fromMs > there.fromMs) return undefined;
+    if (there && isDoubtful(there) && there.peakMs <= atMs) return undefined;
     const joined = there ? { ...present, ...worsePeak(condition.test, present, there), toMs: there.toMs } : present;
     const parts = [...own.slice(0, -1), joined, ...later];
     return parts.length > maxAlarmParts ? undefined : { ...event, parts };
@@ -148,7 +152,8 @@ export function alarmReview(
       begin();
       const events = agreed?.events ?? eventsOf(settled(condition, state, nowMs, endMs));
       const own = borrowed && events[0]?.parts.find(({ fromMs }) => fromMs === borrowed.fromMs);
-      const isWrong = own !== undefined && own.toMs !== undefined && own.toMs <= own.peakMs;
+      const isBeyond = own !== undefined && own.toMs !== undefined && own.toMs <= own.peakMs;
+      const isWrong = isBeyond || (own !== undefined && isDoubtful(own) && own.peakMs === borrowed?.peakMs);
       return {
         sinceMs: startMs,
         untilMs: agreed?.atMs,

@@ -1,3 +1,4 @@
+import { getOrMake } from "./get-or-make.ts";
 import { dayMs, hourMs, minuteMs } from "./periods.ts";
 
 /** In the order of `weekdayOf`: the first day of the epoch was a Thursday. */
@@ -50,7 +51,15 @@ export function shiftMinutes({ from, to }: ShiftTimes): number {
   return length > 0 ? length : length + 24 * 60;
 }
 
+/** What is known of the dates of a calendar, which does not change. */
+const shiftsByDate = new WeakMap<Calendar, Map<number, readonly ShiftTimes[]>>();
+
 function shiftsOn(calendar: Calendar, date: number): readonly ShiftTimes[] {
+  const known = getOrMake(shiftsByDate, calendar, () => new Map<number, readonly ShiftTimes[]>());
+  return getOrMake(known, date, () => findShifts(calendar, date));
+}
+
+function findShifts(calendar: Calendar, date: number): readonly ShiftTimes[] {
   for (const exception of calendar.exceptions ?? []) {
     const first = dateNumber(exception.date) ?? Number.POSITIVE_INFINITY;
     const last = exception.untilDate === undefined ? first : (dateNumber(exception.untilDate) ?? first);

@@ -3,6 +3,7 @@ import { Settings } from "typebox/system";
 import { isMap, isScalar, LineCounter, type Node, parseDocument } from "yaml";
 import { applyEnv, type Env, isSecretPath, type Override, segmentsOf } from "./config-env.ts";
 import { JilianError, messageOf } from "./errors.ts";
+import { quickFit, unfit } from "./quick-check.ts";
 import { fillDefaults, relevantErrors, type SchemaError } from "./tagged-union.ts";
 
 /** One thing wrong with a configuration: where, what was found, what is allowed, what to do. */
@@ -21,6 +22,9 @@ export type Fault = {
 
 /** A fault that a check beyond the schema found; the caller of the check adds file and line. */
 export type SemanticFault = { path: string; expected: string; remedy: string };
+
+/** A value before its check, with what stands in it for more put in its place, and the faults of that. Pure. */
+export type Prepare = (value: unknown) => { value: unknown; faults: readonly SemanticFault[] };
 
 /** The checks that a schema cannot express: references, duplicates, combinations. Pure. */
 export type SemanticCheck<T> = (value: T) => SemanticFault[];
@@ -205,12 +209,34 @@ function variableAt(path: string, overrides: readonly Override[], inFile: unknow
   return overrides.find((o) => o.path.startsWith(`${path}/`))?.variable;
 }
 
+/** What may be an anchor or alias: values that two places share cannot be filled in where they stand. */
+const anchored = /[&*]\S/;
+
+/**
+ * The short way of a configuration without a fault, as nearly all are: ten thousand tags take the library many seconds of a small box.
+ * @returns what the long way gives; undefined where there is a fault, or what only the library understands
+ */
+function withoutFault<S extends TSchema>(
+  schema: S,
+  plain: ReturnType<typeof plainValue>,
+  given: { semantic: SemanticCheck<Static<S>>; env: Env; prepare: Prepare },
+): Checked<Static<S>> | undefined {
+  if (!plain.ok) return undefined;
+  const { overrides, faults, value: put } = applyEnv(plain.value, given.env);
+  const prepared = given.prepare(put);
+  if (faults.length > 0 || prepared.faults.length > 0) return undefined;
+  const value = quickFit(schema, prepared.value);
+  if (value === unfit || given.semantic(value as Static<S>).length > 0) return undefined;
+  return { ok: true, value: value as Static<S>, ...(overrides.length > 0 ? { overrides } : {}) };
+}
+
 /**
  * Checks a configuration text as a whole: YAML syntax, then what the environment puts in its place, then schema and semantic checks
  * together. Pure: no I/O. Defaults of the schema are filled in. Every fault is reported, each with file and line or variable, path,
  * found, expected and remedy.
  * @param file name to report, usually the path as the user gave it
  * @param env variables of the environment (config-env.ts); none of them counts when it is left out
+ * @param prepare what becomes of the value, variables included, before its defaults are filled in and it is checked
  */
 export function checkConfig<S extends TSchema>(
   schema: S,
@@ -218,16 +244,23 @@ export function checkConfig<S extends TSchema>(
   file: string,
   semantic: SemanticCheck<Static<S>> = () => [],
   env: Env = {},
+  prepare: Prepare = (value) => ({ value, faults: [] }),
 ): Checked<Static<S>> {
   const counter = new LineCounter();
   const document = parseDocument(text, { lineCounter: counter, uniqueKeys: true, prettyErrors: false });
   const syntax = syntaxFaults(document, counter, file);
   if (syntax.length > 0) return { ok: false, faults: syntax, partial: undefined };
+  const quick = anchored.test(text)
+    ? undefined
+    : withoutFault(schema, plainValue(document, file), { semantic, env, prepare });
+  if (quick) return quick;
+  // Anew: what was tried is half filled.
   const plain = plainValue(document, file);
   if (!plain.ok) return plain;
   const put = applyEnv(plain.value, env);
-  const value = fillDefaults(schema, put.value);
-  const found = allFaults(schema, value, semantic);
+  const prepared = prepare(put.value);
+  const value = fillDefaults(schema, prepared.value);
+  const found = [...prepared.faults, ...allFaults(schema, value, semantic)];
   const { overrides } = put;
   if (found.length === 0 && put.faults.length === 0) {
     return { ok: true, value: value as Static<S>, ...(overrides.length > 0 ? { overrides } : {}) };
@@ -255,6 +288,8 @@ export function checkConfig<S extends TSchema>(
 
 /** Faults that a program found beyond the text (a file it names is not there), at their lines. */
 export function faultsAt(text: string, file: string, faults: readonly (SemanticFault & { found: string })[]): Fault[] {
+  // The lines of ten thousand tags are not counted for nothing.
+  if (faults.length === 0) return [];
   const counter = new LineCounter();
   const document = parseDocument(text, { lineCounter: counter, prettyErrors: false });
   return faults.map((fault) => ({ ...fault, file, line: lineOf(document, counter, fault.path) }));

@@ -107,6 +107,8 @@ describe("commit notice", () => {
     ),
     JSON.stringify({ ...notice, v: 1, writtenMs: [2 ** 53 - 1, 1, 1, 1, 1, 1] }),
     JSON.stringify({ ...notice, v: 1, atMs: "now" }),
+    JSON.stringify({ ...notice, v: 1, atMs: 1e19 }),
+    JSON.stringify({ ...notice, v: 1 }).replace("1750000000000", "1e999"),
     JSON.stringify({ ...notice, v: 1, last: -1 }),
     JSON.stringify({ ...notice, v: 1, last: 2 ** 53 }),
     JSON.stringify({ ...notice, v: 1, last: null }),

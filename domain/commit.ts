@@ -91,8 +91,12 @@ function readTimes(found: unknown, ranges: readonly Range[]): number[] | undefin
   return times.every((time) => Number.isSafeInteger(time)) ? times : undefined;
 }
 
+function isWhole(found: unknown): found is number {
+  return typeof found === "number" && Number.isSafeInteger(found);
+}
+
 function isOffset(found: unknown): found is number {
-  return typeof found === "number" && Number.isSafeInteger(found) && found >= 0;
+  return isWhole(found) && found >= 0;
 }
 
 function isRange(found: unknown): found is Range {
@@ -130,7 +134,7 @@ export function decodeNotice(text: string): CommitNotice {
     cause = thrown;
   }
   const { v, epoch, ranges, writtenMs, atMs, last, setBack, refused = [] } = found;
-  const whole = v === version && typeof epoch === "string" && epochPattern.test(epoch) && typeof atMs === "number";
+  const whole = v === version && typeof epoch === "string" && epochPattern.test(epoch) && isWhole(atMs);
   const optional = (last === undefined || isOffset(last)) && (setBack === undefined || setBack === true);
   const isRefusal = Array.isArray(refused) && refused.every(isRefusedRecord);
   const isRanges = Array.isArray(ranges) && ranges.every(isRange);

@@ -91,13 +91,14 @@ function readValue(text: string): { value: unknown } | { found: string } {
 /**
  * Puts values of the environment in place of the file's: `JILIAN__` and the path joined by double underscores, keys in their exact case,
  * entries of lists by number. Sections that the file leaves out are made; lists do not grow. A variable for a whole section comes before
- * one for a part of it. Pure: the variables are passed in, `value` is left as it is.
+ * one for a part of it. Pure: the variables are passed in, `value` is left as it is; where there are none, it is given back itself.
  */
 export function applyEnv(value: unknown, env: Env): { value: unknown; overrides: Override[]; faults: OverrideFault[] } {
   const overrides: Override[] = [];
   const faults: OverrideFault[] = [];
-  const result = structuredClone(value);
   const names = Object.keys(env).filter((name) => name.startsWith(envPrefix) && env[name] !== undefined);
+  // A copy of ten thousand tags is not made for nothing.
+  const result = names.length > 0 ? structuredClone(value) : value;
   for (const variable of names.sort()) {
     const segments = variable.slice(envPrefix.length).split("__");
     const path = pointerOf(segments);

@@ -99,14 +99,12 @@ export function formatDecimal({ digits, scale }: Decimal): string {
   return formatScaled(digits, scale);
 }
 
-/** Product with a rational factor: an exact decimal where one exists, else undefined (1/3 has none). */
-export function scaleExactly({ digits, scale }: Decimal, factor: Rational): Decimal | undefined {
-  const numerator = digits * BigInt(factor.numerator);
-  let denominator = BigInt(factor.denominator);
-  if (denominator === 0n) return undefined;
+/** Quotient of two integers: an exact decimal where one exists, else undefined (1/3 has none, nor has anything by 0). */
+export function divideExactly(dividend: bigint, divisor: bigint): Decimal | undefined {
+  if (divisor === 0n) return undefined;
   let places = 0;
-  // d divides a power of ten exactly when it has no prime factor but 2 and 5; then numerator x 10^places / d is whole.
-  let rest = denominator < 0n ? -denominator : denominator;
+  // d divides a power of ten exactly when it has no prime factor but 2 and 5; then dividend x 10^places / d is whole.
+  let rest = divisor < 0n ? -divisor : divisor;
   while (rest % 10n === 0n) {
     rest /= 10n;
     places += 1;
@@ -115,8 +113,12 @@ export function scaleExactly({ digits, scale }: Decimal, factor: Rational): Deci
     rest /= rest % 2n === 0n ? 2n : 5n;
     places += 1;
   }
-  const shifted = numerator * 10n ** BigInt(places);
-  if (shifted % denominator !== 0n) return undefined;
-  denominator = shifted / denominator;
-  return { digits: denominator, scale: scale + places };
+  const shifted = dividend * 10n ** BigInt(places);
+  return shifted % divisor === 0n ? { digits: shifted / divisor, scale: places } : undefined;
+}
+
+/** Product with a rational factor: an exact decimal where one exists, else undefined (1/3 has none). */
+export function scaleExactly({ digits, scale }: Decimal, factor: Rational): Decimal | undefined {
+  const exact = divideExactly(digits * BigInt(factor.numerator), BigInt(factor.denominator));
+  return exact && { digits: exact.digits, scale: exact.scale + scale };
 }

@@ -1,4 +1,4 @@
-import { type Calendar, lengthOf, plannedIntervals } from "./calendar.ts";
+import { type Calendar, type Interval, lengthOf, plannedIntervals } from "./calendar.ts";
 import { type CounterLeaf, estimatedOf, tellsIncrease } from "./leaf.ts";
 import { minuteMs, periodStart } from "./periods.ts";
 import type { Role } from "./roles.ts";
@@ -79,10 +79,18 @@ export function plannedEndMs(endMs: number, asOfMs: number): number {
   return Math.min(endMs, periodStart("minute", asOfMs));
 }
 
+/** Of each calendar the last answer: the machines of a factory ask for the same. */
+const lastPlanned = new WeakMap<Calendar, Interval & { readonly ms: number }>();
+
 /** Planned time of a machine in what has passed of a period; 0 without a calendar. */
 export function plannedTimeMs({ calendar }: MachinePlan, startMs: number, endMs: number, asOfMs: number): number {
   const toMs = plannedEndMs(endMs, asOfMs);
-  return calendar && toMs > startMs ? lengthOf(plannedIntervals(calendar, startMs, toMs)) : 0;
+  if (!calendar || toMs <= startMs) return 0;
+  const last = lastPlanned.get(calendar);
+  if (last?.fromMs === startMs && last.toMs === toMs) return last.ms;
+  const ms = lengthOf(plannedIntervals(calendar, startMs, toMs));
+  lastPlanned.set(calendar, { fromMs: startMs, toMs, ms });
+  return ms;
 }
 
 /** The minutes of [startMs, endMs) that are planned and have ended, in order. */

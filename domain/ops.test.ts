@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { type OpsSource, opsAnswers, type Parts } from "./ops.ts";
+import { type OpsSource, opsAnswers, type Parts, textAnswer } from "./ops.ts";
 
 const good: Parts = { store: { ready: true, state: "open", detail: { lastTx: 5 } } };
 const source = (over: Partial<OpsSource> = {}): OpsSource => ({
@@ -47,6 +47,15 @@ describe("answers of the ops address", () => {
       "content-type": "text/plain; version=0.0.4; charset=utf-8",
       "cache-control": "no-store",
     });
+  });
+
+  it("are for this machine alone, where the program says so", async () => {
+    const local = { "/own": (query: URLSearchParams) => textAnswer(200, `x=${query.get("x")}`) };
+    const answer = opsAnswers(source({ local }));
+    expect(await answer("GET", "/own?x=1&x=2", { isLocal: true })).toMatchObject({ status: 200, body: "x=1\n" });
+    expect((await answer("GET", "/own", { isLocal: false })).status).toBe(403);
+    expect((await answer("GET", "/own")).status).toBe(403);
+    expect((await answer("POST", "/own", { isLocal: true })).status).toBe(405);
   });
 
   it("are made once for all who ask at once, and anew for who asks afterwards", async () => {

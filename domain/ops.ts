@@ -17,6 +17,8 @@ export type OpsSource = {
   readonly health: () => Promise<Parts>;
   /** Prometheus text exposition format 0.0.4. */
   readonly metrics: () => Promise<string>;
+  /** More addresses, answered to this machine alone: what they tell is not for whoever reaches a wider `ops.host`. */
+  readonly local?: Readonly<Record<string, (query: URLSearchParams) => OpsAnswer>>;
 };
 
 export type OpsAnswer = { status: number; headers: Readonly<Record<string, string>>; body: string };
@@ -41,11 +43,12 @@ export const opsSchema = (port: number) =>
 
 const common = { "cache-control": "no-store", "x-content-type-options": "nosniff" };
 
-function text(status: number, body: string, headers: Readonly<Record<string, string>> = {}): OpsAnswer {
+/** @param body one line, without its end */
+export function textAnswer(status: number, body: string, headers: Readonly<Record<string, string>> = {}): OpsAnswer {
   return { status, headers: { ...common, "content-type": "text/plain; charset=utf-8", ...headers }, body: `${body}\n` };
 }
 
-function json(status: number, body: unknown): OpsAnswer {
+export function jsonAnswer(status: number, body: unknown): OpsAnswer {
   return {
     status,
     headers: { ...common, "content-type": "application/json; charset=utf-8" },
@@ -58,7 +61,7 @@ export function readiness(parts: Parts): OpsAnswer {
   const reasons = Object.entries(parts)
     .filter(([, part]) => !part.ready)
     .map(([name, part]) => `${name}: ${part.reason ?? part.state}`);
-  return json(reasons.length === 0 ? 200 : 503, {
+  return jsonAnswer(reasons.length === 0 ? 200 : 503, {
     status: reasons.length === 0 ? "ready" : "not ready",
     reasons,
     parts,
@@ -89,27 +92,35 @@ export async function within<T>(work: Promise<T>, ms: number, what: string): Pro
 
 /**
  * Answers a request to the ops address; the servers of both programs only carry it. `/health/live`: this process answers; `/health/ready`:
- * 503 with reasons when a part is not; `/metrics`. Everything is read-only: other methods are refused.
+ * 503 with reasons when a part is not; `/metrics`; and what a program has for its own machine. Everything is read-only: other methods are
+ * refused.
  */
-export function opsAnswers(source: OpsSource): (method: string, url: string) => Promise<OpsAnswer> {
+export function opsAnswers(
+  source: OpsSource,
+): (method: string, url: string, client?: { isLocal: boolean }) => Promise<OpsAnswer> {
   const health = shared(async () => readiness(await within(source.health(), answerBoundMs, "health")));
   const metrics = shared(async () => {
     const body = await within(source.metrics(), answerBoundMs, "metrics");
     return { status: 200, headers: { ...common, "content-type": "text/plain; version=0.0.4; charset=utf-8" }, body };
   });
   const routes = new Map<string, () => Promise<OpsAnswer>>([
-    ["/health/live", async () => json(200, { status: "live" })],
+    ["/health/live", async () => jsonAnswer(200, { status: "live" })],
     ["/health/ready", health],
     ["/metrics", metrics],
   ]);
-  return async (method, url) => {
-    const route = routes.get(url.split("?", 1)[0] as string);
-    if (!route) return text(404, `not found; there are ${[...routes.keys()].join(", ")}`);
-    if (method !== "GET" && method !== "HEAD") return text(405, "only GET and HEAD", { allow: "GET, HEAD" });
+  const locals = new Map(Object.entries(source.local ?? {}));
+  return async (method, url, client = { isLocal: false }) => {
+    const [path = "", query = ""] = url.split("?", 2);
+    const local = locals.get(path);
+    const route = local === undefined ? routes.get(path) : async () => local(new URLSearchParams(query));
+    if (!route) return textAnswer(404, `not found; there are ${[...routes.keys(), ...locals.keys()].join(", ")}`);
+    if (method !== "GET" && method !== "HEAD") return textAnswer(405, "only GET and HEAD", { allow: "GET, HEAD" });
+    if (local && !client.isLocal)
+      return textAnswer(403, `${path} is answered to this machine alone: ask 127.0.0.1 on it`);
     try {
       return await route();
     } catch (thrown) {
-      return text(503, thrown instanceof Error ? thrown.message : String(thrown));
+      return textAnswer(503, thrown instanceof Error ? thrown.message : String(thrown));
     }
   };
 }

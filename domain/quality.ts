@@ -10,6 +10,8 @@ export const Status = {
   /** A usable value whose source time is not: the clock of its source ran back. */
   Uncertain: 0x40000000,
   UncertainLastUsableValue: 0x40900000,
+  /** A raw value beyond the range that its sensor is good for. */
+  UncertainEngineeringUnitsExceeded: 0x40940000,
   /** A number that the engineering value cannot hold exactly. */
   UncertainDataSubNormal: 0x40a40000,
   Bad: 0x80000000,

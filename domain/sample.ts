@@ -67,6 +67,20 @@ export function definitionProperties(definition: MetricDefinition): Properties {
   return found;
 }
 
+/** Since when a metric is what its birth says, of source times, UTC ms: told where a gateway knows that it was something else before. */
+const definedSince = "definedSince";
+
+/** @param sinceMs 0 where nothing is known */
+export function sinceProperties(sinceMs: number): Properties {
+  return sinceMs > 0 ? { [definedSince]: property.double(sinceMs) } : {};
+}
+
+/** Reads it back from a birth. */
+export function sinceFromBirth(properties: Properties): number | undefined {
+  const sinceMs = numberProperty(properties, definedSince);
+  return Number.isSafeInteger(sinceMs) && (sinceMs as number) > 0 ? sinceMs : undefined;
+}
+
 /** Reads a metric's definition back from its birth. Absent properties stay absent; nothing is guessed. */
 export function definitionFromBirth(name: string, datatype: DataTypeNumber, properties: Properties): MetricDefinition {
   const unit = textProperty(properties, "engUnit");
@@ -107,6 +121,10 @@ export const nodeMetrics = {
   writable: "Outbox/Writable",
   /** How often this process found itself set back to an earlier moment, and took a new epoch. */
   setBacks: "Outbox/SetBacks",
+  /** By how much the gateway's clock is before the platform's, as commit notices tell it; null until there was one. */
+  clockOffsetMs: "Clock/OffsetMs",
+  /** How far from that it may be at most. */
+  clockUncertaintyMs: "Clock/UncertaintyMs",
   deviceConnected: (device: string) => `Devices/${device}/Connected`,
   deviceReason: (device: string) => `Devices/${device}/Reason`,
 } as const;

@@ -19,7 +19,7 @@ function propertiesOf(schema: Schema): Record<string, Schema> {
 }
 
 /** The union as a tagged one: the key that is a constant in each branch, and a different one. */
-function taggedUnion(schema: Schema): Union | undefined {
+export function taggedUnion(schema: Schema): Union | undefined {
   if (!Array.isArray(schema.anyOf)) return undefined;
   const branches = schema.anyOf as Schema[];
   for (const key of Object.keys(propertiesOf(branches[0] ?? {}))) {

@@ -223,6 +223,10 @@ export function accountBook(store: BookStore, devices: readonly string[]) {
   const dropField = { full: "droppedFull", age: "droppedAge", unwritable: "droppedUnwritable" } as const;
 
   return {
+    /** Begins the book of a device that has none. */
+    open: (id: string): void => {
+      if (!books.has(id)) books.set(id, loadDevice(store, id));
+    },
     /** Adds to counts of the hour that holds a time; noted with the samples that follow, or by `save`. */
     count: (id: string, timeMs: number, by: Partial<AccountCounts>): void => {
       const add = (account: Account) => {

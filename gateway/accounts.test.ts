@@ -44,6 +44,15 @@ describe("what is told", () => {
     expect(only(hour + hourMs).queued).toBe(1);
   });
 
+  it("of readings that were held back when they make samples after all, and of samples without a reading", () => {
+    const run = start();
+    poll(run, 1);
+    run.accounts.polls.released(device, 2, 3);
+    pass(5 * minuteMs);
+    run.accounts.tick();
+    expect(only(hour)).toMatchObject({ scheduled: 1, answered: 1, polled: 4, suppressed: 1, marked: 3 });
+  });
+
   it("as samples of the device's own metric, their source times strictly increasing over restarts, apart from those of its readings", async () => {
     const run = start();
     const [definition] = run.accounts.withAccount([]);
@@ -158,9 +167,10 @@ function refuseWrites(): { refuse: (on: boolean) => void } {
 }
 
 describe("an outbox that cannot be written", () => {
-  it("drops, counted, beside the time that it lasted; the account says so when it can be written again", () => {
+  it("holds readings, and drops, counted, beyond the room for them, beside the time that it lasted; the account says so when it can be written again", () => {
     const medium = refuseWrites();
-    const run = start();
+    // A quarter of this is held: some hundred readings.
+    const run = start({ maxBytes: 40_000 });
     poll(run, 10);
     medium.refuse(true);
     for (let i = 0; i < 400; i += 1) {
@@ -173,15 +183,13 @@ describe("an outbox that cannot be written", () => {
     pass(5 * minuteMs);
     run.accounts.tick();
     const { gapMs, ...counts } = only(hour);
-    expect(counts).toMatchObject({
-      scheduled: 415,
-      answered: 415,
-      queued: 415,
-      droppedUnwritable: 400,
-      droppedFull: 0,
-    });
+    expect(counts).toMatchObject({ scheduled: 415, answered: 415, queued: 415, droppedFull: 0 });
+    const { droppedUnwritable } = counts;
+    expect(droppedUnwritable).toBeGreaterThan(100);
+    expect(droppedUnwritable).toBeLessThan(300);
     // From the first look that found it so to the next after it was over.
     expect(gapMs).toEqual({ [gapReasons.unwritable]: 399_000 + 5000 + 5 * minuteMs });
-    expect(run.outbox.pendingOf(device)).toBe(15 + written.length);
+    const pending = run.outbox.pending(0, 1000).flatMap(({ record }) => record.samples);
+    expect(pending.filter(({ metricId }) => metricId === run.ids[0])).toHaveLength(415 - droppedUnwritable);
   });
 });

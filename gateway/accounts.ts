@@ -31,6 +31,11 @@ export type AccountsOptions = {
 
 export type Accounts = {
   readonly polls: PollObserver;
+  /**
+   * From now on other devices are collected. Those that are no longer tell what they have counted.
+   * @param changed ids of those that are not read until they answer again
+   */
+  readonly setDevices: (devices: AccountsOptions["devices"], changed: ReadonlySet<string>) => void;
   /** A device's metrics with the account among them, last. */
   readonly withAccount: (definitions: readonly MetricDefinition[]) => MetricDefinition[];
   /** The stable ids of those metrics. */
@@ -220,6 +225,7 @@ function pollObserver({ book, devices }: Parts, { now, enter }: GapKeeper): Poll
       if (device) device.gap = undefined;
       book.count(id, nowMs, { scheduled: 1, answered: 1, ...counts });
     },
+    released: (id, readings, marked) => book.count(id, now(), { polled: readings, marked }),
     skipped: (id, polls) => book.count(id, now(), { scheduled: polls, skipped: polls }),
     failed: (id, code, sinceMs, marked) => {
       const nowMs = now();
@@ -253,12 +259,13 @@ function dropCounter({ options, book, devices }: Parts): Accounts["dropped"] {
  */
 export function startAccounts(options: AccountsOptions): Accounts {
   const { outbox, clock, tickMs = defaultTickMs } = options;
-  const devices = new Map<string, Device>(
-    options.devices.map(({ id, pollIntervalMs }) => {
-      const points = pointsIn(pollIntervalMs, phaseOf(id, pollIntervalMs));
-      return [id, { id, pointsIn: points, metricId: undefined, gap: undefined, sentMs: clock.now() }];
-    }),
-  );
+  const gridOf = ({ id, pollIntervalMs }: AccountsOptions["devices"][number]) =>
+    pointsIn(pollIntervalMs, phaseOf(id, pollIntervalMs));
+  const newDevice = (device: AccountsOptions["devices"][number]): [string, Device] => [
+    device.id,
+    { id: device.id, pointsIn: gridOf(device), metricId: undefined, gap: undefined, sentMs: clock.now() },
+  ];
+  const devices = new Map<string, Device>(options.devices.map(newDevice));
   const book = accountBook(outbox, [...devices.keys()]);
   const parts = { options, book, devices };
   const gaps = gapKeeper(parts);
@@ -275,10 +282,33 @@ export function startAccounts(options: AccountsOptions): Accounts {
     book.forget(nowMs, outbox.stats().oldestWrittenAtMs);
   }
 
+  function setDevices(configured: AccountsOptions["devices"], changed: ReadonlySet<string>): void {
+    const nowMs = gaps.now();
+    const ids = new Set(configured.map(({ id }) => id));
+    for (const device of [...devices.values()]) {
+      if (!ids.has(device.id) || changed.has(device.id)) gaps.enter(device, nowMs);
+      if (ids.has(device.id)) continue;
+      device.gap = undefined;
+      device.sentMs = Number.NEGATIVE_INFINITY;
+      sendDue(device, nowMs);
+      devices.delete(device.id);
+    }
+    for (const one of configured) {
+      book.open(one.id);
+      const known = devices.get(one.id);
+      if (!known) devices.set(...newDevice(one));
+      else if (changed.has(one.id)) {
+        const gap = known.gap ?? { reason: gapReasons.down, untilMs: nowMs };
+        devices.set(one.id, { ...known, pointsIn: gridOf(one), gap: gaps.isKnown(known) ? gap : known.gap });
+      }
+    }
+  }
+
   gaps.enterDown();
   const timer = Number.isFinite(tickMs) ? setInterval(tick, tickMs) : undefined;
   return {
     polls: pollObserver(parts, gaps),
+    setDevices,
     withAccount: (definitions) => {
       const simulated = definitions.some((definition) => definition.simulated);
       return [...definitions, { name: accountMetric, datatype: DataType.String, simulated }];

@@ -5,25 +5,29 @@ import { startCollector } from "./collect.ts";
 import type { GatewayConfig } from "./config.ts";
 import { gatewayDrivers } from "./drivers/drivers.ts";
 import { startEdgeNode } from "./edge-node.ts";
+import type { History } from "./history.ts";
 import type { CollectorEvents } from "./model.ts";
 import type { OpenedOutbox } from "./outbox.ts";
+import type { Difference } from "./reload.ts";
 
 export type GatewayDeps = { log: Logger; clock: Clock };
+/** `history`: what keeps quarter hours beside the outbox, where it is wanted. */
+export type AssemblyDeps = GatewayDeps & { history: History | undefined };
 
 /** Samples of one record at most: a poll of a large device is several, none of which is near the size of a message. */
 const maxRecordSamples = 5000;
 
 /** A reading's way through the gateway: on disk first, then on the wire. */
-function collectInto(
+export function collectInto(
   outbox: OpenedOutbox,
-  edge: ReturnType<typeof startEdgeNode>,
+  edge: Pick<ReturnType<typeof startEdgeNode>, "deviceDefinitions" | "deviceConnection" | "recordWritten">,
   accounts: Accounts,
 ): CollectorEvents {
   const idsOf = new Map<string, Map<string, number>>();
   return {
     onDefinitions: (device, shaped) => {
       const definitions = accounts.withAccount(shaped);
-      const ids = outbox.declare(device, definitions);
+      const ids = outbox.declare(device, definitions, { lastReadingMs: accounts.lastSourceTimeMs(device) });
       accounts.declared(device, ids);
       idsOf.set(device, new Map(definitions.map(({ name }, i) => [name, ids[i] as number])));
       edge.deviceDefinitions(device, definitions);
@@ -49,7 +53,7 @@ export type Assembly = ReturnType<typeof assemble>;
  * outbox needs another assembly.
  * @param onDropped is given what to tell of dropped samples, for as long as this assembly runs
  */
-export function assemble(config: GatewayConfig, outbox: OpenedOutbox, { log, clock }: GatewayDeps) {
+export function assemble(config: GatewayConfig, outbox: OpenedOutbox, { log, clock, history }: AssemblyDeps) {
   const { group, node, broker, primaryHost, devices } = config;
   const edge = startEdgeNode({
     group,
@@ -64,11 +68,12 @@ export function assemble(config: GatewayConfig, outbox: OpenedOutbox, { log, clo
   });
   const accounts = startAccounts({ devices, outbox, clock, onWritten: edge.recordWritten });
   const drivers = gatewayDrivers(config, { clock, log });
+  const events = collectInto(outbox, edge, accounts);
   const collector = startCollector({
     devices,
     createDriver: drivers.create,
     clock,
-    events: collectInto(outbox, edge, accounts),
+    events: history?.beside(events) ?? events,
     polls: accounts.polls,
     log,
     lastSourceTimeMs: accounts.lastSourceTimeMs,
@@ -79,11 +84,27 @@ export function assemble(config: GatewayConfig, outbox: OpenedOutbox, { log, clo
     await drivers.close();
     await edge.close();
   }
+  /** Takes over devices, and what they share, of another configuration that is the same in all else; those that are the same go on undisturbed. */
+  async function setDevices(next: GatewayConfig, found: Difference): Promise<void> {
+    const { added, changed, removed } = found;
+    await collector.stop(new Set([...changed, ...removed]));
+    if (closing) return;
+    await drivers.reload(next, found);
+    if (closing) return;
+    accounts.setDevices(next.devices, new Set(changed));
+    edge.setDevices(next.devices.map(({ id }) => id));
+    const begun = new Set([...added, ...changed]);
+    collector.start(next.devices.filter(({ id }) => begun.has(id)));
+  }
+
   let closing: Promise<void> | undefined;
   return {
     outbox,
+    setDevices,
+    ask: collector.ask,
+    values: collector.values,
     onDropped: accounts.dropped,
-    stats: () => ({ edge: edge.stats(), devices: collector.stats() }),
+    stats: () => ({ edge: edge.stats(), devices: collector.stats(), lines: drivers.lineStats() }),
     /** Stops collecting, takes leave of the broker. The outbox stays open. */
     close: (): Promise<void> => {
       closing ??= closeAll();

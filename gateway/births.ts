@@ -1,8 +1,9 @@
 import { DataType, type DataTypeNumber, toWire, type Value } from "@jilian/domain/datatypes.ts";
 import { qualityOf, Status } from "@jilian/domain/quality.ts";
-import { definitionProperties, nodeMetrics } from "@jilian/domain/sample.ts";
+import { definitionProperties, nodeMetrics, sinceProperties } from "@jilian/domain/sample.ts";
 import { type OutMetric, type OutPayload, type Properties, property } from "@jilian/domain/sparkplug/payload.ts";
 import { bdSeqMetric, commitMetric, rebirthMetric } from "@jilian/domain/topics.ts";
+import type { ClockOffset } from "./clock-offset.ts";
 import type { Connection, KnownMetric, OutboxIdentity, OutboxStats, PreviousEpoch, StoredSample } from "./model.ts";
 
 /** Sparkplug's Quality of a metric that has no current value (Sparkplug 3.0, 6.4.22). */
@@ -37,10 +38,14 @@ export function fits(datatype: DataTypeNumber, value: Value): boolean {
  * A metric in its device's birth: everything that is known of it and the last value that the gateway has. Without one it is null with
  * quality STALE, a metric that exists and has not been read; so is a value left over from before its datatype was changed.
  */
-export function birthMetric({ id, definition }: KnownMetric, last: StoredSample | undefined, nowMs: number): OutMetric {
+export function birthMetric(
+  { id, definition, sinceMs }: KnownMetric,
+  last: StoredSample | undefined,
+  nowMs: number,
+): OutMetric {
   const { name, datatype } = definition;
   const declared = { name, alias: id, datatype, declare: true };
-  const properties = definitionProperties(definition);
+  const properties = { ...definitionProperties(definition), ...sinceProperties(sinceMs) };
   if (last === undefined || !fits(datatype, last.value)) {
     const stale = { ...statusProperties(Status.BadWaitingForInitialData), Quality: property.int32(staleQuality) };
     return { ...declared, timestampMs: nowMs, value: null, properties: { ...properties, ...stale } };
@@ -58,6 +63,7 @@ export type NodeView = {
   outbox: OutboxStats;
   isWritable: boolean;
   setBacks: number;
+  clockOffset?: ClockOffset | undefined;
   devices: ReadonlyMap<string, Connection>;
   nowMs: number;
 };
@@ -67,12 +73,12 @@ export type NodeView = {
  * @param longestReason why a device cannot be read is cut to so many characters
  */
 export function nodeStateMetrics(view: NodeView, longestReason = Number.POSITIVE_INFINITY): OutMetric[] {
-  const { identity, epoch, outbox, isWritable, setBacks, devices, nowMs } = view;
-  const count = (name: string, value: number): OutMetric => ({
+  const { identity, epoch, outbox, isWritable, setBacks, clockOffset, devices, nowMs } = view;
+  const count = (name: string, value: number | undefined): OutMetric => ({
     name,
     timestampMs: nowMs,
     datatype: DataType.Int64,
-    value: BigInt(value),
+    value: value === undefined ? null : BigInt(value),
   });
   const text = (name: string, value: string): OutMetric => {
     return { name, timestampMs: nowMs, datatype: DataType.String, value };
@@ -90,6 +96,8 @@ export function nodeStateMetrics(view: NodeView, longestReason = Number.POSITIVE
     count(nodeMetrics.setAsideRecords, outbox.setAsideRecords),
     { name: nodeMetrics.writable, timestampMs: nowMs, datatype: DataType.Boolean, value: isWritable },
     count(nodeMetrics.setBacks, setBacks),
+    count(nodeMetrics.clockOffsetMs, clockOffset?.offsetMs),
+    count(nodeMetrics.clockUncertaintyMs, clockOffset?.uncertaintyMs),
   ];
   for (const [device, { connected, status, reason }] of devices) {
     const at = { timestampMs: nowMs };

@@ -7,6 +7,7 @@ import { startScriptedServer, until } from "./cases/scripted-server.ts";
 import { type Collector, reasonOf, startCollector } from "./collect.ts";
 import { type DeviceConfig, readGatewayConfig } from "./config.ts";
 import type { ModbusDevice } from "./drivers/modbus-config.ts";
+import { createPorts } from "./drivers/modbus-port.ts";
 import { createModbusDriver } from "./drivers/modbus-tcp.ts";
 import type { CollectorEvents, Connection, Driver, ShapedSample } from "./model.ts";
 
@@ -225,6 +226,7 @@ describe("connection", () => {
       polls: {
         answered: (device, counts) => told.push([device, counts.polled, counts.suppressed, counts.bad]),
         skipped: () => undefined,
+        released: (device, readings) => told.push([device, "released", readings]),
         failed: (device, code, sinceMs, marked) => {
           expect(sinceMs).toBeGreaterThanOrEqual(startedMs);
           expect(sinceMs).toBeLessThanOrEqual(Date.now());
@@ -250,7 +252,9 @@ describe("connection", () => {
     const server = await startScriptedServer({ rules: [{ when: "03", send: ["TTTT 0000 0003 UU 83 0B"] }] });
     closers.push(server.close);
     const devices = devicesOf(["a"], "pollIntervalMs: 20", server.port);
-    const { seen, stats } = collect(devices, (device) => createModbusDriver(device as ModbusDevice, { log }));
+    const { seen, stats } = collect(devices, (device) =>
+      createModbusDriver(device as ModbusDevice, { ports: createPorts(log), log }),
+    );
     await until("three attempts", () => stats("a").failures >= 3);
     expect(seen.some((one) => one.connection?.connected || one.samples)).toBe(false);
   });
@@ -298,4 +302,45 @@ it("says in one line what is wrong, where, and what to do", () => {
   expect(reasonOf(new JilianError("connection refused", detail))).toBe(
     "MODBUS_CONNECT_REFUSED 192.168.1.5:502: connection refused; is the PLC powered?",
   );
+});
+
+it("what is held back of a counter is told and counted before the device is lost, and when collecting ends", async () => {
+  const told: unknown[] = [];
+  let polls = 0;
+  const values = [100, 103, undefined, 200, 207];
+  const driver = driverOf(async () => {
+    const value = values[polls];
+    polls += 1;
+    if (polls > values.length) return new Promise(() => undefined);
+    if (value === undefined) throw new JilianError("no answer", { code: "X_TIMEOUT", action: "read", remedy: "look" });
+    return [{ tag: 0, value, status: Status.Good }];
+  });
+  const [device] = devicesOf(["a"], "pollIntervalMs: 20, heartbeatMs: 60000");
+  if (!device) throw new Error("no device");
+  const tags = device.tags.map((tag) => ({ ...tag, role: "production.total", unit: "pcs", deadband: 50 }));
+  const collector = startCollector({
+    devices: [{ ...device, tags } as DeviceConfig],
+    createDriver: () => driver,
+    clock: systemClock,
+    log,
+    lastSourceTimeMs: () => 0,
+    events: {
+      onDefinitions: () => undefined,
+      onConnection: () => undefined,
+      onSamples: (_, samples) => told.push(samples.map(({ value }) => value)),
+    },
+    polls: {
+      answered: (_, { polled, suppressed }) => told.push(`answered ${polled} ${suppressed}`),
+      skipped: () => undefined,
+      released: (_, readings) => told.push(`released ${readings}`),
+      failed: (_, code, _since, marked) => told.push(`${code} ${marked}`),
+    },
+  });
+  closers.push(collector.close);
+  await until("all values are read", () => polls > values.length);
+  await collector.close();
+  expect(told).toEqual([
+    ...["answered 1 0", [100], "answered 0 0", "released 1", "X_TIMEOUT 1", [103, null]],
+    ...["answered 1 0", [200], "answered 0 0", "released 1", [207]],
+  ]);
 });

@@ -2,11 +2,17 @@ import type { Clock } from "@jilian/domain/clock.ts";
 import { codeOf, JilianError, messageOf } from "@jilian/domain/errors.ts";
 import { Status } from "@jilian/domain/quality.ts";
 import type { Logger } from "pino";
+import { deviceEnd, orAbort } from "./collect-end.ts";
 import type { DeviceConfig } from "./config.ts";
+import { definitionsOf } from "./definitions.ts";
+import { commonDevice } from "./drivers/common-device.ts";
 import { closedWhileIdle } from "./drivers/contract.ts";
+import { type FailureKinds, withFailure } from "./failure-kinds.ts";
+import type { DeviceValues } from "./last-values.ts";
+import { atMostEvery } from "./log-limit.ts";
 import type { CollectorEvents, Connection, Driver, RawReading } from "./model.ts";
 import { backOffMs, firstPollMs, nextPoll, phaseOf, wait } from "./schedule.ts";
-import { createShaper, definitionOf, type PollCounts, type Shaper } from "./shape.ts";
+import { createShaper, type PollCounts, type Shaper } from "./shape.ts";
 
 export type DeviceStats = {
   device: string;
@@ -16,15 +22,27 @@ export type DeviceStats = {
   skippedPolls: number;
   /** Connects and reads that failed. */
   failures: number;
+  /** The same by stable error code. */
+  failureKinds: FailureKinds;
   connects: number;
   /** How often a receiver of events threw: its samples may be lost. */
   eventErrors: number;
   /** How long the last poll took, machine time. */
   lastPollMs: number;
+  /** Why and when a connect or read failed last, UTC ms; also where it has recovered since. */
+  lastFailure: { reason: string; atMs: number } | undefined;
 };
 
 export type Collector = {
   readonly stats: () => DeviceStats[];
+  /** Ends some devices, by id, and leaves the others alone; those that are not there are nothing to do. Within a second, also when one hangs. */
+  readonly stop: (ids: ReadonlySet<string>) => Promise<void>;
+  /** Has a group of tags of a device read at its next poll. @returns whether there is one of that name */
+  readonly ask: (device: string, group: string) => boolean;
+  /** What each tag of each device was when it was read last. */
+  readonly values: () => DeviceValues[];
+  /** Begins devices that are not collected. */
+  readonly start: (devices: readonly DeviceConfig[]) => void;
   /** Ends within a second, also when a device hangs. */
   readonly close: () => Promise<void>;
 };
@@ -41,6 +59,12 @@ export type PollObserver = {
    * @param marked samples made because of it
    */
   readonly failed: (device: string, code: string, sinceMs: number, marked: number) => void;
+  /**
+   * What was held back makes samples after all, though no poll follows.
+   * @param readings of earlier polls
+   * @param marked samples of derived tags
+   */
+  readonly released: (device: string, readings: number, marked: number) => void;
 };
 
 export type CollectorOptions = {
@@ -55,6 +79,9 @@ export type CollectorOptions = {
 };
 
 const closeBoundMs = 800;
+/** A reason that was logged is logged again after so long; of many different ones so many in that time. */
+const logAgainMs = 600_000;
+const mostReasons = 20;
 const driverFault = "DRIVER_FAULT";
 
 /** One line for whoever repairs it: `MODBUS_CONNECT_REFUSED 192.168.1.5:502: connection refused; is the PLC powered ...?` */
@@ -66,40 +93,30 @@ export function reasonOf(thrown: unknown): string {
   return `${thrown.code}${where}: ${thrown.message}; ${thrown.remedy}`;
 }
 
-/** The promise, or the signal's abort, whichever comes first: a driver that ignores its signal holds nothing up. */
-function orAbort<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) {
-      reject(signal.reason);
-      return;
-    }
-    const onAbort = () => reject(signal.reason);
-    signal.addEventListener("abort", onAbort, { once: true });
-    const settle = (finish: () => void) => {
-      signal.removeEventListener("abort", onAbort);
-      finish();
-    };
-    // Called inside a promise, so that a driver that throws at once rejects like any other.
-    Promise.resolve()
-      .then(work)
-      .then(
-        (value) => settle(() => resolve(value)),
-        (thrown: unknown) => settle(() => reject(thrown)),
-      );
-  });
-}
-
-type Supervised = { readonly stats: DeviceStats; readonly close: () => Promise<void> };
+type Supervised = {
+  readonly stats: DeviceStats;
+  readonly values: () => DeviceValues;
+  readonly ask: (group: string) => boolean;
+  readonly close: () => Promise<void>;
+};
 
 /** Supervises one device: connect, poll on its grid, and after any failure close, report, back off and start again, for ever. */
 function supervise(device: DeviceConfig, options: CollectorOptions): Supervised {
   const { clock, events, polls } = options;
   const log = options.log.child({ device: device.id });
-  const stopping = new AbortController();
-  const { signal } = stopping;
+  const { leaving, stopping, end } = deviceEnd();
   const driver = options.createDriver(device);
   const lastSourceTimeMs = options.lastSourceTimeMs(device.id);
-  const shaper: Shaper = createShaper(device, { lastSourceTimeMs, rate: clock.rate });
+  const shaped = commonDevice(device);
+  const unlisted = atMostEvery(60_000);
+  const shaper: Shaper = createShaper(shaped, {
+    lastSourceTimeMs,
+    rate: clock.rate,
+    onUnlisted: (tag, value) =>
+      unlisted((before) =>
+        log.warn({ tag, value: String(value), before }, "the device's number is not in the enumeration: add it there"),
+      ),
+  });
   const phaseMs = phaseOf(device.id, device.pollIntervalMs);
   const stats: DeviceStats = {
     device: device.id,
@@ -107,16 +124,20 @@ function supervise(device: DeviceConfig, options: CollectorOptions): Supervised 
     polls: 0,
     skippedPolls: 0,
     failures: 0,
+    failureKinds: {},
     connects: 0,
     eventErrors: 0,
     lastPollMs: 0,
+    lastFailure: undefined,
   };
   let simulated = device.simulated;
   let reported = "";
+  const loggedMs = new Map<string, number>();
   let failuresInRow = 0;
   let connectedAtMs = 0;
   /** When the connect or poll that is under way began. */
   let attemptMs = 0;
+  let isPolling = false;
 
   function tell(what: () => void): void {
     try {
@@ -128,8 +149,16 @@ function supervise(device: DeviceConfig, options: CollectorOptions): Supervised 
   }
 
   function define(): void {
-    const definitions = device.tags.map((tag) => definitionOf(device, tag, simulated));
-    tell(() => events.onDefinitions(device.id, definitions));
+    tell(() => events.onDefinitions(device.id, definitionsOf(shaped, simulated)));
+  }
+
+  /** Whether the log has not had this reason lately: two that take turns are not told at every attempt. */
+  function isNews(reason: string): boolean {
+    const now = performance.now();
+    for (const [text, atMs] of loggedMs) if (now - atMs >= logAgainMs) loggedMs.delete(text);
+    if (loggedMs.has(reason) || loggedMs.size >= mostReasons) return false;
+    loggedMs.set(reason, now);
+    return true;
   }
 
   /** Tells a change of the connection, or of the reason why there is none, once. */
@@ -138,8 +167,10 @@ function supervise(device: DeviceConfig, options: CollectorOptions): Supervised 
     const text = connection.connected ? "connected" : connection.reason;
     if (text === reported) return;
     reported = text;
-    if (connection.connected) log.info({ simulated }, "device connected");
-    else log.warn({ status: connection.status }, connection.reason);
+    if (connection.connected) {
+      loggedMs.clear();
+      log.info({ simulated }, "device connected");
+    } else if (isNews(text)) log.warn({ status: connection.status }, text);
     tell(() => events.onConnection(device.id, connection));
   }
 
@@ -149,7 +180,7 @@ function supervise(device: DeviceConfig, options: CollectorOptions): Supervised 
 
   async function connect(): Promise<void> {
     attemptMs = clock.now();
-    const answer = await orAbort(signal, () => driver.connect(signal));
+    const answer = await orAbort(stopping, () => driver.connect(stopping));
     stats.connects += 1;
     // Once recognised it stays so until the next start: a simulator that misses one identification must not pass for a plant.
     if (!answer.simulated || simulated) return;
@@ -159,27 +190,40 @@ function supervise(device: DeviceConfig, options: CollectorOptions): Supervised 
 
   async function read(): Promise<RawReading[]> {
     try {
-      return await orAbort(signal, () => driver.read(signal));
+      return await orAbort(stopping, () => driver.read(stopping));
     } catch (thrown) {
       // Many devices close a connection that was quiet for a while. That is no fault: open it again and read.
       if (codeOf(thrown) !== closedWhileIdle || !stats.connected) throw thrown;
       await closeDriver();
       await connect();
-      return await orAbort(signal, () => driver.read(signal));
+      return await orAbort(stopping, () => driver.read(stopping));
     }
   }
 
   async function poll(): Promise<void> {
     const startedMs = performance.now();
     attemptMs = clock.now();
-    const readings = await read();
+    isPolling = true;
+    const readings = await read().finally(() => {
+      isPolling = false;
+    });
     stats.polls += 1;
     stats.lastPollMs = performance.now() - startedMs;
+    take(readings);
+  }
+
+  function take(readings: readonly RawReading[]): void {
     const samples = shaper.shape(readings, clock.now());
     if (!stats.connected) connectedAtMs = performance.now();
     report({ connected: true, status: Status.Good, reason: "" });
     tell(() => polls?.answered(device.id, shaper.counts()));
     deliver(samples);
+  }
+
+  /** What has come in since the last poll, and comes from nobody else. */
+  function takeRest(): void {
+    const readings = stats.connected ? (driver.rest?.() ?? []) : [];
+    if (readings.length > 0) take(readings);
   }
 
   /** From connect to the first failure. A device counts as connected only when it has answered a read. */
@@ -191,20 +235,31 @@ function supervise(device: DeviceConfig, options: CollectorOptions): Supervised 
       const next = nextPoll(clock, device.pollIntervalMs, phaseMs, performance.now() - startedMs);
       stats.skippedPolls += next.skipped;
       if (next.skipped > 0) tell(() => polls?.skipped(device.id, next.skipped));
-      await wait(next.waitMs, signal);
+      await wait(next.waitMs, leaving);
     }
+  }
+
+  /** @returns how many samples were held back */
+  function noteReleased(): number {
+    const { polled, marked = 0 } = shaper.counts();
+    if (polled + marked > 0) tell(() => polls?.released(device.id, polled, marked));
+    return polled + marked;
   }
 
   function failed(thrown: unknown): void {
     stats.failures += 1;
+    const reason = reasonOf(thrown);
+    stats.lastFailure = { reason, atMs: clock.now() };
     const status = (thrown instanceof JilianError ? thrown.status : undefined) ?? Status.BadNoCommunication;
-    const marks = stats.connected ? shaper.lost(status, clock.now()) : [];
+    const last = stats.connected ? shaper.lost(status, clock.now()) : [];
+    const released = stats.connected ? noteReleased() : 0;
     const code = thrown instanceof JilianError ? thrown.code : driverFault;
-    tell(() => polls?.failed(device.id, code, attemptMs, marks.length));
+    stats.failureKinds = withFailure(stats.failureKinds, code);
+    tell(() => polls?.failed(device.id, code, attemptMs, last.length - released));
     if (stats.connected && performance.now() - connectedAtMs > device.retryMaxMs) failuresInRow = 0;
     // The last samples belong to the time before the device's death certificate.
-    deliver(marks);
-    report({ connected: false, status, reason: reasonOf(thrown) });
+    deliver(last);
+    report({ connected: false, status, reason });
   }
 
   function noteClose(thrown: unknown): void {
@@ -213,23 +268,28 @@ function supervise(device: DeviceConfig, options: CollectorOptions): Supervised 
 
   /** A driver that cannot close must still be connected again. */
   async function closeDriver(): Promise<void> {
-    await orAbort(signal, () => driver.close().catch(noteClose));
+    await orAbort(stopping, () => driver.close().catch(noteClose));
   }
 
   async function run(): Promise<void> {
     try {
-      await wait(firstPollMs(clock, device.pollIntervalMs, phaseMs), signal);
-      while (!signal.aborted) {
+      await wait(firstPollMs(clock, device.pollIntervalMs, phaseMs), leaving);
+      for (;;) {
         await session().catch((thrown: unknown) => {
-          if (!signal.aborted) failed(thrown);
+          if (!leaving.aborted) failed(thrown);
         });
+        if (leaving.aborted) break;
         await closeDriver();
-        await wait(backOffMs(failuresInRow, device), signal);
+        await wait(backOffMs(failuresInRow, device), leaving);
         failuresInRow += 1;
       }
     } catch (thrown) {
-      if (!signal.aborted) log.error({ err: thrown }, "supervision of the device ended; restart the gateway");
+      if (!leaving.aborted) log.error({ err: thrown }, "supervision of the device ended; restart the gateway");
     } finally {
+      tell(takeRest);
+      const rest = shaper.rest();
+      noteReleased();
+      deliver(rest);
       await driver.close().catch(noteClose);
     }
   }
@@ -238,10 +298,9 @@ function supervise(device: DeviceConfig, options: CollectorOptions): Supervised 
   const running = run();
   return {
     stats,
-    async close() {
-      stopping.abort();
-      await running;
-    },
+    values: () => ({ device: device.id, connected: stats.connected, simulated, values: shaper.last() }),
+    ask: (group) => driver.ask?.(group) ?? false,
+    close: () => end(running, isPolling),
   };
 }
 
@@ -253,18 +312,32 @@ function supervise(device: DeviceConfig, options: CollectorOptions): Supervised 
  * Order of events for a device: definitions; connected before its first samples; the last (bad) samples before disconnected.
  */
 export function startCollector(options: CollectorOptions): Collector {
-  const supervised = options.devices.map((device) => supervise(device, options));
+  const supervised = new Map<string, Supervised>();
+
+  function start(devices: readonly DeviceConfig[]): void {
+    for (const device of devices) supervised.set(device.id, supervise(device, options));
+  }
+
+  async function stop(ids: Iterable<string>): Promise<void> {
+    const ending = [...ids].flatMap((id) => supervised.get(id) ?? []);
+    const bound = new AbortController();
+    const closing = Promise.allSettled(ending.map((one) => one.close()));
+    const late = wait(closeBoundMs, bound.signal).then(
+      () => options.log.warn("a driver did not close in time; left behind"),
+      () => undefined,
+    );
+    await Promise.race([closing, late]);
+    bound.abort();
+    for (const { stats } of ending) supervised.delete(stats.device);
+  }
+
+  start(options.devices);
   return {
-    stats: () => supervised.map(({ stats }) => ({ ...stats })),
-    async close() {
-      const bound = new AbortController();
-      const closing = Promise.allSettled(supervised.map((one) => one.close()));
-      const late = wait(closeBoundMs, bound.signal).then(
-        () => options.log.warn("a driver did not close in time; left behind"),
-        () => undefined,
-      );
-      await Promise.race([closing, late]);
-      bound.abort();
-    },
+    stats: () => [...supervised.values()].map(({ stats }) => ({ ...stats })),
+    values: () => [...supervised.values()].map(({ values }) => values()),
+    ask: (device, group) => supervised.get(device)?.ask(group) ?? false,
+    start,
+    stop,
+    close: () => stop([...supervised.keys()]),
   };
 }

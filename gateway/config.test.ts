@@ -234,6 +234,12 @@ describe("faults of devices and of the whole", () => {
     expect(faults(minimal.replace("broker.local }", "broker.local, username: g, passwordFile: /run/p }"))).toEqual([]);
   });
 
+  it("wants a file for the history that is not the outbox", () => {
+    const found = faults(minimal.replace("devices:", "history: { path: outbox.db }\ndevices:"));
+    expect(found.map((fault) => fault.split(":")[0])).toEqual([expect.stringContaining("/history/path")]);
+    expect(faults(minimal.replace("devices:", "history: { path: history.db }\ndevices:"))).toEqual([]);
+  });
+
   it("reports all faults at once", () => {
     const text = withTags("name: t, table: holding, type: uint33")
       .replace("hengda", "Heng Da")

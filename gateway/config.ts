@@ -4,9 +4,21 @@ import { idPattern } from "@jilian/domain/identity.ts";
 import { logLevels } from "@jilian/domain/log-levels.ts";
 import { opsSchema } from "@jilian/domain/ops.ts";
 import { type Static, Type } from "typebox";
-import { modbusDeviceFaults, modbusDeviceSchema } from "./drivers/modbus-config.ts";
+import { commonDevice } from "./drivers/common-device.ts";
+import { derivedFaults } from "./drivers/derived-config.ts";
+import { dlt645DeviceFaults, dlt645DeviceSchema } from "./drivers/dlt645-config.ts";
+import { lineFaults, linePortFaults, linesSchema } from "./drivers/line-config.ts";
+import {
+  modbusConnectionFaults,
+  modbusDeviceFaults,
+  modbusDeviceSchema,
+  modbusRtuDeviceSchema,
+} from "./drivers/modbus-config.ts";
 import { opcuaDeviceFaults, opcuaDeviceSchema, opcuaSchema, opcuaSharingFaults } from "./drivers/opcua-config.ts";
 import { oneOf } from "./drivers/tag-config.ts";
+import { historySchema } from "./history-config.ts";
+import { expandProfiles, namingProfile } from "./profile-apply.ts";
+import type { Profiles } from "./profile-schema.ts";
 
 const strict = { additionalProperties: false } as const;
 const mebibyte = 1024 * 1024;
@@ -87,13 +99,18 @@ export const gatewaySchema = Type.Object(
     node: id("gateway id: the Sparkplug edge node"),
     broker: brokerSchema,
     outbox: outboxSchema,
+    history: historySchema,
     primaryHost: Type.Optional(
       Type.String({ minLength: 1, maxLength: 60, description: "Sparkplug host id to wait for before publishing" }),
     ),
     logLevel: Type.Optional(oneOf(logLevels)),
     ops: Type.Optional(opsSchema(9465)),
     opcua: opcuaSchema,
-    devices: Type.Array(Type.Union([modbusDeviceSchema, opcuaDeviceSchema]), { minItems: 1 }),
+    lines: linesSchema,
+    devices: Type.Array(
+      Type.Union([modbusDeviceSchema, modbusRtuDeviceSchema, opcuaDeviceSchema, dlt645DeviceSchema]),
+      { minItems: 1 },
+    ),
   },
   strict,
 );
@@ -102,7 +119,11 @@ export type GatewayConfig = Static<typeof gatewaySchema>;
 export type DeviceConfig = GatewayConfig["devices"][number];
 
 function deviceFaults(device: DeviceConfig, base: string): SemanticFault[] {
-  if (device.driver === "modbus-tcp") return modbusDeviceFaults(device, base);
+  if (device.driver === "modbus-tcp" || device.driver === "modbus-rtu") {
+    const own = device.driver === "modbus-tcp" ? modbusConnectionFaults(device, base) : [];
+    return [...own, ...namingProfile(modbusDeviceFaults(device, base), device, base)];
+  }
+  if (device.driver === "dlt645") return dlt645DeviceFaults(device, base);
   // A driver that does not exist is a fault of the schema, and comes here all the same.
   return device.driver === "opcua" ? opcuaDeviceFaults(device, base) : [];
 }
@@ -121,17 +142,45 @@ function birthFaults({ broker: { maxPayloadBytes }, devices }: GatewayConfig): S
   return [{ path: "/devices", expected, remedy }];
 }
 
+type Unit = { readonly unitId: number };
+
+function unitAt({ host, port }: { readonly host: string; readonly port: number }, { unitId }: Unit): string {
+  return `${host.toLowerCase()}:${port}:${unitId}`;
+}
+
+/** A backup address that is another device's, or the same one, would read what is read already. */
+function backupFaults(devices: readonly DeviceConfig[], units: readonly string[]): SemanticFault[] {
+  const taken = new Set(units);
+  return devices.flatMap((device, i) => {
+    if (device.driver !== "modbus-tcp" || device.backup === undefined) return [];
+    const unit = unitAt(device.backup, device);
+    const isTaken = taken.has(unit);
+    taken.add(unit);
+    const expected = "an address at which no device has this unitId yet";
+    const remedy = "write the device's second address, or remove it";
+    return isTaken ? [{ path: `/devices/${i}/backup`, expected, remedy }] : [];
+  });
+}
+
 function semanticFaults(config: GatewayConfig): SemanticFault[] {
   const { broker, devices } = config;
-  const faults = devices.flatMap((device, i) => deviceFaults(device, `/devices/${i}`));
+  const faults = devices.flatMap((device, i) => [
+    ...deviceFaults(device, `/devices/${i}`),
+    ...derivedFaults(commonDevice(device), `/devices/${i}`),
+  ]);
   faults.push(...birthFaults(config));
+  faults.push(...lineFaults(config.lines ?? [], devices), ...linePortFaults(config.lines ?? [], devices));
   const ids = devices.map((device) => device.id);
   faults.push(...duplicates("/devices", ids, "device id"));
   // Two devices on one unit would read the same registers twice and count every figure twice.
-  const units = devices.map((device, i) =>
-    device.driver === "modbus-tcp" ? `${device.host.toLowerCase()}:${device.port}:${device.unitId}` : `device ${i}`,
+  const units = devices.map((device, i) => (device.driver === "modbus-tcp" ? unitAt(device, device) : `device ${i}`));
+  faults.push(...duplicates("/devices", units, "unit of one host and port", "unitId"), ...backupFaults(devices, units));
+  const lineUnits = devices.map((d, i) => (d.driver === "modbus-rtu" ? `${d.line}:${d.unitId}` : `device ${i}`));
+  faults.push(...duplicates("/devices", lineUnits, "unit of one line", "unitId"));
+  const meters = devices.map((device, i) =>
+    device.driver === "dlt645" ? `${device.line} ${device.meterAddress}` : `${i}`,
   );
-  faults.push(...duplicates("/devices", units, "unit of one host and port", "unitId"));
+  faults.push(...duplicates("/devices", meters, "meter of one line", "meterAddress"));
   faults.push(
     ...opcuaSharingFaults([...devices.entries()].flatMap(([i, d]) => (d.driver === "opcua" ? [[i, d] as const] : []))),
   );
@@ -148,6 +197,10 @@ function semanticFaults(config: GatewayConfig): SemanticFault[] {
     const expected = "certFile and keyFile, both or neither";
     faults.push({ path: `/broker/tls/${missing}`, expected, remedy: `add "${missing}"` });
   }
+  if (config.history !== false && config.history.path === config.outbox.path) {
+    const remedy = "give the history a file of its own, or leave the path out: it lies beside the outbox then";
+    faults.push({ path: "/history/path", expected: "another file than outbox.path", remedy });
+  }
   if (broker.reconnectMinMs > broker.reconnectMaxMs) {
     const expected = `<= reconnectMaxMs (${broker.reconnectMaxMs})`;
     faults.push({ path: "/broker/reconnectMinMs", expected, remedy: "exchange them" });
@@ -159,8 +212,14 @@ function semanticFaults(config: GatewayConfig): SemanticFault[] {
  * Reads a gateway's configuration (YAML). Pure: files it names (`passwordFile`, `outbox.path`) are not opened here.
  * @param fileName name to report in faults
  * @param env variables that come in place of the file's values (domain/config-env.ts)
+ * @param profiles that devices may name (profile-files.ts reads them)
  * @returns the configuration with every default filled in, or all faults at once
  */
-export function readGatewayConfig(text: string, fileName: string, env: Env = {}): Checked<GatewayConfig> {
-  return checkConfig(gatewaySchema, text, fileName, semanticFaults, env);
+export function readGatewayConfig(
+  text: string,
+  fileName: string,
+  env: Env = {},
+  profiles: Profiles = new Map(),
+): Checked<GatewayConfig> {
+  return checkConfig(gatewaySchema, text, fileName, semanticFaults, env, (value) => expandProfiles(value, profiles));
 }

@@ -4,8 +4,9 @@ import { systemClock } from "@jilian/domain/clock.ts";
 import type { RecordId } from "@jilian/domain/commit.ts";
 import { JilianError, messageOf } from "@jilian/domain/errors.ts";
 import { pino } from "pino";
+import { askedBy } from "./commands/io.ts";
 import type { GatewayConfig } from "./config.ts";
-import { type AsideView, answerControl, type ControlLine, type ControlRequest } from "./control.ts";
+import { type AsideRequest, type AsideView, answerControl, type ControlLine } from "./control.ts";
 import { askGateway } from "./control-client.ts";
 import { openOutbox } from "./outbox.ts";
 import { viewAsides } from "./outbox-view.ts";
@@ -20,7 +21,7 @@ A running gateway is asked over a socket beside its outbox file; run the command
 Exit codes: 0 done, 1 failed, 2 wrong arguments.
 `;
 
-type Arguments = { config: string; json: boolean; request: ControlRequest };
+type Arguments = { config: string; json: boolean; request: AsideRequest };
 
 const idPattern = /^([0-9a-f]{16}):(\d{1,15})$/;
 
@@ -53,7 +54,7 @@ function readArguments(args: readonly string[]): Arguments | string {
 /** The file itself, where no gateway runs on it. */
 async function answerFromFile(
   { group, node, outbox }: GatewayConfig,
-  request: ControlRequest,
+  request: AsideRequest,
   onLine: (line: ControlLine) => void,
 ): Promise<void> {
   if (!existsSync(outbox.path)) {
@@ -102,7 +103,7 @@ function textOf({ epoch, offset, device, writtenAt, reason, samples }: AsideView
 
 const done = { list: "set aside", replay: "to be sent again", drop: "deleted" } as const;
 
-function resultOf({ records, total }: ControlLine & { type: "done" }, command: ControlRequest["command"]): string {
+function resultOf({ records, total }: ControlLine & { type: "done" }, command: AsideRequest["command"]): string {
   if (total !== undefined) return `${records} of ${total} records set aside are shown, the oldest`;
   return `${records} ${records === 1 ? "record" : "records"} ${done[command]}`;
 }
@@ -131,16 +132,8 @@ export async function asideCommand(args: readonly string[], { configOf, print, c
     print(help.trimEnd());
     return 0;
   }
-  let asked: Arguments | string;
-  try {
-    asked = readArguments(args);
-  } catch (thrown) {
-    asked = messageOf(thrown);
-  }
-  if (typeof asked === "string") {
-    complain(`${asked}\n\n${help}`);
-    return 2;
-  }
+  const asked = askedBy(() => readArguments(args), help, { complain });
+  if (!asked) return 2;
   const { json, request } = asked;
   const config = await configOf(asked.config);
   let code = 0;
@@ -148,7 +141,7 @@ export async function asideCommand(args: readonly string[], { configOf, print, c
     if (line.type === "error") {
       complain(line.message);
       code = 1;
-    } else if (line.type === "progress") return;
+    } else if (line.type === "progress" || line.type === "status") return;
     else if (json) print(JSON.stringify(line));
     else print(line.type === "aside" ? textOf(line) : resultOf(line, request.command));
   };

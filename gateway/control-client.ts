@@ -40,7 +40,7 @@ export async function askGateway(
   try {
     for await (const text of createInterface({ input: socket })) {
       const line = JSON.parse(text) as ControlLine;
-      isWhole = line.type === "done" || line.type === "error";
+      isWhole = line.type === "done" || line.type === "status" || line.type === "error";
       onLine(line);
     }
   } catch (thrown) {

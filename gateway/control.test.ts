@@ -18,6 +18,9 @@ import { type OutboxBench, outboxBench, sample } from "./test-outbox.ts";
 import { programs } from "./test-program.ts";
 
 const silent = pino({ level: "silent" });
+const noStatus = () => {
+  throw new Error("nobody asks for it here");
+};
 const definition = (name: string, datatype = DataType.Int64) => ({ name, datatype, simulated: false });
 
 /** Writes records and sets them aside; gives their ids as the command takes them. */
@@ -38,7 +41,7 @@ describe("the control socket", () => {
   beforeEach(async () => {
     bench = outboxBench();
     outbox = bench.start();
-    control = startControl({ outbox: () => outbox, path: bench.path, log: silent });
+    control = startControl({ outbox: () => outbox, path: bench.path, status: noStatus, ask: () => false, log: silent });
     await listening();
   });
   afterEach(async () => {
@@ -142,7 +145,7 @@ describe("the control socket", () => {
     await once(spawn(process.execPath, ["-e", leave]), "exit");
     expect(existsSync(controlPath(bench.path))).toBe(true);
     expect(await askGateway(bench.path, { v: 1, command: "list", ids: "all" }, () => undefined)).toBe(false);
-    control = startControl({ outbox: () => outbox, path: bench.path, log: silent });
+    control = startControl({ outbox: () => outbox, path: bench.path, status: noStatus, ask: () => false, log: silent });
     await vi.waitFor(async () => expect(await say('{"v":1,"command":"list","ids":"all"}\n')).toContain("done"));
   });
 
@@ -158,12 +161,18 @@ describe("the control socket", () => {
     const lines: Record<string, unknown>[] = [];
     const log = pino({ level: "info" }, { write: (line: string) => void lines.push(JSON.parse(line)) });
     const path = join(bench.folder, "x".repeat(120));
-    const other = startControl({ outbox: () => outbox, path, log });
+    const other = startControl({ outbox: () => outbox, path, status: noStatus, ask: () => false, log });
     await vi.waitFor(() => expect(lines.map(({ code }) => code)).toEqual(["CONTROL_UNAVAILABLE"]));
     await other.close();
     // What is no socket is another's file and stays.
     writeFileSync(controlPath(join(bench.folder, "file")), "mine");
-    const third = startControl({ outbox: () => outbox, path: join(bench.folder, "file"), log });
+    const third = startControl({
+      outbox: () => outbox,
+      path: join(bench.folder, "file"),
+      status: noStatus,
+      ask: () => false,
+      log,
+    });
     await vi.waitFor(() => expect(lines).toHaveLength(2));
     await third.close();
     expect(statSync(controlPath(join(bench.folder, "file"))).isFile()).toBe(true);
@@ -232,7 +241,14 @@ describe("what is set aside, of a gateway that does not run", () => {
 test("a folder that is missing at the start and comes later has its socket then, for its user alone", async () => {
   const bench = outboxBench();
   const path = join(bench.folder, "later", "outbox.db");
-  const control = startControl({ outbox: () => bench.start(), path, retryMs: 20, log: silent });
+  const control = startControl({
+    outbox: () => bench.start(),
+    path,
+    status: noStatus,
+    ask: () => false,
+    retryMs: 20,
+    log: silent,
+  });
   mkdirSync(join(bench.folder, "later"));
   await vi.waitFor(() => expect(statSync(controlPath(path)).mode & 0o777).toBe(0o600), 8000);
   await control.close();

@@ -7,11 +7,19 @@ import { setImmediate as turn } from "node:timers/promises";
 import type { RecordId } from "@jilian/domain/commit.ts";
 import { codeOf, messageOf } from "@jilian/domain/errors.ts";
 import type { Logger } from "pino";
+import { plainValue, timeText } from "./last-values.ts";
 import { atMostEvery } from "./log-limit.ts";
 import type { AsideRecord, Outbox } from "./model.ts";
+import type { GatewayStatus } from "./status.ts";
 
 /** What can be asked of an outbox from outside its process: to show, send again or delete what was set aside. One line of JSON. */
-export type ControlRequest = { v: 1; command: "list" | "replay" | "drop"; ids: readonly RecordId[] | "all" };
+export type AsideRequest = { v: 1; command: "list" | "replay" | "drop"; ids: readonly RecordId[] | "all" };
+
+/** That a group of tags be read at the next poll of its device (drivers/modbus-groups.ts). */
+export type GroupRequest = { v: 1; command: "ask"; device: string; group: string };
+
+/** What can be asked of a gateway: that, and how it is. */
+export type ControlRequest = AsideRequest | GroupRequest | { v: 1; command: "status" };
 
 /** An answer is lines of JSON: records, or how far it is, then how many were shown or changed; or why there is no answer. */
 export type ControlLine =
@@ -19,6 +27,8 @@ export type ControlLine =
   | { type: "progress"; records: number }
   /** `total`: how many are set aside, where more than were listed. */
   | { type: "done"; records: number; total?: number }
+  /** How the gateway is: the whole answer. */
+  | { type: "status"; status: GatewayStatus }
   | { type: "error"; message: string };
 
 /** A record that was set aside, as people and programs read it: times are ISO 8601, whole numbers beyond 2^53 are text. */
@@ -43,24 +53,17 @@ export function controlPath(outboxPath: string): string {
   return `${outboxPath}.sock`;
 }
 
-function isoTime(ms: number): string {
-  const date = new Date(ms);
-  return Number.isNaN(date.getTime()) ? String(ms) : date.toISOString();
-}
-
 function viewOf({ epoch, offset, device, writtenAtMs, reason, samples }: AsideRecord): AsideView {
   const shown = samples.map(({ metric, value, status, sourceTimeMs }) => {
-    const isLarge = typeof value === "bigint" && !Number.isSafeInteger(Number(value));
-    const plain = typeof value === "bigint" ? (isLarge ? String(value) : Number(value)) : value;
-    return { metric, value: plain, status, time: isoTime(sourceTimeMs) };
+    return { metric, value: plainValue(value), status, time: timeText(sourceTimeMs) };
   });
-  return { epoch, offset, device, writtenAt: isoTime(writtenAtMs), reason, samples: shown };
+  return { epoch, offset, device, writtenAt: timeText(writtenAtMs), reason, samples: shown };
 }
 
 /** Sends again or deletes, step by step: not more than is set aside at first, since what is refused again comes back. */
 async function* change(
   outbox: () => AsideOutbox,
-  { command, ids }: ControlRequest,
+  { command, ids }: AsideRequest,
 ): AsyncGenerator<ControlLine, void, void> {
   const most = ids === "all" ? outbox().stats().asideRecords : ids.length;
   let records = 0;
@@ -79,7 +82,7 @@ async function* change(
 /** Answers a request from the outbox that is open, line by line. */
 export async function* answerControl(
   outbox: () => AsideOutbox,
-  request: ControlRequest,
+  request: AsideRequest,
 ): AsyncGenerator<ControlLine, void, void> {
   if (request.command !== "list") {
     yield* change(outbox, request);
@@ -100,7 +103,10 @@ function isId(found: unknown): found is RecordId {
 /** Reads a request; undefined when it is none. */
 export function readControlRequest(text: string): ControlRequest | undefined {
   try {
-    const { v, command, ids } = JSON.parse(text) as Record<string, unknown>;
+    const { v, command, ids, device, group } = JSON.parse(text) as Record<string, unknown>;
+    if (v === 1 && command === "status") return { v, command };
+    if (v === 1 && command === "ask" && typeof device === "string" && typeof group === "string")
+      return { v, command, device, group };
     if (v !== 1 || (command !== "list" && command !== "replay" && command !== "drop")) return undefined;
     if (ids !== "all" && !(Array.isArray(ids) && ids.every(isId))) return undefined;
     return { v, command, ids };
@@ -125,13 +131,25 @@ function firstLine(socket: Socket): Promise<string | undefined> {
   return promise;
 }
 
-async function* texts(lines: AsyncIterable<ControlLine>): AsyncGenerator<string, void, void> {
+async function* texts(lines: AsyncIterable<ControlLine> | ControlLine[]): AsyncGenerator<string, void, void> {
   for await (const line of lines) yield `${JSON.stringify(line)}\n`;
 }
 
 const notUnderstood: ControlLine = { type: "error", message: "this is no request of this version of the program" };
 
-async function serve(socket: Socket, { outbox, log }: ControlOptions): Promise<void> {
+/** The lines of the answer to what was asked. */
+function answerOf(
+  request: ControlRequest | undefined,
+  { outbox, status, ask, log }: ControlOptions,
+): AsyncIterable<ControlLine> | ControlLine[] {
+  if (request === undefined) return [notUnderstood];
+  if (request.command === "status") return [{ type: "status", status: status() }];
+  if (request.command === "ask") return [{ type: "done", records: ask(request.device, request.group) ? 1 : 0 }];
+  if (request.command !== "list") log.info({ command: request.command }, "asked to change what is set aside");
+  return answerControl(outbox, request);
+}
+
+async function serve(socket: Socket, options: ControlOptions): Promise<void> {
   socket.setEncoding("utf8");
   socket.setTimeout(limits.idleMs, () => socket.destroy());
   const line = await firstLine(socket);
@@ -139,11 +157,7 @@ async function serve(socket: Socket, { outbox, log }: ControlOptions): Promise<v
     socket.destroy();
     return;
   }
-  const request = readControlRequest(line);
-  if (request && request.command !== "list")
-    log.info({ command: request.command }, "asked to change what is set aside");
-  const answer = request ? texts(answerControl(outbox, request)) : [`${JSON.stringify(notUnderstood)}\n`];
-  await pipeline(Readable.from(answer), socket);
+  await pipeline(Readable.from(texts(answerOf(readControlRequest(line), options))), socket);
 }
 
 /** A socket that an ended process left behind; the lock on the outbox file says that no other process can be using it. */
@@ -158,6 +172,10 @@ function removeStale(path: string): void {
 export type ControlOptions = {
   /** The outbox in use: another one while its medium fails. */
   outbox: () => AsideOutbox;
+  /** How the gateway is now. */
+  status: () => GatewayStatus;
+  /** Has a group of tags of a device read. @returns whether there is one of that name */
+  ask: (device: string, group: string) => boolean;
   /** Of the outbox file. */
   path: string;
   /** After so long it tries again to listen. */
@@ -168,7 +186,7 @@ export type ControlOptions = {
 export type Control = { readonly close: () => Promise<void> };
 
 /**
- * Listens beside the outbox file for `jilian-gateway aside`, since the file itself belongs to this process alone: a Unix domain socket
+ * Listens beside the outbox file for `jilian-gateway aside` and `status`, since the file itself belongs to this process alone: a Unix domain socket
  * for this user only. Nothing in it throws: what keeps it from listening is logged and costs the command, never readings. Windows has
  * no such sockets in Node.js; there the command needs the gateway to be stopped.
  */
@@ -197,7 +215,7 @@ export function startControl(options: ControlOptions): Control {
     tellUnavailable(() =>
       log.warn(
         { code: "CONTROL_UNAVAILABLE", path: at, found: messageOf(thrown) },
-        "`jilian-gateway aside` cannot ask this gateway while it runs; a shorter outbox.path in a folder of its own helps",
+        "`jilian-gateway aside` and `status` cannot ask this gateway while it runs; a shorter outbox.path in a folder of its own helps",
       ),
     );
     if (!isClosed) retry = setTimeout(listen, retryMs).unref();

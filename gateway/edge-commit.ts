@@ -23,8 +23,14 @@ const setBackEveryMs = 60_000;
 /** Epochs remembered as renewed: notices for them may be on their way for as long as the platform repeats them. */
 const maxRenewed = 1000;
 
-/** `now` is a monotonic clock in ms; by default the machine's. */
-export type CommitReaderParts = { outbox: Outbox; sender: Sender; log: Logger; now?: () => number };
+/** `now` is a monotonic clock in ms; by default the machine's. `onConfirmed` hears of notices for records that this process has sent. */
+export type CommitReaderParts = {
+  outbox: Outbox;
+  sender: Sender;
+  log: Logger;
+  now?: () => number;
+  onConfirmed?: (notice: CommitNotice) => void;
+};
 
 /**
  * Obeys commit notices (CONTRACTS 2). A notice frees what this process has sent and nothing else, so that a late or forged one cannot
@@ -33,7 +39,7 @@ export type CommitReaderParts = { outbox: Outbox; sender: Sender; log: Logger; n
  * epoch gets another name, and everything pending of it goes again. Samples that the store refuses, as a notice
  * says, are set aside on its word, for a person to look at and replay, and the rest of their record is freed.
  */
-export function commitReader({ outbox, sender, log, now = () => performance.now() }: CommitReaderParts) {
+export function commitReader({ outbox, sender, log, now = () => performance.now(), onConfirmed }: CommitReaderParts) {
   const tellUnsent = atMostEvery(tellMs);
   const tellSetBack = atMostEvery(tellMs);
   const renewed = new Set<string>();
@@ -117,6 +123,7 @@ export function commitReader({ outbox, sender, log, now = () => performance.now(
           ),
         );
       }
+      if (isAll && sent.length > 0) onConfirmed?.(notice);
       if (sent.length > 0) sender.committed(epoch, sent, outbox.commit(epoch, sent));
       else if (foreign.length < refused.length) sender.pump();
     },

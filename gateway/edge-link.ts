@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { JilianError, messageOf } from "@jilian/domain/errors.ts";
+import { keepLength } from "@jilian/domain/mqtt-lengths.ts";
 import { type TlsPaths, tlsFault, tlsMaterial } from "@jilian/domain/tls.ts";
 import { connect, type IClientOptions, type MqttClient } from "mqtt";
 
@@ -96,6 +97,8 @@ function clientOptions({ broker, clientId, will }: LinkOptions): IClientOptions 
     reconnectPeriod: 0,
     resubscribe: false,
     queueQoSZero: false,
+    // Else 65,536 buffers, one for each number of two bytes: 9 MB of a small box.
+    writeCache: false,
     connectTimeout: connectTimeoutMs,
     keepalive: Math.max(1, Math.round(broker.keepaliveMs / 1000)),
     // Published data would postpone every ping, and then nothing tells that the other side is gone.
@@ -122,6 +125,7 @@ function linkOf(client: MqttClient, closed: Promise<string>): Link {
     closed,
     publish: (topic, payload, qos) =>
       new Promise((resolve, reject) => {
+        keepLength(topic, payload, qos);
         if (qos === 0) {
           // What a broken connection swallows is still in the outbox; its end is told by `closed`.
           client.publish(topic, Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength), { qos }, () => {});

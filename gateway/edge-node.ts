@@ -1,11 +1,13 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Clock } from "@jilian/domain/clock.ts";
+import type { CommitNotice } from "@jilian/domain/commit.ts";
 import { codeOf, JilianError, messageOf } from "@jilian/domain/errors.ts";
 import type { MetricDefinition } from "@jilian/domain/sample.ts";
 import { encodePayload } from "@jilian/domain/sparkplug/payload.ts";
 import { stateTopic, topicOf } from "@jilian/domain/topics.ts";
 import type { Logger } from "pino";
 import { deathPayload } from "./births.ts";
+import { type ClockOffset, type OffsetMeter, offsetMeter } from "./clock-offset.ts";
 import { defaultMaxPayloadBytes } from "./config.ts";
 import { commandReader, readHostState } from "./edge-commands.ts";
 import { type CommitStats, commitReader } from "./edge-commit.ts";
@@ -39,12 +41,20 @@ export type EdgeNodeOptions = {
 };
 
 export type EdgeNode = {
+  /** Other devices are configured now, by id: births tell it. One that is gone ends when its backlog has drained. */
+  readonly setDevices: (devices: readonly string[]) => void;
   /** The metrics of a device as now declared in the outbox; a change gives a new DBIRTH. */
   readonly deviceDefinitions: (device: string, definitions: readonly MetricDefinition[]) => void;
   readonly deviceConnection: (device: string, connection: Connection) => void;
   /** A record is on disk: it goes out at once if it can, and otherwise later as backlog. */
   readonly recordWritten: (record: OutboxRecord) => void;
-  readonly stats: () => { born: boolean; connected: boolean; connects: number } & SenderStats & CommitStats;
+  readonly stats: () => {
+    born: boolean;
+    connected: boolean;
+    connects: number;
+    clockOffset: ClockOffset | undefined;
+  } & SenderStats &
+    CommitStats;
   /** NDEATH, DISCONNECT; ends within a second whatever the broker does. */
   readonly close: () => Promise<void>;
 };
@@ -162,17 +172,23 @@ function openNode(
 
 /** Runs the Sparkplug edge node of a gateway: connects, births, sends, obeys, and starts over for ever. Nothing in it throws. */
 export function startEdgeNode(options: EdgeNodeOptions): EdgeNode {
-  const { outbox, log } = options;
+  const { outbox, clock, log } = options;
   const state = edgeState(outbox, options.devices);
   const sender = createSender({ outbox, settings: options.settings, log });
-  const commits = commitReader({ outbox, sender, log });
+  const offset = offsetMeter();
+  const onConfirmed = (notice: CommitNotice): void => offset.note(notice, outbox.epoch, clock.now());
+  const commits = commitReader({ outbox, sender, log, onConfirmed });
   const closing = new AbortController();
   const now: Now = { session: undefined, link: undefined };
-  const connectOnce = connector({ options, state, sender, commits, closing: closing.signal, now });
+  const connectOnce = connector({ options, state, sender, commits, offset, closing: closing.signal, now });
   const running = keepConnected(options, connectOnce.connect, closing.signal);
   return {
     deviceDefinitions: (device, definitions) => {
       if (state.define(device, definitions)) now.session?.reconcile(device);
+    },
+    setDevices: (devices) => {
+      // An NBIRTH names all metrics that the node will tell (Sparkplug 3.0, 6.4.4).
+      if (state.configure(devices)) connectOnce.birthAgain();
     },
     deviceConnection: (device, connection) => {
       state.connect(device, connection);
@@ -188,6 +204,7 @@ export function startEdgeNode(options: EdgeNodeOptions): EdgeNode {
       connects: connectOnce.connects(),
       ...sender.stats(),
       ...commits.stats(),
+      clockOffset: offset.told(),
     }),
     close: async () => {
       closing.abort();
@@ -202,12 +219,13 @@ type ConnectorParts = {
   state: EdgeState;
   sender: Sender;
   commits: ReturnType<typeof commitReader>;
+  offset: OffsetMeter;
   closing: AbortSignal;
   now: Now;
 };
 
 /** One connection after the other, each from CONNECT to its end. */
-function connector({ options, state, sender, commits, closing, now }: ConnectorParts) {
+function connector({ options, state, sender, commits, offset, closing, now }: ConnectorParts) {
   const { group, node, broker, outbox, clock, log } = options;
   const { maxPayloadBytes = defaultMaxPayloadBytes } = broker;
   const unborn = unbornDevices(log);
@@ -219,11 +237,13 @@ function connector({ options, state, sender, commits, closing, now }: ConnectorP
       if (now.session?.isBorn()) void leave("primary host offline");
     },
   });
+  /** Births again, once for all that asks for them within a moment. */
+  const birthAgain = (): void => {
+    if (now.session?.isBorn()) rebirths.ask();
+  };
   const onCommand = commandReader(
     {
-      onRebirth: () => {
-        if (now.session?.isBorn()) rebirths.ask();
-      },
+      onRebirth: birthAgain,
       onCommit: (notice) => {
         commits.read(notice);
         now.session?.reconcileBorn();
@@ -279,7 +299,7 @@ function connector({ options, state, sender, commits, closing, now }: ConnectorP
     connects += 1;
     const setBacks = () => commits.stats().setBacks;
     const setting = { group, node, link, bdSeq, state, unborn, maxPayloadBytes, outbox, setBacks, clock, log };
-    Object.assign(now, { link, session: edgeSession(setting) });
+    Object.assign(now, { link, session: edgeSession({ ...setting, clockOffset: offset.told }) });
     const tell = (): void => {
       now.session?.tellNode();
       now.session?.reconcileBorn();
@@ -299,5 +319,5 @@ function connector({ options, state, sender, commits, closing, now }: ConnectorP
     return performance.now() - startedMs;
   }
 
-  return { connect, leave, connects: (): number => connects };
+  return { connect, leave, birthAgain, connects: (): number => connects };
 }

@@ -5,6 +5,7 @@ import { encodePayload, type OutMetric, type OutPayload } from "@jilian/domain/s
 import { type MessageType, topicOf } from "@jilian/domain/topics.ts";
 import type { Logger } from "pino";
 import { birthMetric, deathPayload, type NodeView, nodeBirthMetrics, nodeStateMetrics } from "./births.ts";
+import type { ClockOffset } from "./clock-offset.ts";
 import { dataPayload } from "./edge-data.ts";
 import type { Link } from "./edge-link.ts";
 import type { EdgeState } from "./edge-state.ts";
@@ -25,6 +26,7 @@ export type SessionOptions = {
   outbox: OpenedOutbox;
   /** How often this process found itself set back. */
   setBacks: () => number;
+  clockOffset: () => ClockOffset | undefined;
   clock: Clock;
   log: Logger;
 };
@@ -44,7 +46,7 @@ const shortReason = 60;
  * `publish`, in the order of the numbers, in one synchronous step.
  */
 export function edgeSession(options: SessionOptions) {
-  const { group, node, link, bdSeq, state, unborn, maxPayloadBytes, outbox, setBacks, clock, log } = options;
+  const { group, node, link, bdSeq, state, unborn, maxPayloadBytes, outbox, clock, log } = options;
   const tellSplit = atMostEvery(tellMs);
   /** Born devices with the version of the form they were born in. */
   const born = new Map<string, number>();
@@ -87,8 +89,17 @@ export function edgeSession(options: SessionOptions) {
   function view(nowMs: number): NodeView {
     const { identity, epoch, previous } = outbox;
     const isWritable = outbox.isWritable();
-    const devices = state.connections;
-    return { identity, epoch, previous, outbox: outbox.stats(), isWritable, setBacks: setBacks(), devices, nowMs };
+    const measured = { setBacks: options.setBacks(), clockOffset: options.clockOffset() };
+    return {
+      identity,
+      epoch,
+      previous,
+      outbox: outbox.stats(),
+      isWritable,
+      ...measured,
+      devices: state.connections,
+      nowMs,
+    };
   }
 
   /** A text longer than the bound is left out: its metric is born without a value. */

@@ -46,6 +46,13 @@ export function edgeState(outbox: OpenedOutbox, configured: readonly string[]) {
     formOf: (device: string): number => forms.get(device)?.version ?? 0,
     /** Whether a metric is one of its device now, and not only of readings that still wait. */
     isCurrent: ({ device, definition }: KnownMetric): boolean => forms.get(device)?.names.has(definition.name) ?? true,
+    /** Other devices are configured now. @returns whether they are others */
+    configure: (devices: readonly string[]): boolean => {
+      const before = [...connections.keys()];
+      for (const device of before) if (!devices.includes(device)) connections.delete(device);
+      for (const device of devices) if (!connections.has(device)) connections.set(device, untried);
+      return before.length !== devices.length || before.some((device) => !connections.has(device));
+    },
     connect: (device: string, connection: Connection): void => {
       if (connections.has(device)) connections.set(device, connection);
     },

@@ -1,7 +1,9 @@
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { controlPath } from "./control.ts";
 import { type Host, startHost } from "./test-host.ts";
 import { programs } from "./test-program.ts";
 
@@ -146,4 +148,27 @@ describe("runs", () => {
     expect(await second.ended).toBe(1);
     expect(second.output.out).toContain("OUTBOX_LOCKED");
   });
+});
+
+test("a command that only asks ends at once on Ctrl-C, and quietly when its reader has seen enough", async () => {
+  const silent = createServer();
+  silent.listen(controlPath(join(folder, "outbox.db")));
+  await once(silent, "listening");
+  try {
+    const file = write(config());
+    const asking = once(silent, "connection");
+    const { child } = program(["status", "--config", file]);
+    const [socket] = await asking;
+    const exit = once(child, "exit");
+    child.kill("SIGINT");
+    expect(await exit).toEqual([null, "SIGINT"]);
+    socket.destroy();
+
+    const schema = program(["schema"]);
+    schema.child.stdout?.destroy();
+    await schema.ended;
+    expect(schema.output.err).toBe("");
+  } finally {
+    silent.close();
+  }
 });

@@ -1,25 +1,34 @@
 #!/usr/bin/env node
-import { readFileSync } from "node:fs";
-import { dirname, resolve } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { parseArgs } from "node:util";
-import type { Clock } from "@jilian/domain/clock.ts";
 import type { Logger } from "pino";
+import { argumentsOf, type Command, type CommandIo, usage } from "./commands/io.ts";
+import { type Refusal, readClock, readSetting, refuse } from "./commands/setting.ts";
 import type { GatewayConfig } from "./config.ts";
 
 const help = `jilian-gateway: reads PLCs, keeps every reading on disk, publishes Sparkplug B
 
   jilian-gateway run --config gateway.yaml     runs the gateway until SIGTERM or Ctrl-C
-  jilian-gateway check --config gateway.yaml   checks the configuration, opens and connects nothing;
+  jilian-gateway check gateway.yaml            checks the configuration, opens and connects nothing;
                                                with --print shows it as it takes effect, without secrets
+  jilian-gateway read gateway.yaml [DEVICE]    reads devices without sending anything, and shows what comes
+  jilian-gateway status --config gateway.yaml  how the running gateway is: broker, devices, outbox
+  jilian-gateway ask DEVICE GROUP              has the running gateway read a group of tags now
+  jilian-gateway probe modbus HOST[:PORT]|/dev/ttyUSB0
+                                               finds out what answers there, and how its values are to be read
   jilian-gateway browse --endpoint opc.tcp://host:4840
-                                               prints the variables of an OPC UA server as tags; see browse --help
-  jilian-gateway aside list|replay|drop        what was set aside, see aside --help
+                                               prints the variables of an OPC UA server as tags
+  jilian-gateway profile list|show NAME        meters whose registers are known
+  jilian-gateway import tags.csv|tags.xlsx     makes tags of a list from a spreadsheet
+  jilian-gateway schema                        JSON Schema of the configuration, for editors
+  jilian-gateway export --config gateway.yaml --from 2026-11-01 --to 2026-12-01
+                                               the quarter hours that the box has kept, as CSV
+  jilian-gateway aside list|replay|drop        what was set aside
   jilian-gateway version                       versions of the program, of Node.js and of the outbox file
 
+Each command has more to say: jilian-gateway read --help. None writes to a machine.
 Relative paths in the configuration start at its own folder.
 Exit codes: 0 done, 1 failed while running, 2 wrong configuration or arguments (nothing was started).
-Signals: SIGTERM and SIGINT end it within 2 s (8 s while it moves readings from memory to disk), a second one at once; SIGUSR2 switches debug logging on and off.
+Signals: SIGHUP reads the configuration again, as a change of its file does; SIGTERM and SIGINT end it within 2 s (8 s while it moves readings from memory to disk), a second one at once; SIGUSR2 switches debug logging on and off.
 Environment: JILIAN_LOG_LEVEL (trace, debug, info, warn, error; before logLevel of the configuration),
   JILIAN__path__of__value (in place of a value of the configuration: JILIAN__broker__host=10.0.0.5),
   JILIAN_CLOCK (rate,originMs,startedMs, or @FILE that holds them and may change: another clock, only where every
@@ -33,86 +42,6 @@ const movingBoundMs = 8000;
 const stoppingBoundMs = 300;
 /** npm passes a Ctrl-C on that the terminal has sent to this process too: that is one signal and not two. */
 const sameSignalMs = 200;
-
-/** Ends with exit code 2: nothing was started. */
-function refuse(text: string): never {
-  process.stderr.write(`${text}\n`);
-  process.exit(2);
-}
-
-function readText(path: string): string {
-  try {
-    return readFileSync(path, "utf8");
-  } catch (thrown) {
-    const why = thrown instanceof Error ? thrown.message : String(thrown);
-    return refuse(
-      `${path}: cannot be read (${why})\n  remedy: give the path of the file with --config, or make it readable`,
-    );
-  }
-}
-
-type Setting = {
-  config: GatewayConfig;
-  /** What has to be done before a run. */
-  notes: string[];
-  /** What is not safe. */
-  warnings: string[];
-  /** The configuration as it takes effect, as YAML without secrets. */
-  printed: string;
-};
-
-/**
- * Reads and checks all that can be wrong before anything is opened, passwords in their files included; every fault at once.
- * @param checkOnly a password file that is not there yet is a note then: examples can be checked before their secrets are made
- */
-async function readSetting(file: string, checkOnly: boolean): Promise<Setting> {
-  const [{ readGatewayConfig }, { faultsAt, formatFaults }, { printConfig }, ops, secrets] = await Promise.all([
-    import("./config.ts"),
-    import("@jilian/domain/check-config.ts"),
-    import("@jilian/domain/config-env.ts"),
-    import("./ops-setting.ts"),
-    import("./secrets.ts"),
-  ]);
-  const text = readText(file);
-  const checked = readGatewayConfig(text, file, process.env);
-  const dir = dirname(file);
-  const { passwords, faults: missing } = secrets.readPasswords(checked.ok ? checked.value : checked.partial, dir);
-  const faults = checked.ok ? [] : checked.faults;
-  const found = [...missing, ...(checked.ok ? ops.tlsFaults(checked.value.broker, dir) : [])];
-  const notes = found.map((fault) => `${fault.path}: ${fault.found}\n  remedy before run: ${fault.remedy}`);
-  if (!checkOnly) faults.push(...faultsAt(text, file, found));
-  if (!checked.ok || faults.length > 0) return refuse(formatFaults(faults));
-  const { broker, outbox, opcua, ...rest } = checked.value;
-  const { pkiDir } = opcua;
-  const placed = {
-    ...rest,
-    broker: ops.placedTls(broker, dir),
-    outbox: { ...outbox, path: resolve(dir, outbox.path) },
-    opcua: pkiDir === undefined ? opcua : { ...opcua, pkiDir: resolve(dir, pkiDir) },
-  };
-  return {
-    config: secrets.withPasswords(placed, passwords),
-    notes: checkOnly ? notes : [],
-    warnings: ops.settingWarnings(checked.value, dir),
-    printed: printConfig(checked.value, checked.overrides ?? []),
-  };
-}
-
-/** The clock; another than the system's only where no real plant could be stamped with it. */
-async function readClock(config: GatewayConfig): Promise<Clock> {
-  const { clockFromSetting } = await import("@jilian/domain/clock.ts");
-  const setting = process.env.JILIAN_CLOCK;
-  const real = config.devices.filter(({ simulated }) => !simulated).map(({ id }) => id);
-  if (setting && real.length > 0) {
-    const remedy = "unset JILIAN_CLOCK, or mark these devices simulated: true if they are";
-    return refuse(`JILIAN_CLOCK is set, but these devices are not simulated: ${real.join(", ")}\n  remedy: ${remedy}`);
-  }
-  try {
-    return clockFromSetting(setting, (path) => readFileSync(path, "utf8"));
-  } catch (thrown) {
-    return refuse(thrown instanceof Error ? thrown.message : String(thrown));
-  }
-}
 
 /** The program's log; SIGUSR2 switches debug on everywhere and off again (SIGUSR1 is the debugger's). */
 async function openLog(config: GatewayConfig): Promise<Logger> {
@@ -170,14 +99,25 @@ function endOnSignals(
 async function run(file: string): Promise<void> {
   const { config, warnings } = await readSetting(file, false);
   const clock = await readClock(config);
-  const [log, { startGateway }, { startControl }, { outboxFault, startWatchdog, statusLine }, { codeOf, messageOf }] =
-    await Promise.all([
-      openLog(config),
-      import("./run.ts"),
-      import("./control.ts"),
-      import("./watchdog.ts"),
-      import("@jilian/domain/errors.ts"),
-    ]);
+  const [
+    log,
+    { startGateway },
+    { reloadOnChange },
+    { readSettingAside },
+    { startControl },
+    { statusTeller },
+    { outboxFault, startWatchdog, statusLine },
+    { codeOf, messageOf },
+  ] = await Promise.all([
+    openLog(config),
+    import("./run.ts"),
+    import("./reload-watch.ts"),
+    import("./setting-aside.ts"),
+    import("./control.ts"),
+    import("./status.ts"),
+    import("./watchdog.ts"),
+    import("@jilian/domain/errors.ts"),
+  ]);
   const fail = (err: unknown): never => {
     log.fatal({ code: codeOf(err), err }, "the gateway failed and ends; what is pending stays in its outbox");
     process.exit(1);
@@ -194,9 +134,24 @@ async function run(file: string): Promise<void> {
     // A new start would cure nothing then, and cost what waits in memory.
     return isWritable || isInMemory;
   });
+  const again: Refusal = (text) => {
+    throw new Error(text);
+  };
+  const ending = new AbortController();
+  const reloads = reloadOnChange({
+    ...{ file, gateway, log },
+    read: async () => {
+      const next = await readSettingAside(file, again, ending.signal);
+      await readClock(next, again);
+      return next;
+    },
+  });
   const watchdog = startWatchdog({ env: process.env, status: () => statusLine(gateway.stats()), fault, log });
-  const control = startControl({ outbox: gateway.outbox, path: config.outbox.path, log });
+  const status = statusTeller({ gateway, clock });
+  const control = startControl({ outbox: gateway.outbox, status, ask: gateway.ask, path: config.outbox.path, log });
   const close = async (): Promise<void> => {
+    reloads[Symbol.dispose]();
+    ending.abort();
     const told = watchdog.stopping();
     await control.close();
     await gateway.close();
@@ -216,67 +171,89 @@ async function run(file: string): Promise<void> {
   process.send?.({ type: "ready" });
 }
 
-async function printVersion(): Promise<void> {
+async function printVersion(): Promise<number> {
   const [{ software }, { outboxSchemaVersion }] = await Promise.all([
     import("./births.ts"),
     import("./outbox-schema.ts"),
   ]);
   process.stdout.write(`${software}\nNode.js ${process.version}\noutbox schema ${outboxSchemaVersion}\n`);
+  return 0;
 }
 
-function readArguments() {
-  try {
-    const options = {
-      config: { type: "string" },
-      help: { type: "boolean", short: "h" },
-      print: { type: "boolean" },
-    } as const;
-    return parseArgs({ args: process.argv.slice(2), options, allowPositionals: true });
-  } catch (thrown) {
-    return refuse(`${thrown instanceof Error ? thrown.message : String(thrown)}\n\n${help}`);
+async function runCommand(args: readonly string[], io: CommandIo): Promise<number | undefined> {
+  const parsed = argumentsOf(args, { config: { type: "string" } }, help, io);
+  if (typeof parsed === "number") return parsed;
+  const { values, positionals } = parsed;
+  if (positionals.length > 0) return usage(`unknown: ${positionals.join(" ")}`, help, io);
+  if (values.config === undefined) return usage("--config is missing", help, io);
+  await run(values.config);
+  return undefined;
+}
+
+/** The subcommands; each is loaded when it is used. One that returns no exit code goes on. */
+const commands: Readonly<Record<string, (...given: Parameters<Command>) => Promise<number | undefined>>> = {
+  run: runCommand,
+  check: async (...given) => (await import("./commands/check.ts")).checkCommand(...given),
+  read: async (...given) => (await import("./commands/read.ts")).readCommand(...given),
+  status: async (...given) => (await import("./commands/status.ts")).statusCommand(...given),
+  import: async (...given) => (await import("./commands/import.ts")).importCommand(...given),
+  schema: async (...given) => (await import("./commands/schema.ts")).schemaCommand(...given),
+  probe: async (...given) => (await import("./commands/probe.ts")).probeCommand(...given),
+  browse: async (args, { print }) => (await import("./opcua-browse.ts")).browseCommand([...args], print),
+  export: async (args, io) => {
+    const { exportCommand, standardOutput } = await import("./history-export.ts");
+    return exportCommand(args, { ...io, write: standardOutput() });
+  },
+  profile: async (...given) => (await import("./profile-command.ts")).profileCommand(...given),
+  ask: async (...given) => (await import("./commands/ask.ts")).askCommand(...given),
+  aside: async (...given) => (await import("./control-aside.ts")).asideCommand(...given),
+  version: printVersion,
+};
+
+/** Commands that show what they have when they are told to end. A gateway that runs has its own way; the others end at once. */
+const endInOrder = ["read", "probe"];
+
+/** The terminal as a command sees it. A second Ctrl-C ends every command at once. */
+function commandIo(name: string): CommandIo {
+  const stopping = new AbortController();
+  const { stdout, stderr } = process;
+  if (endInOrder.includes(name)) {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => stopping.abort());
   }
+  // Whoever reads the output of a command may have seen enough: `| head`.
+  if (name !== "run") stdout.on("error", () => process.exit(1));
+  const complain = (line: string) => void stderr.write(`${line}\n`);
+  const io: CommandIo = {
+    print: (line) => void stdout.write(`${line}\n`),
+    complain,
+    signal: stopping.signal,
+    configOf: async (file) => {
+      const { config, notes } = await readSetting(file, true);
+      for (const note of notes) if (note.startsWith("/devices/")) complain(`note: ${note}`);
+      return config;
+    },
+  };
+  if (!stdout.isTTY) return io;
+  const show = (text: string) => void stdout.write(`\x1b[H\x1b[J${text}\n`);
+  return { ...io, screen: { show, rows: () => stdout.rows } };
 }
 
 async function main(): Promise<void> {
   const [major] = process.versions.node.split(".");
   if (Number(major) < oldestNode)
     refuse(`jilian-gateway needs Node.js ${oldestNode} or newer; this is ${process.version}`);
-  if (process.argv[2] === "browse") {
-    const { browseCommand } = await import("./opcua-browse.ts");
-    const code = await browseCommand(process.argv.slice(3), (line) => process.stdout.write(`${line}\n`));
-    // The library's timers for repairs that nobody waits for would hold the process for seconds.
-    process.stdout.write("", () => process.exit(code));
-    return;
-  }
-  if (process.argv[2] === "aside") {
-    const { asideCommand } = await import("./control-aside.ts");
-    process.exitCode = await asideCommand(process.argv.slice(3), {
-      configOf: async (file) => (await readSetting(file, true)).config,
-      print: (line) => process.stdout.write(`${line}\n`),
-      complain: (line) => process.stderr.write(`${line}\n`),
-    });
-    return;
-  }
-  const { values, positionals } = readArguments();
-  if (values.help) {
+  const [name = "", ...args] = process.argv.slice(2);
+  if (name === "--help" || name === "-h") {
     process.stdout.write(help);
     return;
   }
-  const [command = "", ...rest] = positionals;
-  if (!["run", "check", "version"].includes(command) || rest.length > 0) {
-    refuse(`${command === "" ? "a command is missing" : `unknown: ${positionals.join(" ")}`}\n\n${help}`);
+  const command = Object.hasOwn(commands, name) ? commands[name] : undefined;
+  if (command === undefined) {
+    return refuse(`${name === "" || name.startsWith("-") ? "a command is missing" : `unknown: ${name}`}\n\n${help}`);
   }
-  if (command === "version") return printVersion();
-  if (values.config === undefined) refuse(`--config is missing\n\n${help}`);
-  if (command === "run") return run(values.config);
-  const { config, notes, warnings, printed } = await readSetting(values.config, true);
-  await readClock(config);
-  if (values.print) process.stdout.write(printed);
-  else process.stdout.write(`${values.config}: no fault. ${config.devices.length} devices.\n`);
-  // Not among what --print gives to other programs.
-  for (const warning of warnings) process.stderr.write(`warning: ${warning}\n`);
-  if (values.print) return;
-  for (const note of notes) process.stdout.write(`note: ${note}\n`);
+  const code = await command(args, commandIo(name));
+  // What libraries keep for later (timers for repairs that nobody waits for) would hold the process for seconds.
+  if (code !== undefined) process.stdout.write("", () => process.exit(code));
 }
 
 await main();

@@ -31,6 +31,13 @@ export type Driver = {
    * @throws JilianError when the device as a whole cannot be read
    */
   readonly read: (signal: AbortSignal) => Promise<RawReading[]>;
+  /**
+   * What has come in and no read has taken, when no read follows; absent where the device tells nothing by itself. Callable while it is
+   * connected.
+   */
+  readonly rest?: () => RawReading[];
+  /** Has a group of tags that is read seldom read at the next poll; absent where the protocol has none. @returns whether there is one of that name */
+  readonly ask?: (group: string) => boolean;
   readonly close: () => Promise<void>;
 };
 
@@ -55,7 +62,21 @@ export type StoredSample = Sample & { metricId: number };
 export type OutboxRecord = RecordId & { writtenAtMs: number; device: string; samples: readonly StoredSample[] };
 
 /** A metric that the outbox knows: the stable id is also its Sparkplug alias. */
-export type KnownMetric = { id: number; device: string; definition: MetricDefinition };
+export type KnownMetric = {
+  id: number;
+  device: string;
+  definition: MetricDefinition;
+  /** Since when it is so, of source times, UTC ms, where it was something else before; 0 where nothing else is known. */
+  sinceMs: number;
+};
+
+/** What is known beside an outbox of the time since when the metrics of a device are what they are. */
+export type KnownTimes = {
+  /** Of each metric, as another outbox has it; 0 where it has none. */
+  readonly sinceMs?: readonly number[];
+  /** Greatest source time among its readings. An outbox alone also knows samples that the gateway made, by its own clock: accounts. */
+  readonly lastReadingMs?: number;
+};
 
 /** A record that was set aside, with the names of its metrics; without samples when its bytes cannot be read back. */
 export type AsideRecord = RecordId & {
@@ -94,7 +115,10 @@ export type OutboxStats = {
   droppedSamples: number;
   /** The same by reason, counted since the program knows reasons: an older file's drops are in the total alone. */
   droppedByReason: Readonly<Record<DropReason, number>>;
-  /** Records set aside because they could not be read back or not be stored by the platform, since the file was made. */
+  /**
+   * Records set aside because they could not be read back or not be stored by the platform, since the file was made; of a damaged file one
+   * at once, and in the end what of it could not be read.
+   */
   setAsideRecords: number;
   /** Of these, records that are set aside now. */
   asideRecords: number;
@@ -120,15 +144,18 @@ export type Outbox = {
    * the platform has stored came from a newer state of the file, and this one is an image. Undefined where the file does not tell.
    */
   readonly previous: PreviousEpoch | undefined;
-  /** Declares the metrics of a device and gives their stable ids, in the order given. A changed definition keeps its id. */
-  readonly declare: (device: string, definitions: readonly MetricDefinition[]) => number[];
+  /**
+   * Declares the metrics of a device and gives their stable ids, in the order given. A changed definition keeps its id.
+   * @param known what others know of the time since when each is so
+   */
+  readonly declare: (device: string, definitions: readonly MetricDefinition[], known?: KnownTimes) => number[];
   /** Every metric that is declared now or still has samples pending, by id: what births must list. */
   readonly metrics: () => KnownMetric[];
   /** The greatest source time ever written for a device, durable; 0 when none. Seeds shaping after a restart. */
   readonly lastSourceTimeMs: (device: string) => number;
   /** By how much those times were raised, for what a power cut may have taken of them, until {@link raiseNote} is deleted; 0 otherwise. */
   readonly raisedMs: number;
-  /** Writes one record; undefined when it had to be dropped (full or unwritable, counted). */
+  /** Writes one record; undefined when it could not be: it is written before the next one that can be, or was dropped (counted). */
   readonly write: (device: string, samples: readonly StoredSample[]) => OutboxRecord | undefined;
   /** Frees what the store has confirmed. Ranges that are unknown here do no harm. Returns how many records were freed. */
   readonly commit: (epoch: string, ranges: readonly Range[]) => number;

@@ -133,7 +133,7 @@ it("stand beside Modbus devices, and a driver that does not exist is one fault",
   expect(readGatewayConfig(textOf({}) + modbus, "g").ok).toBe(true);
   const read = readGatewayConfig(textOf({}) + modbus.replace("modbus-tcp", "s7"), "g");
   expect(read.ok ? [] : read.faults.map((f) => `${f.line} ${f.path}: ${f.expected}`)).toEqual([
-    '7 /devices/1/driver: one of "modbus-tcp", "opcua"',
+    '7 /devices/1/driver: one of "modbus-tcp", "modbus-rtu", "opcua", "dlt645"',
   ]);
 });
 

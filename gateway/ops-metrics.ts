@@ -1,16 +1,25 @@
 import type { Clock } from "@jilian/domain/clock.ts";
-import { counter, flag, gauge, type MetricRow } from "@jilian/domain/metric-rows.ts";
+import { counter, flag, gauge, type MetricRow, type MetricSample } from "@jilian/domain/metric-rows.ts";
 import type { Parts } from "@jilian/domain/ops.ts";
 import type { DeviceStats } from "./collect.ts";
+import type { LineStats } from "./drivers/line-shared.ts";
+import { historyRows } from "./history-metrics.ts";
 import type { Outbox } from "./model.ts";
 import type { Gateway } from "./run.ts";
 
 const seconds = (ms: number): number => ms / 1000;
+/** A time that may not be known yet: no line then. */
+const known = (ms: number | undefined): MetricSample[] =>
+  ms === undefined ? [] : [{ labels: {}, value: seconds(ms) }];
 
 function deviceRows(devices: () => DeviceStats[]): MetricRow[] {
   const each = (value: (device: DeviceStats) => number) => () =>
     devices().map((device) => ({ labels: { device: device.device }, value: value(device) }));
   const name = (what: string) => `jilian_gateway_device_${what}`;
+  const ofKinds = () =>
+    devices().flatMap(({ device, failureKinds }) =>
+      Object.entries(failureKinds).map(([code, value]) => ({ labels: { device, code }, value })),
+    );
   return [
     gauge(
       name("connected"),
@@ -32,6 +41,7 @@ function deviceRows(devices: () => DeviceStats[]): MetricRow[] {
       "Connects and reads that failed.",
       each(({ failures }) => failures),
     ),
+    counter(name("errors_total"), "The same by stable error code; of what never happened none.", ofKinds),
     counter(
       name("connects_total"),
       "Connections made.",
@@ -46,6 +56,50 @@ function deviceRows(devices: () => DeviceStats[]): MetricRow[] {
       name("last_poll_duration_seconds"),
       "How long the last answered poll took.",
       each(({ lastPollMs }) => seconds(lastPollMs)),
+    ),
+  ];
+}
+
+/** Lines that devices share: none where there is none. */
+function lineRows(lines: () => LineStats[]): MetricRow[] {
+  const each = (value: (line: LineStats) => number) => () =>
+    lines().map((line) => ({ labels: { line: line.line }, value: value(line) }));
+  const name = (what: string) => `jilian_gateway_line_${what}`;
+  return [
+    gauge(
+      name("open"),
+      "1 while the port is open, or its box has dialled in.",
+      each(({ open }) => flag(open)),
+    ),
+    counter(
+      name("opens_total"),
+      "How often it was opened.",
+      each(({ opens }) => opens),
+    ),
+    counter(
+      name("exchanges_total"),
+      "Requests written.",
+      each(({ exchanges }) => exchanges),
+    ),
+    counter(
+      name("timeouts_total"),
+      "Requests that got no answer in time.",
+      each(({ timeouts }) => timeouts),
+    ),
+    counter(
+      name("discarded_bytes_total"),
+      "Bytes thrown away: noise, echoes, late answers, frames of others.",
+      each(({ discardedBytes }) => discardedBytes),
+    ),
+    counter(
+      name("foreign_requests_total"),
+      "Requests of another master that were heard, at least.",
+      each(({ foreignRequests }) => foreignRequests),
+    ),
+    counter(
+      name("takeovers_total"),
+      "How often a box dialled in while another one, or its own old connection, was there.",
+      each(({ takeovers }) => takeovers),
     ),
   ];
 }
@@ -132,6 +186,14 @@ function mqttRows(stats: Gateway["stats"]): MetricRow[] {
       () => edge().heldSetBacks,
     ),
     gauge(
+      name("clock_offset_seconds"),
+      "By how much this clock is before the platform's, as commit notices tell it; nothing until there was one.",
+      () => known(edge().clockOffset?.offsetMs),
+    ),
+    gauge(name("clock_uncertainty_seconds"), "How far from that it may be at most.", () =>
+      known(edge().clockOffset?.uncertaintyMs),
+    ),
+    gauge(
       name("backlog_records_per_second"),
       "What the backlog may take now; outbox.backlogRecordsPerSecond is the most.",
       () => edge().backlogRecordsPerSecond,
@@ -152,9 +214,11 @@ export function gatewayMetrics(
 ): MetricRow[] {
   return [
     ...deviceRows(() => gateway.stats().devices),
+    ...lineRows(() => gateway.stats().lines),
     ...droppedRows(gateway.outbox),
     ...outboxRows(gateway.stats, maxBytes, clock),
     ...mqttRows(gateway.stats),
+    ...historyRows(gateway.stats, clock),
   ];
 }
 

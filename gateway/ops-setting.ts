@@ -6,7 +6,8 @@ import { encodePayload } from "@jilian/domain/sparkplug/payload.ts";
 import { type TlsPaths, tlsFileFaults } from "@jilian/domain/tls.ts";
 import { birthMetric } from "./births.ts";
 import type { GatewayConfig } from "./config.ts";
-import { definitionOf } from "./shape.ts";
+import { definitionsOf } from "./definitions.ts";
+import { commonDevice } from "./drivers/common-device.ts";
 
 /** The broker's section with the paths of its files resolved: relative ones start at the configuration's folder. */
 export function placedTls(broker: GatewayConfig["broker"], dir: string): GatewayConfig["broker"] {
@@ -28,13 +29,12 @@ export function tlsFaults(broker: GatewayConfig["broker"], dir: string): (Semant
 /** Devices with so many tags that their birth, which lists them all, is larger than a message may be. */
 export function birthWarnings({ devices, broker: { maxPayloadBytes } }: GatewayConfig): string[] {
   return devices.flatMap((device) => {
-    const metrics = device.tags.map((tag, i) => {
-      const definition = definitionOf(device, tag, device.simulated);
-      return birthMetric({ id: i + 1, device: device.id, definition }, undefined, Date.now());
-    });
+    const metrics = definitionsOf(commonDevice(device), device.simulated).map((definition, i) =>
+      birthMetric({ id: i + 1, device: device.id, definition, sinceMs: Date.now() }, undefined, Date.now()),
+    );
     const bytes = encodePayload({ timestampMs: Date.now(), seq: 0, metrics }).length;
     if (bytes <= maxPayloadBytes) return [];
-    const size = `${device.tags.length} tags, whose birth takes ${bytes} bytes; broker.maxPayloadBytes is ${maxPayloadBytes}`;
+    const size = `${metrics.length} tags, whose birth takes ${bytes} bytes; broker.maxPayloadBytes is ${maxPayloadBytes}`;
     return `device ${device.id} has ${size}: it could send nothing; divide its tags among two devices, or raise the bound here and at the broker`;
   });
 }

@@ -4,6 +4,7 @@ import type { Logger } from "pino";
 import { collectDefaultMetrics, Registry } from "prom-client";
 import { software } from "./births.ts";
 import type { GatewayConfig } from "./config.ts";
+import { valuesAnswer } from "./last-values.ts";
 import { type Ops, startOps } from "./ops.ts";
 import { gatewayHealth, gatewayMetrics } from "./ops-metrics.ts";
 import type { Gateway } from "./run.ts";
@@ -30,6 +31,7 @@ export function openOps(
     source: {
       health: async () => gatewayHealth(gateway.stats()),
       metrics: async () => renderMetrics(rows) + (await registry.metrics()),
+      local: { "/values": valuesAnswer(gateway.values, clock) },
     },
   });
 }

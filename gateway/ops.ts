@@ -9,9 +9,12 @@ export type Ops = { readonly port: number; readonly close: () => Promise<void> }
 
 const limits = { connections: 32, headersTimeoutMs: 5000, requestTimeoutMs: 5000, keepAliveTimeoutMs: 5000 };
 
+/** 127.0.0.0/8 and ::1, also as a socket of both families tells the former; no address is none: its socket has ended. */
+const isLoopback = (address = ""): boolean => address === "::1" || /^(::ffff:)?127\./.test(address);
+
 /**
  * Serves health and metrics (domain/ops.ts) for supervisors and Prometheus: few connections, no bodies, nothing that writes. Whoever
- * reaches its address needs no key. Both programs use it.
+ * reaches its address needs no key, so that what a program has for its own machine is answered to loopback alone. Both programs use it.
  * @throws JilianError OPS_LISTEN_FAILED
  */
 export async function startOps(
@@ -23,7 +26,9 @@ export async function startOps(
   const server = createServer(
     { headersTimeout: headersTimeoutMs, requestTimeout: requestTimeoutMs, keepAliveTimeout: keepAliveTimeoutMs },
     async (request, response) => {
-      const { status, headers, body } = await answer(request.method ?? "", request.url ?? "");
+      const { status, headers, body } = await answer(request.method ?? "", request.url ?? "", {
+        isLocal: isLoopback(request.socket.remoteAddress),
+      });
       // A body was not asked for: what is left of it ends with the connection.
       const rest = request.headers["content-length"] ?? request.headers["transfer-encoding"];
       response.writeHead(status, rest === undefined ? headers : { ...headers, connection: "close" });

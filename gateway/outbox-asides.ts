@@ -2,7 +2,7 @@ import type { RecordId, RefusedSample } from "@jilian/domain/commit.ts";
 import type { AsideRecord, OutboxRecord, StoredSample } from "./model.ts";
 import { type Box, samplesOf, stamp, trimAsides } from "./outbox-box.ts";
 import { encodeSamples } from "./outbox-record.ts";
-import type { AsideRow, RecordRow } from "./outbox-tables.ts";
+import type { AsideRow, FreedRow, OutboxTables, RecordRow } from "./outbox-tables.ts";
 import { recordOverheadBytes } from "./outbox-tally.ts";
 import { append } from "./outbox-write.ts";
 
@@ -59,6 +59,22 @@ export function setAsideSamples(box: Box, row: RecordRow, reason: string, wanted
 /** A record that another outbox had set aside. */
 export type NewAside = { device: string; reason: string; samples: readonly StoredSample[] };
 
+/** Writes a record as set aside under an id of its own, inside a transaction which counts what is returned as freed. */
+export function insertAside(
+  box: Box,
+  tables: OutboxTables,
+  { device, reason, samples, writtenAtMs }: NewAside & { writtenAtMs: number },
+  bytes: Uint8Array = encodeSamples(samples),
+): FreedRow {
+  const { state } = box;
+  const { epoch, offset } = append(box, tables, { device, samples, writtenAtMs }, bytes);
+  const row = { position: state.current().base + offset, device: state.deviceOf(device).id, size: bytes.length };
+  tables.setAside({ position: row.position, epoch, offset, device, writtenAtMs, reason, bytes });
+  tables.remove(row.position, row.position);
+  state.aside(1, bytes.length);
+  return row;
+}
+
 /**
  * Writes records as set aside, in one transaction, under ids of their own; what is beyond the room for them is dropped, oldest first.
  * @returns whether they are in the file now: all of them or none
@@ -67,15 +83,7 @@ export function addAsides(box: Box, records: readonly NewAside[]): boolean {
   const { state, store } = box;
   const writtenAtMs = stamp(box);
   const done = store.change("take records set aside", (tables) => {
-    const rows = records.map(({ device, reason, samples }) => {
-      const bytes = encodeSamples(samples);
-      const { epoch, offset } = append(box, tables, { device, samples, writtenAtMs }, bytes);
-      const row = { position: state.current().base + offset, device: state.deviceOf(device).id, size: bytes.length };
-      tables.setAside({ position: row.position, epoch, offset, device, writtenAtMs, reason, bytes });
-      tables.remove(row.position, row.position);
-      state.aside(1, bytes.length);
-      return row;
-    });
+    const rows = records.map((record) => insertAside(box, tables, { ...record, writtenAtMs }));
     state.count("setAsideRecords", rows.length);
     state.freed(rows, tables.oldest(state.tally.goneTo));
     return true;

@@ -35,12 +35,20 @@ export type OutboxOptions = {
   machineMs?: () => number;
 };
 
+export type NewRecord = { device: string; samples: readonly StoredSample[] };
+/** A record that could not be written yet. */
+export type HeldRecord = NewRecord & { bytes: Uint8Array };
+
 /** An open outbox from the inside: what its parts share. */
 export type Box = {
   options: OutboxOptions;
   store: OutboxStore;
   state: OutboxState;
   watch: ClockWatch;
+  /** What could not be written, in order: it is written before all else. */
+  held: HeldRecord[];
+  /** When a write failed last, of the machine's monotonic timer. */
+  failedMs: number;
   /** Greatest time of writing in the epoch in use. */
   lastWrittenMs: number;
   tellDropped: (act: (heldBack: number) => void) => void;
@@ -52,9 +60,16 @@ export const batchRows = 1000;
 
 const tellMs = 60_000;
 
-export function newBox(parts: Omit<Box, "lastWrittenMs" | "tellDropped" | "tellAside">): Box {
+export function newBox(parts: Omit<Box, "held" | "failedMs" | "lastWrittenMs" | "tellDropped" | "tellAside">): Box {
   const lastWrittenMs = Number.NEGATIVE_INFINITY;
-  return { ...parts, lastWrittenMs, tellDropped: atMostEvery(tellMs), tellAside: atMostEvery(tellMs) };
+  return {
+    ...parts,
+    held: [],
+    failedMs: Number.NEGATIVE_INFINITY,
+    lastWrittenMs,
+    tellDropped: atMostEvery(tellMs),
+    tellAside: atMostEvery(tellMs),
+  };
 }
 
 /** A step of the clock back by less is a correction, and times of writing stand still meanwhile. */
@@ -108,7 +123,7 @@ export function countDrop(
 }
 
 /** Room that what was set aside has in any case. */
-const leastAsideBytes = 16 * 1024 * 1024;
+export const leastAsideBytes = 16 * 1024 * 1024;
 
 /**
  * Drops the oldest records set aside beyond their room, and beyond 16 MiB. They are counted as drops for want of room and told now; the next

@@ -3,7 +3,7 @@ import { DatabaseSync } from "node:sqlite";
 import { DataType } from "@jilian/domain/datatypes.ts";
 import { describe, expect, test, vi } from "vitest";
 import type { OpenedOutbox } from "./outbox.ts";
-import { bench, benchPerTest, sample } from "./test-outbox.ts";
+import { bench, benchPerTest, recovered, sample } from "./test-outbox.ts";
 
 benchPerTest();
 
@@ -28,7 +28,8 @@ function edit(change: (bytes: Buffer) => void): void {
 describe("damage that a start meets", () => {
   test("in the head of the oldest record costs its file and not the gateway, at this start and the next", async () => {
     const first = bench.start();
-    for (let i = 0; i < 300; i += 1) first.write("press", [sample(1)]);
+    const [a = 0] = first.declare("press", definitions);
+    for (let i = 0; i < 300; i += 1) first.write("press", [sample(a)]);
     await bench.stop(first);
     edit((bytes) => {
       // Row 1 of the records: its key, then the types of its columns.
@@ -38,11 +39,14 @@ describe("damage that a start meets", () => {
       for (let i = at; i >= 0; i = bytes.indexOf(head, i + 1)) bytes[i + 1] = 0x46;
     });
     const outbox = bench.start();
-    expect(outbox.stats()).toMatchObject({ pendingRecords: 0, setAsideRecords: 300 });
+    expect(outbox.stats()).toMatchObject({ pendingRecords: 0, setAsideRecords: 1 });
     expect(outbox.identity.box).toBe(first.identity.box);
-    expect(outbox.write("press", [sample(1)])).toBeDefined();
+    expect(outbox.write("press", [sample(a)])).toBeDefined();
+    await recovered(outbox);
+    // The positions of three begin with that byte.
+    expect(outbox.stats()).toMatchObject({ pendingRecords: 298, setAsideRecords: 3 });
     await bench.stop(outbox);
-    expect(bench.start().stats().pendingRecords).toBe(1);
+    expect(bench.start().stats().pendingRecords).toBe(298);
     expect(damaged()).toHaveLength(1);
   });
 
@@ -120,9 +124,11 @@ describe("a damaged file is replaced", () => {
 
     vi.restoreAllMocks();
     const next = bench.start();
-    expect(next.stats()).toMatchObject({ pendingRecords: 0, setAsideRecords: 500 });
+    expect(next.stats()).toMatchObject({ pendingRecords: 0, setAsideRecords: 1 });
     expect(next.identity.box).toBe(first.identity.box);
     expect(next.lastSourceTimeMs("press")).toBe(lastMs);
+    await recovered(next);
+    expect(next.stats().pendingRecords + next.stats().setAsideRecords).toBe(500);
     expect(damaged()).toHaveLength(1);
   });
 
@@ -158,7 +164,7 @@ describe("a damaged file is replaced", () => {
     // It meets the damage where it appends, and goes into the fresh file.
     expect(outbox.write("press", [sample(1)])).toBeDefined();
     expect(damaged()).toHaveLength(1);
-    expect(outbox.stats()).toMatchObject({ pendingRecords: 1, droppedSamples: 0, setAsideRecords: 8300 });
+    expect(outbox.stats()).toMatchObject({ pendingRecords: 1, droppedSamples: 0, setAsideRecords: 1 });
     const copy = `${bench.path}-copy`;
     for (const suffix of ["", "-wal"]) copyFileSync(bench.path + suffix, copy + suffix);
     const db = new DatabaseSync(copy);
@@ -173,6 +179,26 @@ describe("a damaged file is replaced", () => {
     expect(meta.get("bootId")).toBe("boot-1");
     expect(JSON.parse(String(meta.get("clockJumps")))).toEqual([{ position: 300, stepMs: 3_600_000 }]);
     expect(bench.start({ ...options, path: copy, bootId: "boot-2" }).raisedMs).toBe(2000);
+  });
+
+  test("also where the power cut came before the database was renamed: it gets its journal back", async () => {
+    const first = bench.start({ fsyncMs: 1_000_000 });
+    fill(first, 300);
+    const names = ["", "-wal"].map((suffix) => `${bench.path}${suffix}`);
+    const kept = names.map((name) => readFileSync(name));
+    await bench.stop(first);
+    for (const [i, name] of names.entries()) writeFileSync(name, kept[i] as Buffer);
+    // A replacement that has begun: the fresh file is whole, the journal has its new name.
+    const aside = `${bench.path}.corrupt-2026`;
+    renameSync(`${bench.path}-wal`, `${aside}-wal`);
+    const fresh = new DatabaseSync(`${bench.path}.fresh`);
+    const list = JSON.stringify([{ file: "outbox.db.corrupt-2026", after: 0, recovered: 0, unreadable: 0 }]);
+    fresh.exec(`CREATE TABLE meta (key TEXT, value ANY); INSERT INTO meta VALUES ('recovering', '${list}')`);
+    fresh.close();
+    const outbox = bench.start();
+    expect(outbox.stats()).toMatchObject({ pendingRecords: 300, setAsideRecords: 0 });
+    expect(outbox.identity.box).toBe(first.identity.box);
+    expect(damaged()).toEqual([]);
   });
 
   test("also where the power cut came between the two renames", async () => {

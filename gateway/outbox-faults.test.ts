@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { DataType } from "@jilian/domain/datatypes.ts";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { type OutboxBench, outboxBench, sample } from "./test-outbox.ts";
+import { type OutboxBench, outboxBench, recovered, sample } from "./test-outbox.ts";
 
 let bench: OutboxBench;
 beforeEach(() => {
@@ -106,30 +106,53 @@ describe("a failing medium", () => {
     expect(outbox.stats().pendingRecords).toBeLessThan(15);
   });
 
-  test("a medium that takes nothing costs new readings, counted, and not the backlog; writing resumes by itself", async () => {
+  test("a medium that takes nothing costs neither backlog nor new readings: they are held, and written before the next", async () => {
     const medium = refuseWrites();
     const outbox = bench.start();
     const [a] = outbox.declare("press", [{ name: "a", datatype: DataType.Double, simulated: false }]) as [number];
     for (let i = 0; i < 200; i += 1) outbox.write("press", [sample(a, "x".repeat(900))]);
     medium.refuse(true);
-    for (let i = 0; i < 20; i += 1) expect(outbox.write("press", [sample(a)])).toBeUndefined();
+    for (let i = 0; i < 20; i += 1) expect(outbox.write("press", [sample(a, i)])).toBeUndefined();
     expect(outbox.isWritable()).toBe(false);
     expect(outbox.commit(outbox.epoch, [[0, 9]])).toBe(0);
     expect(outbox.split({ epoch: outbox.epoch, offset: 0 })).toEqual([]);
     outbox.setAside({ epoch: outbox.epoch, offset: 0 }, "cannot be written either");
     expect(outbox.stats()).toMatchObject({
       pendingRecords: 200,
-      droppedByReason: { full: 0, age: 0, unwritable: 20 },
+      droppedByReason: { full: 0, age: 0, unwritable: 0 },
       setAsideRecords: 0,
     });
     expect(outbox.pending(0, 1000)).toHaveLength(200);
     expect(bench.codes().filter((code) => code === "OUTBOX_FAILED")).toHaveLength(1);
     medium.refuse(false);
-    expect(outbox.write("press", [sample(a)])?.offset).toBe(200);
+    expect(outbox.write("press", [sample(a, 20)])?.offset).toBe(220);
     expect(outbox.isWritable()).toBe(true);
+    const found = outbox.pending(0, 1000).slice(200);
+    expect(found.map(({ record }) => [record.offset, record.samples[0]?.value])).toEqual(
+      Array.from({ length: 21 }, (_, i) => [200 + i, i]),
+    );
     expect(outbox.commit(outbox.epoch, [[0, 9]])).toBe(10);
     await bench.stop(outbox);
-    expect(bench.start().stats()).toMatchObject({ pendingRecords: 191, droppedByReason: { unwritable: 20 } });
+    expect(bench.start().stats()).toMatchObject({ pendingRecords: 211, droppedSamples: 0 });
+  });
+
+  test("what is held is bounded, and what is beyond that counted; it is also written where nothing follows, and at the end", async () => {
+    const medium = refuseWrites();
+    const outbox = bench.start({ fsyncMs: 5 });
+    const [a] = outbox.declare("press", [{ name: "a", datatype: DataType.Double, simulated: false }]) as [number];
+    medium.refuse(true);
+    const write = () => outbox.write("press", [sample(a, "x".repeat(100_000))]);
+    for (let i = 0; i < 12; i += 1) expect(write()).toBeUndefined();
+    expect(outbox.stats()).toMatchObject({ droppedByReason: { full: 0, age: 0, unwritable: 2 }, pendingRecords: 0 });
+    medium.refuse(false);
+    outbox.commit(outbox.epoch, []);
+    expect(outbox.handover.hasRoom(0)).toBe(true);
+    await vi.waitFor(() => expect(outbox.stats().pendingRecords).toBe(10));
+    medium.refuse(true);
+    write();
+    medium.refuse(false);
+    await bench.stop(outbox);
+    expect(bench.start().stats()).toMatchObject({ pendingRecords: 11, droppedSamples: 2 });
   });
 
   test.each([
@@ -151,17 +174,21 @@ describe("a failing medium", () => {
     expect(bench.codes().includes("OUTBOX_CORRUPT")).toBe(wasCut);
     expect(next.pending(0, 1000).length).toBe(0);
     expect(bench.codes()).toContain("OUTBOX_CORRUPT");
-    expect(next.stats()).toMatchObject({ pendingRecords: 0, setAsideRecords: 500 });
+    expect(next.stats()).toMatchObject({ pendingRecords: 0, setAsideRecords: 1 });
     expect(next.identity).toEqual({ box: identity.box, starts: identity.starts + 1 });
     // What the power cut took is taken from the damaged file as well.
     expect([next.lastSourceTimeMs("press") - lastMs, next.raisedMs]).toEqual(wasCut ? [2000, 2000] : [0, 0]);
     expect(next.declare("press", definitions.toReversed())).toEqual(ids.toReversed());
     expect(next.write("press", [sample(1)])).toBeDefined();
+    await recovered(next);
+    const { pendingRecords, setAsideRecords } = next.stats();
+    expect(pendingRecords).toBeGreaterThan(400);
+    expect(pendingRecords + setAsideRecords).toBe(501);
     await bench.stop(next);
-    expect(bench.start().stats()).toMatchObject({ pendingRecords: 1, setAsideRecords: 500 });
+    expect(bench.start().stats()).toMatchObject({ pendingRecords, setAsideRecords });
   });
 
-  test("a file that turns corrupt in use is replaced while running; names, ids and counters go on", () => {
+  test("a file that turns corrupt in use is replaced while running; names, ids and counters go on", async () => {
     const outbox = bench.start();
     const ids = outbox.declare("press", [{ name: "a", datatype: DataType.Double, simulated: false }]);
     for (let i = 0; i < 3000; i += 1) outbox.write("press", [sample(1, "x".repeat(3000))]);
@@ -174,11 +201,15 @@ describe("a failing medium", () => {
     );
     outbox.commit(outbox.epoch, [[0, 2999]]);
     expect(bench.codes()).toContain("OUTBOX_CORRUPT");
-    expect(outbox.stats()).toMatchObject({ pendingRecords: 0, pendingBytes: 0, setAsideRecords: 3000 });
+    expect(outbox.stats()).toMatchObject({ pendingRecords: 0, pendingBytes: 0, setAsideRecords: 1 });
     expect(outbox.write("press", [sample(1)])).toMatchObject({ epoch: outbox.epoch, offset: 3000 });
     expect(outbox.commit(outbox.epoch, [[3000, 3000]])).toBe(1);
     expect(outbox.declare("press", [{ name: "a", datatype: DataType.Double, simulated: false }])).toEqual(ids);
     expect(outbox.nextBdSeq()).toBe(bdSeq + 1);
+    const freed = outbox.pending(0, 1).length;
+    await recovered(outbox);
+    expect(freed).toBe(0);
+    expect(outbox.stats().pendingRecords + outbox.stats().setAsideRecords).toBe(3000);
   });
 
   test("a record with a flipped bit is set aside and counted; the others are read", async () => {

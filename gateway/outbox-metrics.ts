@@ -1,5 +1,5 @@
 import type { MetricDefinition } from "@jilian/domain/sample.ts";
-import type { KnownMetric, StoredSample } from "./model.ts";
+import type { KnownMetric, KnownTimes, StoredSample } from "./model.ts";
 import type { LoadedOutbox, OutboxTables } from "./outbox-tables.ts";
 
 type Metric = KnownMetric & { declared: boolean };
@@ -11,9 +11,11 @@ export type PendingView = {
   /** Position of the oldest pending record; undefined when none is. */
   readonly oldestPosition: () => number | undefined;
   readonly pendingOf: (device: string) => number;
+  /** Greatest source time that the device ever had, accounts of it included. */
+  readonly lastSourceTimeMs: (device: string) => number;
 };
 
-const plain = ({ id, device, definition }: Metric): KnownMetric => ({ id, device, definition });
+const plain = ({ declared: _, ...metric }: Metric): KnownMetric => metric;
 const keyOf = (device: string, metric: string): string => `${device}/${metric}`;
 
 /** The metrics of an outbox with their stable ids: changed in memory, marked, and written with the next transaction. */
@@ -31,13 +33,20 @@ export function metricTable(loaded: Pick<LoadedOutbox, "metrics" | "lastPosition
   let lastId = Math.max(0, ...metrics.keys());
 
   /** Declares the metrics of a device; those of it that are missing are retired from here on. */
-  function declare(device: string, definitions: readonly MetricDefinition[]): number[] {
-    const ids = definitions.map((definition) => {
+  function declare(device: string, definitions: readonly MetricDefinition[], told: KnownTimes = {}): number[] {
+    const lastMs = told.lastReadingMs ?? view.lastSourceTimeMs(device);
+    // Before its first reading nothing is known: the platform may have readings from an outbox before this one.
+    const nextMs = lastMs > 0 ? lastMs + 1 : 0;
+    const ids = definitions.map((definition, i) => {
       const key = keyOf(device, definition.name);
       const id = idOf.get(key) ?? ++lastId;
       const known = metrics.get(id);
-      const metric = { id, device, definition: { ...definition }, declared: true };
-      if (!known || JSON.stringify(known.definition) !== JSON.stringify(definition)) dirty.add(metric);
+      const isSame = known && JSON.stringify(known.definition) === JSON.stringify(definition);
+      // Source times of a device increase: what was read before has one up to its last, what is read from now on a later one.
+      const changedMs = known ? nextMs : 0;
+      const sinceMs = told.sinceMs?.[i] || (isSame ? known.sinceMs : changedMs);
+      const metric = { id, device, definition: { ...definition }, sinceMs, declared: true };
+      if (!isSame || sinceMs !== known.sinceMs) dirty.add(metric);
       metrics.set(id, metric);
       idOf.set(key, id);
       retired.delete(id);
@@ -53,10 +62,10 @@ export function metricTable(loaded: Pick<LoadedOutbox, "metrics" | "lastPosition
   }
 
   /** Takes in a metric that is not declared here: to count what was dropped of it. */
-  function know(device: string, definition: MetricDefinition): void {
+  function know(device: string, definition: MetricDefinition, sinceMs = 0): void {
     const key = keyOf(device, definition.name);
     if (idOf.has(key)) return;
-    const metric = { id: ++lastId, device, definition: { ...definition }, declared: false };
+    const metric = { id: ++lastId, device, definition: { ...definition }, sinceMs, declared: false };
     metrics.set(metric.id, metric);
     idOf.set(key, metric.id);
     retired.set(metric.id, view.lastPosition());
@@ -83,8 +92,8 @@ export function metricTable(loaded: Pick<LoadedOutbox, "metrics" | "lastPosition
     listed: (): KnownMetric[] => [...metrics.values()].filter(isListed).map(plain),
     all: (): KnownMetric[] => [...metrics.values()].map(plain),
     flush: (to: OutboxTables): void => {
-      for (const { id, device, definition } of dirty)
-        to.saveMetric(id, device, definition.name, JSON.stringify(definition));
+      for (const { id, device, definition, sinceMs } of dirty)
+        to.saveMetric({ id, device, name: definition.name, definition: JSON.stringify(definition), sinceMs });
     },
     flushed: (): void => dirty.clear(),
     /** The file was replaced by an empty one: all of it is to be written again. */

@@ -5,7 +5,7 @@ import { expect, test, vi } from "vitest";
 import type { OutboxRecord } from "./model.ts";
 import type { OpenedOutbox } from "./outbox.ts";
 import { dropTeller } from "./outbox-drops.ts";
-import { outboxMove } from "./outbox-move.ts";
+import { moveHeld, outboxMove } from "./outbox-move.ts";
 import { bench, benchPerTest, sample } from "./test-outbox.ts";
 
 benchPerTest();
@@ -131,7 +131,8 @@ test("a file that fails amid what is set aside: the rest of it is still in memor
 
 test("what a file dropped and could not save is counted by metric over both changes, and bdSeq goes on", async () => {
   const refuse = switchable();
-  const file = bench.start();
+  // No room to hold any of them until they can be written.
+  const file = bench.start({ maxBytes: 150 });
   const [, b = 0] = file.declare("press", [definition("a"), definition("b")]);
   expect([file.nextBdSeq(), file.nextBdSeq()]).toEqual([0, 1]);
   refuse(true);
@@ -152,6 +153,26 @@ test("what a file dropped and could not save is counted by metric over both chan
   expect(back.nextBdSeq()).toBe(4);
   await bench.stop(back);
   expect(bench.start().droppedByMetric()).toEqual(dropped);
+});
+
+test("what a file could not write goes to the one in memory in its order, by the names of its metrics, and is held no more", async () => {
+  const refuse = switchable();
+  const file = bench.start();
+  file.declare("oven", [definition("z")]);
+  const [, b = 0] = file.declare("press", [definition("a"), definition("b")]);
+  refuse(true);
+  for (let i = 0; i < 5; i += 1) expect(file.write("press", [sample(b, i)])).toBeUndefined();
+  await bench.stop(file);
+  const away = memory();
+  const [, there = 0] = away.declare("press", [definition("a"), definition("b")]);
+  expect(there).not.toBe(b);
+  away.handover.take(file.handover.remains());
+  moveHeld(file, away);
+  const found = away.pending(0, 10).map(({ record }) => record.samples);
+  expect(found.map((samples) => samples.map(({ metricId, value }) => [metricId, value]))).toEqual(
+    Array.from({ length: 5 }, (_, i) => [[there, i]]),
+  );
+  expect([away.stats().droppedSamples, file.stats().droppedSamples]).toEqual([0, 0]);
 });
 
 test("an outbox in memory that has no file before it begins its sessions at a random number", () => {
@@ -191,4 +212,27 @@ test("drops of an outbox that no accounts run on are told to the next by its met
   teller.tell(next, "press", samples, "age");
   teller.listen({ outbox: next, onDropped: (...drop) => told.push(drop) });
   expect(told).toHaveLength(4);
+});
+
+test("since when a metric is what it is moves too, to memory and back: readings before the change stay what they were", async () => {
+  const [was, is] = [definition("a"), { ...definition("a"), unit: "kWh" }];
+  const since = ({ metrics }: OpenedOutbox) => metrics().map(({ sinceMs }) => sinceMs);
+  const file = bench.start();
+  const [id = 0] = file.declare("press", [was]);
+  const first = sample(id, 1);
+  file.write("press", [first]);
+  const other = definition("b");
+  file.declare("press", [was, other]);
+  file.declare("press", [was, { ...other, unit: "kW" }]);
+  const from = memory();
+  from.handover.take(file.handover.remains());
+  await bench.stop(file);
+  const [a = 0] = from.declare("press", [was, { ...other, unit: "kW" }]);
+  expect(since(from)).toEqual([0, first.sourceTimeMs + 1]);
+  const second = { ...sample(a, 2), sourceTimeMs: first.sourceTimeMs + 60_000 };
+  from.write("press", [second]);
+  from.declare("press", [is, { ...other, unit: "kW" }]);
+  const to = bench.start();
+  expect(await outboxMove(from, to).rest()).toBe(true);
+  expect(since(to)).toEqual([second.sourceTimeMs + 1, first.sourceTimeMs + 1]);
 });

@@ -3,20 +3,17 @@ import { dirname } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
 import type { RecordId } from "@jilian/domain/commit.ts";
 import type { Range } from "@jilian/domain/range-set.ts";
-import type { MetricDefinition } from "@jilian/domain/sample.ts";
-import type { StoredSample } from "./model.ts";
+import type { KnownMetric, Outbox, StoredSample } from "./model.ts";
 import { addAsides, freeAsides, type NewAside } from "./outbox-asides.ts";
-import type { Box } from "./outbox-box.ts";
+import type { Box, NewRecord } from "./outbox-box.ts";
 import type { Counter, Unsaved } from "./outbox-counts.ts";
-import { type NewRecord, writeAll } from "./outbox-write.ts";
-
-type Metric = { id: number; device: string; definition: MetricDefinition };
+import { giveUpHeld, writeAll } from "./outbox-write.ts";
 
 /** What of an outbox is in no file: handed to the one that takes its place. */
 export type Remains = Unsaved & {
   lastSourceTimes: Map<string, number>;
   /** Every metric that it knows: what was dropped is counted by them. */
-  metrics: readonly Metric[];
+  metrics: readonly KnownMetric[];
   /** The next one: no two sessions after each other may have the same. */
   bdSeq: number;
 };
@@ -27,6 +24,10 @@ export type Handover = {
   readonly take: (remains: Remains) => void;
   /** Writes records in one transaction; false: none of them, and none is dropped. */
   readonly writeAll: (records: readonly NewRecord[]) => boolean;
+  /** What could not be written and is held, in order: the one that takes its place gets it. */
+  readonly held: () => readonly NewRecord[];
+  /** Counts what is still held as dropped: nobody takes it. */
+  readonly giveUpHeld: () => void;
   /** Writes records as set aside, in one transaction; false: none of them. */
   readonly addAsides: (records: readonly NewAside[]) => boolean;
   /** Frees the oldest so many records set aside, which another outbox has taken. */
@@ -46,7 +47,7 @@ const carried: readonly Counter[] = [
 ];
 
 /** Room on the medium of a file, bytes; unlimited where it does not tell. */
-function mediumBytes(path: string): number {
+export function mediumBytes(path: string): number {
   try {
     const { bavail, bsize } = statfsSync(dirname(path));
     return bavail * bsize;
@@ -67,7 +68,7 @@ export function handover(box: Box): Handover {
     take: ({ counts, saved, drops, notes, lastSourceTimes, metrics, bdSeq }) => {
       if (options.path === undefined) for (const [key, value] of saved) state.counts.show(key, value);
       for (const key of carried) state.counts.add(key, counts.get(key) ?? 0);
-      for (const { device, definition } of metrics) state.know(device, definition);
+      for (const { device, definition, sinceMs } of metrics) state.know(device, definition, sinceMs);
       for (const { device, metric, samples, firstMs, lastMs } of drops) {
         const id = state.idOf(device, metric);
         if (id !== undefined) state.counts.dropMetric(id, samples, firstMs, lastMs);
@@ -78,6 +79,8 @@ export function handover(box: Box): Handover {
       store.change("take over from the outbox before", () => undefined);
     },
     writeAll: (records) => writeAll(box, records),
+    held: () => box.held,
+    giveUpHeld: () => giveUpHeld(box),
     addAsides: (records) => addAsides(box, records),
     freeAsides: (count) => freeAsides(box, count),
     hasRoom: (bytes) => {
@@ -95,8 +98,8 @@ export function handover(box: Box): Handover {
 
 /** What is moved from one outbox to another: both as they are open. */
 type Movable = {
-  readonly metrics: () => Metric[];
-  readonly declare: (device: string, definitions: readonly MetricDefinition[]) => number[];
+  readonly metrics: () => KnownMetric[];
+  readonly declare: Outbox["declare"];
   readonly pending: (after: number, limit: number) => { record: RecordId & NewRecord; position: number }[];
   readonly commit: (epoch: string, ranges: readonly Range[]) => number;
   readonly asides: (
@@ -115,6 +118,8 @@ function translation(from: Movable, to: Movable): (samples: readonly StoredSampl
     const ids = to.declare(
       device,
       known.map(({ definition }) => definition),
+      // Of what was changed meanwhile: `to` has not seen the readings before that.
+      { sinceMs: known.map(({ sinceMs }) => sinceMs) },
     );
     for (const [i, { id }] of known.entries()) idThere.set(id, ids[i] as number);
   }
@@ -123,6 +128,15 @@ function translation(from: Movable, to: Movable): (samples: readonly StoredSampl
       const metricId = idThere.get(sample.metricId);
       return metricId === undefined ? [] : { ...sample, metricId };
     });
+}
+
+/** Moves what one outbox could not write to the one that takes its place. */
+export function moveHeld(from: Movable, to: Movable): void {
+  const held = from.handover.held();
+  if (held.length === 0) return;
+  const there = translation(from, to);
+  const records = held.map(({ device, samples }) => ({ device, samples: there(samples) }));
+  to.handover.writeAll(records.filter(({ samples }) => samples.length > 0));
 }
 
 /**

@@ -5,12 +5,12 @@ import {
   mkdirSync,
   openSync,
   readdirSync,
-  readSync,
   renameSync,
   rmSync,
   statSync,
 } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
 import { codeOf, JilianError, messageOf } from "@jilian/domain/errors.ts";
 import {
   foreign,
@@ -23,19 +23,19 @@ import {
   sqliteCode,
   unopenable,
 } from "./outbox-file.ts";
+import { type Recovering, readRecovering } from "./outbox-recover-list.ts";
 import { reserveFile } from "./outbox-reserve.ts";
-import { writeSalvaged } from "./outbox-salvage.ts";
+import { type Damaged, writeSalvaged } from "./outbox-salvage.ts";
 import { applicationId } from "./outbox-schema.ts";
+import { wasOwn } from "./sqlite-own.ts";
 
 type FilePath = OutboxFileOptions & { path: string };
 
 /** Files of one database; the journal first, so that it never stands beside another database than its own. */
 const suffixes = ["-wal", "-shm", ""] as const;
-/** Damaged files that are kept beside the outbox. */
+/** Damaged files that are kept beside the outbox; those whose records are not all out yet are more, and may take more room. */
 const keptDamaged = 2;
-/** How much of a file is looked at to tell whose it is: SQLite's first pages hold the schema. */
-const headBytes = 64 * 1024;
-const pageBytes = 4096;
+const keptRecovering = 4;
 
 const freshOf = (path: string): string => `${path}.fresh`;
 
@@ -54,19 +54,34 @@ function renameFiles(from: string, to: string): void {
   }
 }
 
-/** Keeps the newest damaged files within `maxBytes`, and the last one always: a medium that fails again and again must not fill itself. */
-function trimDamaged({ path, maxBytes, log }: FilePath, newest: string): void {
+/**
+ * The name that a damaged file gets: one that no other has, whatever the clock says.
+ */
+function asideOf(path: string, nowMs: number): string {
+  for (let ms = nowMs; ; ms += 1) {
+    const aside = `${path}.corrupt-${new Date(ms).toISOString().replaceAll(":", "-")}`;
+    if (suffixes.every((suffix) => !existsSync(aside + suffix))) return aside;
+  }
+}
+
+/**
+ * Keeps the newest damaged files within `maxBytes`, and the last one always: a medium that fails again and again must not fill itself.
+ * Those that are being recovered come before the others.
+ */
+function trimDamaged({ path, maxBytes, log }: FilePath, newest: string, recovering: readonly Recovering[]): void {
   const folder = dirname(path);
   const prefix = `${basename(path)}.corrupt-`;
   const files = readdirSync(folder).filter((name) => name.startsWith(prefix));
   const sorted = files.map((name) => name.replace(/-(wal|shm)$/, "")).sort();
   // Whatever its time says: the clock of a box may have been set back.
-  const names = [...new Set([basename(newest), ...sorted.reverse()])];
+  const wanted = new Set(recovering.map(({ file }) => file).filter((file) => sorted.includes(file)));
+  const names = [...new Set([basename(newest), ...[...wanted].reverse(), ...sorted.reverse()])];
   let bytes = 0;
   for (const [i, name] of names.entries()) {
     const own = suffixes.map((suffix) => `${name}${suffix}`).filter((file) => files.includes(file));
     bytes += own.reduce((sum, file) => sum + statSync(join(folder, file)).size, 0);
-    if (i === 0 || (i < keptDamaged && bytes <= maxBytes)) continue;
+    const [most, mostBytes] = wanted.has(name) ? [keptRecovering, 2 * maxBytes] : [keptDamaged, maxBytes];
+    if (i === 0 || (i < most && bytes <= mostBytes)) continue;
     removeFiles(join(folder, name));
     log.warn({ code: "OUTBOX_CORRUPT_REMOVED", path: join(folder, name) }, "an older damaged outbox file made room");
   }
@@ -91,14 +106,14 @@ function syncFolders(path: string, firstMade: string | undefined): void {
 }
 
 /** Makes a fresh outbox under another name, with what the damaged one still tells, whole on the medium. */
-function makeFresh(options: FilePath): void {
+function makeFresh(options: FilePath, damaged: Damaged): Recovering[] {
   const fresh = freshOf(options.path);
   removeFiles(fresh);
   try {
     const { tables } = openOnce({ ...options, path: fresh });
     try {
       tables.exec("PRAGMA synchronous = FULL");
-      writeSalvaged(options.path, tables);
+      return writeSalvaged(damaged, tables);
     } finally {
       tables.close();
     }
@@ -110,21 +125,29 @@ function makeFresh(options: FilePath): void {
 
 /**
  * Puts a fresh outbox in the place of a damaged one, which is renamed aside so that what it holds is not destroyed. The fresh one is made
- * and filled first: where that fails, all is as it was.
+ * and filled first, also with the name that the damaged one gets: where that fails, all is as it was.
+ * @param earlier files that are being recovered already, where the process that had it open tells
+ * @returns also the name of the damaged file now, beside the outbox
  * @throws JilianError OUTBOX_UNOPENABLE in memory; errors of SQLite and of the file system
  */
-export function replaceOutboxFile(options: OutboxFileOptions, why: unknown): OutboxFile {
+export function replaceOutboxFile(
+  options: OutboxFileOptions,
+  why: unknown,
+  earlier?: readonly Recovering[],
+): OutboxFile & { damaged: string } {
   const { path, log, nowMs } = options;
   if (path === undefined) throw unopenable(options, why);
   const file = { ...options, path };
+  const aside = asideOf(path, nowMs());
+  const damaged = { path, aside: basename(aside), recovering: earlier };
+  let recovering: readonly Recovering[];
   try {
-    makeFresh(file);
+    recovering = makeFresh(file, damaged);
   } catch (thrown) {
     if (sqliteCode(thrown) !== Sqlite.full) throw thrown;
     reserveFile(`${path}-reserve`).release();
-    makeFresh(file);
+    recovering = makeFresh(file, damaged);
   }
-  const aside = `${path}.corrupt-${new Date(nowMs()).toISOString().replaceAll(":", "-")}`;
   try {
     renameFiles(path, aside);
     renameSync(freshOf(path), path);
@@ -135,24 +158,49 @@ export function replaceOutboxFile(options: OutboxFileOptions, why: unknown): Out
   syncFolders(path, undefined);
   log.error(
     { code: "OUTBOX_CORRUPT", path, aside, found: messageOf(why) },
-    "the outbox file is damaged: it was renamed and a fresh one started; the readings it held were not all sent. " +
-      "Check the storage medium; `sqlite3 <file> .recover` can read what is left",
+    "the outbox file is damaged: it was renamed and a fresh one started; what can still be read of it is sent from there. " +
+      "Check the storage medium",
   );
   try {
-    trimDamaged(file, aside);
+    trimDamaged(file, aside, recovering);
   } catch (thrown) {
     log.warn(
       { code: "OUTBOX_FAILED", path, found: messageOf(thrown) },
       "older damaged outbox files could not be removed",
     );
   }
-  return openOnce(options);
+  return { ...openOnce(options), damaged: basename(aside) };
 }
 
-/** The machine went down between the two renames of a replacement: the fresh file was whole by then. */
+/** The name that the damaged file was to get, by the fresh one; undefined where that cannot be read. */
+function namedIn(fresh: string): string | undefined {
+  try {
+    const db = new DatabaseSync(fresh, { readOnly: true });
+    try {
+      const row = db.prepare("SELECT value FROM meta WHERE key = 'recovering'").get();
+      return readRecovering(row?.value).at(-1)?.file;
+    } finally {
+      db.close();
+    }
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * The machine went down amid the renames of a replacement. Between the two of the databases the fresh one was whole; before that the
+ * damaged one gets its journal back, and is replaced anew.
+ */
 function finishReplacement(path: string, nowMs: number): void {
-  if (existsSync(path) || !existsSync(freshOf(path))) return;
-  renameFiles(path, `${path}.corrupt-${new Date(nowMs).toISOString().replaceAll(":", "-")}`);
+  const fresh = freshOf(path);
+  if (!existsSync(fresh)) return;
+  if (existsSync(path)) {
+    const name = namedIn(fresh);
+    const aside = name && join(dirname(path), name);
+    if (aside && !existsSync(aside) && !existsSync(`${path}-wal`)) renameFiles(aside, path);
+    return;
+  }
+  renameFiles(path, asideOf(path, nowMs));
   renameSync(freshOf(path), path);
 }
 
@@ -162,19 +210,7 @@ function finishReplacement(path: string, nowMs: number): void {
  */
 function wasOutbox(path: string): boolean {
   if (existsSync(`${path}-reserve`)) return true;
-  const head = Buffer.alloc(headBytes);
-  const handle = openSync(path, "r");
-  let read: number;
-  try {
-    read = readSync(handle, head, 0, headBytes, 0);
-  } finally {
-    closeSync(handle);
-  }
-  const first = head.subarray(0, Math.min(read, pageBytes));
-  if (first.every((byte) => byte === 0) || first.every((byte) => byte === 0xff)) return true;
-  return (
-    head.readUInt32BE(68) === applicationId || head.includes("CREATE TABLE set_aside (position INTEGER PRIMARY KEY")
-  );
+  return wasOwn(path, applicationId, "CREATE TABLE set_aside (position INTEGER PRIMARY KEY");
 }
 
 /**

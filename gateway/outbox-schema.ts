@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { DatabaseSync } from "node:sqlite";
+import { migrate } from "./sqlite-own.ts";
 
 /** Marks a file as an outbox of Jilian in SQLite's own header field. */
 export const applicationId = 0x4a4c4f42;
@@ -28,6 +29,8 @@ const migrations = [
   `ALTER TABLE device ADD COLUMN last_position INTEGER NOT NULL DEFAULT 0;
    ALTER TABLE device ADD COLUMN last_written_ms INTEGER NOT NULL DEFAULT 0;
    ALTER TABLE device ADD COLUMN note TEXT NOT NULL DEFAULT '';`,
+  // Since when a metric is what its definition says, where it was something else before; 0 where nothing else is known.
+  `ALTER TABLE metric ADD COLUMN since_ms INTEGER NOT NULL DEFAULT 0;`,
 ];
 
 /** Schema version that this program writes; older files are brought up to it, newer ones refused. */
@@ -35,12 +38,6 @@ export const outboxSchemaVersion = migrations.length;
 
 /** Brings the schema from a version up to date in one transaction; a fresh file (version 0) runs every step. */
 export function migrateSchema(db: DatabaseSync, version: number, owner: { group: string; node: string }): void {
-  if (version >= migrations.length) return;
-  db.exec("BEGIN IMMEDIATE");
-  for (const step of migrations.slice(version)) db.exec(step);
-  const insert = db.prepare("INSERT OR IGNORE INTO meta (key, value) VALUES (?, ?)");
-  insert.run("group", owner.group);
-  insert.run("node", owner.node);
-  insert.run("box", randomBytes(8).toString("hex"));
-  db.exec(`PRAGMA application_id = ${applicationId}; PRAGMA user_version = ${migrations.length}; COMMIT`);
+  const meta = { group: owner.group, node: owner.node, box: randomBytes(8).toString("hex") };
+  migrate(db, version, { steps: migrations, applicationId, meta });
 }

@@ -4,11 +4,12 @@ import { readJumps } from "./outbox-clock.ts";
 import { type Counter, outboxCounts } from "./outbox-counts.ts";
 import { deviceTable } from "./outbox-devices.ts";
 import { metricTable } from "./outbox-metrics.ts";
+import { newRecovering, type Recovering, readRecovering } from "./outbox-recover-list.ts";
 import type { DeviceRow, LoadedOutbox, OutboxTables } from "./outbox-tables.ts";
 import { outboxTally } from "./outbox-tally.ts";
 
 type Epoch = { epoch: string; base: number };
-type Text = "closed" | "bootId" | "clockJumps" | "previous";
+type Text = "closed" | "bootId" | "clockJumps" | "previous" | "recovering";
 
 const newEpoch = (): string => randomBytes(8).toString("hex");
 const epochPattern = /^[0-9a-f]{16}$/;
@@ -116,6 +117,13 @@ export function outboxState(loaded: LoadedOutbox, { raiseMs, isFile }: StateOpti
   const jumps = readJumps(String(loaded.meta.get("clockJumps") ?? "[]"));
   const box = String(loaded.meta.get("box") ?? "");
   const texts = textTable(new Map([["box", box], ...(jumps ? [["clockJumps", JSON.stringify(jumps)] as const] : [])]));
+  let recovering = readRecovering(loaded.meta.get("recovering"));
+  const setRecovering = (files: Recovering[]): void => {
+    recovering = files;
+    texts.set("recovering", JSON.stringify(files));
+  };
+  // As it was found: a file that takes this one's place gets it too.
+  if (recovering.length > 0) setRecovering(recovering);
   const records = outboxTally(loaded, devices);
   const { tally } = records;
   const epochs = epochTable(
@@ -127,6 +135,7 @@ export function outboxState(loaded: LoadedOutbox, { raiseMs, isFile }: StateOpti
     lastPosition: () => tally.next - 1,
     oldestPosition: () => tally.oldest?.position,
     pendingOf: devices.pendingOf,
+    lastSourceTimeMs: devices.lastSourceTimeMs,
   });
   counts.add("starts", 1 + epochs.damaged);
   if (!isFile) counts.show("bdSeq", randomInt(256));
@@ -178,9 +187,23 @@ export function outboxState(loaded: LoadedOutbox, { raiseMs, isFile }: StateOpti
       records.flushed();
       for (const part of parts) part.flushed();
     },
-    /** The file was replaced by an empty one: its records are set aside with it, all the rest is to be written again. */
-    restart: (): void => {
-      counts.add("setAsideRecords", tally.records);
+    /** Damaged files that records are being recovered of, in their order. */
+    recovering: (): readonly Recovering[] => recovering,
+    /** How far the first of them is, or undefined where it is done; inside a transaction. */
+    recovered: (first: Recovering | undefined): void => {
+      const before = recovering;
+      setRecovering([...(first ? [first] : []), ...before.slice(1)]);
+      records.undoBy(() => setRecovering(before));
+    },
+    /**
+     * The file was replaced by an empty one: all but its records is to be written again, and those are to be recovered.
+     * @param damaged its name now, beside the outbox
+     */
+    restart: (damaged: string): void => {
+      // For the damage: what cannot be read is known, and counted, in the end.
+      counts.add("setAsideRecords", 1);
+      const known = { after: tally.goneTo, expected: tally.records, sameIds: true };
+      setRecovering([...recovering, newRecovering(damaged, known)]);
       records.restart();
       for (const part of parts) part.restart();
     },
@@ -211,6 +234,7 @@ function questions({ counts, devices, metrics, tally, isFile, box }: Parts) {
   return {
     isKnown: (metricId: number): boolean => metrics.byId.has(metricId),
     metricName: (metricId: number): string | undefined => metrics.byId.get(metricId)?.definition.name,
+    deviceOfMetric: (metricId: number): string | undefined => metrics.byId.get(metricId)?.device,
     idOf: metrics.idOf,
     metrics: metrics.listed,
     allMetrics: metrics.all,

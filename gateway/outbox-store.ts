@@ -3,6 +3,7 @@ import type { Logger } from "pino";
 import { atMostEvery } from "./log-limit.ts";
 import { isCorrupt, type OutboxFileOptions, Sqlite, sqliteCode } from "./outbox-file.ts";
 import { openOutboxFile, replaceOutboxFile } from "./outbox-open.ts";
+import type { Recovering } from "./outbox-recover-list.ts";
 import { reserveFile, reservePages } from "./outbox-reserve.ts";
 import { groupSync } from "./outbox-sync.ts";
 import type { OutboxTables } from "./outbox-tables.ts";
@@ -27,8 +28,10 @@ export type Housekeeping = {
   readonly flush: (to: OutboxTables) => void;
   /** That transaction has committed. */
   readonly flushed: () => void;
-  /** The file was found damaged and replaced by an empty one. */
-  readonly restart: () => void;
+  /** Damaged files that are being recovered. */
+  readonly recovering: () => readonly Recovering[];
+  /** The file was found damaged and replaced by an empty one. @param damaged its name now, beside the outbox */
+  readonly restart: (damaged: string) => void;
 };
 
 export type OutboxStoreOptions = OutboxFileOptions & {
@@ -146,8 +149,9 @@ export function outboxStore(options: OutboxStoreOptions) {
     sync.forget();
     closeTables();
     try {
-      tables = replaceOutboxFile(options, why).tables;
-      housekeeping?.restart();
+      const replaced = replaceOutboxFile(options, why, housekeeping?.recovering());
+      tables = replaced.tables;
+      housekeeping?.restart(replaced.damaged);
     } catch (thrown) {
       log.error(
         { code: "OUTBOX_FAILED", path, found: messageOf(thrown) },
@@ -209,6 +213,8 @@ export function outboxStore(options: OutboxStoreOptions) {
   return {
     loaded: opened.loaded,
     change,
+    /** As `change`, for what can wait: no room is made for it on a full medium, where the reserve is for new readings. */
+    changeIfRoom: attempt,
     /** As `change`, and on the medium when it returns: for what must not be unknown after a power cut. Costs an fsync here and now. */
     changeSynced<T>(action: string, work: (to: OutboxTables) => T): T | undefined {
       survive(action, (on) => on.exec("PRAGMA synchronous = FULL"));

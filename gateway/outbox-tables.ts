@@ -23,6 +23,8 @@ export type DeviceRow = {
   lastWrittenMs: number;
   note: string;
 };
+/** `definition` as JSON. */
+export type MetricRow = { id: number; device: string; name: string; definition: string; sinceMs: number };
 export type DroppedRow = { metric: number; samples: number; firstMs: number; lastMs: number };
 
 type Row = Record<string, unknown>;
@@ -75,10 +77,11 @@ function loadTables(db: DatabaseSync) {
     lastWrittenMs: Number(r.last_written_ms),
     note: String(r.note),
   }));
-  const metrics = all("SELECT id, device, definition FROM metric ORDER BY id").map((r) => ({
+  const metrics = all("SELECT * FROM metric ORDER BY id").map((r) => ({
     id: Number(r.id),
     device: String(r.device),
     definition: JSON.parse(String(r.definition)) as MetricDefinition,
+    sinceMs: Number(r.since_ms),
   }));
   const dropped: DroppedRow[] = all("SELECT * FROM dropped").map((r) => ({
     metric: Number(r.metric),
@@ -155,8 +158,8 @@ function housekeepingTables(on: (sql: string) => StatementSync) {
      last_written_ms = excluded.last_written_ms, note = excluded.note`,
   );
   const metric = on(
-    `INSERT INTO metric (id, device, name, definition) VALUES (?, ?, ?, ?)
-     ON CONFLICT (id) DO UPDATE SET definition = excluded.definition`,
+    `INSERT INTO metric (id, device, name, definition, since_ms) VALUES (?, ?, ?, ?, ?)
+     ON CONFLICT (id) DO UPDATE SET definition = excluded.definition, since_ms = excluded.since_ms`,
   );
   const meta = on("INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value");
   const epoch = on(
@@ -171,8 +174,8 @@ function housekeepingTables(on: (sql: string) => StatementSync) {
       const { lastSourceTimeMs, pending, bytes, lastPosition, lastWrittenMs } = row;
       device.run(row.id, row.name, lastSourceTimeMs, pending, bytes, lastPosition, lastWrittenMs, row.note);
     },
-    saveMetric: (id: number, deviceName: string, name: string, definition: string): void => {
-      metric.run(id, deviceName, name, definition);
+    saveMetric: (row: MetricRow): void => {
+      metric.run(row.id, row.device, row.name, row.definition, row.sinceMs);
     },
     saveMeta: (key: string, value: number | string): void => {
       meta.run(key, value);

@@ -5,7 +5,7 @@ import type { DeviceRow, FreedRow, LoadedOutbox } from "./outbox-tables.ts";
 /** Room that a record takes in the file besides its bytes: keys, lengths, its share of a page. */
 export const recordOverheadBytes = 32;
 /** The same of a record set aside, with its id, its entry in an index, and the reason in words. */
-const asideOverheadBytes = 192;
+export const asideOverheadBytes = 192;
 
 type Oldest = { position: number; writtenAtMs: number } | undefined;
 

@@ -7,6 +7,7 @@ import type { Range } from "@jilian/domain/range-set.ts";
 import type { MetricDefinition } from "@jilian/domain/sample.ts";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { StoredSample } from "./model.ts";
+import type { OpenedOutbox } from "./outbox.ts";
 import { type OutboxBench, outboxBench, sample } from "./test-outbox.ts";
 
 let bench: OutboxBench;
@@ -193,6 +194,32 @@ describe("metrics", () => {
     expect(second.metrics().find(({ id }) => id === a)?.definition).toMatchObject({ simulated: true, unit: "kW·h" });
     await bench.stop(second);
     expect(JSON.stringify(bench.start().metrics())).toBe("[]");
+  });
+
+  test("know since when they are what they are: from after the last reading under the definition before", async () => {
+    const since = ({ metrics }: OpenedOutbox) => metrics().map(({ sinceMs }) => sinceMs);
+    const [a, b] = [definition("a"), definition("b")];
+    const first = bench.start();
+    const [id] = first.declare("press", [a, b]) as [number];
+    expect(since(first)).toEqual([0, 0]);
+    const written = sample(id, 1);
+    first.write("press", [written]);
+    await bench.stop(first);
+    const changedMs = written.sourceTimeMs + 1;
+    for (let starts = 0; starts < 2; starts += 1) {
+      const next = bench.start();
+      next.declare("press", [{ ...a, unit: "kWh" }, b]);
+      expect(since(next)).toEqual([changedMs, 0]);
+      next.write("press", [sample(id, 2)]);
+      await bench.stop(next);
+    }
+  });
+
+  test("know nothing of that before the device's first reading: the platform may have readings of an outbox before this one", () => {
+    const outbox = bench.start();
+    outbox.declare("press", [definition("a")]);
+    outbox.declare("press", [{ ...definition("a"), unit: "kWh" }]);
+    expect(outbox.metrics()).toMatchObject([{ definition: { unit: "kWh" }, sinceMs: 0 }]);
   });
 
   test("that are no longer declared stay listed until their backlog has drained", async () => {

@@ -9,10 +9,11 @@ import { clockWatch } from "./outbox-clock.ts";
 import { endedByPowerCut, unopenable } from "./outbox-file.ts";
 import { type Handover, handover } from "./outbox-move.ts";
 import { decodeSamples } from "./outbox-record.ts";
+import { recovery } from "./outbox-recover.ts";
 import { type OutboxState, outboxState } from "./outbox-state.ts";
 import { type OutboxStore, outboxStore } from "./outbox-store.ts";
 import type { RecordRow } from "./outbox-tables.ts";
-import { write } from "./outbox-write.ts";
+import { write, writeHeld } from "./outbox-write.ts";
 
 export type OpenedOutbox = Outbox & {
   /** The newest pending sample of every metric that has one: with it a restarted gateway knows what it has. */
@@ -20,6 +21,8 @@ export type OpenedOutbox = Outbox & {
   /** False from a write that failed to the next that succeeds, and always in memory. */
   readonly isWritable: () => boolean;
   readonly handover: Handover;
+  /** Damaged files of which records are still to come. */
+  readonly recovering: () => number;
 };
 
 /** How far back the newest samples are looked for: the start of a gateway must not read a backlog of days. */
@@ -212,6 +215,11 @@ function begin(options: OutboxOptions, store: OutboxStore, bootId: string | unde
 
 function outboxOf(box: Box, raisedMs: number, previous: PreviousEpoch | undefined): OpenedOutbox {
   const { state, store } = box;
+  const recovers = recovery(box);
+  store.onTick(recovers.tick);
+  store.onTick(() => {
+    if (store.isWritable()) writeHeld(box);
+  });
   return {
     get epoch() {
       return state.current().epoch;
@@ -221,8 +229,8 @@ function outboxOf(box: Box, raisedMs: number, previous: PreviousEpoch | undefine
     },
     previous,
     nextOffset: () => state.tally.next - state.current().base,
-    declare: (device, definitions) => {
-      const ids = state.declare(device, definitions);
+    declare: (device, definitions, known) => {
+      const ids = state.declare(device, definitions, known);
       store.change("declare metrics", () => undefined);
       return ids;
     },
@@ -264,10 +272,13 @@ function outboxOf(box: Box, raisedMs: number, previous: PreviousEpoch | undefine
     newest: () => newest(box),
     isWritable: store.isWritable,
     handover: handover(box),
+    recovering: () => state.recovering().length,
     stats: state.stats,
     close: async () => {
+      writeHeld(box);
       state.text("closed", 1);
       await store.close();
+      recovers.close();
     },
   };
 }

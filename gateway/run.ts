@@ -2,12 +2,17 @@ import { codeOf, JilianError, messageOf } from "@jilian/domain/errors.ts";
 import { type Assembly, assemble, type GatewayDeps } from "./assembly.ts";
 import type { DeviceStats } from "./collect.ts";
 import type { GatewayConfig } from "./config.ts";
+import type { LineStats } from "./drivers/line-shared.ts";
 import type { EdgeNode } from "./edge-node.ts";
+import { type HistoryStats, startHistory } from "./history.ts";
+import { historySetting } from "./history-config.ts";
+import type { DeviceValues } from "./last-values.ts";
 import { atMostEvery } from "./log-limit.ts";
 import type { OutboxStats } from "./model.ts";
 import { type OpenedOutbox, openOutbox } from "./outbox.ts";
 import { type DropTeller, dropTeller } from "./outbox-drops.ts";
-import { outboxMove } from "./outbox-move.ts";
+import { moveHeld, outboxMove } from "./outbox-move.ts";
+import { type Difference, difference, isSame } from "./reload.ts";
 
 export type Gateway = {
   readonly stats: () => {
@@ -15,9 +20,24 @@ export type Gateway = {
     outbox: OutboxStats & { isWritable: boolean; isInMemory: boolean };
     edge: ReturnType<EdgeNode["stats"]>;
     devices: DeviceStats[];
+    lines: LineStats[];
+    /** Of the quarter hours that the box keeps itself; undefined where none are wanted. */
+    history: HistoryStats | undefined;
   };
+  /** What each tag was when it was read last, device by device in the order of the configuration. */
+  readonly values: () => DeviceValues[];
+  /** The configuration as it takes effect now, also after a reload. */
+  readonly config: () => GatewayConfig;
   /** The outbox in use now: another one after a medium failed or came back. Not to be kept. */
   readonly outbox: () => OpenedOutbox;
+  /** Has a group of tags read at the next poll of its device. @returns whether there is one of that name */
+  readonly ask: (device: string, group: string) => boolean;
+  /**
+   * Goes on by another configuration: devices that are the same in it are read on without a gap, where nothing but devices and what takes
+   * effect with a start is another.
+   * @returns what it changed; what is in `restart` it did not
+   */
+  readonly reload: (config: GatewayConfig) => Promise<Difference>;
   /** Whether what waited in memory is being moved to its file now. */
   readonly isMoving: () => boolean;
   /**
@@ -31,7 +51,7 @@ export type Gateway = {
 export type GatewayOptions = GatewayDeps & {
   /** How often a medium that fails is tried again, machine time; 10 s if absent. */
   retryMs?: number;
-  /** How long a file may be unwritable before readings go to memory instead of being dropped, machine time; 3 s if absent. */
+  /** How long a file may be unwritable before it is left for memory, machine time; 3 s if absent. Until then readings are held. */
   unwritableMs?: number;
 };
 
@@ -104,11 +124,14 @@ function duration(): (holds: boolean) => number {
  * @param config checked; paths in it are absolute or relative to the working directory, the password is resolved
  * @throws JilianError OUTBOX_LOCKED, OUTBOX_OTHER_NODE, OUTBOX_NEWER, OUTBOX_FOREIGN_FILE: see {@link openOutbox}
  */
-export function startGateway(config: GatewayConfig, options: GatewayOptions): Gateway {
-  const { log, retryMs = 10_000, unwritableMs = 3000 } = options;
+export function startGateway(initial: GatewayConfig, options: GatewayOptions): Gateway {
+  let config = initial;
+  const { log, clock, retryMs = 10_000, unwritableMs = 3000 } = options;
   const drops = dropTeller();
   const { tryFile, openMemory } = outboxes(config, options, drops);
   let file = tryFile(true);
+  const kept = historySetting(initial);
+  const history = kept && startHistory({ ...kept, group: initial.group, node: initial.node, clock, log, retryMs });
   let active = begin(file ?? openMemory());
   let triedMs = performance.now();
   let returnedMs = Number.NEGATIVE_INFINITY;
@@ -118,7 +141,7 @@ export function startGateway(config: GatewayConfig, options: GatewayOptions): Ga
   const unwritableFor = duration();
 
   function begin(outbox: OpenedOutbox): Assembly {
-    const assembly = assemble(config, outbox, options);
+    const assembly = assemble(config, outbox, { log, clock, history });
     drops.listen(assembly);
     return assembly;
   }
@@ -151,6 +174,7 @@ export function startGateway(config: GatewayConfig, options: GatewayOptions): Ga
       const memory = openMemory();
       const remains = outbox.handover.remains();
       memory.handover.take({ ...remains, notes: new Map([...remains.notes, ...outbox.notes("")]) });
+      moveHeld(outbox, memory);
       return memory;
     });
     file = undefined;
@@ -206,12 +230,42 @@ export function startGateway(config: GatewayConfig, options: GatewayOptions): Ga
     });
   }, lookMs);
 
+  async function apply(next: GatewayConfig): Promise<Difference> {
+    const found = difference(config, next);
+    const { group, node, outbox, history, ops, logLevel } = config;
+    const known = Object.entries({ ops, logLevel }).filter(([, value]) => value !== undefined);
+    const { ops: _, logLevel: __, ...rest } = next;
+    const taken = { ...rest, ...Object.fromEntries(known), group, node, outbox, history };
+    if (found.whole.length > 0) {
+      config = taken;
+      await change(() => active.outbox);
+    } else if (!isSame({ ...found, restart: [] })) await active.setDevices(taken, found);
+    // Only now: what failed amid it is a difference still, and the next attempt takes it up.
+    config = taken;
+    return found;
+  }
+
+  async function reload(next: GatewayConfig): Promise<Difference> {
+    // One at a time with what a medium asks for.
+    while (looking) await looking;
+    const job = apply(next);
+    looking = job.then(
+      () => undefined,
+      () => undefined,
+    );
+    return await job.finally(() => {
+      looking = undefined;
+    });
+  }
+
   async function closeAll(): Promise<void> {
     clearInterval(timer);
     // First, so that nothing more comes to what is being moved.
     await active.close();
     await looking;
     await active.outbox.close();
+    active.outbox.handover.giveUpHeld();
+    await history?.close();
   }
 
   const close = (): Promise<void> => {
@@ -226,8 +280,16 @@ export function startGateway(config: GatewayConfig, options: GatewayOptions): Ga
         isInMemory: active.outbox.identity.box === "",
       },
       ...active.stats(),
+      history: history?.stats(),
     }),
+    values: () => {
+      const ofDevice = new Map(active.values().map((one) => [one.device, one]));
+      return config.devices.flatMap(({ id }) => ofDevice.get(id) ?? []);
+    },
+    config: () => config,
     outbox: () => active.outbox,
+    ask: (device, group) => active.ask(device, group),
+    reload,
     isMoving: () => isMoving,
     close,
     [Symbol.asyncDispose]: close,

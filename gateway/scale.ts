@@ -1,6 +1,7 @@
 import { DataType, type DataTypeNumber, isInteger, type Value } from "@jilian/domain/datatypes.ts";
 import { type Decimal, decimalOf, formatDecimal, type Rational, scaleExactly } from "@jilian/domain/decimal.ts";
 import { Status } from "@jilian/domain/quality.ts";
+import { isWholeLine, type Line, valueOnLine } from "./linear.ts";
 
 /** A scaled value; the status is Good, or says what scaling did to it. */
 export type Scaled = { value: Value; status: number };
@@ -21,12 +22,12 @@ function good(value: Value): Scaled {
   return { value, status: Status.Good };
 }
 
-function outOfRange(): Scaled {
+export function outOfRange(): Scaled {
   return { value: null, status: Status.BadOutOfRange };
 }
 
 /** The number nearest to a decimal; uncertain when its shortest form is not that decimal. */
-function nearest(decimal: Decimal): Scaled {
+export function nearest(decimal: Decimal): Scaled {
   const text = formatDecimal(decimal);
   const value = Number(text);
   if (!Number.isFinite(value)) return outOfRange();
@@ -35,10 +36,7 @@ function nearest(decimal: Decimal): Scaled {
 }
 
 function wholeScaler(factor: bigint): Scaler["scale"] {
-  return (raw) => {
-    const value = BigInt(raw) * factor;
-    return BigInt.asIntN(64, value) === value ? good(value) : outOfRange();
-  };
+  return (raw) => wholeNumber(BigInt(raw) * factor);
 }
 
 function integerScaler(factor: Rational): Scaler["scale"] {
@@ -84,6 +82,32 @@ export function createScaler(native: DataTypeNumber, factor: Rational): Scaler {
     return { datatype: DataType.Int64, identity: false, scale: wholeScaler(whole) };
   }
   return { datatype: DataType.Double, identity: false, scale: integerScaler(factor) };
+}
+
+/** A whole number as Int64. */
+export function wholeNumber(value: bigint): Scaled {
+  return BigInt.asIntN(64, value) === value ? good(value) : outOfRange();
+}
+
+/**
+ * The same for a straight line that does not go through 0. Integers are exact: where the decimal has more digits than a double, or none
+ * that ends, as {@link createScaler} has it. A float is no nearer to the truth than its own last digit: it gives the nearest number.
+ */
+export function createLineScaler(native: DataTypeNumber, line: Line): Scaler {
+  if (isInteger(native) && isWholeLine(line)) {
+    const whole = (raw: number | bigint) => (BigInt(raw) * line.numerator + line.constant) / line.denominator;
+    return { datatype: DataType.Int64, identity: false, scale: (raw) => wholeNumber(whole(raw)) };
+  }
+  const float32 = native === DataType.Float;
+  return {
+    datatype: DataType.Double,
+    identity: false,
+    scale: (raw) => {
+      const { exact, ...decimal } = valueOnLine(line, decimalOf(raw, float32));
+      const scaled = nearest(decimal);
+      return scaled.value !== null && !(exact && isInteger(native)) ? good(scaled.value) : scaled;
+    },
+  };
 }
 
 /** A number of counts in engineering units, as a decimal string; undefined where it has no finite decimal. */

@@ -1,17 +1,19 @@
 import { DataType } from "@jilian/domain/datatypes.ts";
 import { Status } from "@jilian/domain/quality.ts";
 import { describe, expect, it } from "vitest";
-import { type DeviceConfig, readGatewayConfig } from "./config.ts";
-import { createShaper, definitionOf } from "./shape.ts";
+import { readGatewayConfig } from "./config.ts";
+import { definitionOf } from "./definitions.ts";
+import type { ModbusDevice } from "./drivers/modbus-config.ts";
+import { createShaper } from "./shape.ts";
 
 /** A device with the given tags, as YAML flow mappings without table and address. */
-function deviceOf(...tags: string[]): DeviceConfig {
+function deviceOf(...tags: string[]): ModbusDevice {
   const lines = tags.map((tag, i) => `      - { name: t${i}, table: holding, address: ${4 * i}, ${tag} }`);
   const head = "group: f\nnode: g\nbroker: { host: h }\noutbox: { path: p }\ndevices:\n";
   const device = `  - id: d\n    driver: modbus-tcp\n    host: h\n    unitId: 1\n    tags:\n${lines.join("\n")}\n`;
   const read = readGatewayConfig(head + device, "test.yaml");
   if (!read.ok) throw new Error(JSON.stringify(read.faults));
-  return read.value.devices[0] as DeviceConfig;
+  return read.value.devices[0] as ModbusDevice;
 }
 
 const good = (value: number | bigint | boolean | null, tag = 0) => ({ tag, value, status: Status.Good });

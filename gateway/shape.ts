@@ -1,53 +1,48 @@
 import type { Value } from "@jilian/domain/datatypes.ts";
 import { qualityOf, Status } from "@jilian/domain/quality.ts";
-import type { MetricDefinition } from "@jilian/domain/sample.ts";
-import { type CommonDevice, type CommonTag, isCounter, isIntegerType, valueTypes } from "./drivers/tag-config.ts";
+import { type Converter, checkedRange, converterOf } from "./convert.ts";
+import { deadbandOf } from "./definitions.ts";
+import { createDeriver } from "./derive.ts";
+import { heartbeatOf } from "./drivers/rates.ts";
+import { type CommonDevice, type CommonTag, type DerivedTag, isCounter } from "./drivers/tag-config.ts";
+import type { LastValue } from "./last-values.ts";
 import type { RawReading, ShapedSample } from "./model.ts";
-import { countsInUnit, createScaler, isWithin, type Scaler } from "./scale.ts";
+import { isWithin } from "./scale.ts";
 
-function scalerOf(tag: CommonTag): Scaler {
-  return createScaler(valueTypes[tag.type].datatype, tag.scale);
-}
-
-/** Counts after which the register starts again from 0: as configured; an unsigned counter's own width where nothing is said. */
-function modulusOf(tag: CommonTag): bigint | undefined {
-  if (tag.modulusCounts !== undefined) return BigInt(tag.modulusCounts);
-  return isCounter(tag) && tag.type.startsWith("uint") ? 1n << BigInt(valueTypes[tag.type].bits) : undefined;
-}
-
-/** What the birth certificate says of a tag: everything in engineering units, after scaling. */
-export function definitionOf(device: CommonDevice, tag: CommonTag, simulated: boolean): MetricDefinition {
-  const definition: MetricDefinition = { name: tag.name, datatype: scalerOf(tag).datatype, simulated };
-  for (const key of ["unit", "role", "carrier", "product"] as const) {
-    const text = tag[key];
-    if (text !== undefined) definition[key] = text;
-  }
-  definition.deadband = tag.deadband;
-  definition.heartbeatMs = tag.heartbeatMs ?? device.heartbeatMs;
-  const modulus = modulusOf(tag);
-  const inUnit = modulus === undefined ? undefined : countsInUnit(modulus, tag.scale);
-  if (inUnit !== undefined) definition.modulus = inUnit;
-  const resolution = isIntegerType(tag.type) ? countsInUnit(1n, tag.scale) : undefined;
-  if (resolution !== undefined) definition.resolution = resolution;
-  return definition;
-}
-
-/** What became of the readings of one poll. */
+/**
+ * What became of the readings of one poll. One that is held back is counted when that is decided, with a later poll: readings polled, less
+ * those suppressed, with the samples marked, are samples, always.
+ */
 export type PollCounts = {
   readonly polled: number;
   /** Those that made no sample. */
   readonly suppressed: number;
   /** Those of bad quality, suppressed or not. */
   readonly bad: number;
+  /** Samples of derived tags, which the device has not told: a ratio without a value is no reading that failed. Absent for none. */
+  readonly marked?: number;
 };
 
 export type Shaper = {
   /** What of one poll is worth a sample, in time order. @param nowMs time of observation, UTC ms */
   readonly shape: (readings: readonly RawReading[], nowMs: number) => ShapedSample[];
-  /** Of the last call of `shape`. */
+  /** Of the last call of `shape`; of `rest` and `lost` what had been held back. */
   readonly counts: () => PollCounts;
-  /** The device cannot be read any more: one bad sample for each metric that was reported, once until it is read again. */
+  /** What each tag was when it was read last, tags before those that are derived of them. */
+  readonly last: () => LastValue[];
+  /** What is held back: for when no poll will follow. */
+  readonly rest: () => ShapedSample[];
+  /**
+   * The device cannot be read any more: what was held back, and one bad sample for each metric that was reported, once until it is read
+   * again.
+   */
   readonly lost: (status: number, nowMs: number) => ShapedSample[];
+};
+
+export type ShaperOptions = {
+  readonly lastSourceTimeMs: number;
+  readonly rate?: number;
+  readonly onUnlisted?: (tag: string, value: Value) => void;
 };
 
 /** The gateway's clock may step back this far (a correction by NTP) without its times being doubted. */
@@ -55,12 +50,23 @@ const toleratedStepMs = 1000;
 /** How far the clock of a source may be from the gateway's, ahead or behind, for its times to be taken as they are. */
 export const toleratedSkewMs = 10_000;
 
+/** A reading that is not reported and must not be lost either: reported when what comes after it would hide it. */
+type Held = {
+  readonly value: Value;
+  readonly status: number;
+  readonly timeMs: number;
+  /** Whether that is a time of its own, not its poll's. */
+  readonly isTimed: boolean;
+  readonly nowMs: number;
+};
+
 type TagState = {
-  readonly tag: CommonTag;
-  readonly scaler: Scaler;
+  readonly tag: CommonTag | DerivedTag;
+  /** None for a derived tag: it is computed from converted values. */
+  readonly converter: Converter | undefined;
+  readonly isCounter: boolean;
+  readonly deadband: number;
   readonly heartbeatMs: number;
-  readonly min: number;
-  readonly max: number;
   reported: boolean;
   value: Value;
   status: number;
@@ -68,27 +74,62 @@ type TagState = {
   lastMs: number;
   /** Time of observation of the last sample, not its source time: that one stands still while a clock that ran back catches up. */
   observedMs: number;
+  held: Held | undefined;
+  /** What was read last, whether or not it made a sample. */
+  seen: LastValue["seen"];
 };
 
-function stateOf(device: CommonDevice, tag: CommonTag, lastMs: number): TagState {
+function stateOf(device: CommonDevice, tag: CommonTag | DerivedTag, lastMs: number): TagState {
   return {
     tag,
-    scaler: scalerOf(tag),
+    converter: "of" in tag ? undefined : converterOf(tag),
+    isCounter: isCounter(tag),
+    deadband: deadbandOf(tag),
     // Polls never fall exactly on the heartbeat: the nearest poll counts, not the one after.
-    heartbeatMs: (tag.heartbeatMs ?? device.heartbeatMs) - device.pollIntervalMs / 2,
-    min: tag.range?.min ?? Number.NEGATIVE_INFINITY,
-    max: tag.range?.max ?? Number.POSITIVE_INFINITY,
+    heartbeatMs: heartbeatOf(tag, device) - device.pollIntervalMs / 2,
     reported: false,
     value: null,
     status: Status.BadWaitingForInitialData,
     lastMs,
     observedMs: 0,
+    held: undefined,
+    seen: undefined,
   };
 }
 
+/** Whether a counter was set back, or started again from 0. */
+function hasFallen(before: Value, after: Value): boolean {
+  const isNumber = (value: Value) => typeof value === "number" || typeof value === "bigint";
+  return isNumber(before) && isNumber(after) && (after as number | bigint) < (before as number | bigint);
+}
+
+type Time = { readonly timeMs: number; readonly certain: boolean };
+
 /**
- * Decides what of a device's readings becomes samples: scaling, deadband, heartbeat, quality, and source times that strictly increase
- * (CONTRACTS 3). Pure but for its state; one per device.
+ * What becomes of a reading, converted and timed, against the last sample of its tag. A change in less than `minIntervalMs` is held: it is
+ * reported by the first reading after that which still differs. So is what a counter's deadband keeps back: both come out as soon as they
+ * would be hidden, since what a counter said last before a gap or before it fell is what it has counted up to there. The fall itself is
+ * reported at once: what the counter counts from then on begins there.
+ */
+function fateOf(
+  state: TagState,
+  { value, status }: Pick<RawReading, "value" | "status">,
+  elapsedMs: number,
+  sinceMs: number,
+) {
+  const { minIntervalMs = 0 } = state.tag;
+  const isDue = elapsedMs < 0 || elapsedMs >= state.heartbeatMs;
+  if (!state.reported || status !== state.status || isDue) return "report";
+  if (value === state.value) return "suppress";
+  if (state.isCounter && hasFallen(state.value, value)) return "report";
+  const isEarly = sinceMs >= 0 && sinceMs < minIntervalMs;
+  if (isWithin(state.deadband, value, state.value)) return state.isCounter ? "hold" : "suppress";
+  return isEarly ? "hold" : "report";
+}
+
+/**
+ * Decides what of a device's readings becomes samples: conversion, deadband, least interval, heartbeat, quality, derived tags, and source
+ * times that strictly increase (CONTRACTS 3). Pure but for its state; one per device.
  *
  * A sample is made when the status changes, the value leaves the deadband around the last reported one, or the heartbeat is due. A value
  * outside `range` is kept as read and marked BadOutOfRange: nothing is clamped in silence.
@@ -97,18 +138,17 @@ function stateOf(device: CommonDevice, tag: CommonTag, lastMs: number): TagState
  * the sample before comes a millisecond after that; where it is far earlier, some clock ran back: gateway time, uncertain.
  * @param lastSourceTimeMs greatest source time the device ever had, durable over restarts; 0 for none
  * @param rate of the clock that times are told in
+ * @param onUnlisted told of a number that is not in its tag's enumeration, when that turns the tag bad
  */
-export function createShaper(
-  device: CommonDevice,
-  { lastSourceTimeMs, rate = 1 }: { lastSourceTimeMs: number; rate?: number },
-): Shaper {
-  const states = device.tags.map((tag) => stateOf(device, tag, lastSourceTimeMs));
+export function createShaper(device: CommonDevice, { lastSourceTimeMs, rate = 1, onUnlisted }: ShaperOptions): Shaper {
+  const states = [...device.tags, ...(device.derived ?? [])].map((tag) => stateOf(device, tag, lastSourceTimeMs));
+  const deriver = createDeriver(device);
+  // Polls never fall exactly on their grid.
+  const graceMs = device.pollIntervalMs / 10;
   let lastPollMs = lastSourceTimeMs;
   let isLost = false;
   let counts: PollCounts = { polled: 0, suppressed: 0, bad: 0 };
   let bad = 0;
-
-  type Time = { readonly timeMs: number; readonly certain: boolean };
 
   /** One time for all samples of a poll, later than every one before it; uncertain once the clock has run back too far. */
   function pollTime(nowMs: number): Time {
@@ -132,51 +172,83 @@ export function createShaper(
     return { metric: state.tag.name, value, status, sourceTimeMs: timeMs, gatewayTimeMs: nowMs };
   }
 
-  function shapeOne(reading: RawReading, poll: Time, nowMs: number): ShapedSample | undefined {
+  /** The sample of what is held of a tag, if anything is. */
+  function release(state: TagState): ShapedSample[] {
+    const { held } = state;
+    if (held === undefined) return [];
+    state.held = undefined;
+    if (!held.isTimed) lastPollMs = Math.max(lastPollMs, held.timeMs);
+    return [sampleOf(state, held.value, held.status, held.timeMs, held.nowMs)];
+  }
+
+  function shapeOne(reading: RawReading, poll: Time, nowMs: number): ShapedSample[] {
     const state = states[reading.tag] as TagState;
-    const { timeMs, certain } = timeOf(reading, state, poll, nowMs);
-    let { value, status } = reading;
-    if (!state.scaler.identity && (typeof value === "number" || typeof value === "bigint")) {
-      const scaled = state.scaler.scale(value);
-      value = scaled.value;
-      if (qualityOf(status) === "good" && scaled.status !== Status.Good) status = scaled.status;
+    const { converter, tag, held } = state;
+    let { value, status } = converter ? converter.convert(reading) : checkedRange(reading, tag.range);
+    if (converter?.isEnumeration && value === null && reading.value !== null && status !== state.status) {
+      onUnlisted?.(tag.name, reading.value);
     }
-    const outside =
-      (typeof value === "number" || typeof value === "bigint") && (value < state.min || value > state.max);
-    if (outside && qualityOf(status) !== "bad") status = Status.BadOutOfRange;
+    if (converter) deriver.see(reading.tag, { value, status }, reading.sourceTimeMs);
+    const isHidden =
+      qualityOf(status) === "bad" || (state.isCounter && held !== undefined && hasFallen(held.value, value));
+    const samples = isHidden ? release(state) : [];
+    const { timeMs, certain } = timeOf(reading, state, poll, nowMs);
     if (!certain && qualityOf(status) !== "bad") status = Status.Uncertain;
-    if (qualityOf(status) === "bad") bad += 1;
+    if (qualityOf(status) === "bad" && converter) bad += 1;
+    state.seen = { value, status, timeMs };
     const elapsedMs = nowMs - state.observedMs;
-    const unchanged =
-      state.reported &&
-      status === state.status &&
-      (value === state.value || isWithin(state.tag.deadband, value, state.value)) &&
-      elapsedMs >= 0 &&
-      elapsedMs < state.heartbeatMs;
-    if (unchanged) return undefined;
-    if (reading.sourceTimeMs === undefined) lastPollMs = poll.timeMs;
-    return sampleOf(state, value, status, timeMs, nowMs);
+    const sinceMs = reading.sourceTimeMs === undefined ? elapsedMs + graceMs : timeMs - state.lastMs;
+    const fate = fateOf(state, { value, status }, elapsedMs, sinceMs);
+    const isTimed = reading.sourceTimeMs !== undefined;
+    state.held = fate === "hold" ? { value, status, timeMs, isTimed, nowMs } : undefined;
+    if (fate !== "report") return samples;
+    if (!isTimed) lastPollMs = Math.max(lastPollMs, poll.timeMs);
+    samples.push(sampleOf(state, value, status, timeMs, nowMs));
+    return samples;
+  }
+
+  const heldReadings = () => states.filter(({ held, converter }) => held !== undefined && converter).length;
+  const inOrder = (samples: ShapedSample[]) => samples.sort((a, b) => a.sourceTimeMs - b.sourceTimeMs);
+
+  function count(polled: number, made: number, derived: number): void {
+    counts = { polled, suppressed: polled - made, bad, ...(derived > 0 ? { marked: derived } : {}) };
+  }
+
+  /** Everything that is held, counted now. */
+  function releaseAll(): ShapedSample[] {
+    bad = 0;
+    const polled = heldReadings();
+    const samples = states.flatMap(release);
+    count(polled, polled, samples.length - polled);
+    return samples;
   }
 
   return {
     shape(readings, nowMs) {
       isLost = false;
       bad = 0;
+      const before = heldReadings();
       const poll = pollTime(nowMs);
-      const samples = readings.flatMap((reading) => shapeOne(reading, poll, nowMs) ?? []);
-      counts = { polled: readings.length, suppressed: readings.length - samples.length, bad };
-      return samples.sort((a, b) => a.sourceTimeMs - b.sourceTimeMs);
+      const samples = readings.flatMap((reading) => shapeOne(reading, poll, nowMs));
+      const derived = deriver.take().flatMap((reading) => shapeOne(reading, poll, nowMs));
+      count(readings.length + before - heldReadings(), samples.length, derived.length);
+      return inOrder([...samples, ...derived]);
     },
     counts: () => counts,
+    last: () => states.map(({ tag, seen }) => ({ tag, seen })),
+    rest: () => inOrder(releaseAll()),
     lost(status, nowMs) {
-      if (isLost) return [];
+      const released = releaseAll();
+      if (isLost) return released;
       isLost = true;
+      deriver.forget();
       const { timeMs } = pollTime(nowMs);
-      const samples = states
+      const marks = states
         .filter((state) => state.reported)
         .map((state) => sampleOf(state, null, status, Math.max(timeMs, state.lastMs + 1), nowMs));
-      if (samples.length > 0) lastPollMs = timeMs;
-      return samples.sort((a, b) => a.sourceTimeMs - b.sourceTimeMs);
+      if (marks.length > 0) lastPollMs = timeMs;
+      for (const state of states) if (state.seen) state.seen = { value: null, status, timeMs: state.lastMs };
+      return inOrder([...released, ...marks]);
     },
   };
 }

@@ -168,6 +168,8 @@ export type Network = {
   readonly port: number;
   /** Connections made through it. */
   readonly connections: () => number;
+  /** Connections to it that are open now. */
+  readonly open: () => number;
   /** Ends the connections there are. */
   readonly cut: () => void;
   /** Swallows whatever comes, old and new connections, without ending any. */
@@ -207,6 +209,7 @@ export async function startNetwork(targetPort: () => number): Promise<Network> {
   return {
     port: (server.address() as { port: number }).port,
     connections: () => connections,
+    open: () => pairs.size / 2,
     cut,
     swallow(value) {
       swallows = value;

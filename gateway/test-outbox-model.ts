@@ -1,3 +1,4 @@
+import { DatabaseSync } from "node:sqlite";
 import type { RecordId } from "@jilian/domain/commit.ts";
 import type { Range } from "@jilian/domain/range-set.ts";
 import fc from "fast-check";
@@ -166,18 +167,35 @@ export function outboxModel(maxBytes: number) {
       pending = pending.map((record) => (record.epoch === from ? { ...record, epoch: to } : record));
       for (const record of pending) remember(record);
     },
-    /** After damage that no model foretells: what is there now counts, and must have been there before. */
-    resync(foundPending: readonly OutboxRecord[], foundAsides: readonly RecordId[]): void {
-      const known = new Map(pending.map((record) => [`${record.epoch}:${record.offset}`, record]));
-      pending = foundPending.map((record) => {
-        const before = known.get(`${record.epoch}:${record.offset}`);
-        if (!before) throw new Error(`${record.epoch}:${record.offset} was not pending`);
-        remember(record);
-        return before;
-      });
-      const key = ({ epoch, offset }: RecordId) => `${epoch}:${offset}`;
-      const kept = new Set(foundAsides.map(key));
-      asides = asides.filter((record) => kept.has(key(record)));
-    },
   };
+}
+
+export const hexOf = (bytes: unknown) => Buffer.from(bytes as Uint8Array).toString("hex");
+
+/** Position and bytes of the records of a closed file. */
+export function recordsIn(path: string): Map<number, string> {
+  const db = new DatabaseSync(path);
+  const rows = db.prepare("SELECT position, bytes FROM record").all();
+  db.close();
+  return new Map(rows.map(({ position, bytes }) => [Number(position), hexOf(bytes)]));
+}
+
+/** Which of them SQLite can still read one by one, none where nobody knows any more what their metrics are. */
+export function readableIn(path: string, records: ReadonlyMap<number, string>): Set<string> {
+  const db = new DatabaseSync(path, { readOnly: true });
+  try {
+    db.prepare("SELECT * FROM metric").all();
+    const found = [...records].filter(([position, bytes]) => {
+      try {
+        return hexOf(db.prepare("SELECT bytes FROM record WHERE position = ?").get(position)?.bytes) === bytes;
+      } catch {
+        return false;
+      }
+    });
+    return new Set(found.map(([, bytes]) => bytes));
+  } catch {
+    return new Set();
+  } finally {
+    db.close();
+  }
 }

@@ -5,7 +5,7 @@ import { DatabaseSync } from "node:sqlite";
 import { systemClock } from "@jilian/domain/clock.ts";
 import type { Range } from "@jilian/domain/range-set.ts";
 import { pino } from "pino";
-import { afterEach, beforeEach, vi } from "vitest";
+import { afterEach, beforeEach, expect, vi } from "vitest";
 import type { StoredSample } from "./model.ts";
 import { type OpenedOutbox, openOutbox } from "./outbox.ts";
 import type { OutboxOptions } from "./outbox-box.ts";
@@ -66,6 +66,11 @@ export function benchPerTest(): void {
     vi.restoreAllMocks();
     await bench.close();
   });
+}
+
+/** For tests: waits until what can be read of damaged files is there. */
+export async function recovered(outbox: OpenedOutbox): Promise<void> {
+  await vi.waitFor(() => expect(outbox.recovering()).toBe(0), { timeout: 20_000, interval: 10 });
 }
 
 /** For tests: when the records of ranges were written, as a notice tells it. */

@@ -1,4 +1,5 @@
 import { hourMs } from "@jilian/domain/periods.ts";
+import { sinceProperties } from "@jilian/domain/sample.ts";
 import { type OutMetric, property } from "@jilian/domain/sparkplug/payload.ts";
 import { describe, expect, test } from "vitest";
 import type { BornMetric } from "./sessions.ts";
@@ -87,4 +88,36 @@ describe("since when a metric is what a birth says", () => {
     send("NBIRTH", [bdSeq(4), rebirthControl, commitControl], { seq: 0, timestampMs: t0 + 6000 });
     expect(reborn("energy.export", t0 + 4000, {}, t0 + 6000).sinceMs).toBe(t0 + 6000);
   });
+});
+
+test("a gateway that wrote down when it was configured otherwise is believed, however late its birth is heard", () => {
+  const changedMs = t0 - 50 * hourMs;
+  const told = (sinceMs: number) => ({ ...sinceProperties(sinceMs), role: property.text("energy.export") });
+  bear();
+  reborn("energy.import", t0 + 1000, { timestampMs: t0 + 1000 });
+  const value = { timestampMs: t0 + 700, value: 4 };
+  expect(reborn("", t0 + 2000, { ...value, properties: told(changedMs) })).toMatchObject({
+    ...{ definition: { role: "energy.export" }, sinceMs: changedMs, doubtMs: changedMs },
+  });
+  reborn("energy.import", t0 + 3000);
+  expect(reborn("", t0 + 4000, { properties: told(t0 + 9 * hourMs) })).toMatchObject({ sinceMs: t0 + 4000 });
+  reborn("energy.import", t0 + 5000);
+  // A box without a battery begins its clock in 1970: all that was ever read would be of the new definition.
+  expect(reborn("", t0 + 6000, { properties: told(hourMs) })).toMatchObject({ sinceMs: t0 + 6000 });
+  // Of another maker's node a property of that name means what it likes.
+  bearForeign([said("", { timestampMs: t0, properties: told(changedMs) })]);
+  expect(host.queue.take(10).at(-1)?.samples[0]?.metric).toMatchObject({ sinceMs: t0 + 6000 });
+});
+
+test("metrics that a birth changes are told without a sample; those that it repeats are not, once their series are known", () => {
+  bear();
+  host.queue.take(10);
+  host.queue.takeBirths();
+  const metric = reborn("energy.import", t0 + 1000);
+  expect(host.queue.takeBirths()).toEqual([metric]);
+  metric.seriesId = 7;
+  reborn("energy.import", t0 + 2000);
+  expect(host.queue.takeBirths()).toEqual([]);
+  const changed = reborn("energy.export", t0 + 3000);
+  expect(host.queue.takeBirths()).toEqual([changed]);
 });

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
 import { JilianError, messageOf } from "@jilian/domain/errors.ts";
+import { keepLength } from "@jilian/domain/mqtt-lengths.ts";
 import { type TlsPaths, tlsFault, tlsMaterial } from "@jilian/domain/tls.ts";
 import { allNodesFilter, stateTopic } from "@jilian/domain/topics.ts";
 import { connect, type IClientOptions } from "mqtt";
@@ -150,6 +151,7 @@ export function connectBus(
       return () => handlers.delete(handler);
     },
     publish: async (topic, payload, options) => {
+      keepLength(topic, payload, options.qos);
       if (client.connected) await client.publishAsync(topic, Buffer.from(payload), options);
     },
     close: async () => {

@@ -8,9 +8,9 @@ import type { Logger } from "pino";
 export type LedgerNotes = {
   /**
    * Notes something that needs a person's eye, at most every 10 s for one code and subject.
-   * @returns false when it was noted less than 10 s ago
+   * @returns `lately` when one of them was noted less than 10 s ago, `failed` when the ledger did not take it
    */
-  readonly finding: (finding: Pick<Finding, "code" | "subject" | "detail">) => boolean;
+  readonly finding: (finding: Pick<Finding, "code" | "subject" | "detail">) => "noted" | "lately" | "failed";
   readonly birth: (birth: FirstBirth) => void;
   readonly unregistered: (device: { group: string; node: string; device: string }) => void;
   /** Runs several notes as one transaction. @returns false when nothing of it was written */
@@ -53,13 +53,13 @@ export function ledgerNotes({ ledger, clock, log, onFailure }: LedgerNotesParts)
     finding: (finding) => {
       const key = `${finding.code} ${finding.subject}`;
       const nowMs = performance.now();
-      if (nowMs - (toldMs.get(key) ?? Number.NEGATIVE_INFINITY) < intervalMs) return false;
-      if (!attempt(() => ledger.noteFinding(finding, clock.now()))) return true;
+      if (nowMs - (toldMs.get(key) ?? Number.NEGATIVE_INFINITY) < intervalMs) return "lately";
+      if (!attempt(() => ledger.noteFinding(finding, clock.now()))) return "failed";
       toldMs.delete(key);
       toldMs.set(key, nowMs);
       const [oldest] = toldMs.keys();
       if (toldMs.size > maxTold && oldest !== undefined) toldMs.delete(oldest);
-      return true;
+      return "noted";
     },
     birth: (birth) => void attempt(() => ledger.noteBirth(birth)),
     unregistered: (device) => void attempt(() => ledger.noteUnregistered(device, clock.now())),

@@ -56,6 +56,15 @@ function plantRows({ live, registry, clock }: Pick<IngestParts, "live" | "regist
       "0 while the gateway says that it cannot write its outbox; 1 else.",
       each((gateway) => flag(live.nodes.get(gateway)?.metrics.get(nodeMetrics.writable) !== false)),
     ),
+    gauge(
+      name("gateway_clock_offset_seconds"),
+      "By how much the gateway says its clock is before the platform's; no line where it has not said.",
+      () =>
+        [...registry.gateways].flatMap((gateway) => {
+          const offsetMs = live.nodes.get(gateway)?.metrics.get(nodeMetrics.clockOffsetMs) ?? undefined;
+          return offsetMs === undefined ? [] : [{ labels: { gateway }, value: Number(offsetMs) / 1000 }];
+        }),
+    ),
     gauge(name("devices"), "Registered devices by state.", devices),
   ];
 }

@@ -52,6 +52,7 @@ type Told = {
   aside: number;
   setBacks: number;
   writable: boolean;
+  clock: [offsetMs: number, uncertaintyMs?: number];
   /** Epoch, offset and time of writing of what the file knew. */
   previous: [epoch: number, offset: number, writtenAtMs: number];
 };
@@ -64,6 +65,8 @@ const metricsOf = (told: Partial<Told>): Map<string, Value> => {
     [nodeMetrics.setAsideRecords, told.aside === undefined ? undefined : BigInt(told.aside)],
     [nodeMetrics.setBacks, told.setBacks === undefined ? undefined : BigInt(told.setBacks)],
     [nodeMetrics.writable, told.writable],
+    [nodeMetrics.clockOffsetMs, told.clock && BigInt(told.clock[0])],
+    [nodeMetrics.clockUncertaintyMs, told.clock?.[1] === undefined ? undefined : BigInt(told.clock[1])],
     [nodeMetrics.previousEpoch, told.previous && hex(told.previous[0])],
     [nodeMetrics.previousOffset, told.previous && BigInt(told.previous[1])],
     [nodeMetrics.previousWrittenMs, told.previous && BigInt(told.previous[2])],
@@ -173,6 +176,39 @@ describe("who a gateway is", () => {
     born(boxA, 9, 5, { setBacks: 1 });
     born(boxA, 10, 6, { setBacks: 1 });
     expect(ledger.findings(9)).toMatchObject([{ code: "GATEWAY_SET_BACK", count: 3 }]);
+  });
+
+  describe("a set-back that the platform saw first", () => {
+    const counts = () => ledger.findings(9).map(({ code, count }) => `${code} ${count}`);
+
+    test("is one finding, however often it is seen, also when the gateway counts it; the gateway's next one is another", () => {
+      born(boxA, 5, 1);
+      watch.setBack("f1", "gw-1", hex(1));
+      watch.setBack("f1", "gw-1", hex(1));
+      told({ setBacks: 1 });
+      born(boxA, 6, 2, { setBacks: 1 });
+      expect(counts()).toEqual(["GATEWAY_SET_BACK 1"]);
+      told({ setBacks: 2 });
+      expect(counts()).toEqual(["GATEWAY_SET_BACK 2"]);
+      start();
+      born(boxA, 6, 2, { setBacks: 2 });
+      expect(counts()).toEqual(["GATEWAY_SET_BACK 2"]);
+    });
+
+    test("is not taken for one that another process finds, which was told of none", () => {
+      born(boxA, 5, 1);
+      watch.setBack("f1", "gw-1", hex(1));
+      born(boxA, 6, 2);
+      told({ setBacks: 1 });
+      expect(counts()).toEqual(["GATEWAY_SET_BACK 2"]);
+    });
+
+    test("hides no drops that are told with it", () => {
+      born(boxA, 5, 1);
+      watch.setBack("f1", "gw-1", hex(1));
+      told({ setBacks: 1, dropped: 3 });
+      expect(counts().sort()).toEqual(["GATEWAY_SET_BACK 1", "OUTBOX_DROPPED 1"]);
+    });
   });
 
   test("a gateway that got a name with an update has not dropped anew what it had dropped", () => {
@@ -293,5 +329,17 @@ describe("what its outbox says", () => {
       },
     });
     born(boxA, 1, 1);
+  });
+});
+
+describe("the clock of a gateway", () => {
+  test("is told of once, when it is surely far off", () => {
+    born(boxA, 1, 1, { clock: [9000, 4500] });
+    expect(codes()).toEqual([]);
+    told({ clock: [-9000, 200] });
+    expect(detailOf("GATEWAY_CLOCK_OFF")).toContain("9000 ms behind");
+    // What has not changed is not said again.
+    told({ clock: [-9100] });
+    expect(ledger.findings(9)).toMatchObject([{ code: "GATEWAY_CLOCK_OFF", count: 1 }]);
   });
 });

@@ -23,7 +23,7 @@ export type NodeWatch = {
   readonly born: (group: string, node: string, told: NodeMetrics) => void;
   /** NDATA. */
   readonly told: (group: string, node: string, told: NodeMetrics) => void;
-  /** The commit book saw one offset given to two records. */
+  /** The commit book saw one offset given to two records; what is seen again of one epoch is one event, and one finding. */
   readonly setBack: (group: string, node: string, epoch: string) => void;
 };
 
@@ -35,6 +35,8 @@ type Watched = {
   boxes: NodeBox[];
   riseNotedMs: number;
   writable: boolean;
+  /** Its clock against the platform's, as it last told, ms. */
+  clock: { offsetMs: number; uncertaintyMs: number };
   /** Its medium fails and it works from memory: it does not know its file, and its counters are not the file's. */
   fromMemory: boolean;
   /** Processes that were born, by box and epoch, the last one last. */
@@ -43,6 +45,10 @@ type Watched = {
   returnsMs: number[];
   /** The epoch of which more was found than its file knew. */
   outran: string;
+  /** Epochs of which one offset came with two records. */
+  setBackEpochs: string[];
+  /** How many of those its gateway has not counted yet: it hears of them from here, so they are told already. */
+  setBacksTold: number;
 };
 
 /** Rising counters are noted this often: an outbox that drops all the time tells so every second. */
@@ -50,6 +56,8 @@ const noteEveryMs = 60_000;
 /** Two returns within this time are no accident of the network. */
 const returnsWithinMs = 3_600_000;
 const maxLives = 8;
+/** A clock further off than this is told of: readings of one second lie in minutes that they do not belong to. */
+const clockOffMs = 5000;
 const zero: Counters = { droppedSamples: 0, setAsideRecords: 0, setBacks: 0 };
 
 const counterNames = {
@@ -63,14 +71,24 @@ const words = {
   GATEWAY_RESTORED: "its outbox is an earlier image of itself: readings since then may be missing",
   GATEWAY_CLONED: clonedGateway,
   OUTBOX_UNWRITABLE: "the outbox cannot be written: readings are kept in memory or lost",
+  GATEWAY_CLOCK_OFF: "its clock is far from the platform's: readings and figures lie at wrong times",
   GATEWAY_SET_BACK:
     "it was set back to an earlier moment while it ran; it goes on under a new epoch, what it sends is stored",
 } as const;
 
 function countOf(value: Value | undefined): number | undefined {
-  const found = typeof value === "bigint" ? Number(value) : value;
-  return typeof found === "number" && Number.isSafeInteger(found) && found >= 0 ? found : undefined;
+  const found = wholeOf(value);
+  return found !== undefined && found >= 0 ? found : undefined;
 }
+
+function wholeOf(value: Value | undefined): number | undefined {
+  const found = typeof value === "bigint" ? Number(value) : value;
+  return typeof found === "number" && Number.isSafeInteger(found) ? found : undefined;
+}
+
+/** Whether a clock is far off, however wrong the measurement may be. */
+const isOff = ({ offsetMs, uncertaintyMs }: Watched["clock"]): boolean =>
+  Math.abs(offsetMs) - uncertaintyMs > clockOffMs;
 
 function hexOf(told: NodeMetrics, name: string): string {
   const value = told.get(name);
@@ -99,8 +117,13 @@ function countersOf(told: NodeMetrics, before: Counters): Counters {
   return { droppedSamples: of("droppedSamples"), setAsideRecords: of("setAsideRecords"), setBacks: of("setBacks") };
 }
 
-/** Findings for counters that are higher than they were. */
-function risesOf(before: Counters, now: Counters): [code: string, detail: string][] {
+/** How often a gateway found itself set back since. It counts that of its process: where it is lower than it was, another one counts. */
+function setBacksSince(before: Counters, now: Counters): number {
+  return now.setBacks < before.setBacks ? now.setBacks : now.setBacks - before.setBacks;
+}
+
+/** Findings for counters that are higher than they were. @param setBacksTold set-backs that are noted already */
+function risesOf(before: Counters, now: Counters, setBacksTold: number): [code: string, detail: string][] {
   const found: [string, string][] = [];
   const rise = (key: keyof Counters) => now[key] - before[key];
   if (rise("droppedSamples") > 0)
@@ -110,9 +133,7 @@ function risesOf(before: Counters, now: Counters): [code: string, detail: string
       "OUTBOX_SET_ASIDE",
       `${rise("setAsideRecords")} records were set aside, ${now.setAsideRecords} in all`,
     ]);
-  // This one is of the process: where it is lower than it was, another process counts.
-  if (rise("setBacks") > 0 || (rise("setBacks") < 0 && now.setBacks > 0))
-    found.push(["GATEWAY_SET_BACK", words.GATEWAY_SET_BACK]);
+  if (setBacksSince(before, now) > setBacksTold) found.push(["GATEWAY_SET_BACK", words.GATEWAY_SET_BACK]);
   return found;
 }
 
@@ -137,10 +158,13 @@ export function nodeWatch(parts: {
       boxes: ledger.nodeBoxes(group, node),
       riseNotedMs: Number.NEGATIVE_INFINITY,
       writable: true,
+      clock: { offsetMs: 0, uncertaintyMs: 0 },
       fromMemory: false,
       lives: [],
       returnsMs: [],
       outran: "",
+      setBackEpochs: [],
+      setBacksTold: 0,
     }));
   }
 
@@ -188,6 +212,20 @@ export function nodeWatch(parts: {
     known.writable = now;
   }
 
+  function watchClock(known: Watched, subject: string, told: NodeMetrics): void {
+    // A message says what has changed.
+    const offsetMs = wholeOf(told.get(nodeMetrics.clockOffsetMs)) ?? known.clock.offsetMs;
+    const uncertaintyMs = countOf(told.get(nodeMetrics.clockUncertaintyMs)) ?? known.clock.uncertaintyMs;
+    const now = { offsetMs, uncertaintyMs };
+    if (isOff(now) && !isOff(known.clock)) {
+      const by = `${Math.abs(offsetMs)} ms ${offsetMs < 0 ? "behind" : "ahead"}`;
+      const detail = `${words.GATEWAY_CLOCK_OFF} (${by})`;
+      // A ledger that does not take it is tried again with the next message.
+      if (notes.finding({ code: "GATEWAY_CLOCK_OFF", subject, detail }) === "failed") return;
+    }
+    known.clock = now;
+  }
+
   function born(group: string, node: string, told: NodeMetrics): void {
     let known: Watched;
     try {
@@ -198,6 +236,7 @@ export function nodeWatch(parts: {
       return;
     }
     watchWritable(known, `${group}/${node}`, told);
+    watchClock(known, `${group}/${node}`, told);
     known.fromMemory = told.get(nodeMetrics.box) === "";
     if (known.fromMemory) return;
     const identity = identityOf(told);
@@ -222,9 +261,17 @@ export function nodeWatch(parts: {
     // The counters of an image say what happened before it was made.
     // A gateway from before boxes had names is the same one with its counters, once it has a name.
     const before = same ?? (previous === undefined ? known.boxes[0] : undefined) ?? zero;
-    append(findings, risesOf(image ? now : before, now));
+    const setBacks = image ? 0 : setBacksSince(before, now);
+    append(findings, risesOf(image ? now : before, now, known.setBacksTold));
+    // Another process that has counted none was told of none.
+    const isFresh = now.setBacks === 0 && same?.starts !== now.starts;
+    known.setBacksTold = isFresh ? 0 : Math.max(0, known.setBacksTold - setBacks);
     const isNews =
-      same !== known.boxes[0] || same?.starts !== now.starts || same.epoch !== now.epoch || findings.length > 0;
+      same !== known.boxes[0] ||
+      same?.starts !== now.starts ||
+      same.epoch !== now.epoch ||
+      setBacks > 0 ||
+      findings.length > 0;
     if (beyond !== undefined) known.outran = earlier?.epoch ?? "";
     if (isNews) note(known, { group, node, ...now, lastSeenMs: clock.now() }, findings);
   }
@@ -233,21 +280,37 @@ export function nodeWatch(parts: {
     const known = nodes.get(`${group}/${node}`);
     if (!known) return;
     watchWritable(known, `${group}/${node}`, told);
+    watchClock(known, `${group}/${node}`, told);
     const [box] = known.boxes;
     if (!box || known.fromMemory) return;
     const now = { ...box, ...countersOf(told, box), lastSeenMs: clock.now() };
-    const findings = risesOf(box, now);
-    if (findings.length === 0 || performance.now() - known.riseNotedMs < noteEveryMs) return;
-    known.riseNotedMs = performance.now();
+    const setBacks = setBacksSince(box, now);
+    const findings = risesOf(box, now, known.setBacksTold);
+    if (findings.length === 0 && setBacks === 0) return;
+    if (findings.length > 0) {
+      if (performance.now() - known.riseNotedMs < noteEveryMs) return;
+      known.riseNotedMs = performance.now();
+    }
+    known.setBacksTold = Math.max(0, known.setBacksTold - setBacks);
     note(known, now, findings);
+  }
+
+  function setBack(group: string, node: string, epoch: string): void {
+    const subject = `${group}/${node}`;
+    // Unknown where the ledger could not be read at its birth: told each time then.
+    const known = nodes.get(subject);
+    if (known?.setBackEpochs.includes(epoch)) return;
+    const told = notes.finding({ code: "GATEWAY_SET_BACK", subject, detail: words.GATEWAY_SET_BACK });
+    if (told === "lately") return;
+    log.warn({ code: "GATEWAY_SET_BACK", node: subject, epoch }, "one offset came with two records");
+    if (!known || told !== "noted") return;
+    known.setBackEpochs = [...known.setBackEpochs, epoch].slice(-maxLives);
+    known.setBacksTold += 1;
   }
 
   return {
     born,
     told: toldLater,
-    setBack: (group, node, epoch) => {
-      log.warn({ code: "GATEWAY_SET_BACK", node: `${group}/${node}`, epoch }, "one offset came with two records");
-      notes.finding({ code: "GATEWAY_SET_BACK", subject: `${group}/${node}`, detail: words.GATEWAY_SET_BACK });
-    },
+    setBack,
   };
 }

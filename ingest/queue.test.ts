@@ -2,6 +2,7 @@ import { getEventListeners } from "node:events";
 import { expect, test } from "vitest";
 import { pause } from "./pause.ts";
 import { type QueuedRecord, type QueuedSample, recordQueue } from "./queue.ts";
+import type { BornMetric } from "./sessions.ts";
 
 let nextOffset = 0;
 function record(samples: number, outbox = true): QueuedRecord {
@@ -54,4 +55,28 @@ test("waiting ends with a push, with time, or with the signal, and leaves nothin
   await Promise.all(aborted);
   await pause(60_000, stop.signal);
   expect(getEventListeners(stop.signal, "abort")).toEqual([]);
+});
+
+test("births can be taken when what was queued before them has been, and wake whoever waits", async () => {
+  const queue = recordQueue(100);
+  const [a, b, c] = ["a", "b", "c"].map((name) => ({ key: { metric: name } }) as BornMetric) as [
+    BornMetric,
+    BornMetric,
+    BornMetric,
+  ];
+  queue.push(record(3));
+  queue.bear([a]);
+  queue.push(record(3));
+  queue.bear([b, c]);
+  expect(queue.takeBirths()).toEqual([]);
+  queue.take(1);
+  expect(queue.takeBirths()).toEqual([a]);
+  expect(queue.takeBirths()).toEqual([]);
+  queue.take(1);
+  expect(queue.takeBirths()).toEqual([b, c]);
+  expect(queue.samples()).toBe(0);
+  const waited = queue.ready(60_000, new AbortController().signal);
+  queue.bear([a]);
+  await waited;
+  expect(queue.takeBirths()).toEqual([a]);
 });

@@ -19,6 +19,7 @@ import {
   declare,
   find,
   followSeq,
+  metricsOf,
   type NodeSession,
   newSession,
 } from "./sessions.ts";
@@ -155,6 +156,7 @@ export function createReceiver(parts: ReceiverParts): Receiver {
         { code: "METRIC_UNSUPPORTED", node: `${topic.group}/${topic.node}`, device, metrics: refused },
         "metrics of a type that is not carried",
       );
+    queue.bear(metricsOf(session, device).filter(({ seriesId }) => seriesId === undefined));
     const samples = takeBirthValues(session, topic, payload);
     if (topic.type === "NBIRTH" && session.outbox) watch.born(session.group, session.node, valuesOf(samples));
   }

@@ -1,6 +1,6 @@
 import { isSupported } from "@jilian/domain/datatypes.ts";
 import { dayMs, hourMs } from "@jilian/domain/periods.ts";
-import { definitionFromBirth, type MetricDefinition, type SeriesKey } from "@jilian/domain/sample.ts";
+import { definitionFromBirth, type MetricDefinition, type SeriesKey, sinceFromBirth } from "@jilian/domain/sample.ts";
 import type { InMetric, InPayload } from "@jilian/domain/sparkplug/payload.ts";
 import { bdSeqMetric, commitMetric, nodeControl } from "@jilian/domain/topics.ts";
 
@@ -12,6 +12,8 @@ export type BornMetric = {
   readonly sinceMs: number;
   /** From when on what births said before is doubted, at most that time. */
   readonly doubtMs: number;
+  /** When its birth was, UTC ms, where `sinceMs` is not that time but told by its gateway. */
+  readonly bornMs?: number;
   /** Number of its series in the store; looked up when the first sample is written. */
   seriesId: number | undefined;
   /** The store refused its last sample: while that is so, its samples are tried apart from the rest of their records. */
@@ -22,6 +24,8 @@ export type BornMetric = {
 const longestHeartbeatMs = dayMs;
 /** The time of a birth is not believed where it is further than this from ingest's. */
 const believedMs = hourMs;
+/** Nor the time that it tells of before it: no outbox keeps readings for longer, and a clock may have begun in 1970. */
+const longestToldMs = 366 * dayMs;
 
 /** What a host application must remember of an edge node (Sparkplug 3.0, 6.4.20 and check list 12 of the facts). */
 export type NodeSession = {
@@ -103,6 +107,16 @@ function doubtedSince({ outbox }: NodeSession, { timestampMs, isNull }: InMetric
 }
 
 /**
+ * Since when a metric is what its birth says, where its gateway knows: it wrote that down when its configuration was changed, of which the
+ * platform may hear days later. A time far from the birth is of a clock that was set, and not believed.
+ */
+function toldSince({ outbox }: NodeSession, { properties }: InMetric, bornMs: number) {
+  const sinceMs = outbox ? sinceFromBirth(properties) : undefined;
+  if (sinceMs === undefined || sinceMs > bornMs + believedMs || sinceMs < bornMs - longestToldMs) return undefined;
+  return { sinceMs, doubtMs: sinceMs, bornMs };
+}
+
+/**
  * Takes the metrics of a birth into the session. A metric that was known with the same definition keeps its series number;
  * what the device was born with before is void, its aliases too.
  * @returns names that cannot be carried (arrays, templates, no datatype): the rest of the birth holds
@@ -120,7 +134,10 @@ export function declare(session: NodeSession, device: string, payload: InPayload
       if (datatype === undefined || !isSupported(datatype)) refused.push(name);
       else {
         const key = { group: session.group, node: session.node, device, metric: name };
-        const times = { sinceMs: bornMs, doubtMs: doubtedSince(session, metric, bornMs) };
+        const times = toldSince(session, metric, bornMs) ?? {
+          sinceMs: bornMs,
+          doubtMs: doubtedSince(session, metric, bornMs),
+        };
         born = bornMetric(key, definitionFromBirth(name, datatype, properties), times, before?.names.get(name));
       }
     }
@@ -134,7 +151,7 @@ export function declare(session: NodeSession, device: string, payload: InPayload
 function bornMetric(
   key: SeriesKey,
   found: MetricDefinition,
-  times: Pick<BornMetric, "sinceMs" | "doubtMs">,
+  times: Pick<BornMetric, "sinceMs" | "doubtMs" | "bornMs">,
   known: BornMetric | null | undefined,
 ): BornMetric {
   const heartbeatMs = found.heartbeatMs === undefined ? undefined : Math.min(found.heartbeatMs, longestHeartbeatMs);

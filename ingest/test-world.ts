@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { openTelemetry } from "@jilian/store/duckdb/telemetry.ts";
+import { openTelemetryHere } from "@jilian/store/duckdb/testing/here.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import { indexRegistry, type Registry } from "@jilian/store/registry.ts";
 import type { RegistryDevice } from "@jilian/store/registry-schema.ts";
@@ -82,7 +82,7 @@ export type World = {
 export async function openWorld(log: Logger = silent): Promise<World> {
   const folder = mkdtempSync(join(tmpdir(), "ingest-"));
   const ledgerPath = join(folder, "ledger.sqlite");
-  const open = () => openTelemetry({ path: join(folder, "t.duckdb"), memoryLimitMb: 256, threads: 1, log });
+  const open = () => openTelemetryHere({ path: join(folder, "t.duckdb"), memoryLimitMb: 256, threads: 1 });
   const world: World = {
     folder,
     ledgerPath,

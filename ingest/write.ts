@@ -8,6 +8,7 @@ import {
   lineFaults,
   type SampleRow,
   type Telemetry,
+  type WantedSeries,
   type WriteBatch,
   type WriteOutcome,
 } from "@jilian/store/telemetry.ts";
@@ -63,6 +64,10 @@ function commitsOf(records: readonly QueuedRecord[], others: readonly CommitEntr
   return [...found.values()].map(({ set, ...rest }) => ({ ...rest, ranges: set.ranges() }));
 }
 
+const wantedOf = ({ key, definition, sinceMs, doubtMs, bornMs }: BornMetric): WantedSeries => {
+  return { ...key, definition, sinceMs, doubtMs, ...(bornMs !== undefined && { bornMs }) };
+};
+
 /** Looks up the numbers of series that are new here. @returns the metrics that got one */
 async function numberSeries(telemetry: Telemetry, records: readonly QueuedRecord[]): Promise<Set<BornMetric>> {
   const fresh = new Set<BornMetric>();
@@ -70,11 +75,19 @@ async function numberSeries(telemetry: Telemetry, records: readonly QueuedRecord
     for (const { metric } of record.samples) if (metric.seriesId === undefined) fresh.add(metric);
   if (fresh.size === 0) return fresh;
   const metrics = [...fresh];
-  const ids = await telemetry.ensureSeries(
-    metrics.map(({ key, definition, sinceMs, doubtMs }) => ({ ...key, definition, sinceMs, doubtMs })),
-  );
+  const ids = await telemetry.ensureSeries(metrics.map(wantedOf));
   for (const [i, metric] of metrics.entries()) metric.seriesId = ids[i];
   return fresh;
+}
+
+/** Notes what births say of series that the store has. What it never takes is told once more by samples, and refused with those. */
+async function redefine({ telemetry, log }: WriterParts, births: readonly BornMetric[]): Promise<void> {
+  try {
+    await telemetry.redefineSeries(births.map(wantedOf));
+  } catch (error) {
+    if (!lineFaults.has(codeOf(error))) throw error;
+    log.warn({ code: "BIRTH_REFUSED", cause: codeOf(error), err: messageOf(error) }, "what births say was not stored");
+  }
 }
 
 function rowsOf(records: readonly QueuedRecord[]): SampleRow[] {
@@ -157,7 +170,7 @@ function tellUnsifted({ live, notes, log }: WriterParts, { group, node }: Queued
   const subject = `${group}/${node}`;
   const detail =
     "so many samples of this node are refused that the rest of a batch was refused with them, good ones too: it has no outbox, so they are lost";
-  if (!notes.finding({ code: "SAMPLES_UNSIFTED", subject, detail })) return;
+  if (notes.finding({ code: "SAMPLES_UNSIFTED", subject, detail }) === "lately") return;
   log.error({ code: "SAMPLES_UNSIFTED", node: subject }, detail);
 }
 
@@ -187,7 +200,7 @@ function refuse(
   const what = metrics.length === 0 ? "" : ` (${metrics.slice(0, maxNamed).join(", ")})`;
   const detail = `${cause}${what}: ${messageOf(error)}`.slice(0, 500);
   // A metric that is always refused must not fill the log: counters have each, log and findings one in 10 s of a gateway.
-  if (!notes.finding({ code: "RECORD_REFUSED", subject, detail })) return;
+  if (notes.finding({ code: "RECORD_REFUSED", subject, detail }) === "lately") return;
   log.error(
     {
       code: "RECORD_REFUSED",
@@ -243,9 +256,14 @@ export function startWriter(parts: WriterParts): { close: () => Promise<void> } 
         count(live.state, "deferredRecords");
       },
     });
+    return await insist(sift, records.length);
+  }
+
+  /** Tries some work on the store, with back-off, until it succeeds. @returns false when it failed amid closing */
+  async function insist(work: () => Promise<void>, records: number): Promise<boolean> {
     for (let waitMs = retryMinMs; ; waitMs = Math.min(waitMs * 2, retryMaxMs)) {
       try {
-        await sift();
+        await work();
         return true;
       } catch (error) {
         const askedMs = error instanceof JilianError ? (error.retryAfterMs ?? 0) : 0;
@@ -259,7 +277,7 @@ export function startWriter(parts: WriterParts): { close: () => Promise<void> } 
             cause: codeOf(error),
             err: messageOf(error),
             remedy,
-            records: records.length,
+            records,
             waitMs: pauseMs,
           },
           stop.signal.aborted ? "the store took nothing; giving up" : "the store took nothing; asking again",
@@ -281,6 +299,15 @@ export function startWriter(parts: WriterParts): { close: () => Promise<void> } 
     return true;
   }
 
+  /**
+   * What births changed of series that the store has, also where no sample follows for long: the time of a birth is known only now. In its
+   * turn, when the samples before it have given their series numbers.
+   */
+  async function storeBirths(): Promise<boolean> {
+    const births = queue.takeBirths();
+    return births.length === 0 || (await insist(() => redefine(parts, births), 0));
+  }
+
   async function run(): Promise<void> {
     let writable = true;
     while (!stop.signal.aborted) {
@@ -289,8 +316,10 @@ export function startWriter(parts: WriterParts): { close: () => Promise<void> } 
       const records = queue.take(parts.batchSamples);
       if (records.length > 0) writable = await storeAll(records);
       else void notify();
+      writable = (await storeBirths()) && writable;
     }
     while (writable && queue.samples() > 0) writable = await storeAll(queue.take(parts.batchSamples));
+    if (writable) await storeBirths();
     await notify();
   }
 

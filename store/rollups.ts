@@ -15,7 +15,7 @@ import {
   rollUp,
   unknownRollup,
 } from "@jilian/domain/rollup.ts";
-import { type OpenLeaves, readMinutes } from "./minute-leaves.ts";
+import { type MinuteReader, minuteReader, type OpenLeaves } from "./minute-leaves.ts";
 import { blockKey, type Prefix, type RollupMemory, rollupMemory } from "./rollup-memory.ts";
 import { type KnownHours, type Piece, piecesOf } from "./rollup-pieces.ts";
 import type { RollupRow, RollupUnit, Telemetry } from "./telemetry.ts";
@@ -36,13 +36,17 @@ export type Rollups = Map<string, Rollup>;
 export type RollupReader = {
   /** Rolls up [startMs, endMs). @param nowMs what has ended by then is kept */
   readonly read: (sources: readonly RollupSource[], startMs: number, endMs: number, nowMs: number) => Promise<Rollups>;
-  /** Rolls up each step of [fromMs, toMs), which do not cross hours, from the leaves; keeps nothing. By the steps' starts. */
+  /**
+   * Rolls up each step of [fromMs, toMs), which do not cross hours, from the leaves; keeps none of it. By the steps' starts.
+   * @param soon sources that will be asked for next, of the same time
+   */
   readonly readEach: (
     sources: readonly RollupSource[],
     fromMs: number,
     toMs: number,
     stepMs: number,
     nowMs: number,
+    soon?: () => readonly RollupSource[],
   ) => Promise<Map<number, Rollups>>;
   /** Withdraws what is kept of a subject and minute, whose leaves may differ now. */
   readonly touch: (key: string, minute: number) => void;
@@ -100,7 +104,7 @@ async function recall(
 
 /** Makes rollups of a stretch inside one hour from minutes, quarter hour by quarter hour. */
 async function partOf(
-  parts: RollupParts,
+  minutes: MinuteReader,
   mem: RollupMemory,
   sources: readonly RollupSource[],
   fromMs: number,
@@ -123,7 +127,7 @@ async function partOf(
   const lacking = known.filter(({ kept }) => kept.includes(undefined));
   const first = leastOf(lacking.map(({ kept }) => kept.indexOf(undefined)));
   const own = lacking.map(({ source }) => source);
-  const leaves = own.length > 0 ? await readMinutes(parts, own, quarters[first]?.startMs as number, toMs) : undefined;
+  const leaves = own.length > 0 ? await minutes.read(own, quarters[first]?.startMs as number, toMs, nowMs) : undefined;
   const merged: Rollups = new Map();
   for (const { source, kept } of known) {
     const { key, signature } = source;
@@ -141,7 +145,7 @@ async function partOf(
 
 /** Whole hours, made from minutes of some hours at once. */
 async function makeHours(
-  parts: RollupParts,
+  minutes: MinuteReader,
   missing: ReadonlyMap<number, RollupSource[]>,
   nowMs: number,
   put: (startMs: number, source: RollupSource, rollup: Rollup) => void,
@@ -153,7 +157,7 @@ async function makeHours(
     while (n < hoursTogether && starts[i + n] === first + n * hourMs) n += 1;
     const some = starts.slice(i, i + n);
     const sources = [...new Set(some.flatMap((at) => missing.get(at) ?? []))];
-    const leaves = await readMinutes(parts, sources, first, first + n * hourMs);
+    const leaves = await minutes.read(sources, first, first + n * hourMs, nowMs);
     for (const at of some)
       for (const source of missing.get(at) ?? [])
         put(at, source, closeRollup(rollUp(source, leaves, at, at + hourMs, nowMs)));
@@ -163,7 +167,7 @@ async function makeHours(
 
 /** The ended hours, days or months that begin at the starts, each of all sources. */
 async function blocksOf(
-  parts: RollupParts,
+  parts: RollupParts & { minutes: MinuteReader },
   mem: RollupMemory,
   unit: RollupUnit,
   starts: readonly number[],
@@ -185,7 +189,7 @@ async function blocksOf(
     else for (const source of sources) put(startMs, source.key, unknownRollup(source, true));
   }
   await recall(parts, mem, unit, missing, put);
-  if (unit === "hour") await makeHours(parts, missing, nowMs, made);
+  if (unit === "hour") await makeHours(parts.minutes, missing, nowMs, made);
   else {
     const part = smaller[unit];
     for (const [startMs, lacking] of missing) {
@@ -200,8 +204,10 @@ async function blocksOf(
 }
 
 /** The rollup reader. Exact: whatever is kept and however it is cut, it comes to the digits of merging minute by minute. */
-export function rollupReader(parts: RollupParts): RollupReader {
-  const mem = rollupMemory(parts.kept ?? 0);
+export function rollupReader(from: RollupParts): RollupReader {
+  const mem = rollupMemory(from.kept ?? 0);
+  const minutes = minuteReader(from, Boolean(from.kept));
+  const parts = { ...from, minutes };
 
   /** Rolls up piece by piece, whole ones of a unit that follow each other together. */
   async function* rolled(pieces: readonly Piece[], sources: readonly RollupSource[], nowMs: number) {
@@ -210,7 +216,7 @@ export function rollupReader(parts: RollupParts): RollupReader {
       let n = 1;
       if (unit === "none")
         yield { toMs, of: new Map(sources.map((s) => [s.key, unknownRollup(s, fromMs + quarterHourMs <= nowMs)])) };
-      else if (unit === "part") yield { toMs, of: await partOf(parts, mem, sources, fromMs, toMs, nowMs) };
+      else if (unit === "part") yield { toMs, of: await partOf(minutes, mem, sources, fromMs, toMs, nowMs) };
       else {
         const most = Math.max(1, Math.floor(rowsTogether / sources.length));
         while (n < most && pieces[i + n]?.unit === unit && pieces[i + n]?.fromMs === pieces[i + n - 1]?.toMs) n += 1;
@@ -269,8 +275,8 @@ export function rollupReader(parts: RollupParts): RollupReader {
 
   return {
     read,
-    readEach: async (sources, fromMs, toMs, stepMs, nowMs) => {
-      const leaves = await readMinutes(parts, sources, fromMs, toMs);
+    readEach: async (sources, fromMs, toMs, stepMs, nowMs, soon) => {
+      const leaves = await minutes.read(sources, fromMs, toMs, nowMs, soon);
       const found = new Map<number, Rollups>();
       for (let at = fromMs; at < toMs; at += stepMs) {
         const of = sources.map((source) => {
@@ -282,6 +288,7 @@ export function rollupReader(parts: RollupParts): RollupReader {
       return found;
     },
     touch: (key, minute) => {
+      minutes.touch(key, minute);
       for (const unit of units) mem.drop(unit, periodStart(unit, minute), key);
       mem.quarters.get(periodStart("quarter_hour", minute))?.delete(key);
       for (const [id, prefixes] of mem.prefixes) {

@@ -39,6 +39,23 @@ describe("the definitions of a series in time", () => {
     );
   });
 
+  test("one that its gateway dates back holds from its birth on at the least, and changes nothing that is known by then", () => {
+    const known = births(["a", 10], ["b", 20]);
+    const told = (role: string, sinceMs: number) => said(withDefinition(known, of(role), { sinceMs, bornMs: 40 }));
+    expect(told("c", 30)).toEqual([...said(known), ["c", 30]]);
+    expect(told("c", 15)).toEqual([
+      ["a", 10],
+      ["c", 15],
+      ["b", 20],
+      ["c", 40],
+    ]);
+    expect(told("a", 12)).toEqual([...said(known), ["a", 40]]);
+    // An outbox that was put back as it was before the change: what was read between is not of the later definition.
+    for (const sinceMs of [12, 20, 25]) expect(told("b", sinceMs)).toEqual(said(known));
+    // A source's clock that runs ahead.
+    expect(told("c", 50)).toEqual([...said(known), ["c", 50]]);
+  });
+
   test("a repeated one changes nothing, one of the same time replaces, neighbours that say the same are one", () => {
     const known = births(["a", 10], ["b", 20], ["c", 30]);
     expect(withDefinition(known, of("b"), { sinceMs: 25 })).toBe(known);

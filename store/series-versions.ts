@@ -46,8 +46,10 @@ function shortest(dated: readonly DatedDefinition[]): number {
 export function withDefinition(
   known: readonly DatedDefinition[] | undefined,
   definition: MetricDefinition,
-  { sinceMs: fromMs, doubtMs = fromMs }: Pick<WantedSeries, "sinceMs" | "doubtMs"> = {},
+  { sinceMs: fromMs, doubtMs = fromMs, bornMs }: Pick<WantedSeries, "sinceMs" | "doubtMs" | "bornMs"> = {},
 ): readonly DatedDefinition[] {
+  if (known && fromMs !== undefined && bornMs !== undefined && bornMs > fromMs)
+    return told(known, definition, fromMs, bornMs);
   if (!known || fromMs === undefined) {
     const isKnown = known?.length === 1 && same(known[0]?.definition, definition);
     return isKnown ? known : [{ fromMs: fromMs ?? 0, definition }];
@@ -61,6 +63,15 @@ export function withDefinition(
   while (dated.length > maxDefinitions || (dated.length > 1 && textLength(dated) > maxTextLength))
     dated = merged(dated.toSpliced(shortest(dated), 1));
   return dated;
+}
+
+/**
+ * What a gateway tells of the time before its birth. Where it is known at the time of the birth, when it began is known as well: the outbox of
+ * the gateway may be an older one. Where it is not, it holds from the birth on, whatever lies behind the time that is told.
+ */
+function told(known: readonly DatedDefinition[], definition: MetricDefinition, sinceMs: number, bornMs: number) {
+  if (same(known.findLast(({ fromMs }) => fromMs <= bornMs)?.definition, definition)) return known;
+  return withDefinition(withDefinition(known, definition, { sinceMs }), definition, { sinceMs: bornMs });
 }
 
 /** A series' definitions as it shows them: the newest one, and all of them where there are several. */

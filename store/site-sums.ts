@@ -1,5 +1,6 @@
 import { atScale, decimalOf } from "@jilian/domain/decimal.ts";
 import { type GaugeSum, gaugeScale, noGauge } from "@jilian/domain/gauge-leaf.ts";
+import { getOrMake } from "@jilian/domain/get-or-make.ts";
 import { emptyLeaf } from "@jilian/domain/leaf.ts";
 import { type MachineSums, noQuantity, plannedTimeMs, type Quantity, quantityOf } from "@jilian/domain/machine-sums.ts";
 import type {
@@ -157,7 +158,13 @@ export function siteSums(
     const { demand, untold } = input.rollups.get(factory) ?? emptyRollup;
     return demand && { ...demand, partial: demand.partial || untold };
   };
-  const ofFactory = (level: SiteSums["level"], id: string, keys: readonly string[]): FactorySums => {
+  const madeFactories = new Map<readonly string[], FactorySums>();
+  /** The same for its own level and all above it; formulas remember what they made of it. */
+  const ofFactory = (level: SiteSums["level"], id: string, keys: readonly string[]): FactorySums =>
+    level === "line" || level === "device"
+      ? makeFactory(level, id, keys)
+      : getOrMake(madeFactories, keys, () => makeFactory(level, id, keys));
+  const makeFactory = (level: SiteSums["level"], id: string, keys: readonly string[]): FactorySums => {
     const factory = registry.factories.get(id) as PlacedFactory;
     return {
       id,

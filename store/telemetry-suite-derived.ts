@@ -173,5 +173,30 @@ function resultTests({ store, reopen }: Pick<Harness, "store" | "reopen">): void
     expect(await store().readMinuteResults({ ...query, entity: "f/g/d2" })).toEqual([kept[2]]);
     expect(await store().readMinuteResults({ ...query, indicator: "machine.oee" })).toEqual([kept[1]]);
     expect(await store().readMinuteResults({ ...query, entity: "x' OR true --" })).toEqual([]);
+    const { level: _, ...ofAll } = query;
+    const named = (...entities: string[]) => store().readMinuteResults({ ...ofAll, entities });
+    expect((await store().readMinuteResults(ofAll)).map(({ level }) => level).sort()).toEqual([
+      ...kept.map(({ level }) => level),
+      "factory",
+    ]);
+    expect(await named("f/g/d2", "x' OR true --", "f/g/d2")).toEqual([kept[2]]);
+    expect(await named("f/g/d1", "f/g/d2")).toHaveLength(5);
+    expect(await named()).toEqual([]);
+  });
+
+  it("is read to the edges of what there is, and not beyond, before and after a restart", async () => {
+    const at = (n: number) => result({ startMs: startMs + n * minute, endMs: startMs + (n + 1) * minute });
+    const starts = async (from: number, to: number, period: "minute" | "quarter_hour" = "minute") => {
+      const asked = { ...query, period, fromMs: startMs + from * minute, toMs: startMs + to * minute };
+      return (await store().readMinuteResults(asked)).map((one) => (one.startMs - startMs) / minute);
+    };
+    await store().writeMinuteResults([at(5), at(3)]);
+    const looks = async () => [await starts(0, 3), await starts(0, 4), await starts(5, 9), await starts(6, 9)];
+    expect(await looks()).toEqual([[], [3], [5], []]);
+    expect(await starts(0, 9, "quarter_hour")).toEqual([]);
+    await reopen();
+    expect(await looks()).toEqual([[], [3], [5], []]);
+    await store().writeMinuteResults([at(8), at(1)]);
+    expect([await starts(0, 3), await starts(6, 9)]).toEqual([[1], [8]]);
   });
 }

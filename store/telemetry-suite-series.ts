@@ -52,6 +52,20 @@ export function definitionTests({ store, reopen, nowAndReopened }: Harness): voi
     });
   });
 
+  it("what births say of a series is kept without a sample where the store has it, and makes none", async () => {
+    await store().ensureSeries([{ ...key, definition, sinceMs: 1000 }]);
+    const strange = { ...key, metric: "strange", definition, sinceMs: 2000 };
+    await store().redefineSeries([{ ...key, definition: outgoing, sinceMs: 5000, doubtMs: 4000 }, strange]);
+    await nowAndReopened(async (open) => {
+      const all = await open.series();
+      expect(all.map(({ metric }) => metric)).toEqual(["m"]);
+      expect(all[0]?.dated).toEqual([
+        { fromMs: 1000, definition },
+        { fromMs: 5000, definition: outgoing, doubtMs: 4000 },
+      ]);
+    });
+  });
+
   it("keeps a bounded number of one that flaps, and what held long among them", async () => {
     await store().ensureSeries([{ ...key, definition: { ...definition, unit: "MWh" }, sinceMs: 0 }]);
     await store().ensureSeries([{ ...key, definition, sinceMs: 1_000_000 }]);

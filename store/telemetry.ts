@@ -26,6 +26,8 @@ export type WantedSeries = SeriesKey & {
   readonly sinceMs?: number;
   /** From when on it is not certain that it was still what was known before; absent for `sinceMs`. */
   readonly doubtMs?: number;
+  /** When the birth was that says so, UTC ms, where `sinceMs` is told by its gateway; absent for `sinceMs`. */
+  readonly bornMs?: number;
 };
 
 /** One sample to store. */
@@ -96,6 +98,8 @@ export type ResultQuery = {
   toMs: number;
   limit: number;
 };
+/** Of minutes also those of all levels, or of some entities of whatever level. */
+export type MinuteResultQuery = Omit<ResultQuery, "level"> & { level?: Level; entities?: readonly string[] };
 
 /** Errors of a write by which a server says that lines are at fault. */
 export const lineFaults: ReadonlySet<string> = new Set(["VALUE_MISFIT", "SAMPLE_TOO_LATE"]);
@@ -109,6 +113,8 @@ export const batchFaults: ReadonlySet<string> = new Set([...lineFaults, "SERIES_
 export type Telemetry = {
   /** Numbers of the series, made where new; a changed definition is put in its place in time. In the order given. */
   readonly ensureSeries: (wanted: readonly WantedSeries[]) => Promise<SeriesId[]>;
+  /** As `ensureSeries`, of the series that the store has: what births say is worth keeping without a sample where it changes something. */
+  readonly redefineSeries: (wanted: readonly WantedSeries[]) => Promise<void>;
   readonly series: () => Promise<Series[]>;
   /** A number that is another one whenever `series` answers otherwise than before, until the store is closed. */
   readonly seriesChanges: () => Promise<number>;
@@ -172,7 +178,7 @@ export type Telemetry = {
   /** Appends minute results, and those of lines; the newest of a key counts in reads, older ones stay. */
   readonly writeMinuteResults: (results: readonly Result[]) => Promise<void>;
   /** Minute results, by start, entity, indicator. */
-  readonly readMinuteResults: (query: ResultQuery) => Promise<Result[]>;
+  readonly readMinuteResults: (query: MinuteResultQuery) => Promise<Result[]>;
   /**
    * Shows figures of quarter hours and longer where displays read them: InfluxDB's measurement `kpi`, which also holds the minute results. A store
    * that displays do not read does nothing. Never the truth: that is the ledger.

@@ -21,7 +21,8 @@ const mayImport: Record<string, readonly string[]> = {
 };
 /** The gateway's box gets few packages; what a box can import is held here (DESIGN: rooms). */
 const libraries: Record<string, readonly string[]> = {
-  domain: ["@bufbuild/protobuf", "typebox", "yaml"],
+  // mqtt-packet is a part of mqtt and aedes (domain/mqtt-lengths.ts).
+  domain: ["@bufbuild/protobuf", "mqtt-packet", "typebox", "yaml"],
   gateway: [
     "modbus-serial",
     "mqtt",
@@ -148,6 +149,19 @@ it("has no code path that writes to a machine", () => {
     return roomOf(file) === "gateway" && !isTest(file) && (modbus.test(text) || opcUa.test(text));
   });
   expect(wrong).toEqual([]);
+});
+
+it("asks meters of DL/T 645 with the control codes that read, at one place", () => {
+  const own = files.filter((file) => file.startsWith("gateway/drivers/dlt645") && !isTest(file));
+  const texts = own.map((file) => [file, readFileSync(join(root, file), "utf8")] as const);
+  expect(texts.filter(([, text]) => text.includes(".exchange(")).map(([file]) => file)).toEqual([
+    "gateway/drivers/dlt645-asking.ts",
+  ]);
+  // Its request is what requestFrame gives, whose only control codes are those of reading (dlt645-frame.test.ts).
+  const asking = texts.find(([file]) => file.endsWith("-asking.ts"))?.[1] ?? "";
+  expect(asking.match(/request: (?!requestFrame\(asked\))/g)).toBeNull();
+  const frame = texts.find(([file]) => file.endsWith("-frame.ts"))?.[1] ?? "";
+  expect(frame).toContain("const readControls = [0x11, 0x12] as const;");
 });
 
 it("puts no list of unknown length on the stack where a cluster's readings and figures pass", () => {

@@ -121,7 +121,7 @@ export async function startPlatform(
     write: alive(store.telemetry.write),
   };
   const live = createLiveState();
-  const notes = { finding: () => true, birth: () => undefined, unregistered: () => undefined };
+  const notes = { finding: () => "noted" as const, birth: () => undefined, unregistered: () => undefined };
   const queue = recordQueue(60);
   const book = commitBook(await store.telemetry.committed(), { onSetBack });
   const metrics = new Map<number, BornMetric>();

@@ -57,7 +57,9 @@ const readingsSchema = Type.Object({
   bad: count("those of bad quality, suppressed or not"),
 });
 const samplesSchema = Type.Object({
-  marked: count("queued without a reading: they mark that the device could not be read any more"),
+  marked: count(
+    "queued without a reading: of derived tags, and those that mark that the device could not be read any more",
+  ),
   queued: count("handed to the gateway's outbox"),
   dropped: Type.Object({
     full: count("the outbox had no room"),

@@ -1,11 +1,11 @@
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { findPackageJSON } from "node:module";
 import { join, relative } from "node:path";
 import { pathToFileURL } from "node:url";
 import { type BuildOptions, build, type Plugin } from "esbuild";
 
 export type Bundle = {
-  /** Files of the gateway, by path: `main.mjs`, `read-log.mjs`, `chunks/...`. */
+  /** Files of the gateway, by path: `main.mjs`, `setting-worker.mjs`, `read-log.mjs`, `chunks/...`, and its data: `profiles/...`. */
   files: { path: string; content: Uint8Array }[];
   /** Folders of the npm packages that went in, relative to the repository, sorted. */
   packageDirs: string[];
@@ -13,8 +13,8 @@ export type Bundle = {
 
 /** Libraries that a library asks for eagerly and the gateway never uses: what stands in their place throws when it is used after all. */
 const absent: Readonly<Record<string, string>> = {
-  // modbus-serial loads every transport with its first line; serial lines are not supported yet, and the native binding costs 18 MB.
-  serialport: "exports.SerialPort = class { constructor() { throw new Error('serial lines are not in this build') } };",
+  // modbus-serial loads every transport with its first line, and the native binding costs 18 MB. Our serial lines use what Node has.
+  serialport: "exports.SerialPort = class { constructor() { throw new Error('serialport is not in this build') } };",
 };
 
 const withoutUnused: Plugin = {
@@ -76,6 +76,27 @@ const lazyCommonJs = (root: string): Plugin => ({
   },
 });
 
+/** How esbuild keeps names, as it writes it into one of the files. */
+const nameGiven = '(target,value)=>__defProp(target,"name",{value,configurable:!0})';
+
+/**
+ * Gives a name only to what has not got it: esbuild does so to each function each time that it is made, and a function with a property of its
+ * own takes 330 bytes more. Six functions are made for each tag.
+ * @throws Error when esbuild writes it otherwise
+ */
+function withNamesAsNeeded(files: Bundle["files"]): Bundle["files"] {
+  const asNeeded = nameGiven.replace("=>", "=>target.name===value?target:");
+  let found = 0;
+  const changed = files.map(({ path, content }) => {
+    const text = Buffer.from(content).toString("utf8");
+    if (!text.includes(`__name=${nameGiven}`)) return { path, content };
+    found += 1;
+    return { path, content: Buffer.from(text.replace(`__name=${nameGiven}`, () => `__name=${asNeeded}`)) };
+  });
+  if (found === 0) throw new Error("esbuild keeps names otherwise than this bundle knows");
+  return changed;
+}
+
 /** The folder of the npm package that a bundled file belongs to. */
 function packageDirOf(input: string): string | undefined {
   const at = input.lastIndexOf("node_modules/");
@@ -83,6 +104,12 @@ function packageDirOf(input: string): string | undefined {
   if (at < 0 || input.includes(":")) return undefined;
   const [scopeOrName = "", name = ""] = input.slice(at + "node_modules/".length).split("/");
   return `${input.slice(0, at)}node_modules/${scopeOrName.startsWith("@") ? `${scopeOrName}/${name}` : scopeOrName}`;
+}
+
+/** Device profiles are data: the gateway reads them where they lie (gateway/profile-files.ts). */
+function profilesIn(root: string): Bundle["files"] {
+  const dir = join(root, "gateway/profiles");
+  return readdirSync(dir).map((name) => ({ path: `profiles/${name}`, content: readFileSync(join(dir, name)) }));
 }
 
 /**
@@ -95,7 +122,12 @@ export async function bundleGateway(root: string): Promise<Bundle> {
   const outdir = join(root, "bundle");
   const result = await build({
     absWorkingDir: root,
-    entryPoints: { main: "gateway/main.ts", "read-log": "deploy/gateway/read-log.ts" },
+    entryPoints: {
+      main: "gateway/main.ts",
+      // A thread of its own, which is started by its file.
+      "setting-worker": "gateway/setting-worker.ts",
+      "read-log": "deploy/gateway/read-log.ts",
+    },
     outdir,
     write: false,
     ...nodeModules,
@@ -110,9 +142,12 @@ export async function bundleGateway(root: string): Promise<Bundle> {
   });
   const dirs = Object.keys(result.metafile.inputs).map(packageDirOf);
   return {
-    files: result.outputFiles
-      .map(({ path, contents }) => ({ path: relative(outdir, path), content: contents }))
-      .sort((a, b) => (a.path < b.path ? -1 : 1)),
+    files: [
+      ...withNamesAsNeeded(
+        result.outputFiles.map(({ path, contents }) => ({ path: relative(outdir, path), content: contents })),
+      ),
+      ...profilesIn(root),
+    ].sort((a, b) => (a.path < b.path ? -1 : 1)),
     packageDirs: [...new Set(dirs.filter((dir) => dir !== undefined))].sort(),
   };
 }

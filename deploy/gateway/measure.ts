@@ -17,6 +17,7 @@ import { freePort } from "../demo/prepare.ts";
 import { eachLine } from "../readable-log.ts";
 import { type Arch, nodeBinaryOf } from "./node-binary.ts";
 import { gatewayPack, writePack } from "./pack.ts";
+import { unitSettings } from "./unit-settings.ts";
 
 const root = resolve(fileURLToPath(import.meta.url), "../../..");
 const settleMs = 30_000;
@@ -24,10 +25,15 @@ const starts = 5;
 
 type Sample = { startMs: number; rssMb: number };
 
-async function observe(command: readonly string[], config: string, forMs: number): Promise<Sample> {
+type Started = { command: readonly string[]; env: Readonly<Record<string, string>> };
+
+async function observe({ command, env }: Started, config: string, forMs: number): Promise<Sample> {
   const startedMs = performance.now();
   const [program = "", ...args] = command;
-  const child = spawn(program, [...args, "run", "--config", config], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(program, [...args, "run", "--config", config], {
+    stdio: ["ignore", "pipe", "inherit"],
+    env: { ...process.env, ...env },
+  });
   const running = new Promise<number>((done) => {
     eachLine(child.stdout, (line) => line.includes('"the gateway runs"') && done(performance.now() - startedMs));
   });
@@ -79,24 +85,23 @@ async function main(): Promise<void> {
   try {
     const pack = await gatewayPack(process.arch as Arch, nodeBinaryOf(root, process.arch as Arch));
     execFileSync("tar", ["-xzf", writePack(pack, dir, 0), "-C", dir]);
-    const unit = readFileSync(join(root, "deploy/gateway/files/jilian-gateway.service"), "utf8");
-    const flags = /^ExecStart=\S+ ((?:--\S+ )*)/m.exec(unit)?.[1]?.trim().split(" ") ?? [];
+    const { flags, env } = unitSettings(root);
     const installed = join(dir, pack.name);
     const programs = {
-      "from sources": [process.execPath, join(root, "gateway/main.ts")],
-      packed: [join(installed, "runtime/node"), ...flags, join(installed, "lib/main.mjs")],
+      "from sources": { command: [process.execPath, join(root, "gateway/main.ts")], env: {} },
+      packed: { command: [join(installed, "runtime/node"), ...flags, join(installed, "lib/main.mjs")], env },
     };
     const files = await configs(dir, { modbus: port, endpointUrl: simulator.plants[0]?.opcua?.endpointUrl as string });
     const [idle = ""] = Object.values(files);
     process.stdout.write(
       `| gateway | start, ms | ${Object.keys(files).join(", RSS MB | ")}, RSS MB |\n|---|---:|---:|---:|---:|\n`,
     );
-    for (const [name, command] of Object.entries(programs)) {
+    for (const [name, started] of Object.entries(programs)) {
       const times: number[] = [];
-      for (let i = 0; i < starts; i += 1) times.push((await observe(command, idle, 0)).startMs);
+      for (let i = 0; i < starts; i += 1) times.push((await observe(started, idle, 0)).startMs);
       const startMs = times.sort((a, b) => a - b)[Math.floor(starts / 2)] as number;
       const sizes: number[] = [];
-      for (const file of Object.values(files)) sizes.push((await observe(command, file, settleMs)).rssMb);
+      for (const file of Object.values(files)) sizes.push((await observe(started, file, settleMs)).rssMb);
       process.stdout.write(`| ${name} | ${startMs.toFixed(0)} | ${sizes.map((mb) => mb.toFixed(0)).join(" | ")} |\n`);
     }
   } finally {

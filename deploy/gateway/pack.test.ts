@@ -1,4 +1,4 @@
-import { spawnSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -7,6 +7,7 @@ import { elfArch, nodeBinaryOf } from "./node-binary.ts";
 import { gatewayPack } from "./pack.ts";
 import { tarGz } from "./tar.ts";
 import { noNode, repository, testBox, testBundle } from "./test-box.ts";
+import { unitSettings } from "./unit-settings.ts";
 
 let box: ReturnType<typeof testBox>;
 beforeEach(() => {
@@ -34,7 +35,9 @@ test("holds what a box needs, with true checksums, and nothing of this machine",
     "docs/installation.zh-CN.md",
     "docs/installation.md",
     "lib/main.mjs",
+    "lib/setting-worker.mjs",
     "lib/read-log.mjs",
+    "lib/profiles/eastron-sdm630.yaml",
     "runtime/node",
   ]) {
     expect(paths).toContain(needed);
@@ -68,6 +71,10 @@ test("holds what a box needs, with true checksums, and nothing of this machine",
   ]) {
     expect(licences).toMatch(new RegExp(`^${name}( |$)`, "m"));
   }
+  const profiles = execFileSync(process.execPath, [join(folder, "lib/main.mjs"), "profile", "list"], {
+    encoding: "utf8",
+  });
+  expect(profiles).toContain("eastron-sdm630");
   // A package without a licence file whose README names one.
   expect(licences).toMatch(
     /^precond [\d.]+\n.*\n.*\n+This code is free to use under the terms of the \[MIT license\]/m,
@@ -162,7 +169,9 @@ describe("scripts and unit", () => {
     const { folder } = await box.unpack(noNode);
     const root = box.inRoot("");
     expect(box.install(folder, ["--foreign"]).code).toBe(0);
-    for (const path of ["usr/bin", "lib"]) spawnSync("mkdir", ["-p", join(root, path)]);
+    for (const path of ["usr/bin", "lib", "bin"]) spawnSync("mkdir", ["-p", join(root, path)]);
+    // Of the base system: ExecReload.
+    spawnSync("cp", ["/bin/kill", join(root, "bin/kill")]);
     const unit = join(root, "etc/systemd/system/jilian-gateway.service");
     const verify = spawnSync("systemd-analyze", ["verify", `--root=${root}`, "jilian-gateway.service"], {
       encoding: "utf8",
@@ -187,4 +196,28 @@ describe("scripts and unit", () => {
     expect({ code: done.code, err: done.err }).toEqual({ code: 0, err: "" });
     expect(existsSync(box.inRoot("opt/jilian-gateway/current/lib/main.mjs"))).toBe(true);
   });
+});
+
+test("is started for little memory in the same way by systemd, by its own command and by npm", () => {
+  const read = (name: string) => readFileSync(join(repository, name), "utf8");
+  const { flags, env } = unitSettings(repository);
+  expect(flags).toContain("--optimize-for-size");
+  const words = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+  const command = read("deploy/gateway/files/jilian-gateway.sh");
+  expect(command).toContain(`\nflags='${flags.join(" ")}'\n`);
+  expect(command).toContain(`\nexport ${words.join(" ")}\n`);
+  const { scripts } = JSON.parse(read("package.json")) as { scripts: Record<string, string> };
+  expect(scripts.gateway).toBe(`node ${flags.join(" ")} gateway/main.ts`);
+});
+
+test("functions have their names of themselves, and get one only where it is another", async () => {
+  const { files } = await testBundle();
+  const texts = files.map(({ content }) => Buffer.from(content).toString("utf8"));
+  const [, given = ""] =
+    /\b__name=(\(target,value\)=>.*?\}\))[,;]/.exec(texts.find((text) => text.includes("__name=(")) ?? "") ?? [];
+  const giveName = new Function("__defProp", `return ${given}`)(Object.defineProperty) as <T>(of: T, name: string) => T;
+  const own = giveName(function read() {}, "read");
+  const renamed = giveName(class Node2 {}, "Node");
+  expect([own.name, renamed.name]).toEqual(["read", "Node"]);
+  expect(given).toContain("target.name===value?target:");
 });

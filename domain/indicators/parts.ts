@@ -1,4 +1,5 @@
 import { formatScaled } from "../decimal.ts";
+import { getOrMake } from "../get-or-make.ts";
 import type { DeviceSums, FactorySums, MeterSums, SiteSums } from "../period-sums.ts";
 import { absentFigure, type Figure, type NullReason, nearestReason, share } from "../result.ts";
 import { type Carrier, scaleOfUnit } from "../roles.ts";
@@ -69,24 +70,39 @@ export function countFigure(n: number): Figure {
   return { value: String(n), reason: null, completeness: null, estimatedShare: null, lowerBound: false };
 }
 
-export const devicesOf = (site: SiteSums): DeviceSums[] => site.factories.flatMap(({ devices }) => [...devices]);
+const devicesBySite = new WeakMap<SiteSums, readonly DeviceSums[]>();
+
+/** All devices of a site; the same list each time, since most formulas ask for it. */
+export const devicesOf = (site: SiteSums): readonly DeviceSums[] =>
+  getOrMake(devicesBySite, site, () => site.factories.flatMap(({ devices }) => [...devices]));
 
 type Metered = DeviceSums & { readonly meter: MeterSums };
 
 const isMetered = (device: DeviceSums): device is Metered => device.meter !== undefined;
 
+const metersByFactory = new WeakMap<FactorySums, ReadonlyMap<Carrier, readonly Metered[]>>();
+
 /** All meters of a carrier in a factory. */
-export function meteredDevices(factory: FactorySums, carrier: Carrier): Metered[] {
-  return factory.devices.filter(isMetered).filter(({ meter }) => meter.carrier === carrier);
+export function meteredDevices(factory: FactorySums, carrier: Carrier): readonly Metered[] {
+  const meters = getOrMake(metersByFactory, factory, () =>
+    Map.groupBy(factory.devices.filter(isMetered), ({ meter }) => meter.carrier),
+  );
+  return meters.get(carrier) ?? [];
 }
+
+const isLine = ({ level }: Pick<SiteSums, "level">): boolean => level === ("line" as string);
 
 /**
  * The meters of a carrier through which all of it comes into a factory: the incoming ones. A line has none of its own; there it is the
  * meters of the line that lie behind no other meter of the line.
  */
-export function incomingMeters(factory: FactorySums, { level }: Pick<SiteSums, "level">, carrier: Carrier): Metered[] {
+export function incomingMeters(
+  factory: FactorySums,
+  { level }: Pick<SiteSums, "level">,
+  carrier: Carrier,
+): readonly Metered[] {
   const own = meteredDevices(factory, carrier);
-  if (level !== ("line" as string)) return own.filter(({ meter }) => meter.point === "incoming");
+  if (!isLine({ level })) return own.filter(({ meter }) => meter.point === "incoming");
   const keys = new Set(own.map(({ key }) => key));
   return own.filter(({ meter }) => meter.parent === undefined || !keys.has(meter.parent));
 }
@@ -119,9 +135,18 @@ export function countedBy(meters: readonly Metered[], site: SiteSums, whenNone: 
   };
 }
 
-/** What came into a factory of a carrier, at the scale of its unit. */
+type KnownPart = { readonly site: Pick<SiteSums, "level" | "elapsedMs">; readonly part: Part };
+const partsByFactory = new WeakMap<FactorySums, Map<Carrier, KnownPart>>();
+
+/** What came into a factory of a carrier, at the scale of its unit. It is remembered: each site that holds the factory asks for it. */
 export function carrierOf(factory: FactorySums, site: SiteSums, carrier: Carrier): Part {
-  return countedBy(incomingMeters(factory, site, carrier), site, "no_meter");
+  const known = getOrMake(partsByFactory, factory, () => new Map<Carrier, KnownPart>());
+  const before = known.get(carrier);
+  if (before && before.site.elapsedMs === site.elapsedMs && isLine(before.site) === isLine(site)) return before.part;
+  const part = countedBy(incomingMeters(factory, site, carrier), site, "no_meter");
+  const { level, elapsedMs } = site;
+  known.set(carrier, { site: { level, elapsedMs }, part });
+  return part;
 }
 
 /** Likewise into all factories of a site. */

@@ -1,3 +1,4 @@
+import { getOrMake } from "../get-or-make.ts";
 import type { CounterSum, MachineSums } from "../machine-sums.ts";
 import type { SiteSums } from "../period-sums.ts";
 import { minuteMs } from "../periods.ts";
@@ -143,7 +144,15 @@ type Part =
   | { dueMs: number; mostMs: number; given: Map<Term, Given> }
   | { dueMs: number; reason: NullReason; missed: boolean };
 
+/** What machines add, by ratio: the sites that hold a machine ask for the same. */
+const partsOfMachines = new WeakMap<MachineSums, Map<RatioDefinition, Part>>();
+
 function partOf(definition: RatioDefinition, machine: MachineSums): Part {
+  const known = getOrMake(partsOfMachines, machine, () => new Map<RatioDefinition, Part>());
+  return getOrMake(known, definition, () => findPart(definition, machine));
+}
+
+function findPart(definition: RatioDefinition, machine: MachineSums): Part {
   const { scope, terms } = definition;
   const dueMs = dueOf(machine, scope);
   const given = new Map<Term, Given>();

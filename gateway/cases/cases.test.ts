@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { systemClock } from "@jilian/domain/clock.ts";
 import { statusName } from "@jilian/domain/quality.ts";
@@ -7,14 +7,16 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
 import { startCollector } from "../collect.ts";
 import { type GatewayConfig, readGatewayConfig } from "../config.ts";
-import type { ModbusDevice } from "../drivers/modbus-config.ts";
-import { createModbusDriver } from "../drivers/modbus-tcp.ts";
+import { gatewayDrivers } from "../drivers/drivers.ts";
 import { type Script, type ScriptedServer, startScriptedServer, until } from "./scripted-server.ts";
+
+/** How a device behind Modbus TCP is connected: every case with one is met both ways. */
+type Form = "shared" | "own";
 
 /**
  * Every folder here but `opcua-*` (see opcua-cases.test.ts) is one trap: `config.yaml` of a gateway (its devices; PORT is the server's), `server.yaml` with what the device does
  * byte by byte, `expected.yaml` with every event of every device in order. The events are compared as a whole, so that a value that is
- * wrong once in a thousand polls fails the case.
+ * wrong once in a thousand polls fails the case. `expected.own.yaml` is what differs on a connection of its own.
  */
 type Shown = { value: unknown; status: string };
 type ExpectedEvent =
@@ -52,9 +54,25 @@ function readYaml(name: string, file: string): unknown {
   return parse(readFileSync(join(folder, name, file), "utf8"));
 }
 
-function configOf(name: string, port: number): GatewayConfig {
+/** Which forms a case has: one that names its own, or has no device behind Modbus TCP, is met as it stands. */
+function formsOf(name: string): readonly (Form | undefined)[] {
+  const text = readFileSync(join(folder, name, "config.yaml"), "utf8");
+  return /driver: modbus-tcp/.test(text) && !/connection:|maxReadsInFlight:/.test(text)
+    ? ["shared", "own"]
+    : [undefined];
+}
+
+function expectedOf(name: string, form: Form | undefined): Expected {
+  const own = "expected.own.yaml";
+  const differs = form === "own" && existsSync(join(folder, name, own));
+  return readYaml(name, differs ? own : "expected.yaml") as Expected;
+}
+
+function configOf(name: string, form: Form | undefined, port: number): GatewayConfig {
   const head = "group: factory\nnode: gateway\nbroker: { host: localhost }\noutbox: { path: unused }\n";
-  const text = readFileSync(join(folder, name, "config.yaml"), "utf8").replaceAll("PORT", String(port));
+  const text = readFileSync(join(folder, name, "config.yaml"), "utf8")
+    .replaceAll("PORT", String(port))
+    .replaceAll("driver: modbus-tcp", form === undefined ? "$&" : `$&\n    connection: ${form}`);
   const read = readGatewayConfig(head + text, `${name}/config.yaml`);
   if (!read.ok) throw new Error(JSON.stringify(read.faults, null, 1));
   return read.value;
@@ -97,17 +115,19 @@ function checkServer(server: ScriptedServer, expected: NonNullable<Expected["ser
   }
 }
 
-async function run(name: string): Promise<void> {
+async function run(name: string, form: Form | undefined): Promise<void> {
   const script = readYaml(name, "server.yaml") as Script;
-  const expected = readYaml(name, "expected.yaml") as Expected;
+  const expected = expectedOf(name, form);
   const server = await startScriptedServer(script);
-  const { devices } = configOf(name, server.port);
+  const config = configOf(name, form, server.port);
+  const { devices } = config;
+  const drivers = gatewayDrivers(config, { clock: systemClock, log });
   const seen = new Map<string, SeenEvent[]>(devices.map((device) => [device.id, []]));
   const note = (device: string, event: SeenEvent) => seen.get(device)?.push(event);
   let started = false;
   const collector = startCollector({
     devices,
-    createDriver: (device) => createModbusDriver(device as ModbusDevice, { log }),
+    createDriver: drivers.create,
     clock: systemClock,
     log,
     lastSourceTimeMs: () => 0,
@@ -150,6 +170,7 @@ async function run(name: string): Promise<void> {
     checkServer(server, expected.server ?? {});
   } finally {
     await collector.close();
+    await drivers.close();
     await until("every connection closed", () => server.counts.open === 0).finally(server.close);
   }
 }
@@ -164,5 +185,7 @@ describe("cases", () => {
     expect(warnings).toEqual([]);
   });
   it("finds the case folders", () => expect(names.length).toBeGreaterThan(20));
-  for (const name of names) it(name, () => run(name));
+  for (const name of names) {
+    for (const form of formsOf(name)) it(form === undefined ? name : `${name}, ${form}`, () => run(name, form));
+  }
 });

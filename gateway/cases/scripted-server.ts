@@ -1,9 +1,11 @@
 import { once } from "node:events";
-import { createServer, type Server, type Socket } from "node:net";
+import { connect, createServer, type Server, type Socket } from "node:net";
+import { type Asked, rtuWire, tcpWire } from "./scripted-wire.ts";
 
 /**
- * A Modbus TCP server that does what a script says, byte by byte, right or wrong. It shares nothing with the driver: frames are cut and
- * written here by hand, so that one mistake cannot hide in both.
+ * A Modbus server that does what a script says, byte by byte, right or wrong: Modbus TCP, RTU behind a converter, or RTU behind a box that
+ * dials in. It shares nothing with the drivers: frames are cut and written by hand (scripted-wire.ts), so that one mistake cannot hide in
+ * both.
  */
 export type Rule = {
   /** The request's PDU begins with these hexadecimal digits; every request where left out. */
@@ -13,7 +15,8 @@ export type Rule = {
   times?: number;
   /**
    * Segments to send, in hexadecimal. TTTT stands for the request's transaction id, XXXX for another one, UU for its unit id. The word
-   * "addresses" sends a right answer in which every register holds its own address.
+   * "addresses" sends a right answer in which every register holds its own address. In RTU, CRC stands for that of what is before it,
+   * from the last | or from the beginning; REQUEST for the request; and "text" in quotation marks for itself.
    */
   send?: string[];
   delayMs?: number;
@@ -21,10 +24,17 @@ export type Rule = {
   gapMs?: number;
   /** Answers leave when so many requests wait: joined in one segment, the last first. */
   hold?: number;
-  end?: "close" | "reset";
+  /** In RTU: every byte is a segment of its own. */
+  bytewise?: boolean;
+  /** "redial": a box dials in once more and leaves its old connection as it is. */
+  end?: "close" | "reset" | "redial";
 };
 
 export type Script = {
+  /** Modbus TCP where left out. */
+  wire?: "rtu";
+  /** Boxes that dial the gateway in place of a server, in this order: what each sends first. */
+  dial?: string[];
   /** When the port opens; until then connects are refused. */
   listen?: "now" | "afterFirstFailure";
   rules: Rule[];
@@ -42,39 +52,6 @@ export type ScriptedServer = {
   readonly close: () => Promise<void>;
 };
 
-type Asked = { socket: Socket; transactionId: string; unit: number; pdu: Buffer };
-
-const hex = (value: number, digits: number) => value.toString(16).padStart(digits, "0");
-
-/** The right answer to a read, each register holding its own address, each bit its address's lowest bit. */
-function addressesAnswer({ pdu, unit, transactionId }: Asked): string {
-  const code = pdu.readUInt8(0);
-  const address = pdu.readUInt16BE(1);
-  const quantity = pdu.readUInt16BE(3);
-  let data = "";
-  if (code >= 3) for (let i = 0; i < quantity; i += 1) data += hex(address + i, 4);
-  else {
-    const bits = Buffer.alloc(Math.ceil(quantity / 8));
-    for (let i = 0; i < quantity; i += 1)
-      if ((address + i) % 2 === 1) bits[i >> 3] = (bits[i >> 3] ?? 0) | (1 << (i & 7));
-    data = bits.toString("hex");
-  }
-  const bytes = data.length / 2;
-  return `${transactionId}0000${hex(bytes + 3, 4)}${hex(unit, 2)}${hex(code, 2)}${hex(bytes, 2)}${data}`;
-}
-
-function bytesOf(text: string, asked: Asked): Buffer {
-  if (text === "addresses") return Buffer.from(addressesAnswer(asked), "hex");
-  const other = hex((Number.parseInt(asked.transactionId, 16) + 1) % 65_536, 4);
-  const filled = text
-    .replaceAll(/\s/g, "")
-    .replaceAll("TTTT", asked.transactionId)
-    .replaceAll("XXXX", other)
-    .replaceAll("UU", hex(asked.unit, 2));
-  if (!/^([0-9a-f]{2})*$/i.test(filled)) throw new Error(`"${text}" is not hexadecimal`);
-  return Buffer.from(filled, "hex");
-}
-
 export async function startScriptedServer(script: Script): Promise<ScriptedServer> {
   const rules = script.rules.map((rule) => ({
     ...rule,
@@ -86,6 +63,10 @@ export async function startScriptedServer(script: Script): Promise<ScriptedServe
   const counts = { connections: 0, open: 0, maxOpen: 0, maxInFlight: 0 };
   const sockets = new Map<Socket, number>();
   const timers = new Set<NodeJS.Timeout>();
+  const wire = script.wire === "rtu" ? rtuWire : tcpWire;
+  /** When the last answer of a unit leaves: on a line nobody answers the second request before the first. */
+  const busyUntilMs = new Map<number, number>();
+  let closed = false;
 
   function later(delayMs: number, action: () => void): void {
     if (delayMs === 0) {
@@ -101,8 +82,13 @@ export async function startScriptedServer(script: Script): Promise<ScriptedServe
 
   function answer(rule: (typeof rules)[number], asked: Asked): void {
     const { socket } = asked;
-    const { delayMs = 0, gapMs = 0, end } = rule;
-    const segments = (rule.send ?? []).map((text) => bytesOf(text, asked));
+    const { gapMs = 0, end } = rule;
+    const written = (rule.send ?? []).map((text) => wire.bytesOf(text, asked));
+    const segments = rule.bytewise ? [...Buffer.concat(written)].map((byte) => Buffer.of(byte)) : written;
+    const nowMs = performance.now();
+    const sentMs = Math.max(nowMs + (rule.delayMs ?? 0), wire.isOrdered ? (busyUntilMs.get(asked.unit) ?? 0) : 0);
+    if (segments.length > 0) busyUntilMs.set(asked.unit, sentMs);
+    const delayMs = sentMs - nowMs;
     for (const [i, segment] of segments.entries()) {
       later(delayMs + i * gapMs, () => {
         if (i === segments.length - 1) sockets.set(socket, (sockets.get(socket) ?? 1) - 1);
@@ -111,7 +97,11 @@ export async function startScriptedServer(script: Script): Promise<ScriptedServe
     }
     if (end === undefined) return;
     // Behind the last segment, and not in its timer's tick: a reset would take the segment with it.
-    later(delayMs + segments.length * gapMs + 1, () => (end === "reset" ? socket.resetAndDestroy() : socket.end()));
+    later(delayMs + segments.length * gapMs + 1, () => {
+      if (end === "redial") dial(asked.registration ?? "");
+      else if (end === "reset") socket.resetAndDestroy();
+      else socket.end();
+    });
   }
 
   function onRequest(asked: Asked): void {
@@ -126,7 +116,7 @@ export async function startScriptedServer(script: Script): Promise<ScriptedServe
     );
     if (rule === undefined) {
       // A device without Read Device Identification says so with exception 1 (illegal function), unless the script has its own answer.
-      if (pdu.startsWith("2b")) answer({ ...noIdentification, left: 1, held: [] }, asked);
+      if (pdu.startsWith("2b")) answer({ send: [wire.noIdentification], left: 1, held: [] }, asked);
       else unmatched.push(pdu);
       return;
     }
@@ -138,11 +128,11 @@ export async function startScriptedServer(script: Script): Promise<ScriptedServe
     rule.held.push(asked);
     if (rule.held.length < rule.hold) return;
     const held = rule.held.splice(0).reverse();
-    asked.socket.write(Buffer.concat(held.flatMap((one) => (rule.send ?? []).map((text) => bytesOf(text, one)))));
+    asked.socket.write(Buffer.concat(held.flatMap((one) => (rule.send ?? []).map((text) => wire.bytesOf(text, one)))));
     sockets.set(asked.socket, inFlight - held.length);
   }
 
-  function onConnection(socket: Socket): void {
+  function onConnection(socket: Socket, registration?: string): void {
     counts.connections += 1;
     counts.open += 1;
     // After this turn of the loop: the end of the connection before may be in it, behind the start of this one.
@@ -159,28 +149,34 @@ export async function startScriptedServer(script: Script): Promise<ScriptedServe
     let rest = Buffer.alloc(0);
     socket.on("data", (chunk: Buffer) => {
       rest = Buffer.concat([rest, chunk]);
-      while (rest.length >= 7 && rest.length >= 6 + rest.readUInt16BE(4)) {
-        const end = 6 + rest.readUInt16BE(4);
-        const frame = rest.subarray(0, end);
-        rest = rest.subarray(end);
-        onRequest({
-          socket,
-          transactionId: frame.toString("hex", 0, 2),
-          unit: frame.readUInt8(6),
-          pdu: frame.subarray(7),
-        });
+      for (let cut = wire.cut(rest); cut !== undefined; cut = wire.cut(rest)) {
+        rest = rest.subarray(cut.bytes);
+        onRequest({ socket, registration, ...cut.asked });
       }
     });
   }
 
-  let server: Server = createServer(onConnection);
+  /** Dials until the gateway takes it, and then behaves as a server does. */
+  function dial(registration: string): void {
+    if (closed) return;
+    const socket = connect({ host: "127.0.0.1", port });
+    const again = () => later(20, () => dial(registration));
+    socket.once("error", again);
+    socket.once("connect", () => {
+      socket.off("error", again);
+      onConnection(socket, registration);
+      socket.write(registration);
+    });
+  }
+
+  let server: Server = createServer((socket) => onConnection(socket));
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as { port: number };
 
   async function listen(): Promise<void> {
-    if (server.listening) return;
-    server = createServer(onConnection).listen(port, "127.0.0.1");
+    if (server.listening || script.dial !== undefined) return;
+    server = createServer((socket) => onConnection(socket)).listen(port, "127.0.0.1");
     await once(server, "listening");
   }
 
@@ -192,7 +188,8 @@ export async function startScriptedServer(script: Script): Promise<ScriptedServe
     await closed;
   }
 
-  if (script.listen === "afterFirstFailure") await stop();
+  if (script.listen === "afterFirstFailure" || script.dial !== undefined) await stop();
+  for (const registration of script.dial ?? []) dial(registration);
   return {
     port,
     listen,
@@ -200,13 +197,12 @@ export async function startScriptedServer(script: Script): Promise<ScriptedServe
     unmatched,
     counts,
     async close() {
+      closed = true;
       for (const timer of timers) clearTimeout(timer);
       await stop();
     },
   };
 }
-
-const noIdentification: Rule = { send: ["TTTT 0000 0003 UU AB 01"] };
 
 /** Waits until something holds; the bound turns a wait for ever into a failure that says for what. */
 export async function until(what: string, holds: () => boolean, boundMs = 10_000): Promise<void> {

@@ -2,33 +2,63 @@ import type { Clock } from "@jilian/domain/clock.ts";
 import type { Logger } from "pino";
 import type { DeviceConfig, GatewayConfig } from "../config.ts";
 import type { Driver } from "../model.ts";
+import type { Difference } from "../reload.ts";
+import { createDlt645Driver } from "./dlt645.ts";
+import { createLines } from "./line-pool.ts";
+import type { LineStats } from "./line-shared.ts";
+import { createPorts } from "./modbus-port.ts";
+import { createModbusRtuDriver } from "./modbus-rtu.ts";
 import { createModbusDriver } from "./modbus-tcp.ts";
 import { createOpcuaDriver } from "./opcua.ts";
-import { createPool } from "./opcua-pool.ts";
+import { createPool, type OpcuaPool } from "./opcua-pool.ts";
+import { unansweredByUnit } from "./rtu-unanswered.ts";
 
 export type Drivers = {
   readonly create: (device: DeviceConfig) => Driver;
+  readonly lineStats: () => LineStats[];
+  /** Goes on by another configuration. No driver of a line or protocol that differs may be used any more; the others notice nothing. */
+  readonly reload: (config: GatewayConfig, found: Pick<Difference, "opcua">) => Promise<void>;
   /** Closes what drivers share, once all of them are closed. */
   readonly close: () => Promise<void>;
 };
 
-/** The drivers of a gateway, by the `driver` of each device. Opens nothing: connects do. */
-export function gatewayDrivers(config: GatewayConfig, { clock, log }: { clock: Clock; log: Logger }): Drivers {
-  const { group, node, outbox, opcua, devices } = config;
+/** What OPC UA devices share. */
+function poolOf({ group, node, outbox, opcua, devices }: GatewayConfig, log: Logger): OpcuaPool {
   const { acceptUnknownCertificates } = opcua;
   if (acceptUnknownCertificates && devices.some((d) => d.driver === "opcua" && d.security.mode !== "None")) {
     const remedy = "set opcua.acceptUnknownCertificates to false once the plant is commissioned";
     log.warn({ code: "OPCUA_ACCEPTS_EVERYONE" }, `every OPC UA server that is met is trusted from now on; ${remedy}`);
   }
   const { applicationUri = `urn:jilian:gateway:${group}:${node}`, pkiDir = `${outbox.path}.pki` } = opcua;
-  const pool = createPool({ applicationUri, pkiDir, acceptUnknownCertificates }, log);
+  return createPool({ applicationUri, pkiDir, acceptUnknownCertificates }, log);
+}
+
+/** The drivers of a gateway, by the `driver` of each device. Opens nothing: connects do. */
+export function gatewayDrivers(config: GatewayConfig, { clock, log }: { clock: Clock; log: Logger }): Drivers {
+  const lines = createLines(config.lines ?? [], log);
+  const ports = createPorts(log);
+  const unansweredBy = unansweredByUnit();
+  let pool = poolOf(config, log);
   return {
     create(device) {
       const of = log.child({ device: device.id });
-      return device.driver === "opcua"
-        ? createOpcuaDriver(device, { pool, clock, log: of })
-        : createModbusDriver(device, { log: of });
+      if (device.driver === "opcua") return createOpcuaDriver(device, { pool, clock, log: of });
+      if (device.driver === "modbus-rtu") {
+        const unanswered = unansweredBy(device.line, device.unitId);
+        return createModbusRtuDriver(device, { lines, unanswered, log: of, clockRate: clock.rate });
+      }
+      if (device.driver === "dlt645") return createDlt645Driver(device, { line: lines.line(device.line), log: of });
+      return createModbusDriver(device, { ports, log: of, clockRate: clock.rate });
     },
-    close: pool.close,
+    lineStats: () => [...lines.stats(), ...ports.stats()],
+    async reload(next, { opcua }) {
+      await lines.set(next.lines ?? []);
+      const tcp = next.devices.filter((device) => device.driver === "modbus-tcp");
+      ports.keep(tcp.flatMap((device) => [device, ...(device.backup ? [device.backup] : [])]));
+      if (!opcua) return;
+      await pool.close();
+      pool = poolOf(next, log);
+    },
+    close: async () => void (await Promise.all([lines.close(), ports.close(), pool.close()])),
   };
 }

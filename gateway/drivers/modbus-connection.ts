@@ -11,19 +11,24 @@ import {
   requestTimeout,
   stopped,
   type Target,
+  type TcpTarget,
 } from "./modbus-errors.ts";
 import { answerFault, buildFrame, crc16, createFrameReader, type Frame } from "./modbus-frame.ts";
+import { onTimeout } from "./timer.ts";
 
 /** The bytes that were asked for, or the exception code of a device that refused. */
 export type Answer = { readonly bytes: Buffer } | { readonly exception: number };
 
 /**
- * One TCP connection to one unit. It works until its first fault (time-out, lost socket, frame that does not fit) and never after it:
- * a late answer then has nobody to be mistaken for.
+ * A connection to one unit: a socket of its own, or its share in one (modbus-port.ts) or in a line. It works until its first fault (time-out,
+ * lost socket, frame that does not fit) and never after it: a late answer then has nobody to be mistaken for.
  */
 export type ModbusConnection = {
-  /** @throws JilianError when the connection is or gets broken */
-  readonly read: (table: ModbusTag["table"], address: number, quantity: number) => Promise<Answer>;
+  /**
+   * @param isProbe whether the unit was silent before: where it shares its connection it then has less time (line-probe.ts)
+   * @throws JilianError when the connection is or gets broken
+   */
+  readonly read: (table: ModbusTag["table"], address: number, quantity: number, isProbe?: boolean) => Promise<Answer>;
   /** The basic identification objects (vendor, product code, revision) by id; none when the device refuses. */
   readonly identify: () => Promise<Readonly<Record<number, string>>>;
   /** Ends the connection at once; requests under way fail with the error. */
@@ -36,16 +41,8 @@ const libraryIds = 256;
 type Pending = { readonly libraryId: number; readonly request: Frame };
 type LibraryError = Error & { readonly modbusCode?: number };
 
-/**
- * A time-out that looks once more: where the process stood still (a slow disk, a sleeping box), timers fire before the sockets are read,
- * and an answer that came in time would be taken for none.
- */
-function onTimeout(afterMs: number, expire: () => void): NodeJS.Timeout {
-  return setTimeout(() => setImmediate(expire), afterMs);
-}
-
 /** Opens the socket, bounded by the time-out. The system's own would be minutes. */
-function openSocket(target: Target, signal: AbortSignal): Promise<Socket> {
+function openSocket(target: TcpTarget, signal: AbortSignal): Promise<Socket> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) {
       reject(stopped(target));
@@ -135,14 +132,10 @@ function createPort(socket: Socket, target: Target, onFault: (error: JilianError
 }
 
 /**
- * Connects to one unit.
- *
- * Each device has a connection of its own, also where several units share a host and port: a unit that stays silent breaks its
- * connection (see {@link ModbusConnection}), and on a shared one it would break its neighbours' too. The price is one client slot per
- * unit in the device or serial gateway.
+ * Connects to one unit, over a connection that it has for itself and on which several requests may be under way.
  * @throws JilianError MODBUS_CONNECT_*, MODBUS_HOST_*, MODBUS_STOPPED
  */
-export async function openConnection(target: Target, signal: AbortSignal): Promise<ModbusConnection> {
+export async function openConnection(target: TcpTarget, signal: AbortSignal): Promise<ModbusConnection> {
   // Loaded at the first connect: a gateway without Modbus devices does not pay its 18 MB.
   const { default: library } = await import("modbus-serial");
   const socket = await openSocket(target, signal);

@@ -1,12 +1,12 @@
 import { describe, expect, it } from "vitest";
-import type { ByteOrder, RegisterType } from "./modbus-config.ts";
-import { decodeBit, decodeRegisters } from "./modbus-decode.ts";
+import type { ByteOrder } from "./modbus-config.ts";
+import { type BinaryType, decodeBit, decodeRegisters } from "./modbus-decode.ts";
 
 /**
  * Worked out by hand: each value's big-endian bytes, then the four ways in which they lie in registers.
  * -2 as int16 is FFFE; 1/3 as float32 is 3EAAAAAB; -0.15625 is BE200000; pi as float64 is 400921FB54442D18.
  */
-const golden: [RegisterType, number | bigint, Record<ByteOrder, string>][] = [
+const golden: [BinaryType, number | bigint, Record<ByteOrder, string>][] = [
   ["uint16", 0x1234, { ABCD: "1234", CDAB: "1234", BADC: "3412", DCBA: "3412" }],
   ["int16", -2, { ABCD: "fffe", CDAB: "fffe", BADC: "feff", DCBA: "feff" }],
   ["uint32", 0x89abcdef, { ABCD: "89abcdef", CDAB: "cdef89ab", BADC: "ab89efcd", DCBA: "efcdab89" }],

@@ -5,21 +5,24 @@ import { closedWhileIdle } from "./contract.ts";
 /** Whom a connection talks to. */
 export type Target = {
   readonly device: string;
-  readonly host: string;
-  readonly port: number;
+  /** Where it is, for people: `192.168.1.5:502`, `line bus (/dev/ttyS0)`. */
+  readonly endpoint: string;
   readonly unitId: number;
   /** Of a connect and of each request. */
   readonly timeoutMs: number;
 };
 
-export function endpointOf({ host, port }: Target): string {
+/** A unit behind Modbus TCP. */
+export type TcpTarget = Target & { readonly host: string; readonly port: number };
+
+export function endpointOf(host: string, port: number): string {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
 /** Where a read goes, for people: `192.168.1.5:502 unit 3 holding 100-124`. */
 export function rangeText(target: Target, table: string, address: number, quantity: number): string {
   const last = quantity > 1 ? `-${address + quantity - 1}` : "";
-  return `${endpointOf(target)} unit ${target.unitId} ${table} ${address}${last}`;
+  return `${target.endpoint} unit ${target.unitId} ${table} ${address}${last}`;
 }
 
 /** System error codes of a connect, in the words of whoever stands in front of the cabinet. */
@@ -47,7 +50,7 @@ export function connectError(target: Target, cause: unknown): JilianError {
     action: "connect",
     remedy,
     device,
-    address: endpointOf(target),
+    address: target.endpoint,
     status,
     cause,
   });
@@ -59,7 +62,7 @@ export function connectTimeout(target: Target): JilianError {
     action: "connect",
     remedy: "check address, power and cable; does a firewall drop the packets?",
     device: target.device,
-    address: endpointOf(target),
+    address: target.endpoint,
     status: Status.BadNotConnected,
   });
 }
@@ -83,7 +86,7 @@ export function connectionEnded(target: Target, idle: boolean, cause: unknown): 
     action: "read",
     remedy: "check power and cable; is the device's limit of Modbus TCP clients or its idle time-out reached?",
     device: target.device,
-    address: `${endpointOf(target)} unit ${target.unitId}`,
+    address: `${target.endpoint} unit ${target.unitId}`,
     status: Status.BadCommunicationError,
     cause,
   });
@@ -96,7 +99,7 @@ export function frameError(target: Target, message: string): JilianError {
     action: "read",
     remedy: "is it a Modbus TCP server, not RTU over TCP, and does nothing else answer at this address?",
     device: target.device,
-    address: `${endpointOf(target)} unit ${target.unitId}`,
+    address: `${target.endpoint} unit ${target.unitId}`,
     status: Status.BadDecodingError,
   });
 }
@@ -107,7 +110,7 @@ export function stopped(target: Target): JilianError {
     action: "read",
     remedy: "none: the gateway ends or the device was closed",
     device: target.device,
-    address: endpointOf(target),
+    address: target.endpoint,
     status: Status.BadNotConnected,
   });
 }
@@ -140,7 +143,7 @@ export function nothingReadable(target: Target, exception: number): JilianError 
     action: "read",
     remedy: "compare unitId, tables and addresses with the device's manual (addresses here count from 0)",
     device: target.device,
-    address: `${endpointOf(target)} unit ${target.unitId}`,
+    address: `${target.endpoint} unit ${target.unitId}`,
     status: exceptionStatus(exception),
   });
 }

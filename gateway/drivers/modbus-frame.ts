@@ -45,6 +45,13 @@ export function buildFrame({ transactionId, unitId, pdu }: Frame): Buffer {
   return bytes;
 }
 
+/** The frame at the beginning of bytes that hold it whole. */
+export function readFrame(bytes: Buffer): Frame {
+  const end = prefixBytes + bytes.readUInt16BE(4);
+  const pdu = bytes.subarray(prefixBytes + 1, end);
+  return { transactionId: bytes.readUInt16BE(0), unitId: bytes.readUInt8(prefixBytes), pdu };
+}
+
 /** Read Device Identification is function 43, MEI type 14 (V1.1b3, 6.21). */
 const identification = 0x2b;
 const meiType = 0x0e;

@@ -62,17 +62,18 @@ describe("planReads", () => {
   });
 
   it("holds its promises for any tags", () => {
-    const types: RegisterType[] = ["uint16", "float32", "uint64", "bool"];
+    const types: RegisterType[] = ["uint16", "float32", "uint64", "bool", "bcd48", "string"];
     let seed = 7;
     const random = (below: number) => {
       seed = (seed * 48_271) % 2_147_483_647;
       return seed % below;
     };
     for (let round = 0; round < 200; round += 1) {
-      const tags = Array.from({ length: 1 + random(60) }, () =>
-        tag("holding", random(400), types[random(4)] as RegisterType),
-      );
       const given = { maxRegistersPerRead: 4 + random(122), maxGapRegisters: random(20) };
+      const tags = Array.from({ length: 1 + random(60) }, () => {
+        const drawn = tag("holding", random(400), types[random(types.length)] as RegisterType);
+        return drawn.type === "string" ? { ...drawn, lengthRegisters: 1 + random(given.maxRegistersPerRead) } : drawn;
+      });
       const blocks = planReads(tags, given);
       expect(blocks.flatMap((block) => block.tags).toSorted((a, b) => a - b)).toEqual([...tags.keys()]);
       for (const block of blocks) {

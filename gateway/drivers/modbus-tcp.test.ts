@@ -8,6 +8,7 @@ import { type Rule, type ScriptedServer, startScriptedServer, until } from "../c
 import { readGatewayConfig } from "../config.ts";
 import type { Driver } from "../model.ts";
 import type { ModbusDevice } from "./modbus-config.ts";
+import { createPorts } from "./modbus-port.ts";
 import { createModbusDriver } from "./modbus-tcp.ts";
 
 const log = pino({ level: "silent" });
@@ -27,16 +28,20 @@ function deviceOf(port: number, extra = ""): ModbusDevice {
   return read.value.devices[0] as ModbusDevice;
 }
 
-async function start(...rules: Rule[]): Promise<{ server: ScriptedServer; driver: Driver }> {
+async function start(form: string, ...rules: Rule[]): Promise<{ server: ScriptedServer; driver: Driver }> {
   const server = await startScriptedServer({ rules });
-  const driver = createModbusDriver(deviceOf(server.port), { log, retryRefusedMs: 0 });
+  const driver = createModbusDriver(deviceOf(server.port, `connection: ${form},`), {
+    ports: createPorts(log),
+    log,
+    retryRefusedMs: 0,
+  });
   closers.push(server.close, driver.close);
   return { server, driver };
 }
 
-describe("createModbusDriver", () => {
+describe.each(["shared", "own"])("createModbusDriver, %s connection", (form) => {
   it("reads every tag once, and a simulator only where one says so", async () => {
-    const { driver } = await start({ when: "03", send: ["addresses"] });
+    const { driver } = await start(form, { when: "03", send: ["addresses"] });
     expect(await driver.connect(never)).toEqual({ simulated: false });
     expect(await driver.read(never)).toEqual([
       { tag: 0, value: 0, status: Status.Good },
@@ -45,20 +50,29 @@ describe("createModbusDriver", () => {
   });
 
   it("keeps the configured mark of a simulator, whatever the device says", async () => {
-    const server = await startScriptedServer({ rules: [] });
-    const driver = createModbusDriver(deviceOf(server.port, "simulated: true,"), { log });
+    const server = await startScriptedServer({ rules: [{ when: "03", send: ["addresses"] }] });
+    const driver = createModbusDriver(deviceOf(server.port, `simulated: true, connection: ${form},`), {
+      ports: createPorts(log),
+      log,
+    });
     closers.push(server.close, driver.close);
     expect(await driver.connect(never)).toEqual({ simulated: true });
   });
 
   it("gives up its connection with the first time-out, and works again after another connect", async () => {
-    const { server, driver } = await start({ when: "03", times: 1 }, { when: "03", send: ["addresses"] });
+    const { server, driver } = await start(
+      form,
+      { when: "03", times: 1, send: ["addresses"] },
+      { when: "03", times: 1 },
+      { when: "03", send: ["addresses"] },
+    );
     await driver.connect(never);
+    await driver.read(never);
     const error = { code: "MODBUS_TIMEOUT", device: "plc", status: Status.BadTimeout };
     await expect(driver.read(never)).rejects.toMatchObject(error);
     await until("the connection is gone", () => server.counts.open === 0);
     await expect(driver.read(never)).rejects.toMatchObject(error);
-    expect(server.requests).toHaveLength(2);
+    expect(server.requests).toHaveLength(3);
     await driver.connect(never);
     expect(await driver.read(never)).toHaveLength(2);
     expect(server.counts.maxOpen).toBe(1);
@@ -66,6 +80,7 @@ describe("createModbusDriver", () => {
 
   it("tries a refused tag again when its time has come", async () => {
     const { driver } = await start(
+      form,
       { when: "03 0000 0002", times: 1, send: ["TTTT 0000 0003 UU 83 02"] },
       { when: "03 0001 0001", times: 2, send: ["TTTT 0000 0003 UU 83 02"] },
       { when: "03", send: ["addresses"] },
@@ -78,6 +93,7 @@ describe("createModbusDriver", () => {
 
   it("fails as a whole when every tag is refused, and plans anew at the next connect", async () => {
     const { driver } = await start(
+      form,
       { when: "03", times: 3, send: ["TTTT 0000 0003 UU 83 02"] },
       { when: "03", send: ["addresses"] },
     );
@@ -88,11 +104,12 @@ describe("createModbusDriver", () => {
   });
 
   it("ends a read, and a connect, at once when the signal aborts", async () => {
-    const { server, driver } = await start({ when: "03" });
+    const { server, driver } = await start(form, { when: "03", times: 1, send: ["addresses"] }, { when: "03" });
     await driver.connect(never);
+    await driver.read(never);
     const stop = new AbortController();
     const reading = driver.read(stop.signal);
-    await until("the request is there", () => server.requests.length === 2);
+    await until("the request is there", () => server.requests.length === 3);
     stop.abort();
     await expect(reading).rejects.toMatchObject({ code: "MODBUS_STOPPED" });
     await until("the connection is gone", () => server.counts.open === 0);
@@ -100,11 +117,12 @@ describe("createModbusDriver", () => {
   });
 
   it("ends a read when it is closed meanwhile; closing twice is no fault", async () => {
-    const { server, driver } = await start({ when: "03" });
+    const { server, driver } = await start(form, { when: "03", times: 1, send: ["addresses"] }, { when: "03" });
     await driver.connect(never);
+    await driver.read(never);
     const reading = driver.read(never);
     reading.catch(() => undefined);
-    await until("the request is there", () => server.requests.length === 2);
+    await until("the request is there", () => server.requests.length === 3);
     await driver.close();
     await driver.close();
     await expect(reading).rejects.toMatchObject({ code: "MODBUS_STOPPED" });
@@ -121,9 +139,10 @@ describe("createModbusDriver", () => {
     const worker = new Worker(source, { eval: true });
     closers.push(() => worker.terminate());
     const [port] = (await once(worker, "message")) as [number];
-    const driver = createModbusDriver(deviceOf(port), { log });
+    const driver = createModbusDriver(deviceOf(port, `connection: ${form},`), { ports: createPorts(log), log });
     closers.push(driver.close);
     await driver.connect(never);
+    await driver.read(never);
     const reading = driver.read(never);
     await new Promise((resolve) => setImmediate(resolve));
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 400);
@@ -131,12 +150,11 @@ describe("createModbusDriver", () => {
   });
 
   it("leaves no socket and no listener behind over 200 connects that end badly", async () => {
-    const { server, driver } = await start({ when: "03", end: "reset" });
+    const { server, driver } = await start(form, { when: "03", end: "reset" });
     const sockets = () => process.getActiveResourcesInfo().filter((name) => name === "TCPSocketWrap").length;
     const before = sockets();
     for (let i = 0; i < 200; i += 1) {
-      await driver.connect(never);
-      await expect(driver.read(never)).rejects.toMatchObject({ code: "MODBUS_CONNECTION_LOST" });
+      await expect(driver.connect(never)).rejects.toMatchObject({ code: "MODBUS_CONNECTION_LOST" });
     }
     await driver.close();
     await until("all sockets are gone", () => server.counts.open === 0 && sockets() <= before);
@@ -144,15 +162,17 @@ describe("createModbusDriver", () => {
   });
 });
 
-describe("connect", () => {
+describe.each(["shared", "own"])("connect, %s connection", (form) => {
   it.each([
     ["127.0.0.1", "MODBUS_CONNECT_REFUSED"],
     ["no-such-host.invalid", "MODBUS_HOST_UNKNOWN"],
   ])("tells why %s cannot be reached", async (host, code) => {
     const server = await startScriptedServer({ listen: "afterFirstFailure", rules: [] });
-    const device = { ...deviceOf(server.port), host, timeoutMs: 5000 };
+    const device = { ...deviceOf(server.port, `connection: ${form},`), host, timeoutMs: 5000 };
     const error = { code, device: "plc", address: `${host}:${server.port}`, status: Status.BadNotConnected };
-    await expect(createModbusDriver(device, { log }).connect(never)).rejects.toMatchObject(error);
+    await expect(createModbusDriver(device, { ports: createPorts(log), log }).connect(never)).rejects.toMatchObject(
+      error,
+    );
   });
 
   it("gives up after its own time-out where the system would wait for minutes", async () => {
@@ -173,7 +193,9 @@ describe("connect", () => {
     );
     const started = performance.now();
     const error = { code: "MODBUS_CONNECT_TIMEOUT", status: Status.BadNotConnected };
-    await expect(createModbusDriver(deviceOf(port), { log }).connect(never)).rejects.toMatchObject(error);
+    await expect(
+      createModbusDriver(deviceOf(port, `connection: ${form},`), { ports: createPorts(log), log }).connect(never),
+    ).rejects.toMatchObject(error);
     expect(performance.now() - started).toBeLessThan(2000);
   });
 });

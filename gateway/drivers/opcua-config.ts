@@ -10,13 +10,15 @@ import {
   isCounter,
   oneOf,
   strict,
-  type ValueType,
-  valueTypes,
 } from "./tag-config.ts";
+import { isBcd, type ValueType, valueTypes } from "./value-types.ts";
 
 export const securityModes = ["None", "Sign", "SignAndEncrypt"] as const;
 /** Policies that are not deprecated (OPC 10000-7, 6.6); Basic128Rsa15 and Basic256 are left out on purpose: SHA-1. */
 export const securityPolicies = ["Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss"] as const;
+
+/** OPC UA has no BCD: a server that shows such registers has decoded them. */
+const typeNames = (Object.keys(valueTypes) as ValueType[]).filter((type) => !isBcd(type));
 
 const tagSchema = Type.Object(
   {
@@ -27,7 +29,7 @@ const tagSchema = Type.Object(
         "^(?:nsu=[^;]+;|ns=[0-9]{1,5};)?(?:i=[0-9]{1,10}|s=[\\s\\S]+|g=[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|b=[A-Za-z0-9+/]+={0,2})$",
       description: 'node id: "nsu=URI;s=...", or "ns=2;s=..."; i= number, s= text, g= GUID, b= base64',
     }),
-    type: oneOf(Object.keys(valueTypes) as ValueType[]),
+    type: oneOf(typeNames),
   },
   strict,
 );

@@ -262,9 +262,15 @@ export async function openConnection(
   let cutMs = Number.NEGATIVE_INFINITY;
   const catchesUp = () => cut || performance.now() - cutMs < catchUpMs;
   let left: Promise<void> | undefined;
+  let created: Promise<ClientSession> | undefined;
 
+  /** A session that was given up while the server was still making it would keep its place there: it ends with the others, once it is known. */
+  async function disconnect(): Promise<void> {
+    await created?.catch(() => undefined);
+    await client.disconnect();
+  }
   const close = (): Promise<void> => {
-    left ??= takeLeave(client.disconnect());
+    left ??= takeLeave(disconnect());
     return left;
   };
   function fail(error: JilianError): void {
@@ -292,7 +298,8 @@ export async function openConnection(
         log.warn({ device: id, address: endpointUrl }, "the password travels in clear: choose SignAndEncrypt");
       }
     }
-    const session = await bounded(target, "open a session", signal, client.createSession(identityOf(library, device)));
+    created = client.createSession(identityOf(library, device));
+    const session = await bounded(target, "open a session", signal, created);
     watch(client, session, {
       onRecreated: () => fail(sessionLost(target, "the server has forgotten the session")),
       onCut: (isCut) => {

@@ -1,7 +1,8 @@
 import type { Value } from "@jilian/domain/datatypes.ts";
 import { qualityOf, Status } from "@jilian/domain/quality.ts";
-import { statusOfRaw } from "./raw-value.ts";
-import type { ValueType } from "./tag-config.ts";
+import { usableValue } from "./raw-value.ts";
+import type { SentinelTest } from "./sentinels.ts";
+import type { BcdType, ValueType } from "./value-types.ts";
 
 /**
  * From OPC UA values to ours. A value fits its tag only if the server's built-in type is the declared one: a wider or narrower one would
@@ -14,7 +15,7 @@ const builtInTypes: readonly string[] = [
   ...["String", "DateTime", "Guid", "ByteString", "XmlElement", "NodeId", "ExpandedNodeId", "StatusCode"],
   ...["QualifiedName", "LocalizedText", "ExtensionObject", "DataValue", "Variant", "DiagnosticInfo"],
 ];
-const fitting: Readonly<Record<ValueType, string>> = {
+const fitting: Readonly<Record<Exclude<ValueType, BcdType>, string>> = {
   bool: "Boolean",
   int8: "SByte",
   uint8: "Byte",
@@ -41,9 +42,13 @@ export type OpcuaValue = {
 /** A decoded value; `misfit` says in words why there is none where the configuration is to blame. */
 export type Decoded = { value: Value; status: number; misfit?: string };
 
+function builtInOf(type: ValueType): string | undefined {
+  return (fitting as Partial<Record<ValueType, string>>)[type];
+}
+
 /** The type under which a tag of this built-in type is configured; undefined where there is none. */
 export function typeOfBuiltIn(dataType: number): ValueType | undefined {
-  return (Object.keys(fitting) as ValueType[]).find((type) => fitting[type] === builtInTypes[dataType]);
+  return (Object.keys(fitting) as (keyof typeof fitting)[]).find((type) => fitting[type] === builtInTypes[dataType]);
 }
 
 function int64Of(pair: unknown): bigint {
@@ -59,9 +64,9 @@ function plainValue(type: ValueType, raw: unknown): Exclude<Value, null> {
 
 /**
  * Decodes what came for a tag. A bad status has no value; an uncertain one keeps it. Every bit of a StatusCode is kept (limits and overflow
- * are in its lower half); a good one turns bad only where the value is none (null, NaN), misfits, or cannot be held.
+ * are in its lower half); a good one turns bad only where the value is none (null, NaN, a sentinel), misfits, or cannot be held.
  */
-export function decodeValue(type: ValueType, { value, statusCode }: OpcuaValue): Decoded {
+export function decodeValue(type: ValueType, { value, statusCode }: OpcuaValue, sentinels?: SentinelTest): Decoded {
   const status = statusCode.value >>> 0;
   if (qualityOf(status) === "bad") return { value: null, status };
   const raw = value?.value;
@@ -70,14 +75,13 @@ export function decodeValue(type: ValueType, { value, statusCode }: OpcuaValue):
   }
   const sent = builtInTypes[value.dataType] ?? `type ${value.dataType}`;
   const isArray = value.arrayType !== 0;
-  if (isArray || sent !== fitting[type]) {
+  if (isArray || sent !== builtInOf(type)) {
     const kind = isArray ? `an array of ${sent}` : sent;
-    const misfit = `the server sends ${kind}, the tag is a ${type} (${fitting[type]})`;
+    const misfit = `the server sends ${kind}, the tag is a ${type} (${builtInOf(type)})`;
     return { value: null, status: Status.BadTypeMismatch, misfit };
   }
-  const plain = plainValue(type, raw);
-  const usable = statusOfRaw(plain, type);
-  return usable === Status.Good ? { value: plain, status } : { value: null, status: usable };
+  const usable = usableValue(plainValue(type, raw), type, sentinels);
+  return usable.status === Status.Good ? { value: usable.value, status } : usable;
 }
 
 /** Times before 1970 stand for none: servers send the first moment of 1601. */

@@ -59,8 +59,8 @@ export function createPool(options: PkiOptions, log: Logger): OpcuaPool {
       },
       (thrown: unknown) => {
         if (entries.get(key) === entry) entries.delete(key);
-        // Its other devices, each on its own back-off, do not try the same again a moment later.
-        failures.set(key, { untilMs: performance.now() + device.retryMinMs / 2, thrown });
+        // Its other devices, each on its own back-off, do not try the same again a moment later. What was given up has not failed.
+        if (!giveUp.signal.aborted) failures.set(key, { untilMs: performance.now() + device.retryMinMs / 2, thrown });
       },
     );
     return entry;

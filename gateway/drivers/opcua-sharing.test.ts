@@ -89,3 +89,13 @@ it("namespaces are resolved by URI at each connect: another index after a restar
   // The index is now that of another namespace, where there is no such node.
   await until("the index", () => statusName(collected.of("x").at(-1)?.status ?? 0) === "BadNodeIdUnknown");
 });
+
+it("a session that is given up while the server makes it keeps no place there", async () => {
+  for (let round = 0; round < 5; round += 1) {
+    const collected = collect(device("one", "a"));
+    // At the moment at which the server has it and the gateway has not heard of it.
+    while (server.sessions().length === 0) await new Promise((resolve) => setImmediate(resolve));
+    await collected.close();
+    await until("no session", () => server.sessions().length === 0);
+  }
+});

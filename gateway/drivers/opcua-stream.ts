@@ -4,6 +4,7 @@ import type { RawReading } from "../model.ts";
 import { toleratedSkewMs } from "../shape.ts";
 import type { OpcuaTag } from "./opcua-config.ts";
 import { type Decoded, decodeValue, type OpcuaValue, sourceTimeOf } from "./opcua-decode.ts";
+import { type Sentinel, type SentinelTest, sentinelTest } from "./sentinels.ts";
 
 /** Readings that wait for the collector; beyond it the oldest go, and the next of their tags says so. */
 const maxPending = 100_000;
@@ -15,8 +16,11 @@ const catchUpMs = 5000;
 
 type TagState = {
   readonly tag: OpcuaTag;
+  readonly sentinels: SentinelTest | undefined;
   /** What came last, as the server sent it, and with which status it was passed on. */
   last: (Decoded & { passedAs: number }) | undefined;
+  /** Its source time, UTC ms. */
+  lastSourceMs: number | undefined;
   /** StatusCode of the server's refusal to monitor it. */
   refused: number | undefined;
   samplingMs: number;
@@ -67,6 +71,8 @@ export type StreamEvents = {
 
 type Options = {
   readonly tags: readonly OpcuaTag[];
+  /** Of the device: for tags that have none of their own. */
+  readonly sentinels?: readonly Sentinel[] | undefined;
   readonly publishingMs: number;
   readonly samplingMs: number;
   readonly keepAliveMs: number;
@@ -75,10 +81,10 @@ type Options = {
   readonly catchesUp: () => boolean;
 };
 
-function stateOf(tag: OpcuaTag, samplingMs: number): TagState {
+function stateOf(tag: OpcuaTag, { samplingMs, sentinels }: Options): TagState {
   const seenMs = performance.now();
-  const none = { last: undefined, refused: undefined, differsMs: undefined };
-  return { tag, ...none, samplingMs, seenMs, overflowed: false, drain: 0 };
+  const none = { last: undefined, lastSourceMs: undefined, refused: undefined, differsMs: undefined };
+  return { tag, sentinels: sentinelTest(tag, { sentinels }), ...none, samplingMs, seenMs, overflowed: false, drain: 0 };
 }
 
 /**
@@ -86,11 +92,12 @@ function stateOf(tag: OpcuaTag, samplingMs: number): TagState {
  *
  * Source times count by the clock of the source, which may be wrong. One that lies ahead of the gateway's clock, or behind what sampling,
  * publishing and a silence that has just ended can explain, is not taken: gateway time, uncertain. The first value of a tag may have been
- * so for days: then it is an observation of now.
+ * so for days: then it is an observation of now. So is one that comes again under the source time it had, as all do that have not changed
+ * when a session is mended.
  */
 export function createStream(options: Options, events: StreamEvents): OpcuaStream {
   const { clock, publishingMs, keepAliveMs } = options;
-  const states = options.tags.map((tag) => stateOf(tag, options.samplingMs));
+  const states = options.tags.map((tag) => stateOf(tag, options));
   const at = (tag: number) => states[tag] as TagState;
   let pending: RawReading[] = [];
   let proven = { machineMs: performance.now(), clockMs: clock.now(), publishedMs: clock.now() };
@@ -126,11 +133,11 @@ export function createStream(options: Options, events: StreamEvents): OpcuaStrea
     const sourceMs = sourceTimeOf(value);
     if (sourceMs === undefined) return { timeMs: clockMs, certain: true };
     const delayMs = publishingMs + state.samplingMs + (machineMs < backlog.untilMs ? machineMs - backlog.fromMs : 0);
-    const isFirst = state.last === undefined;
+    const isKnown = state.last === undefined || state.lastSourceMs === sourceMs;
     const skewMs = sourceMs - clockMs;
     const ahead = skewMs > toleratedSkewMs * clock.rate;
     const behind = -skewMs > (toleratedSkewMs + delayMs) * clock.rate;
-    const certain = !ahead && (!behind || isFirst);
+    const certain = !ahead && (!behind || isKnown);
     if (!certain) events.onSkew(state.tag, skewMs);
     return { timeMs: ahead || behind ? clockMs : sourceMs, certain };
   }
@@ -144,12 +151,13 @@ export function createStream(options: Options, events: StreamEvents): OpcuaStrea
 
   function pass(tag: number, value: OpcuaValue): void {
     const state = at(tag);
-    const decoded = decodeValue(state.tag.type, value);
+    const decoded = decodeValue(state.tag.type, value, state.sentinels);
     const { timeMs, certain } = timeOf(state, value);
     const passedAs = !certain && qualityOf(decoded.status) === "good" ? Status.Uncertain : decoded.status;
     if (decoded.misfit !== undefined && decoded.misfit !== state.last?.misfit)
       events.onMisfit(state.tag, decoded.misfit);
     state.last = { ...decoded, passedAs };
+    state.lastSourceMs = sourceTimeOf(value);
     state.seenMs = performance.now();
     state.differsMs = undefined;
     makeRoom();
@@ -230,7 +238,7 @@ export function createStream(options: Options, events: StreamEvents): OpcuaStrea
       const state = at(tag);
       const { last } = state;
       if (last === undefined) return false;
-      const found = decodeValue(state.tag.type, value);
+      const found = decodeValue(state.tag.type, value, state.sentinels);
       const nowMs = performance.now();
       if (found.value === last.value && qualityOf(found.status) === qualityOf(last.status)) {
         Object.assign(state, { seenMs: nowMs, differsMs: undefined });

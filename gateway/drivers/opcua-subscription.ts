@@ -15,6 +15,8 @@ import { createStream, type OpcuaStream } from "./opcua-stream.ts";
 export type OpcuaSubscription = {
   /** What came since the last read. @throws JilianError when the subscription is dead or its connection gone */
   readonly read: () => RawReading[];
+  /** The changes that came since the last read, whatever has become of the server. */
+  readonly rest: () => RawReading[];
   readonly close: () => Promise<void>;
 };
 
@@ -143,7 +145,14 @@ function createDeviceStream(
   const dropped = atMostEvery(60_000);
   const intervals = intervalsOf(device, clock);
   return createStream(
-    { tags: device.tags, ...intervals, samplingMs: device.samplingIntervalMs, clock, catchesUp },
+    {
+      tags: device.tags,
+      sentinels: device.sentinels,
+      ...intervals,
+      samplingMs: device.samplingIntervalMs,
+      clock,
+      catchesUp,
+    },
     {
       onMisfit: ({ name, nodeId }, misfit) => log.warn({ tag: name, nodeId }, `the tag is bad: ${misfit}`),
       onSkew: ({ name }, skewMs) =>
@@ -326,6 +335,7 @@ export async function subscribe(
       if (rest.length > 0) return rest;
       throw ended;
     },
+    rest: stream.rest,
     close,
   };
 }

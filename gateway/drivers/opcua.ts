@@ -67,15 +67,16 @@ export function createOpcuaDriver(device: OpcuaDevice, options: OpcuaDriverOptio
         throw errorFor(device, thrown);
       }
     },
-    async read() {
+    async read(signal) {
       const { id, endpointUrl, timeoutMs } = device;
-      if (subscription === undefined) throw stopped({ device: id, endpointUrl, timeoutMs });
+      if (subscription === undefined || signal.aborted) throw stopped({ device: id, endpointUrl, timeoutMs });
       try {
         return subscription.read();
       } catch (thrown) {
         throw errorFor(device, thrown);
       }
     },
+    rest: () => subscription?.rest() ?? [],
     close,
   };
 }

@@ -1,6 +1,7 @@
 import type { Value } from "@jilian/domain/datatypes.ts";
 import { Status } from "@jilian/domain/quality.ts";
-import type { ValueType } from "./tag-config.ts";
+import type { SentinelTest } from "./sentinels.ts";
+import type { ValueType } from "./value-types.ts";
 
 const maxFloat32 = 2 ** 127 * (2 - 2 ** -23);
 const maxInt64 = 2n ** 63n - 1n;
@@ -19,4 +20,14 @@ export function statusOfRaw(value: Exclude<Value, null>, type: ValueType): numbe
   if (type === "datetime") return (value as bigint) >= 0n ? Status.Good : Status.BadOutOfRange;
   if (type === "string") return (value as string).length <= maxTextLength ? Status.Good : Status.BadOutOfRange;
   return Status.Good;
+}
+
+/** A raw value as it is passed on: null, with the reason, where it is one of the tag's sentinels (BadSensorFailure) or not usable. */
+export function usableValue(
+  value: Exclude<Value, null>,
+  type: ValueType,
+  sentinels?: SentinelTest,
+): { value: Value; status: number } {
+  const status = sentinels?.isValue(value) ? Status.BadSensorFailure : statusOfRaw(value, type);
+  return { value: status === Status.Good ? value : null, status };
 }

@@ -1,9 +1,10 @@
 import { type AlarmEvent, alarmReachMs, raisedMsOf } from "@jilian/domain/alarm.ts";
 import { type AlarmState, copyState, eventsOf, feed, nextChangeMs, settled } from "@jilian/domain/alarm-machine.ts";
 import { type AlarmReview, alarmReview, type NewReadings } from "@jilian/domain/alarm-review.ts";
+import { greatestOf } from "@jilian/domain/lists.ts";
 import type { StoredAlarm } from "@jilian/store/alarms.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
-import type { StoredRow, Telemetry } from "@jilian/store/telemetry.ts";
+import type { SeriesId, StoredRow, Telemetry } from "@jilian/store/telemetry.ts";
 import { type AlarmTrack, alarmValue, mergedStretches } from "./alarm-tracks.ts";
 
 /** Where a track stands after its last reading, so that the next one costs nothing but itself. */
@@ -31,6 +32,8 @@ export type RowBudget = { rows: number };
 
 export type LookParts = {
   telemetry: Pick<Telemetry, "read">;
+  /** Source time of the newest reading of a series: beyond it nothing need be asked for. */
+  newestMs: (series: SeriesId) => Promise<number>;
   ledger: Pick<Ledger, "alarmsOfTrack">;
   /** Up to when time counts where no reading tells it. */
   horizonMs: number;
@@ -53,21 +56,24 @@ function outcome(
 
 /**
  * Feeds the stored readings from a moment on, page by page: first up to where it is likely to end, then in pages that grow, so that a look
- * that ends soon reads little more than it takes. @returns where to go on when the budget is used up
+ * that ends soon reads little more than it takes. It ends with the newest reading: to ask a store for what may come after it is a look at
+ * all that there is. @param toldMs up to when readings were told: the store may still be noting one as its newest
+ * @returns where to go on when the budget is used up
  */
 async function read(
   track: AlarmTrack,
-  [fromMs, likelyMs]: readonly [fromMs: number, likelyMs: number],
-  { telemetry, upToTx }: LookParts,
+  [fromMs, likelyMs, toldMs]: readonly [fromMs: number, likelyMs: number, toldMs: number],
+  { telemetry, newestMs, upToTx }: LookParts,
   budget: RowBudget,
   take: (reading: { atMs: number; value: ReturnType<typeof alarmValue> }) => boolean,
 ): Promise<number | undefined> {
   // A reading a second is as often as most are.
   let limit = Math.min(mostRows, Math.max(fewRows, Math.ceil((likelyMs - fromMs) / 1000)));
-  for (let at = fromMs; ; ) {
+  const endMs = Math.min(track.toMs, Math.max(toldMs, await newestMs(track.series.id)) + 1);
+  for (let at = fromMs; at < endMs; ) {
     if (budget.rows <= 0) return at;
-    const isLikely = at < likelyMs && likelyMs < track.toMs;
-    const toMs = isLikely ? likelyMs : track.toMs;
+    const isLikely = at < likelyMs && likelyMs < endMs;
+    const toMs = isLikely ? likelyMs : endMs;
     const rows = await telemetry.read({ series: track.series.id, fromMs: at, toMs }, limit);
     budget.rows -= rows.length;
     for (const row of rows)
@@ -77,6 +83,7 @@ async function read(
     at = isPage ? (rows.at(-1) as StoredRow).sourceTimeMs + 1 : toMs;
     limit = isPage ? Math.min(limit * 2, mostRows) : fewRows;
   }
+  return undefined;
 }
 
 /** Goes on from a tail with the readings after its last one; without any, with time alone. */
@@ -114,6 +121,7 @@ export function lookBack(
   const { condition, fromMs: segmentMs, toMs } = track;
   const reachMs = alarmReachMs(condition);
   const left = mergedStretches([...fresh, { firstMs: endMs, lastMs: endMs }], reachMs);
+  const toldMs = greatestOf(fresh.map(({ lastMs }) => lastMs));
   let stored: readonly StoredAlarm[] | undefined;
   let events: AlarmEvent[] = [];
   let review: AlarmReview | undefined;
@@ -140,7 +148,7 @@ export function lookBack(
     for (;;) {
       const own = review ?? begin(parts);
       const likelyMs = (left[0] as NewReadings).lastMs + 2 * reachMs + 1;
-      const next = await read(track, [nextMs, likelyMs], parts, budget, own.feed);
+      const next = await read(track, [nextMs, likelyMs, toldMs], parts, budget, own.feed);
       if (next !== undefined) {
         nextMs = next;
         return undefined;

@@ -5,7 +5,7 @@ import type { StoredAlarm } from "@jilian/store/alarms.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import type { AlarmRule } from "@jilian/store/registry-alarms.ts";
 import { followVersions } from "@jilian/store/registry-versions.ts";
-import type { Telemetry } from "@jilian/store/telemetry.ts";
+import type { Telemetry, Window } from "@jilian/store/telemetry.ts";
 import { beforeEach, describe, expect, test } from "vitest";
 import { alarmKeeper } from "./alarms.ts";
 import { createEngine, type Engine } from "./engine.ts";
@@ -16,6 +16,8 @@ import { clock, settle as settled, useWorld, world } from "./test-engine.ts";
 useWorld(t0);
 let engine: Engine;
 let rowsRead = 0;
+/** How far the store was asked, UTC ms. */
+let askedToMs = 0;
 
 const hot = (over: object = {}): AlarmRule => ({
   ...{ id: "hot", name: { zh: "过热" }, priority: "high", kind: "threshold", above: 80, hysteresis: 5 },
@@ -34,13 +36,23 @@ function counted(): Telemetry {
     rowsRead += rows.length;
     return rows;
   };
-  const read: Telemetry["read"] = async (window, limit) => count(await world.telemetry.read(window, limit));
-  const readMany: Telemetry["readMany"] = async (windows) => (await world.telemetry.readMany(windows)).map(count);
+  const reaches = ({ toMs }: Window) => {
+    askedToMs = Math.max(askedToMs, toMs);
+  };
+  const read: Telemetry["read"] = async (window, limit) => {
+    reaches(window);
+    return count(await world.telemetry.read(window, limit));
+  };
+  const readMany: Telemetry["readMany"] = async (windows) => {
+    windows.forEach(reaches);
+    return (await world.telemetry.readMany(windows)).map(count);
+  };
   return { ...world.telemetry, read, readMany };
 }
 
 beforeEach(() => {
   rowsRead = 0;
+  askedToMs = 0;
 });
 
 const settle = () => settled(engine);
@@ -277,12 +289,14 @@ describe("work", () => {
     const backlog = all.filter(([second]) => second >= 3600 && second < 11 * 3600);
     await store(all.filter((reading) => !backlog.includes(reading)));
     await judge();
-    rowsRead = 0;
+    [rowsRead, askedToMs] = [0, 0];
     for (let i = 0; i < backlog.length; i += 180) {
       await store(backlog.slice(i, i + 180));
       await judge();
     }
     expect(rowsRead).toBeLessThan(2 * backlog.length);
+    // After the newest reading there is nothing: to ask for it is a look at all that is stored.
+    expect(askedToMs).toBeLessThanOrEqual(t0 + 12 * hourMs);
     const kept = () => world.ledger.alarms({ fromMs: 0, toMs: 1e15, limit: 99 });
     const before = kept();
     const raised = before.filter(({ state }) => state !== "withdrawn").map(({ raisedMs }) => seconds(raisedMs));

@@ -11,7 +11,7 @@ import { type AlarmOutcome, goOn, type LookParts, lookBack, type RowBudget } fro
 import { differingStretches, matchAlarms, sameEvent } from "./alarm-matches.ts";
 import { orphansOf } from "./alarm-orphans.ts";
 import { type AlarmBook, type AlarmTrack, alarmBook, factsOf, sameSeries, tracksOf } from "./alarm-tracks.ts";
-import { readTogether } from "./read-together.ts";
+import { newestTimes, readTogether } from "./read-together.ts";
 import type { ChangedSeries, SeriesIndex } from "./series-index.ts";
 
 /** Judges the stored readings by the alarm rules of the registry, and keeps their events in the ledger. */
@@ -37,7 +37,7 @@ export type AlarmKeeper = {
 export type Told = { readonly upToTx: number; readonly isBehind: boolean };
 
 export type AlarmKeeperParts = {
-  telemetry: Pick<Telemetry, "read" | "readMany">;
+  telemetry: Pick<Telemetry, "read" | "readMany" | "latest">;
   ledger: AlarmLedger & Pick<Ledger, "getNumber" | "setNumber" | "transaction">;
   index: Pick<SeriesIndex, "seriesOf" | "ofDevice">;
   versions: () => RegistryVersions;
@@ -267,7 +267,8 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
     note(changed, nowMs);
     // What time alone says, is said when all readings that are there are in; what it has said stays said.
     if (!isBehind) horizonMs = Math.max(horizonMs, nowMs - graceMs);
-    const parts: LookParts = { telemetry: { read: readTogether(telemetry) }, ledger, horizonMs, upToTx };
+    const reads = { telemetry: { read: readTogether(telemetry) }, newestMs: newestTimes(telemetry) };
+    const parts: LookParts = { ...reads, ledger, horizonMs, upToTx };
     const budget: RowBudget = { rows: rowsPerTick };
     const [quick, waiting] = due();
     try {

@@ -2,7 +2,7 @@ import { getOrMake } from "@jilian/domain/get-or-make.ts";
 import type { DefinitionsInForce } from "@jilian/domain/indicators/in-force.ts";
 import { lostTimes } from "@jilian/domain/lost-time.ts";
 import type { PollSum, SiteSums } from "@jilian/domain/period-sums.ts";
-import { dayMs, hourMs, minuteMs, periodStart } from "@jilian/domain/periods.ts";
+import { dayMs, hourMs, minuteMs, periodStart, quarterHourMs } from "@jilian/domain/periods.ts";
 import type { Result } from "@jilian/domain/result.ts";
 import type { Rollup, RollupSource } from "@jilian/domain/rollup.ts";
 import { siteFigures } from "@jilian/domain/site-figures.ts";
@@ -51,7 +51,7 @@ type Look = Moment & Pick<PeriodInput, "alarms" | "droppedAlarms">;
 const alarmGapMs = ({ startMs, endMs }: Span) => Math.max(hourMs, endMs - startMs);
 
 /** Minutes read together; late data touches scattered ones. */
-const together = { most: 60, holes: 15 };
+const together = { most: 60, holes: 5 };
 
 /** What minutes need: registers and online time. */
 function minuteSource({ key, counters, channels }: RollupSource, register: number | undefined): RollupSource {
@@ -66,8 +66,23 @@ function bothSources(a: RollupSource, b: RollupSource): RollupSource {
   return { ...b, counters: [...new Set([...a.counters, ...b.counters])], channels };
 }
 
+/** Spans of a kind that lie in one hour and are of one version of the registry, in their order. */
+function byHour(spans: readonly DueSpan[], registryOf: (span: DueSpan) => Registry): DueSpan[][] {
+  const groups: DueSpan[][] = [];
+  for (const span of spans) {
+    const last = groups.at(-1)?.[0];
+    const isSame =
+      last &&
+      periodStart("hour", last.startMs) === periodStart("hour", span.startMs) &&
+      registryOf(last) === registryOf(span);
+    if (isSame) groups.at(-1)?.push(span);
+    else groups.push([span]);
+  }
+  return groups;
+}
+
 /** The sources of a span: those of its factory, or all. */
-function sourcesOf({ factory }: Span, { devices, demands }: RegistrySeries): RollupSource[] {
+function sourcesOf({ factory }: Pick<Span, "factory">, { devices, demands }: RegistrySeries): RollupSource[] {
   const own = [...devices.values()].map(({ source }) => source);
   const all = [...own, ...demands.values()];
   return factory === undefined ? all : all.filter(({ key }) => key === factory || key.startsWith(`${factory}/`));
@@ -80,7 +95,7 @@ function sourcesOf({ factory }: Span, { devices, demands }: RegistrySeries): Rol
 export function computer({ ledger, index, reader, versions, definitions }: ComputeParts) {
   const sites = new WeakMap<Registry, Site[]>();
 
-  const registryOf = ({ endMs }: Span, nowMs: number) => versions().at(Math.min(endMs, nowMs) - 1);
+  const registryOf = ({ endMs }: Pick<Span, "endMs">, nowMs: number) => versions().at(Math.min(endMs, nowMs) - 1);
 
   function accounts({ period, startMs, endMs }: Span, { thresholds }: Registry, nowMs: number) {
     const untilMs = Math.min(endMs, nowMs);
@@ -132,11 +147,22 @@ export function computer({ ledger, index, reader, versions, definitions }: Compu
           const known = sources.get(key);
           sources.set(key, known ? bothSources(known, own) : own);
         }
-      const rollups = await reader.readEach([...sources.values()], fromMs, toMs, minuteMs, nowMs);
+      // The quarter hours and the hour of many minutes follow.
+      const soon = () => [...registries].flatMap((registry) => sourcesOf({}, index.under(registry)));
+      const rollups = await reader.readEach([...sources.values()], fromMs, toMs, minuteMs, nowMs, soon);
       for (const at of starts)
         found.push(figuresOf(byStart.get(at) as DueSpan, rollups.get(at) as Map<string, Rollup>, moment));
     }
     return found;
+  }
+
+  /** Quarter hours of one hour and version: their minutes are read once. */
+  async function quarterHours(spans: readonly DueSpan[], moment: Look): Promise<Computed[]> {
+    const [first, last] = [spans[0], spans.at(-1)];
+    if (!first || !last || first === last) return first ? [await one(first, moment)] : [];
+    const sources = sourcesOf(first, index.under(registryOf(first, moment.nowMs)));
+    const rollups = await reader.readEach(sources, first.startMs, last.endMs, quarterHourMs, moment.nowMs);
+    return spans.map((span) => figuresOf(span, rollups.get(span.startMs) as Map<string, Rollup>, moment));
   }
 
   async function one(span: DueSpan, moment: Look): Promise<Computed> {
@@ -155,6 +181,9 @@ export function computer({ ledger, index, reader, versions, definitions }: Compu
         const alarms = ledger.alarmsOver((some[0] as DueSpan).startMs, toMs);
         const look: Look = { ...moment, alarms, droppedAlarms: ledger.droppedAlarms() };
         if (some[0]?.period === "minute") found.push(await minutes(some, look));
+        else if (some[0]?.period === "quarter_hour")
+          for (const own of byHour(some, ({ endMs }) => registryOf({ endMs }, moment.nowMs)))
+            found.push(await quarterHours(own, look));
         else for (const span of some) found.push([await one(span, look)]);
       }
       return found.flat();

@@ -122,7 +122,7 @@ async function storedOf<R extends { series: SeriesId; minuteMs: number }>(
   const stored: MinuteTable<SeriesId, R> = new Map();
   const ids = [...new Set(rows.map((row) => row.series))];
   const minutes = rows.map((row) => row.minuteMs);
-  for (const run of runsOf(minutes, minuteMs, { holes: 15 }))
+  for (const run of runsOf(minutes, minuteMs, { holes: 5 }))
     for (const row of await read(ids, run.fromMs, run.toMs)) put(stored, row.minuteMs, row.series, row);
   return (row) => stored.get(row.minuteMs)?.get(row.series);
 }
@@ -170,10 +170,16 @@ export function leafKeeper({ telemetry, index, fromTx, onResets, onTouched }: Le
   async function fold(changed: readonly ChangedMinute[], upToTx: number | undefined, nowMs: number) {
     const touched = new Map<string, Set<number>>();
     const deviceOf = (id: SeriesId) => deviceKeyOf(index.seriesOf(id) as Series);
+    /** Noted already, by minute: a device has several series. */
+    const noted = new Map<number, Set<string>>();
     /** Notes a minute of a device; true when it is open, and the leaf therefore kept here. */
     function holds(minute: number, device: string): boolean {
-      getOrMake(touched, factoryOf(device), () => new Set()).add(minute);
-      onTouched(device, minute);
+      const devices = getOrMake(noted, minute, () => new Set<string>());
+      if (!devices.has(device)) {
+        devices.add(device);
+        getOrMake(touched, factoryOf(device), () => new Set()).add(minute);
+        onTouched(device, minute);
+      }
       const open = minute + minuteMs > nowMs && minute < nowMs + openAheadMs;
       if (open) getOrMake(openSince, minute, () => foldedTx);
       return open;

@@ -5,7 +5,6 @@ import type { Ledger } from "@jilian/store/ledger.ts";
 import { isLogged } from "@jilian/store/spans.ts";
 import type { Telemetry } from "@jilian/store/telemetry.ts";
 import { nearEachOther } from "./runs.ts";
-import { siteQuestions } from "./site-questions.ts";
 
 /**
  * Sets status and revision of a figure beside what was published before: provisional until the watermark, then final, then revised(n)
@@ -37,18 +36,16 @@ function revise(results: readonly Result[], published: (result: Result) => Resul
 }
 
 /** Figures of a store that are kept in memory: those of running periods and of the last minutes are compared again and again. */
-const rememberedAtMost = 50_000;
+const rememberedAtMost = 100_000;
 
 /** What the engine has published last. It is believed where nothing has changed; what is written follows the store's own word. */
 function memory() {
-  const known = new Map<string, Result>();
+  // Two generations: what was put since the younger one began outlives the elder. Moving each figure to the end of one map leaves holes at
+  // its beginning, over which every look for the oldest steps.
+  let [young, elder] = [new Map<string, Result>(), new Map<string, Result>()];
   function put(id: string, result: Result): void {
-    known.delete(id);
-    known.set(id, result);
-    for (const oldest of known.keys()) {
-      if (known.size <= rememberedAtMost) break;
-      known.delete(oldest);
-    }
+    if (young.size >= rememberedAtMost / 2) [young, elder] = [new Map(), young];
+    young.set(id, result);
   }
   return {
     put: (results: readonly Result[]): void => {
@@ -60,7 +57,7 @@ function memory() {
       const asked: Result[] = [];
       for (const result of results) {
         const id = resultId(result);
-        const before = known.get(id);
+        const before = young.get(id) ?? elder.get(id);
         if (!before || nextRevision(result, before, nowMs)) asked.push(result);
         else {
           const standing = standingBeside(result, before);
@@ -88,8 +85,16 @@ function publishToLedger(ledger: Ledger, known: Memory, results: readonly Result
   return { fresh, standing: [...same, ...standing] };
 }
 
-/** Periods without results that do not part what is asked for together. */
-const holes = 60;
+/** Periods without results that do not part what is asked for together: so many periods' figures are read as fast as a question is asked. */
+const holes = 5;
+/** Sites that are asked for by name; beyond it all are. */
+const sitesByName = 50;
+
+/** Names of the sites of some results; undefined for too many. */
+function sitesOf(results: readonly Result[]): { entities?: string[] } {
+  const entities = new Set(results.map(({ entity }) => entity));
+  return entities.size > sitesByName ? {} : { entities: [...entities] };
+}
 
 /** Publishes results of ended minutes, and of ended periods of lines, in the telemetry store; open ones are only shown. */
 async function publishToTelemetry(
@@ -108,11 +113,8 @@ async function publishToTelemetry(
       const fromMs = leastOf(part.map(({ startMs }) => startMs));
       const toMs = greatestOf(part.map(({ startMs }) => startMs)) + 1;
       const before = new Map<string, Result>();
-      const query = { period, fromMs, toMs, limit: Number.MAX_SAFE_INTEGER } as const;
-      const found = await Promise.all(
-        siteQuestions(part).map((site) => telemetry.readMinuteResults({ ...query, ...site })),
-      );
-      for (const result of found.flat()) before.set(resultId(result), result);
+      const query = { period, fromMs, toMs, limit: Number.MAX_SAFE_INTEGER, ...sitesOf(part) };
+      for (const result of await telemetry.readMinuteResults(query)) before.set(resultId(result), result);
       const revised = revise(part, (result) => before.get(resultId(result)), nowMs);
       if (revised.fresh.length > 0) await telemetry.writeMinuteResults(revised.fresh);
       known.put(revised.standing);

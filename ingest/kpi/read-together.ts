@@ -1,5 +1,5 @@
 import { hourMs } from "@jilian/domain/periods.ts";
-import type { StoredRow, Telemetry, Window } from "@jilian/store/telemetry.ts";
+import type { SeriesId, StoredRow, Telemetry, Window } from "@jilian/store/telemetry.ts";
 
 /** Longer windows are read one by one: there the limit of rows is what bounds them. */
 const longestMs = hourMs;
@@ -35,5 +35,19 @@ export function readTogether(telemetry: Pick<Telemetry, "read" | "readMany">): T
     if (asked.length === 0) queueMicrotask(answer);
     asked.push({ window, limit, resolve, reject });
     return promise;
+  };
+}
+
+/**
+ * When the newest sample of each series is, as of the first question; asked of the store once, and only if at all.
+ * @returns its source time, UTC ms; -Infinity for a series without any
+ */
+export function newestTimes(telemetry: Pick<Telemetry, "latest">): (series: SeriesId) => Promise<number> {
+  let asked: Promise<Map<SeriesId, number>> | undefined;
+  const ask = async () =>
+    new Map((await telemetry.latest()).map(({ series, sourceTimeMs }): [SeriesId, number] => [series, sourceTimeMs]));
+  return async (series) => {
+    asked ??= ask();
+    return (await asked).get(series) ?? Number.NEGATIVE_INFINITY;
   };
 }

@@ -1,111 +1,28 @@
-import {
-  BIGINT,
-  BOOLEAN,
-  DOUBLE,
-  type DuckDBConnection,
-  type DuckDBType,
-  type DuckDBValue,
-  HUGEINT,
-  INTEGER,
-  VARCHAR,
-} from "@duckdb/node-api";
-import type { Result } from "@jilian/domain/result.ts";
+import { BIGINT, type DuckDBConnection, type DuckDBValue } from "@duckdb/node-api";
+import { greatestOf, leastOf } from "@jilian/domain/lists.ts";
 import {
   type ConnectionColumns,
   type FieldColumns,
-  type FlatLeaf,
-  type FlatState,
   type LeafColumns,
   type ResultColumns,
   type RollupColumns,
   rowsOf,
   type StateColumns,
 } from "../columns/packing.ts";
-import type { ConnectionRow, ResultQuery, RollupRow, RollupUnit } from "../telemetry.ts";
+import type { MinuteResultQuery, RollupUnit } from "../telemetry.ts";
 import { append, type Column, transaction } from "./database.ts";
+import {
+  connectionTable,
+  fieldsOf,
+  leafTable,
+  listOf,
+  resultTable,
+  rollupTable,
+  stateTable,
+  type Table,
+} from "./derived-tables.ts";
+import { newestRows } from "./newest-rows.ts";
 import { whole } from "./reads.ts";
-
-/** Where each field of a row is stored. 64-bit columns whose field is a number leave as DOUBLE, exact to 2^53. */
-type Table<T> = {
-  readonly name: string;
-  readonly key: string;
-  readonly columns: { readonly [K in keyof T]-?: readonly [column: string, type: DuckDBType] };
-};
-
-const leafTable: Table<FlatLeaf> = {
-  name: "leaf",
-  key: "series, minute_ms",
-  columns: {
-    series: ["series", INTEGER],
-    minuteMs: ["minute_ms", BIGINT],
-    amount: ["amount", HUGEINT],
-    left: ["left_part", HUGEINT],
-    right: ["right_part", HUGEINT],
-    inGap: ["in_gap", BOOLEAN],
-    coveredMs: ["covered_ms", INTEGER],
-    gapMs: ["gap_ms", INTEGER],
-    samples: ["samples", INTEGER],
-    resets: ["resets", INTEGER],
-  },
-};
-const stateTable: Table<FlatState> = {
-  name: "state_leaf",
-  key: "series, minute_ms",
-  columns: {
-    series: ["series", INTEGER],
-    minuteMs: ["minute_ms", BIGINT],
-    ms: ["ms", VARCHAR],
-    unknownMs: ["unknown_ms", INTEGER],
-    samples: ["samples", INTEGER],
-  },
-};
-const connectionTable: Table<ConnectionRow> = {
-  name: "connection",
-  key: "device, minute_ms",
-  columns: { device: ["device", VARCHAR], minuteMs: ["minute_ms", BIGINT], onlineMs: ["online_ms", INTEGER] },
-};
-const rollupTable: Table<RollupRow> = {
-  name: "rollup",
-  key: "unit, start_ms, key",
-  columns: {
-    unit: ["unit", VARCHAR],
-    startMs: ["start_ms", BIGINT],
-    key: ["key", VARCHAR],
-    body: ["body", VARCHAR],
-  },
-};
-const resultTable: Table<Result> = {
-  name: "minute_result",
-  key: "indicator, level, entity, period, start_ms",
-  columns: {
-    indicator: ["indicator", VARCHAR],
-    level: ["level", VARCHAR],
-    entity: ["entity", VARCHAR],
-    period: ["period", VARCHAR],
-    startMs: ["start_ms", BIGINT],
-    endMs: ["end_ms", BIGINT],
-    value: ["value", VARCHAR],
-    reason: ["reason", VARCHAR],
-    unit: ["unit", VARCHAR],
-    completeness: ["completeness", DOUBLE],
-    estimatedShare: ["estimated_share", DOUBLE],
-    lowerBound: ["lower_bound", BOOLEAN],
-    status: ["status", VARCHAR],
-    revision: ["revision", INTEGER],
-    definitionVersion: ["definition_version", INTEGER],
-    factorTable: ["factor_table", VARCHAR],
-    registryVersion: ["registry_version", VARCHAR],
-    inputWatermark: ["input_watermark", BIGINT],
-    asOfMs: ["as_of_ms", BIGINT],
-    simulated: ["simulated", BOOLEAN],
-  },
-};
-
-/** Fields of a table in the order of its columns. */
-function fieldsOf<T>(table: Table<T>): [field: keyof T, column: string, type: DuckDBType][] {
-  const entries = Object.entries<readonly [string, DuckDBType]>(table.columns);
-  return entries.map(([field, [column, type]]) => [field as keyof T, column, type]);
-}
 
 async function appendVersions<T>(
   connection: DuckDBConnection,
@@ -124,47 +41,37 @@ async function appendVersions<T>(
   return version + rows;
 }
 
-/** Compares rows by columns of numbers or of texts. */
-function byColumns(columns: readonly (readonly DuckDBValue[])[]) {
-  return (a: number, b: number): number => {
-    for (const column of columns) {
-      const [x, y] = [column[a] as number | string, column[b] as number | string];
-      if (x !== y) return x < y ? -1 : 1;
-    }
-    return 0;
-  };
-}
+type Reading = {
+  order?: string;
+  limit?: number;
+  /** Series of which rows count; all that the rules give if absent. */
+  series?: ReadonlySet<number> | undefined;
+};
 
-/** Numbers of the rows that count, in order: of each key the one with the greatest version. */
-function newestRows(
-  key: readonly (readonly DuckDBValue[])[],
-  order: readonly (readonly DuckDBValue[])[],
-  versions: readonly DuckDBValue[],
-): number[] {
-  const newest = new Map<string, number>();
-  for (const [row, version] of versions.entries()) {
-    const id = key.map((column) => column[row]).join("\u0000");
-    const before = newest.get(id);
-    if (before === undefined || (version as number) > (versions[before] as number)) newest.set(id, row);
-  }
-  return [...newest.values()].sort(byColumns(order));
-}
+/**
+ * A text for a query. Queries are texts as a whole: one that binds values goes three times between threads, and takes twice as long where
+ * little is read. A text of the interface ends at its first NUL.
+ */
+const literal = (text: string): string => `'${text.replaceAll("'", "''").replaceAll("\u0000", "' || chr(0) || '")}'`;
 
-type Reading = { order?: string; limit?: number };
+/**
+ * That a column is one of some texts. As one list: `IN` makes a join of more than a few, and takes longer to plan than a small table to read.
+ */
+function isOneOf(column: string, texts: readonly string[]): string {
+  return texts.length === 0 ? "false" : `list_contains([${texts.map(literal).join(", ")}], ${column})`;
+}
 
 /** The newest rows, found and sorted by the database: of many rows only a page is wanted. */
 async function readPage<T>(
   connection: DuckDBConnection,
   table: Table<T>,
   rules: readonly string[],
-  values: DuckDBValue[],
   { order = table.key, limit = 0 }: Reading,
 ): Promise<DuckDBValue[][]> {
   const newest = `row_number() OVER (PARTITION BY ${table.key} ORDER BY version DESC) = 1`;
   const result = await connection.run(
     `SELECT ${listOf(table)} FROM (SELECT * FROM ${table.name} WHERE ${rules.join(" AND ")} QUALIFY ${newest})
       ORDER BY ${order} LIMIT ${whole(Math.max(0, limit))}`,
-    values,
   );
   return await result.getColumns();
 }
@@ -177,42 +84,38 @@ async function readAll<T>(
   connection: DuckDBConnection,
   table: Table<T>,
   rules: readonly string[],
-  values: DuckDBValue[],
-  { order = table.key }: Reading,
+  { order = table.key, series }: Reading,
 ): Promise<DuckDBValue[][]> {
   const result = await connection.run(
     `SELECT ${listOf(table)}, version::DOUBLE FROM ${table.name} WHERE ${rules.join(" AND ")}`,
-    values,
   );
   const columns = await result.getColumns();
   const versions = columns.pop() ?? [];
   const names = fieldsOf(table).map(([, column]) => column);
   const named = (list: string) => list.split(", ").map((name) => columns[names.indexOf(name)] ?? []);
-  const rows = newestRows(named(table.key), named(order), versions);
+  const [first = []] = columns;
+  const rows = newestRows(
+    named(table.key),
+    named(order),
+    versions,
+    (row) => !series || series.has(first[row] as number),
+  );
   return columns.map((column) => rows.map((row) => column[row] as DuckDBValue));
-}
-
-/** Select list of a table's fields. */
-function listOf<T>(table: Table<T>): string {
-  return fieldsOf(table)
-    .map(([, column, type]) => (type === BIGINT ? `${column}::DOUBLE` : column))
-    .join(", ");
 }
 
 async function readNewest<T>(
   connection: DuckDBConnection,
   table: Table<T>,
   rules: readonly string[],
-  values: DuckDBValue[],
   reading: Reading = {},
 ): Promise<FieldColumns<T>> {
   const { limit = Infinity } = reading;
   const read = limit < Number.MAX_SAFE_INTEGER ? readPage : readAll;
-  const columns = await read(connection, table, rules, values, reading);
+  const columns = await read(connection, table, rules, reading);
   return Object.fromEntries(fieldsOf(table).map(([field], k) => [field, columns[k] ?? []])) as FieldColumns<T>;
 }
 
-const within = (column: string, fromMs: number, toMs: number) =>
+const within = (column: string, fromMs: number, toMs: number): string =>
   `${column} >= ${whole(fromMs)} AND ${column} < ${whole(toMs)}`;
 
 /** Greatest version among all derived rows: the next row written gets the one after it. */
@@ -224,6 +127,13 @@ export async function lastVersion(connection: DuckDBConnection): Promise<number>
     await connection.run(`SELECT max(version)::DOUBLE FROM (${each.join(" UNION ALL ")})`)
   ).getRows();
   return Number(version ?? 0);
+}
+
+/** The latest start of a period with minute results, UTC ms; -Infinity where there are none. */
+export async function lastResultMs(connection: DuckDBConnection): Promise<number> {
+  const found = await connection.run("SELECT max(start_ms)::DOUBLE FROM minute_result");
+  const [[last] = []] = await found.getRows();
+  return last === null || last === undefined ? Number.NEGATIVE_INFINITY : Number(last);
 }
 
 /** @returns the last version given out */
@@ -270,14 +180,17 @@ export async function readRollups(
   toMs: number,
 ): Promise<RollupColumns> {
   const some = keys.length > mostKeys ? [] : keys;
-  const listed = some.length === 0 ? [] : [`key IN (${some.map((_, i) => `$${i + 2}`).join(", ")})`];
-  return await readNewest(
-    connection,
-    rollupTable,
-    ["unit = $1", within("start_ms", fromMs, toMs), ...listed],
-    [unit, ...some],
-  );
+  const listed = some.length === 0 ? [] : [isOneOf("key", some)];
+  return await readNewest(connection, rollupTable, [
+    `unit = ${literal(unit)}`,
+    within("start_ms", fromMs, toMs),
+    ...listed,
+  ]);
 }
+
+/** So few series are named one by one; and so many times as many that lie between others. */
+const fewSeries = 3;
+const sparse = 4;
 
 /** The newest rows of some series in [fromMs, toMs). */
 async function readSeries<T>(
@@ -287,8 +200,15 @@ async function readSeries<T>(
   fromMs: number,
   toMs: number,
 ): Promise<FieldColumns<T>> {
-  const listed = series.length === 0 ? "false" : `series IN (${series.map(whole).join(", ")})`;
-  return await readNewest(connection, table, [within("minute_ms", fromMs, toMs), listed], []);
+  if (series.length === 0) return await readNewest(connection, table, ["false"]);
+  const [first, last] = [leastOf(series), greatestOf(series)];
+  const isFew = series.length <= fewSeries || last - first >= sparse * series.length;
+  // Most questions are about nearly all series: what lies between is left out here, faster than a join with their list.
+  const listed = isFew
+    ? `series IN (${series.map(whole).join(", ")})`
+    : `series BETWEEN ${whole(first)} AND ${whole(last)}`;
+  const rules = [within("minute_ms", fromMs, toMs), listed];
+  return await readNewest(connection, table, rules, { series: isFew ? undefined : new Set(series) });
 }
 
 export async function readLeaves(
@@ -315,22 +235,16 @@ export async function readConnections(
   fromMs: number,
   toMs: number,
 ): Promise<ConnectionColumns> {
-  const listed = devices.length === 0 ? [] : [`device IN (${devices.map((_, i) => `$${i + 1}`).join(", ")})`];
-  return await readNewest(connection, connectionTable, [within("minute_ms", fromMs, toMs), ...listed], [...devices]);
+  const listed = devices.length === 0 ? [] : [isOneOf("device", devices)];
+  return await readNewest(connection, connectionTable, [within("minute_ms", fromMs, toMs), ...listed]);
 }
 
-export async function readResults(connection: DuckDBConnection, query: ResultQuery): Promise<ResultColumns> {
-  const wanted = Object.entries({
-    level: query.level,
-    period: query.period,
-    indicator: query.indicator,
-    entity: query.entity,
-  }).filter((rule): rule is [string, string] => rule[1] !== undefined);
-  return await readNewest(
-    connection,
-    resultTable,
-    [within("start_ms", query.fromMs, query.toMs), ...wanted.map(([column], i) => `${column} = $${i + 1}`)],
-    wanted.map(([, value]) => value),
-    { order: "start_ms, entity, indicator", limit: query.limit },
+export async function readResults(connection: DuckDBConnection, query: MinuteResultQuery): Promise<ResultColumns> {
+  const { level, period, indicator, entity, entities, limit } = query;
+  const rules = Object.entries({ level, period, indicator, entity }).flatMap(([column, value]) =>
+    value === undefined ? [] : [`${column} = ${literal(value)}`],
   );
+  if (entities) rules.push(isOneOf("entity", entities));
+  const reading = { order: "start_ms, entity, indicator", limit };
+  return await readNewest(connection, resultTable, [within("start_ms", query.fromMs, query.toMs), ...rules], reading);
 }

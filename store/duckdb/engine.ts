@@ -1,10 +1,13 @@
 import type { DuckDBConnection } from "@duckdb/node-api";
 import { JilianError } from "@jilian/domain/errors.ts";
+import { greatestOf } from "@jilian/domain/lists.ts";
+import { packResults } from "../columns/packing.ts";
 import type { Engine, RunningEngine } from "../thread/engine.ts";
 import { storeFailed } from "../thread/faults.ts";
 import { openCommitBook } from "./commits.ts";
 import { openDatabase, type Setting } from "./database.ts";
 import {
+  lastResultMs,
   lastVersion,
   readConnections,
   readLeaves,
@@ -27,14 +30,15 @@ import { type Books, createWriter, type Writer } from "./write.ts";
 /** Reads run beside the writer and each other; more would only queue for DuckDB's threads and for the pool of libuv. */
 const readers = 2;
 
-type Memory = Books & { writer: Writer; version: number };
+type Memory = Books & { writer: Writer; version: number; lastResultMs: number };
 
 async function openMemory(connection: DuckDBConnection): Promise<Memory> {
   const series = await openSeriesBook(connection);
   const commits = await openCommitBook(connection);
   const latest = await openLatestBook(connection);
   const books = { series, commits, latest };
-  return { ...books, writer: createWriter(connection, books), version: await lastVersion(connection) };
+  const writer = createWriter(connection, books);
+  return { ...books, writer, version: await lastVersion(connection), lastResultMs: await lastResultMs(connection) };
 }
 
 type Access = {
@@ -99,6 +103,10 @@ function createAccess(
 function calls({ writing, reading, knowing }: Access): Engine {
   return {
     ensureSeries: (wanted) => writing("store series", (memory) => memory.series.ensure(wanted)),
+    redefineSeries: (wanted) =>
+      writing("store series", async (memory) => {
+        await memory.series.ensure(wanted.filter(memory.series.knows));
+      }),
     series: () => knowing((memory) => memory.series.all()),
     seriesChanges: () => knowing((memory) => memory.series.mark()),
     write: (samples, commits) =>
@@ -141,9 +149,15 @@ function calls({ writing, reading, knowing }: Access): Engine {
       reading("read rollups", (connection) => readRollups(connection, unit, keys, fromMs, toMs)),
     writeMinuteResults: (results) =>
       writing("write minute results", async (memory, connection) => {
+        // Before they are committed, so that no reader is told of none that are.
+        memory.lastResultMs = Math.max(memory.lastResultMs, greatestOf(results.startMs));
         memory.version = await storeResults(connection, results, memory.version);
       }),
-    readMinuteResults: (query) => reading("read minute results", (connection) => readResults(connection, query)),
+    readMinuteResults: async (query) =>
+      // What was published of a minute that has just ended is nothing: that needs no look at all that is stored.
+      (await knowing((memory) => query.fromMs <= memory.lastResultMs))
+        ? await reading("read minute results", (connection) => readResults(connection, query))
+        : packResults([]),
     // No display reads this file: it has one owner, and that one serves figures from the ledger.
     showResults: async () => undefined,
   };

@@ -20,6 +20,8 @@ export type SeriesBook = {
   /** Greatest number given out; numbers start at 1. */
   readonly last: () => SeriesId;
   readonly has: (id: SeriesId) => boolean;
+  /** Whether it has a number. */
+  readonly knows: (key: SeriesKey) => boolean;
   /** For people: `group/node/device/metric`. */
   readonly nameOf: (id: SeriesId) => string;
   /** One call at a time: it writes on the connection that the book was opened with. */
@@ -93,6 +95,7 @@ export async function openSeriesBook(connection: DuckDBConnection): Promise<Seri
     mark: () => mark,
     last: () => last,
     has: (id) => byId.has(id),
+    knows: (key) => byKey.has(keyText(key)),
     nameOf: (id) => {
       const entry = byId.get(id);
       return entry ? `${entry.group}/${entry.node}/${entry.device}/${entry.metric}` : `number ${id}`;

@@ -1,6 +1,14 @@
 import { append } from "@jilian/domain/lists.ts";
 import type { Result } from "@jilian/domain/result.ts";
-import type { ConnectionRow, LeafRow, ResultQuery, RollupRow, RollupUnit, SeriesId, StateRow } from "../telemetry.ts";
+import type {
+  ConnectionRow,
+  LeafRow,
+  MinuteResultQuery,
+  RollupRow,
+  RollupUnit,
+  SeriesId,
+  StateRow,
+} from "../telemetry.ts";
 import type { Block, Cell } from "./answer.ts";
 import type { InfluxClient } from "./client.ts";
 import { bySeries, type SeriesBook } from "./series.ts";
@@ -99,7 +107,7 @@ export type Derived = {
     toMs: number,
   ) => Promise<RollupRow[]>;
   readonly writeResults: (results: readonly Result[]) => Promise<void>;
-  readonly readResults: (query: ResultQuery) => Promise<Result[]>;
+  readonly readResults: (query: MinuteResultQuery) => Promise<Result[]>;
 };
 
 /** Rows of some series in a measurement, by series and time. */
@@ -223,11 +231,13 @@ const text = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
  * Figures by start, entity and indicator. InfluxDB orders by time only, so rows are read in pages of whole times: of the last time of a
  * full page all rows are read again.
  */
-async function readResults(client: InfluxClient, query: ResultQuery): Promise<Result[]> {
-  const { level, period, indicator, entity, limit } = query;
+async function readResults(client: InfluxClient, query: MinuteResultQuery): Promise<Result[]> {
+  const { level, period, indicator, entity, entities, limit } = query;
+  if (entities?.length === 0) return [];
   const rules = Object.entries({ level, period, indicator, entity })
     .filter((rule): rule is [string, string] => rule[1] !== undefined && rule[1] !== "")
     .map(([name, value]) => tagIs(name, value));
+  if (entities) rules.push(`(${entities.map((one) => tagIs("entity", one)).join(" OR ")})`);
   const select = async (fromMs: number, toMs: number, most: string) => {
     const where = [...rules, within(fromMs, toMs)].join(" AND ");
     const [block] = await client.query(`SELECT "result" FROM "kpi" WHERE ${where} ORDER BY time ASC${most}`);

@@ -125,6 +125,10 @@ function calls(parts: Parts, lanes: Record<"writing" | "deriving" | "reading", L
         for (const id of ids) if (id > before) recent.begin(id, 0);
         return ids;
       }),
+    redefineSeries: (wanted) =>
+      run(lanes.writing, "store series", async () => {
+        await series.ensure(wanted.filter(series.knows));
+      }),
     series: async () => series.all(),
     seriesChanges: async () => series.mark(),
     write: (samples, commits) => run(lanes.writing, "write samples", () => writer.write(samples, commits)),

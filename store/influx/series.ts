@@ -45,6 +45,8 @@ export type SeriesBook = {
   /** Greatest number given out; numbers start at 1. */
   readonly last: () => SeriesId;
   readonly has: (id: SeriesId) => boolean;
+  /** Whether it has a number. */
+  readonly knows: (key: SeriesKey) => boolean;
   /** @throws JilianError SERIES_UNKNOWN */
   readonly get: (id: SeriesId) => KnownSeries;
   /** Number of the series that a group of an answer belongs to; undefined for one that a foreign writer made. */
@@ -164,6 +166,7 @@ export async function openSeriesBook(client: InfluxClient, fence: () => Promise<
     mark: () => mark,
     last: () => last,
     has: (id) => byId.has(id),
+    knows: (key) => byKey.has(keyText(storable(key))),
     get: (id) => {
       const series = byId.get(id);
       if (!series) throw unknownSeries(id);

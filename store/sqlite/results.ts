@@ -30,7 +30,7 @@ const fields = {
 
 const columns = Object.keys(fields) as (keyof typeof fields)[];
 const list = columns.join(", ");
-const booleans = new Set<keyof LoggedResult>(["lowerBound", "simulated"]);
+const selected = columns.map((column) => `${column} AS ${fields[column]}`).join(", ");
 
 function toRow(result: LoggedResult): SQLInputValue[] {
   return columns.map((column) => {
@@ -40,11 +40,7 @@ function toRow(result: LoggedResult): SQLInputValue[] {
 }
 
 function fromRow(row: Record<string, unknown>): LoggedResult {
-  const found = columns.map((column) => {
-    const field = fields[column];
-    return [field, booleans.has(field) ? row[column] === 1 : row[column]];
-  });
-  return Object.fromEntries(found) as LoggedResult;
+  return { ...(row as LoggedResult), lowerBound: row.lowerBound === 1, simulated: row.simulated === 1 };
 }
 
 const whereKey = "period = ? AND level = ? AND start_ms = ? AND entity = ? AND indicator = ?";
@@ -60,24 +56,24 @@ type ResultPart = Pick<
 
 /** Results of a ledger. `transaction` must take the write lock at its start: the counter is read under it. */
 export function results(db: DatabaseSync, transaction: Ledger["transaction"]): ResultPart {
-  const one = db.prepare(`SELECT ${list} FROM result WHERE ${whereKey}`);
+  const one = db.prepare(`SELECT ${selected} FROM result WHERE ${whereKey}`);
   const replace = db.prepare(
     `INSERT INTO result (${list}, first_change) VALUES (${columns.map(() => "?").join(", ")}, ?)
      ON CONFLICT DO UPDATE SET ${columns.map((column) => `${column} = excluded.${column}`).join(", ")}`,
   );
   const retire = db.prepare(`INSERT INTO result_history (${list}) SELECT ${list} FROM result WHERE ${whereKey}`);
-  const older = db.prepare(`SELECT ${list} FROM result_history WHERE ${whereKey} ORDER BY change`);
+  const older = db.prepare(`SELECT ${selected} FROM result_history WHERE ${whereKey} ORDER BY change`);
   // One statement, hence of one moment: a revision that retires meanwhile is neither missed nor given twice.
   const all = db.prepare(
-    `SELECT ${list} FROM result_history WHERE ${whereKey} UNION ALL SELECT ${list} FROM result WHERE ${whereKey}
+    `SELECT ${selected} FROM result_history WHERE ${whereKey} UNION ALL SELECT ${selected} FROM result WHERE ${whereKey}
      ORDER BY change`,
   );
   const open = db.prepare(
-    `SELECT ${list} FROM result WHERE status = 'provisional' AND period = ? AND end_ms < ?
+    `SELECT ${selected} FROM result WHERE status = 'provisional' AND period = ? AND end_ms < ?
      ORDER BY end_ms, level, entity, indicator`,
   );
   const range = db.prepare(
-    `SELECT ${list} FROM result WHERE period = $period AND level = $level AND start_ms >= $fromMs AND start_ms < $toMs
+    `SELECT ${selected} FROM result WHERE period = $period AND level = $level AND start_ms >= $fromMs AND start_ms < $toMs
        AND ($entity IS NULL OR entity = $entity) AND ($indicator IS NULL OR indicator = $indicator)
      ORDER BY start_ms, entity, indicator LIMIT $limit`,
   );
@@ -115,20 +111,20 @@ export function changeLog(db: DatabaseSync): Pick<Ledger, "changeLog" | "changes
   const counter = db.prepare("SELECT log AS id, last FROM change_counter");
   // Both sides come in the order of their index and are merged: nothing is sorted, and the limit ends both.
   const after = db.prepare(
-    `SELECT ${list} FROM result WHERE change > $after UNION ALL SELECT ${list} FROM result_history WHERE change > $after
+    `SELECT ${selected} FROM result WHERE change > $after UNION ALL SELECT ${selected} FROM result_history WHERE change > $after
      ORDER BY change LIMIT $limit`,
   );
   const pinned = db.prepare(
-    `SELECT ${list} FROM result WHERE period = $period AND level = $level AND start_ms >= $fromMs AND start_ms < $toMs
+    `SELECT ${selected} FROM result WHERE period = $period AND level = $level AND start_ms >= $fromMs AND start_ms < $toMs
        AND (start_ms, entity, indicator) > ($afterMs, $afterEntity, $afterIndicator) AND first_change <= $asOfChange
        AND ($entity IS NULL OR entity = $entity) AND ($indicator IS NULL OR indicator = $indicator)
      ORDER BY start_ms, entity, indicator LIMIT $limit`,
   );
   const then = db.prepare(
-    `SELECT ${list} FROM result_history WHERE ${whereKey} AND change <= ? ORDER BY change DESC LIMIT 1`,
+    `SELECT ${selected} FROM result_history WHERE ${whereKey} AND change <= ? ORDER BY change DESC LIMIT 1`,
   );
   const since = db.prepare(
-    `SELECT ${list} FROM result_history WHERE ${whereKey} AND change > ? ORDER BY change LIMIT 1`,
+    `SELECT ${selected} FROM result_history WHERE ${whereKey} AND change > ? ORDER BY change LIMIT 1`,
   );
 
   /** A figure as it was at a change. What history has up to a change that was made does not grow any more: no lock is needed. */

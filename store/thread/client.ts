@@ -107,6 +107,7 @@ export function telemetryOver(port: MessagePort, close: (end: Remote["end"]) => 
   const { call, attach, end } = createRemote(port);
   return {
     ensureSeries: (wanted) => call("ensureSeries", wanted),
+    redefineSeries: (wanted) => call("redefineSeries", wanted),
     series: () => call("series"),
     seriesChanges: () => call("seriesChanges"),
     write: ({ samples, commits }) => call("write", packSamples(samples), commits),

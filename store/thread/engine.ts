@@ -10,8 +10,8 @@ import type {
 } from "../columns/packing.ts";
 import type {
   CommitEntry,
+  MinuteResultQuery,
   OnlineQuery,
-  ResultQuery,
   RollupUnit,
   Series,
   SeriesId,
@@ -26,6 +26,7 @@ export type WindowColumns = { rows: SampleColumns; firsts: Int32Array<ArrayBuffe
 /** The store inside its thread: the contract's calls with rows as columns. What crosses a port is exactly this. */
 export type Engine = {
   ensureSeries: (wanted: readonly WantedSeries[]) => Promise<SeriesId[]>;
+  redefineSeries: (wanted: readonly WantedSeries[]) => Promise<void>;
   series: () => Promise<Series[]>;
   seriesChanges: () => Promise<number>;
   write: (samples: SampleColumns, commits: readonly CommitEntry[]) => Promise<WriteOutcome>;
@@ -45,7 +46,7 @@ export type Engine = {
   writeRollups: (rows: RollupColumns) => Promise<void>;
   readRollups: (unit: RollupUnit, keys: readonly string[], fromMs: number, toMs: number) => Promise<RollupColumns>;
   writeMinuteResults: (results: ResultColumns) => Promise<void>;
-  readMinuteResults: (query: ResultQuery) => Promise<ResultColumns>;
+  readMinuteResults: (query: MinuteResultQuery) => Promise<ResultColumns>;
   showResults: (results: ResultColumns) => Promise<void>;
 };
 

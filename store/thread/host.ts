@@ -1,29 +1,11 @@
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import type { JilianError } from "@jilian/domain/errors.ts";
-import type { Engine, RunningEngine } from "./engine.ts";
-import { type Answer, buffersOf, encodeError, type Lifecycle, type Request } from "./protocol.ts";
+import type { RunningEngine } from "./engine.ts";
+import { encodeError, type Lifecycle } from "./protocol.ts";
+import { serving } from "./serve.ts";
 
 const tell = (event: Lifecycle) => parentPort?.postMessage(event);
-const ports = new Set<MessagePort>();
-
-function serve(engine: Engine, port: MessagePort): void {
-  const answer = (message: Answer) =>
-    port.postMessage(message, message.kind === "result" ? buffersOf(message.value) : []);
-  ports.add(port);
-  port.on("close", () => ports.delete(port));
-  port.on("message", (request: Request) => {
-    if (request.kind === "attach") {
-      serve(engine, request.port);
-      return;
-    }
-    const { id, method, args } = request;
-    const call = engine[method] as (...args: readonly unknown[]) => Promise<unknown>;
-    call(...args).then(
-      (value) => answer({ kind: "result", id, value }),
-      (thrown: unknown) => answer({ kind: "error", id, error: encodeError(thrown, method) }),
-    );
-  });
-}
+const users = serving();
 
 let opening: Promise<RunningEngine> | undefined;
 let ending = false;
@@ -48,7 +30,7 @@ async function fail(thrown: unknown): Promise<void> {
   ending = true;
   endWithin(endTimeoutMs);
   tell({ kind: "failed", error: encodeError(thrown, "keep the telemetry store") });
-  for (const port of ports) port.close();
+  users.drop();
   await opening?.then(({ abandon }) => abandon()).catch(() => undefined);
   parentPort?.close();
 }
@@ -56,9 +38,7 @@ async function fail(thrown: unknown): Promise<void> {
 async function end({ close }: RunningEngine): Promise<void> {
   if (ending) return;
   ending = true;
-  for (const port of ports) port.postMessage({ kind: "closing" } satisfies Answer);
-  const error = await close().catch((thrown: unknown) => encodeError(thrown, "close the telemetry store"));
-  for (const port of ports) port.close();
+  const error = await users.end(close);
   tell(error ? { kind: "closed", error } : { kind: "closed" });
   endWithin(endTimeoutMs);
   parentPort?.close();
@@ -78,7 +58,7 @@ export async function hostStore<Setting>(
     opening = open(setting as Setting, fail);
     const opened = await opening;
     if (ending) return;
-    serve(opened.engine, ownerPort);
+    users.serve(opened.engine, ownerPort);
     parentPort?.once("message", () => end(opened));
     tell({ kind: "opened", found: opened.found });
   } catch (thrown) {

@@ -15,6 +15,23 @@ export function usageOf(pid: number): Usage {
   return { cpuS: (Number(fields[11]) + Number(fields[12])) / ticksPerS, rssBytes: pages * 4096 };
 }
 
+/** What a process holds of memory, bytes. Linux only. */
+export type Memory = {
+  /** Resident: what other processes share with it and what the system could drop (mapped files) included. */
+  rssBytes: number;
+  /** The same with what is shared divided among those who share it. */
+  pssBytes: number;
+  /** Of no file: heaps and stacks, which cannot be dropped. */
+  anonymousBytes: number;
+};
+
+/** @throws when the process is gone, or the system has no /proc/[pid]/smaps_rollup (Linux 4.14) */
+export function memoryOf(pid: number): Memory {
+  const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8");
+  const bytesOf = (name: string) => 1024 * Number(new RegExp(`^${name}:\\s+(\\d+) kB`, "m").exec(rollup)?.[1]);
+  return { rssBytes: bytesOf("Rss"), pssBytes: bytesOf("Pss"), anonymousBytes: bytesOf("Anonymous") };
+}
+
 /** The value below which a share of the numbers lies. */
 export function quantile(numbers: readonly number[], share: number): number {
   const sorted = [...numbers].sort((a, b) => a - b);

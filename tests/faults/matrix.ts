@@ -194,10 +194,20 @@ export async function startMatrix(
     await drained(patienceMs, 4 * setting.patienceMs, async () => (await search.missing(fromMs, toMs)).length);
   }
 
-  async function run(fault: Fault, n: number): Promise<Run> {
+  /** How many samples of the last run are missing; undefined where some are lost, of which more say nothing. */
+  let missingOfLast: (() => Promise<number>) | undefined;
+
+  /** What was read up to now belongs to the last run: the next fault, or the end, is not to meet it on its way. */
+  async function endLast(): Promise<void> {
     const last = runs.at(-1);
+    if (!last) return;
+    last.toMs = Date.now();
+    if (missingOfLast) await drained(patienceMs, setting.patienceMs, missingOfLast);
+  }
+
+  async function run(fault: Fault, n: number): Promise<Run> {
+    await endLast();
     search.advance();
-    if (last) last.toMs = Date.now();
     const [before, found] = [await dropsOf(world), await findingsOf(world)];
     const fromMs = Date.now();
     const outcome = await fault.inject(world, drawsOf(seed, fault.name, n), { isShort });
@@ -207,6 +217,7 @@ export async function startMatrix(
     runs.push(own);
     const missing = () => missingOf(world, search, own, countedDrops ? before : undefined);
     const isStored = await drained(patienceMs, 4 * setting.patienceMs, missing);
+    missingOfLast = isStored ? missing : undefined;
     own.recoveryMs = Date.now() - toMs;
     const boundMs = fault.recoveryBoundMs ?? recoveryBoundMs;
     if (own.recoveryMs > boundMs) own.broken.push(`recovery took ${own.recoveryMs} ms, more than ${boundMs} ms`);
@@ -218,7 +229,12 @@ export async function startMatrix(
     return own;
   }
 
-  return { world, runs, settle, run, tally: () => tallyRuns(world, runs) };
+  async function tally() {
+    await endLast();
+    return tallyRuns(world, runs);
+  }
+
+  return { world, runs, settle, run, tally };
 }
 export type Matrix = Awaited<ReturnType<typeof startMatrix>>;
 

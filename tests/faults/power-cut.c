@@ -5,7 +5,8 @@
  *   JILIAN_CUT_PREFIX  absolute path that the watched files begin with; they are in one folder
  *   JILIAN_CUT_IMAGES  folder of the images, and of the list "names"
  *   JILIAN_CUT_BOOT    file that is read in place of the machine's boot id: after a power cut that is another one
- *   JILIAN_CUT_FULL    while this file is there, the disk is full: what would make a watched file longer fails with ENOSPC
+ *   JILIAN_CUT_FULL    while this file is there, the disk is full: what would make a watched file longer fails with ENOSPC; where it is
+ *                      not empty so does every write, as on a file system that copies on write
  *
  * An image is taken when the sync begins, with writers held off: no more than what POSIX promises.
  */
@@ -54,9 +55,9 @@ static const char *watched(int fd, char *path) {
 
 static int is_full(int fd, long end) {
   const char *control = setting("JILIAN_CUT_FULL");
-  struct stat now;
-  if (!control || access(control, F_OK) != 0 || fstat(fd, &now) != 0) return 0;
-  return end > now.st_size;
+  struct stat full, now;
+  if (!control || stat(control, &full) != 0 || fstat(fd, &now) != 0) return 0;
+  return full.st_size > 0 || end > now.st_size;
 }
 
 static int copy(int from, const char *to) {

@@ -34,8 +34,8 @@ export type PowerCut = {
   readonly strike: (torn?: (n: number) => number) => number;
   /** When a file was synced last, machine time; 0 when none was since `settle`. */
   readonly syncedMs: () => number;
-  /** Makes the disk full, or gives room again. */
-  readonly fill: (full: boolean) => void;
+  /** Makes the disk full, for what makes a file longer or for any write (as where the file system copies on write), or gives room again. */
+  readonly fill: (full: "growth" | "any" | undefined) => void;
 };
 
 /** Watches the files whose path begins with `prefix`. @param library the shim. @param dir a folder for the images, made here */
@@ -65,6 +65,17 @@ export function powerCut(prefix: string, library: string, dir: string): PowerCut
     return existsSync(image) ? readFileSync(image) : Buffer.alloc(0);
   }
 
+  /** When the newest image was taken, by the file system's clock: it ticks coarsely and lags behind ours. */
+  const newestMs = () =>
+    Math.max(
+      0,
+      ...readdirSync(images).flatMap((name) => {
+        // An image that is just being taken has another name a moment later.
+        const found = ours(name) ? statSync(join(images, name), { throwIfNoEntry: false }) : undefined;
+        return found ? [found.mtimeMs] : [];
+      }),
+    );
+
   return {
     env: {
       LD_PRELOAD: library,
@@ -79,7 +90,7 @@ export function powerCut(prefix: string, library: string, dir: string): PowerCut
       const found = files();
       for (const name of found) writeFileSync(join(images, name), readFileSync(join(folder, name)));
       writeFileSync(join(images, "names"), found.join("\n"));
-      settledMs = Date.now();
+      settledMs = newestMs();
     },
     strike: (torn) => {
       writeFileSync(boot, `${randomUUID()}\n`);
@@ -100,16 +111,11 @@ export function powerCut(prefix: string, library: string, dir: string): PowerCut
       return unsynced;
     },
     syncedMs: () => {
-      const times = readdirSync(images).flatMap((name) => {
-        // An image that is just being taken has another name a moment later.
-        const found = ours(name) ? statSync(join(images, name), { throwIfNoEntry: false }) : undefined;
-        return found ? [found.mtimeMs] : [];
-      });
-      const newestMs = Math.max(0, ...times);
-      return newestMs > settledMs ? newestMs : 0;
+      const foundMs = newestMs();
+      return foundMs > settledMs ? foundMs : 0;
     },
     fill: (full) => {
-      if (full) writeFileSync(control, "");
+      if (full) writeFileSync(control, full === "any" ? full : "");
       else rmSync(control, { force: true });
     },
   };

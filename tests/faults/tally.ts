@@ -43,13 +43,26 @@ type Tally = { samples: number; lost: number; twice: number; within: number; bro
 /** Drops that are still to be set against what is missing, by gateway and run. */
 type Budget = Map<Run, number>;
 
-function countLost(missing: readonly Answer[], gateway: string, budget: Budget, of: (atMs: number) => [Run, Tally]) {
+function countLost(
+  missing: readonly Answer[],
+  { gateway: { id, killsMs }, name }: { gateway: WorldGateway; name: string },
+  budget: Budget,
+  of: (atMs: number) => [Run, Tally],
+) {
   for (const answer of missing) {
-    const [run, tally] = of(answer.servedMs);
+    const { value, servedMs, client } = answer;
+    const [run, tally] = of(servedMs);
     const drops = budget.get(run) ?? 0;
-    const allowed = isAllowed(answer, run.allowances.get(gateway) ?? []);
+    const allowed = isAllowed(answer, run.allowances.get(id) ?? []);
     if (!allowed && drops > 0) budget.set(run, drops - 1);
     tally[allowed || drops > 0 ? "within" : "lost"] += 1;
+    if (allowed || drops > 0) continue;
+    const [sinceMs] = killsMs.map((ms) => servedMs - ms).toSorted((a, b) => Math.abs(a) - Math.abs(b));
+    const near = sinceMs === undefined ? "" : `, ${Math.abs(sinceMs)} ms ${sinceMs < 0 ? "before" : "after"} a kill`;
+    const into = `${servedMs - run.fromMs} ms into it`;
+    tally.broken.push(
+      `lost: ${name} ${value} served at ${new Date(servedMs).toISOString()} to ${client}, ${into}${near}`,
+    );
   }
 }
 
@@ -76,7 +89,7 @@ export async function tallyRuns(world: World, runs: readonly Run[]): Promise<Map
     const lost = found.lost.filter((answer) => !left.has(answer));
     const neverRead = new Set(found.lost.filter((answer) => left.has(answer)));
     for (const answer of answers) if (!neverRead.has(answer)) of(answer.servedMs)[1].samples += 1;
-    countLost(lost, gateway.id, budget, of);
+    countLost(lost, { gateway, name: `${meter.entity} ${metric}` }, budget, of);
     for (const { value } of found.twice) of(servedMs.get(value) ?? 0)[1].twice += 1;
     const say = (what: string, wrong: readonly Stored[]) => {
       for (const { atMs, value } of wrong) {

@@ -1,4 +1,5 @@
-/** The oracle, last part: alarms by the rules of the registry file, from docs/configuration.md alone; no machine, no review, nothing kept. */
+/** The oracle, last part: alarms by the rules of the registry file, from docs/configuration.md alone; no machine, no review. */
+import { getOrMake } from "@jilian/domain/get-or-make.ts";
 import type { RegistryFile } from "@jilian/store/registry-schema.ts";
 import type { Column } from "./book.ts";
 import type { DeviceAsked } from "./oracle-devices.ts";
@@ -66,6 +67,17 @@ function alarmsOf(rule: Rule, column: Column, asOf: number): Alarms {
   return found;
 }
 
+/** By column, rule and time: the same for the thousands of periods that a column lies in. */
+const found = new WeakMap<Column, Map<string, Alarms>>();
+
+function alarmsOnce(rule: Rule, column: Column, asOf: number): Alarms {
+  return getOrMake(
+    getOrMake(found, column, () => new Map<string, Alarms>()),
+    `${rule.id} ${asOf}`,
+    () => alarmsOf(rule, column, asOf),
+  );
+}
+
 const watches = ({ applies }: Rule, { metric }: Column) => metric.definition.role === applies.role;
 
 /** The figures of alarms of a site. */
@@ -86,7 +98,7 @@ export function alarmFigures(
     watched += 1;
     covered += Math.min(onlineOf(asked, device), Math.max(0, elapsed(asked) - lost(device.key)));
     for (const { rule, column } of pairs) {
-      const alarms = alarmsOf(rule, column, asOf);
+      const alarms = alarmsOnce(rule, column, asOf);
       raised += alarms.raised.filter((at) => at >= from && at < until).length;
       for (const [a, b] of alarms.active) active += Math.max(0, Math.min(b, until) - Math.max(a, from));
     }

@@ -1,6 +1,7 @@
 import { type Period, periods } from "@jilian/domain/periods.ts";
 import { hasInfluxd, startInfluxd } from "@jilian/store/influx/influxd.ts";
 import { expect, describe as group, test } from "vitest";
+import { isThorough } from "../thorough.ts";
 import type { Book, Column } from "./book.ts";
 import { type Comparison, compareAll, describe } from "./compare.ts";
 import { oracleOf } from "./oracle.ts";
@@ -77,7 +78,7 @@ group("every figure of a cluster with all its troubles", { timeout: 180_000 }, (
     for (const comparison of comparisons) expectRight(comparison);
   });
 
-  test.skipIf(!hasInfluxd())("on InfluxDB", async () => {
+  test.skipIf(!hasInfluxd() || !isThorough)("on InfluxDB (JILIAN_TESTS=all, as in CI)", async () => {
     await using server = await startInfluxd();
     const { comparisons } = await prove({ ...setting, enterprises: 1, recompute: false, influxUrl: server.url });
     for (const comparison of comparisons) expectRight(comparison);

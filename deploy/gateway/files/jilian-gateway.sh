@@ -5,6 +5,10 @@ home=$(dirname "$(dirname "$(readlink -f "$0")")")
 config=/etc/jilian-gateway/gateway.yaml
 node() { "$home/runtime/node" "$@"; }
 
+# As the systemd unit starts it: for little memory.
+export MALLOC_ARENA_MAX=1 MALLOC_TRIM_THRESHOLD_=131072
+flags='--optimize-for-size --max-semi-space-size=1'
+
 case "${1:-help}" in
   log)
     # Log lines for people; further words go to journalctl: jilian-gateway log -f
@@ -13,7 +17,10 @@ case "${1:-help}" in
     journalctl -u jilian-gateway -o cat --no-pager "$@" | node "$home/lib/read-log.mjs"
     ;;
   status)
+    if [ $# -gt 1 ]; then exec "$home/runtime/node" "$home/lib/main.mjs" "$@"; fi
     systemctl status jilian-gateway --no-pager --lines=0 || true
+    printf '\n'
+    node "$home/lib/main.mjs" status --config "$config" || true
     printf '\n最近的消息 / Last messages:\n'
     journalctl -u jilian-gateway -o cat --no-pager -n 20 | node "$home/lib/read-log.mjs"
     ;;
@@ -29,13 +36,17 @@ case "${1:-help}" in
     ;;
   help | -h | --help)
     cat <<'TEXT'
-jilian-gateway status        运行状态和最近的消息 / state and last messages
+jilian-gateway status        运行状态、各设备和最近的消息 / state, devices and last messages
 jilian-gateway log -f        持续显示日志 / follow the log
 jilian-gateway check         检查配置,不启动任何东西 / check the configuration, start nothing
 jilian-gateway version       版本 / version
+jilian-gateway read FILE     现场读数,不发送 / readings of the devices, nothing is sent; read --help
+jilian-gateway probe         探测 Modbus 设备 / what a Modbus device holds; probe --help
+jilian-gateway import        从表格生成点表 / tags from a spreadsheet; import --help
 配置 / configuration: /etc/jilian-gateway/gateway.yaml
-修改后 / after a change: jilian-gateway check && sudo systemctl restart jilian-gateway
+修改后几秒内自动生效，见日志 / a change takes effect within seconds, see the log
 TEXT
     ;;
-  *) exec "$home/runtime/node" "$home/lib/main.mjs" "$@" ;;
+  # shellcheck disable=SC2086 # They are several words.
+  *) exec "$home/runtime/node" $flags "$home/lib/main.mjs" "$@" ;;
 esac

@@ -1,0 +1,139 @@
+import { carrierRoles, type Role, roles } from "@jilian/domain/roles.ts";
+import type { DeviceConfig, GatewayConfig } from "../config.ts";
+import type { LineConfig } from "../drivers/line-config.ts";
+import {
+  isBitTable,
+  type ModbusDevice,
+  type ModbusRtuDevice,
+  type ModbusTag,
+  type ModbusUnit,
+  sharesConnection,
+  widthOf,
+} from "../drivers/modbus-config.ts";
+import { type CommonTag, isCounter } from "../drivers/tag-config.ts";
+import { isIntegerType } from "../drivers/value-types.ts";
+import { isOnLine, lineWarnings, tcpWarnings, timeoutWarnings } from "./check-load.ts";
+
+/** Connections that even small devices and serial gateways usually take at once. */
+const usualConnections = 4;
+/** Energy is counted by the minute; polls closer than this are load without a use. */
+const energyPollMs = 500;
+/** Of one kind: a mistake that is made in every tag is told often enough. */
+const mostOfOneKind = 10;
+
+type Warnings = readonly string[];
+
+const isTcp = (device: DeviceConfig): device is ModbusDevice => device.driver === "modbus-tcp";
+const isRtu = (device: DeviceConfig): device is ModbusRtuDevice => device.driver === "modbus-rtu";
+const endOf = (tag: ModbusTag): number => tag.address + widthOf(tag);
+
+/** Two values in the same registers, of which one is most likely read wrongly; a register beside its own bits is usual. */
+function overlapWarnings({ id, tags, order }: ModbusUnit): Warnings {
+  const values = tags.filter((tag) => !isBitTable(tag) && tag.type !== "bool");
+  const sorted = values.toSorted((a, b) => a.table.localeCompare(b.table) || a.address - b.address);
+  const shape = (tag: ModbusTag) => `${tag.address} ${tag.type} ${tag.order ?? order}`;
+  const found: string[] = [];
+  for (const [i, tag] of sorted.entries()) {
+    for (let j = i + 1; j < sorted.length; j += 1) {
+      const other = sorted[j] as ModbusTag;
+      if (other.table !== tag.table || other.address >= endOf(tag)) break;
+      if (shape(other) === shape(tag)) continue;
+      const where = (one: ModbusTag) => `${one.name} (${one.table} ${one.address}, ${one.type})`;
+      found.push(`device ${id}: ${where(tag)} and ${where(other)} share registers; compare addresses and types`);
+    }
+  }
+  return found;
+}
+
+function connectionWarnings(devices: readonly ModbusDevice[]): Warnings {
+  return [...Map.groupBy(devices, ({ host }) => host.toLowerCase())].flatMap(([host, units]) => {
+    const shared = new Set(units.filter(sharesConnection).map(({ port }) => port)).size;
+    const all = shared + units.filter((unit) => !sharesConnection(unit)).length;
+    if (all <= usualConnections) return [];
+    const many = `${all} connections, of which ${shared} are shared`;
+    return [`${host}: ${many}; many devices and serial gateways take ${usualConnections} to 8 at once: see its manual`];
+  });
+}
+
+/** Units of meters' registers, and the roles that they may be. */
+const meterUnits: Readonly<Record<string, readonly Role[]>> = {
+  Wh: ["energy.import"],
+  kWh: ["energy.import"],
+  MWh: ["energy.import"],
+  MJ: ["heat.import"],
+  GJ: ["heat.import"],
+  m3: ["water.import", "gas.import", "compressed_air.import"],
+  "m³": ["water.import", "gas.import", "compressed_air.import"],
+  Nm3: ["gas.import", "compressed_air.import"],
+  "Nm³": ["gas.import", "compressed_air.import"],
+  pcs: ["production.total", "production.good"],
+};
+
+function roleWarning(tag: CommonTag): string | undefined {
+  const { role, unit, type, scale, carrier, rawRange } = tag;
+  if (role === undefined) {
+    const may = unit === undefined || !Object.hasOwn(meterUnits, unit) ? undefined : meterUnits[unit];
+    if (may === undefined) return undefined;
+    const names = may.map((name) => `${name} (in ${roles[name].unit})`).join(", ");
+    return `unit ${unit} without a role: no indicator counts it; if it is a meter's register, add role: ${names}`;
+  }
+  if (carrier !== undefined && role.endsWith(".import") && carrierRoles[carrier] !== role)
+    return `role ${role} with carrier ${carrier}, whose meters have role ${carrierRoles[carrier]}; correct one of them`;
+  if (isCounter(tag) && type === "float32")
+    return "a counter in a float32, which has 7 digits: beyond 100,000 it no longer sees 0.01; take its integer registers if there are any";
+  const { numerator, denominator } = scale;
+  if (role === "power.active" && isIntegerType(type) && numerator === denominator && !rawRange)
+    return "unit kW without a scale: it counts whole kW; most meters give W or 0.1 kW, see its manual";
+  if (unit === "pcs" && isCounter(tag) && numerator % denominator !== 0)
+    return `pieces with a scale of ${numerator}/${denominator}: is it one count for a piece?`;
+  return undefined;
+}
+
+function roleWarnings({ id, tags }: DeviceConfig): Warnings {
+  return (tags as readonly CommonTag[]).flatMap((tag) => {
+    const why = roleWarning(tag);
+    return why === undefined ? [] : [`device ${id}, tag ${tag.name}: ${why}`];
+  });
+}
+
+const isEnergy = ({ role }: CommonTag): boolean => role !== undefined && /\.import$|^power\.|^temperature$/.test(role);
+
+function pollWarnings({ id, tags, pollIntervalMs }: DeviceConfig): Warnings {
+  const withRole = (tags as readonly CommonTag[]).filter(({ role }) => role !== undefined);
+  if (pollIntervalMs >= energyPollMs || withRole.length === 0 || !withRole.every(isEnergy)) return [];
+  const remedy = "1000 to 10000 ms is enough, and spares the meter";
+  return [`device ${id}: polled every ${pollIntervalMs} ms, for energy that is counted by the minute; ${remedy}`];
+}
+
+/** A line that whoever dials last is given, from wherever. */
+function listenWarnings(lines: readonly LineConfig[]): Warnings {
+  return lines.flatMap((line) => {
+    if (line.kind !== "listen" || line.registration !== undefined || line.allow !== undefined) return [];
+    const remedy = "set a registration in it and write it here, or the addresses from which it dials in allow";
+    return [`line ${line.id}: whoever dials port ${line.port} is taken for its box; ${remedy}`];
+  });
+}
+
+/** A kind of warning, and how many more of it there are. */
+function bounded(found: Warnings): Warnings {
+  if (found.length <= mostOfOneKind) return found;
+  return [...found.slice(0, mostOfOneKind), `and ${found.length - mostOfOneKind} more of this kind`];
+}
+
+/**
+ * What of a configuration that has no fault is seldom meant so: for whoever puts a plant into service. Pure; polls and connections are
+ * reckoned, not measured, and not for simulated devices, which are no plant.
+ */
+export function commissioningWarnings({ devices, lines = [] }: GatewayConfig): string[] {
+  const real = devices.filter(({ simulated }) => !simulated);
+  return [
+    [...devices.filter(isTcp), ...devices.filter(isRtu)].flatMap(overlapWarnings),
+    tcpWarnings(real.filter(isTcp)),
+    lineWarnings(real.filter(isOnLine), lines),
+    timeoutWarnings(devices.filter(isOnLine), lines),
+    connectionWarnings(real.filter(isTcp)),
+    listenWarnings(lines),
+    devices.flatMap(roleWarnings),
+    devices.flatMap(pollWarnings),
+  ].flatMap(bounded);
+}

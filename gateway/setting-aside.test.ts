@@ -1,0 +1,146 @@
+import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { monitorEventLoopDelay } from "node:perf_hooks";
+import { systemClock } from "@jilian/domain/clock.ts";
+import { messageOf } from "@jilian/domain/errors.ts";
+import { pino } from "pino";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { type ScriptedServer, startScriptedServer } from "./cases/scripted-server.ts";
+import { type Refusal, readSetting } from "./commands/setting.ts";
+import { reloadOnChange } from "./reload-watch.ts";
+import { startGateway } from "./run.ts";
+import { readSettingAside } from "./setting-aside.ts";
+
+let folder: string;
+let file: string;
+let plc: ScriptedServer;
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), "jilian-aside-"));
+  file = join(folder, "gateway.yaml");
+  plc = await startScriptedServer({ rules: [{ when: "03", send: ["addresses"] }] });
+});
+afterEach(async () => {
+  await plc.close();
+  rmSync(folder, { recursive: true });
+});
+// The long way of a check is what is measured against.
+vi.setConfig({ testTimeout: 120_000 });
+
+const refusal: Refusal = (text) => {
+  throw new Error(text);
+};
+const never = new AbortController().signal;
+const tag = (name: string, address: number) => `{ name: ${name}, table: holding, address: ${address}, type: int16 }`;
+const device = (id: string, unit: number, tags: readonly string[]) => `  - id: ${id}
+    driver: modbus-tcp
+    host: 127.0.0.1
+    port: ${plc.port}
+    unitId: ${unit}
+    pollIntervalMs: 20
+    heartbeatMs: 20
+    tags:
+${tags.map((one) => `      - ${one}`).join("\n")}
+`;
+/** A device with one tag, and others with many. @param last address of the very last tag */
+function text(devices: number, last = 999, count = 1000): string {
+  const addresses = [...Array(count - 1).keys(), last];
+  const tags = addresses.map((address, i) => tag(`t${i}`, address));
+  const many = Array.from({ length: devices }, (_, i) => device(`d${i}`, i + 2, tags));
+  const head = "group: factory-1\nnode: gateway-1\nbroker: { host: 127.0.0.1, port: 1 }\noutbox: { path: outbox.db }\n";
+  return `${head}history: false\ndevices:\n${device("press", 1, [tag("level", 7)])}${many.join("")}`;
+}
+
+async function said(reading: Promise<unknown>): Promise<string> {
+  return reading.then(() => "taken", messageOf);
+}
+
+/** Changes the file until that is noticed: what is written before the first look at it is no change. */
+async function changeTo(changed: string, noticed: () => void): Promise<void> {
+  writeFileSync(file, changed);
+  await vi.waitFor(
+    () => {
+      try {
+        noticed();
+      } catch (thrown) {
+        appendFileSync(file, "#\n");
+        throw thrown;
+      }
+    },
+    { timeout: 20_000, interval: 300 },
+  );
+}
+
+test("a large file says the same in its thread: the configuration, or every fault", async () => {
+  writeFileSync(join(folder, "secret"), "pass\n");
+  const secret = text(1, 999, 300).replace("port: 1 }", "port: 1, username: u, passwordFile: secret }");
+  writeFileSync(file, secret);
+  const { config } = await readSetting(file, false, refusal);
+  expect(config.broker.password).toBe("pass");
+  expect(await readSettingAside(file, refusal, never)).toEqual(config);
+  writeFileSync(
+    file,
+    secret.replace("passwordFile: secret", "passwordFile: none").replace("address: 5,", "address: x,"),
+  );
+  const faults = await said(readSetting(file, false, refusal));
+  expect(faults).toContain("/devices/1/tags/5/address");
+  expect(faults).toContain("/broker/passwordFile");
+  expect(await said(readSettingAside(file, refusal, never))).toBe(faults);
+});
+
+test("the thread ends with the gateway, which is no fault of the file", async () => {
+  writeFileSync(file, text(1, 70_000));
+  const ending = new AbortController();
+  const reading = said(readSettingAside(file, refusal, ending.signal));
+  ending.abort();
+  expect(await reading).toContain("not read to its end");
+  expect(await said(readSettingAside(file, refusal, ending.signal))).toContain("not read to its end");
+
+  writeFileSync(file, text(0));
+  const log: string[] = [];
+  const told = pino({ level: "error" }, { write: (line: string) => void log.push(line) });
+  const reads: Promise<string>[] = [];
+  const running = new AbortController();
+  const read = () => {
+    const one = readSettingAside(file, refusal, running.signal);
+    reads.push(said(one));
+    return one;
+  };
+  const gateway = { reload: () => Promise.reject(new Error("nothing is to be taken")) };
+  const reloads = reloadOnChange({ file, read, gateway, log: told, everyMs: 20 });
+  await changeTo(text(1, 70_000), () => expect(reads).not.toEqual([]));
+  reloads[Symbol.dispose]();
+  running.abort();
+  expect(await Promise.all(reads)).toEqual([expect.stringContaining("not read to its end")]);
+  expect(log).toEqual([]);
+});
+
+describe("a gateway that runs", () => {
+  test("reads its devices on while a large file is checked, whatever is wrong in it", async () => {
+    writeFileSync(file, text(1, 70_000));
+    const fromMs = performance.now();
+    await said(readSetting(file, false, refusal));
+    const blockedMs = performance.now() - fromMs;
+
+    writeFileSync(file, text(0));
+    const log: string[] = [];
+    const { config } = await readSetting(file, false, refusal);
+    await using gateway = startGateway(config, { log: pino({ level: "silent" }), clock: systemClock });
+    await vi.waitFor(() => expect(plc.requests.length).toBeGreaterThan(3), 10_000);
+    const told = pino({ level: "error" }, { write: (line: string) => void log.push(line) });
+    let reads = 0;
+    const read = () => {
+      reads += 1;
+      return readSettingAside(file, refusal, never);
+    };
+    using _ = reloadOnChange({ file, read, gateway, log: told, everyMs: 40 });
+    const delay = monitorEventLoopDelay({ resolution: 5 });
+    const before = plc.requests.length;
+    delay.enable();
+    await changeTo(text(1, 70_000), () => expect(reads).toBeGreaterThan(0));
+    await vi.waitFor(() => expect(log.join("\n")).toContain("/devices/1/tags/999/address"), 60_000);
+    delay.disable();
+    expect(plc.requests.length - before).toBeGreaterThan(10);
+    expect(delay.max / 1e6).toBeLessThan(blockedMs / 3);
+  });
+});
