@@ -22,6 +22,7 @@ import { birthKeeper } from "./births.ts";
 import type { CountOptions } from "./completeness.ts";
 import type { Computed, Moment } from "./compute.ts";
 import { judgeSites, judgeWithdrawn } from "./findings.ts";
+import { finalName, progressName, resume, sinceName } from "./progress.ts";
 import { publisher } from "./publish.ts";
 import { recomputer } from "./recompute.ts";
 import { steps } from "./runs.ts";
@@ -42,6 +43,11 @@ export type EngineParts = {
   provisionalIntervalMs: number;
   /** Transactions folded in one tick at most: a long backlog is taken in steps, so that today's figures go on. */
   txPerTick: number;
+  /**
+   * Factories whose figures of a kind of period are computed in one tick at most, each counted once for each of its periods: the newest
+   * first, the others with the next ticks, so that memory does not grow with a backlog. If absent an hour of minutes of 60 factories.
+   */
+  factoriesPerTick?: number;
   /** Told when figures cannot be brought to displays (Telemetry.showResults); it is tried again with every tick. */
   onShowFailed?: (error: unknown) => void;
   /** Told when stored samples cannot be counted, once a minute at most: completeness stays as it is, and it is tried again. */
@@ -69,29 +75,7 @@ const longestFinalsMs = 31 * dayMs;
 const longPeriods: readonly Period[] = ["month", "quarter", "year", "pilot"];
 const longInterval = 12;
 
-const progressName = "kpi.foldedTx";
-/** Since when leaves and figures are made, UTC ms. */
-const sinceName = "kpi.sinceMs";
-const finalName = (period: Period) => `kpi.final.${period}`;
 const longer = periods.filter((period) => period !== "minute");
-
-/** Where the engine left off, as the ledger has it; made where it has nothing. */
-async function resume({ ledger, telemetry }: EngineParts, startedMs: number): Promise<number> {
-  const lastTx = await telemetry.lastTx();
-  ledger.transaction(() => {
-    // A store that was replaced by a newer, shorter one is folded from its beginning; so is one whose hours no engine noted.
-    const isNew = ledger.getNumber(sinceName) === undefined;
-    if (isNew) ledger.setNumber(sinceName, periodStart("minute", startedMs));
-    const isReplaced = (ledger.getNumber(progressName) ?? 0) > lastTx;
-    if (isNew || isReplaced) ledger.setNumber(progressName, 0);
-    if (isReplaced) ledger.forgetTakenUp();
-    // What ended before the hour of the start may have readings that come before its watermark.
-    const fromMs = Math.min(periodStart("hour", startedMs), periodStart("minute", startedMs - watermarkMs));
-    for (const period of periods)
-      if (ledger.getNumber(finalName(period)) === undefined) ledger.setNumber(finalName(period), fromMs);
-  });
-  return ledger.getNumber(progressName) ?? 0;
-}
 
 /**
  * The KPI engine: pure functions of stored samples, brought up to date in steps (CONTRACTS 4). It keeps no truth: after a restart it
@@ -99,7 +83,7 @@ async function resume({ ledger, telemetry }: EngineParts, startedMs: number): Pr
  * everything stored is folded: a figure must not be final and then revised only because the engine was behind.
  */
 export async function createEngine(parts: EngineParts): Promise<Engine> {
-  const { telemetry, ledger, clock } = parts;
+  const { telemetry, ledger, clock, factoriesPerTick = 3600 } = parts;
   /** One version of the registry in each tick. */
   let knownVersions = parts.versions();
   const versions = () => knownVersions;
@@ -192,14 +176,15 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     ({ endMs }: Pick<Span, "endMs">) =>
       behind && endMs + watermarkMs <= nowMs;
 
-  /** Publishes what is noted of some kinds and need not wait. */
-  async function refresh(kinds: readonly Period[], nowMs: number, behind: boolean): Promise<Result[]> {
+  /** Publishes what is noted of some kinds and need not wait, a bounded part of it. @returns also whether something is left */
+  async function refresh(kinds: readonly Period[], nowMs: number, behind: boolean): Promise<[Result[], boolean]> {
     const waits = mustWait(nowMs, behind);
     const computed: Computed[] = [];
-    for (const period of kinds) append(computed, await shop.compute(book.due(period, nowMs, waits), moment(nowMs)));
+    const due = kinds.map((period) => [period, book.due(period, nowMs, waits, factoriesPerTick)] as const);
+    for (const [, spans] of due) append(computed, await shop.compute(spans, moment(nowMs)));
     const results = await publish(computed, nowMs);
-    for (const period of kinds) book.settled(period, waits);
-    return results;
+    for (const [period, spans] of due) book.settled(period, spans, nowMs);
+    return [results, kinds.some((period) => book.due(period, nowMs, waits, 1).length > 0)];
   }
 
   /** Makes final what the watermark has passed: every figure of every period that has any, once. */
@@ -207,9 +192,11 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     const computed: Computed[] = [];
     const withdrawn: Result[] = [];
     const reached = new Map<Period, number>();
+    const factories = versions().at(nowMs).factories.size;
     for (const period of periods) {
       const fromMs = finalMs(period);
-      const stepMs = isFixedPeriod(period) ? finalsPerTick * periodLengthMs(period) : longestFinalsMs;
+      const most = Math.max(1, Math.min(finalsPerTick, Math.floor(factoriesPerTick / factories)));
+      const stepMs = isFixedPeriod(period) ? most * periodLengthMs(period) : longestFinalsMs;
       const toMs = Math.min(periodStart("minute", nowMs - watermarkMs), fromMs + stepMs);
       const ended = spansOver(period, versions(), fromMs, toMs, nowMs).filter(
         (span) => span.endMs > fromMs && span.endMs <= toMs && start.hasFigures(span),
@@ -309,22 +296,24 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     seenMinute = nowMinute;
     const looks = looksDue(thorough);
     await keeper.look(nowMs, looks.short);
-    const results = [await refresh(["minute"], nowMs, behind)];
+    const [minutes, minutesLeft] = await refresh(["minute"], nowMs, behind);
     const ends = !behind && periodStart("hour", nowMs - watermarkMs) > finalMs("hour");
     const held = mustWait(nowMs, behind);
     const isHeld = (hour: number) => held({ endMs: hour + hourMs });
     if (looks.short || ends) await countStored({ nowMs, thorough: thorough && !behind, urgent: ends, isHeld });
     const looked = longer.filter((period) => (longPeriods.includes(period) ? looks.long : looks.short));
-    results.push(await refresh(looked, nowMs, behind));
+    const [refreshed, left] = await refresh(looked, nowMs, behind);
     if (looks.long) await noteProgress(nowMs);
     const finals = behind ? [] : await finalise(nowMs);
     pastResults = [];
     const goesOn = !behind && (await recompute.step(nowMs));
-    results.push(finals, pastResults);
     shown.begin();
     if (thorough) await shown.idle();
     const counted = !thorough || !(completeness.isBehind() || shop.alarms.isBusy());
-    return { results: results.flat(), caughtUp: !behind && finals.length === 0 && counted && !goesOn };
+    const results: Result[] = [];
+    for (const some of [minutes, refreshed, finals, pastResults]) append(results, some);
+    const isLeft = minutesLeft || left;
+    return { results, caughtUp: !behind && !isLeft && finals.length === 0 && counted && !goesOn };
   }
 
   /** The ledger vouches for what is folded once every figure that depends on it is published. */

@@ -22,10 +22,13 @@ export type SpanBook = {
     nowMs: number,
     wanted?: (span: Span) => boolean,
   ) => void;
-  /** What was noted of a kind, has begun and is not held back, in the order of the starts. */
-  readonly due: (period: Period, nowMs: number, waits: (span: Span) => boolean) => DueSpan[];
-  /** What was due is published. What is held back stays; what has not begun is noted again when it does. */
-  readonly settled: (period: Period, waits: (span: Span) => boolean) => void;
+  /**
+   * What was noted of a kind, has begun and is not held back, in the order of the starts: the newest, at least one.
+   * @param most factories whose figures are wanted at most, each counted once for each of its periods
+   */
+  readonly due: (period: Period, nowMs: number, waits: (span: Span) => boolean, most: number) => DueSpan[];
+  /** These of a kind are published. What is held back stays; what has not begun is noted again when it does. */
+  readonly settled: (period: Period, spans: readonly DueSpan[], nowMs: number) => void;
   readonly isEmpty: () => boolean;
 };
 
@@ -35,6 +38,9 @@ type Noted = Span & { readonly factories?: Set<string> };
 export function spanBook(versions: () => RegistryVersions, start: FigureStart): SpanBook {
   const noted = new Map<Period, Map<string, Noted>>(periods.map((period) => [period, new Map()]));
   const of = (period: Period) => noted.get(period) as Map<string, Noted>;
+
+  const factoriesOf = ({ endMs, factory, factories }: DueSpan, nowMs: number): number =>
+    factory === undefined ? (factories?.size ?? versions().at(Math.min(endMs, nowMs) - 1).factories.size) : 1;
 
   function note(span: Span, factory: string | undefined): void {
     const known = of(span.period).get(spanKey(span));
@@ -65,12 +71,19 @@ export function spanBook(versions: () => RegistryVersions, start: FigureStart): 
           );
       }
     },
-    due: (period, nowMs, waits) =>
-      [...of(period).values()]
-        .filter((span) => span.startMs <= nowMs && !waits(span))
-        .sort((a, b) => a.startMs - b.startMs),
-    settled: (period, waits) => {
-      for (const [key, span] of of(period)) if (!waits(span)) of(period).delete(key);
+    due: (period, nowMs, waits, most) => {
+      const found = [...of(period).values()].filter((span) => span.startMs <= nowMs && !waits(span));
+      found.sort((a, b) => b.startMs - a.startMs);
+      let left = most;
+      const beyond = found.findIndex((span, i) => {
+        left -= factoriesOf(span, nowMs);
+        return left < 0 && i > 0;
+      });
+      return (beyond < 0 ? found : found.slice(0, beyond)).reverse();
+    },
+    settled: (period, spans, nowMs) => {
+      for (const span of spans) of(period).delete(spanKey(span));
+      for (const [key, { startMs }] of of(period)) if (startMs > nowMs) of(period).delete(key);
     },
     isEmpty: () => periods.every((period) => of(period).size === 0),
   };

@@ -26,6 +26,8 @@ export type Setting = {
   influxUrl?: string;
   /** Transactions folded in a tick at most: with few the engine is always behind, until the end. */
   txPerTick?: number;
+  /** Factories whose figures are computed in a tick at most: with few a tick leaves most of them to the next ones. */
+  factoriesPerTick?: number;
   onProgress?: (text: string) => void;
   /** Told at once: hours may lie between the first comparison and the end. */
   onCompared?: (comparison: Comparison) => void;
@@ -80,11 +82,12 @@ export async function runPlant(setting: Setting): Promise<Run> {
   const untilMs = fromMs + hours * hourMs;
   const plant = makePlant({ seed, enterprises, fromMs, untilMs, pollMs });
   const clock = manualClock(fromMs);
-  const { influxUrl, txPerTick } = setting;
+  const { influxUrl, txPerTick, factoriesPerTick } = setting;
   const platform = await openPlatform({
     ...{ file: plant.file, clock },
     ...(influxUrl !== undefined && { influxUrl }),
     ...(txPerTick !== undefined && { txPerTick }),
+    ...(factoriesPerTick !== undefined && { factoriesPerTick }),
   });
   const manner: Manner = { seed: seed + 1, troubled, shuffledShare: troubled ? 0.03 : 0 };
   const feed = feedOf(plant, manner);

@@ -1,0 +1,78 @@
+import { DataType } from "@jilian/domain/datatypes.ts";
+import { hourMs, minuteMs, type Period } from "@jilian/domain/periods.ts";
+import type { Result } from "@jilian/domain/result.ts";
+import { expect, test } from "vitest";
+import { always, testRegistry } from "../test-world.ts";
+import { createEngine } from "./engine.ts";
+import { clock, settle, useWorld, world } from "./test-engine.ts";
+
+/** 10:00 in Shanghai. */
+const t0 = Date.UTC(2026, 10, 22, 2, 0);
+
+useWorld(t0);
+
+const setting = () => ({
+  ...world,
+  versions: always(testRegistry(false)),
+  clock,
+  provisionalIntervalMs: 0,
+  txPerTick: 1000,
+});
+
+/** Stores readings of the register of f2's first meter, kWh, in one transaction. */
+async function store(readings: readonly (readonly [atMs: number, value: number])[]): Promise<void> {
+  const definition = {
+    name: "energy",
+    datatype: DataType.Double,
+    role: "energy.import",
+    unit: "kWh",
+    simulated: false,
+  };
+  const place = { group: "f2", node: "gw-1", device: "meter-1", metric: "energy" };
+  const [series = 0] = await world.telemetry.ensureSeries([{ ...place, definition }]);
+  const samples = readings.map(([sourceTimeMs, value]) => ({
+    ...{ series, sourceTimeMs, value, status: 0 },
+    ...{ gatewayTimeMs: sourceTimeMs, ingestTimeMs: clock.now() },
+  }));
+  await world.telemetry.write({ samples, commits: [] });
+}
+
+async function figure(period: Period, startMs: number): Promise<Result | undefined> {
+  const of = { indicator: "energy.electricity", level: "factory", entity: "f2" } as const;
+  const query = { ...of, period, fromMs: startMs, toMs: startMs + 1, limit: 1 };
+  const found = period === "minute" ? await world.telemetry.readMinuteResults(query) : world.ledger.readResults(query);
+  return found[0];
+}
+
+const every = (fromMs: number, toMs: number, stepMs: number, kWh: (i: number) => number) =>
+  Array.from({ length: Math.ceil((toMs - fromMs) / stepMs) }, (_, i) => [fromMs + i * stepMs, kWh(i)] as const);
+
+test("a backlog of hours is taken a bounded part with each tick, the newest first, and each minute is revised once", async () => {
+  const first = await createEngine(setting());
+  await store([
+    [t0, 0],
+    [t0 + 4 * hourMs, 480],
+  ]);
+  clock.set(t0 + 5 * hourMs);
+  await settle(first);
+  await first.close();
+  expect(await figure("minute", t0)).toMatchObject({ value: "2", status: "final" });
+  await store(every(t0 + minuteMs, t0 + 4 * hourMs, minuteMs, (i) => (i + 1) * 2 + (i % 2)));
+  const engine = await createEngine({ ...setting(), factoriesPerTick: 30 });
+  const revised: number[][] = [];
+  for (let caughtUp = false; !caughtUp; ) {
+    const tick = await engine.tick();
+    caughtUp = tick.caughtUp;
+    const own = tick.results.filter((r) => r.period === "minute" && r.revision > 0 && r.entity === "f2");
+    revised.push([...new Set(own.map(({ startMs }) => startMs))]);
+  }
+  const ticks = revised.filter((starts) => starts.length > 0);
+  // Of the minutes that a tick looks at, some are everybody's and count three factories.
+  expect(Math.max(...ticks.map((starts) => starts.length))).toBeLessThanOrEqual(30);
+  expect(ticks.flat()).toHaveLength(4 * 60);
+  expect(new Set(ticks.flat()).size).toBe(4 * 60);
+  const newest = ticks.map((starts) => Math.max(...starts));
+  expect(newest).toEqual(newest.toSorted((a, b) => b - a));
+  expect(await figure("minute", t0 + 7 * minuteMs)).toMatchObject({ value: "3", status: "revised", revision: 1 });
+  expect(await figure("hour", t0)).toMatchObject({ value: "121", status: "revised", revision: 1 });
+});

@@ -1,0 +1,31 @@
+import { type Period, periodStart, periods, watermarkMs } from "@jilian/domain/periods.ts";
+import type { Ledger } from "@jilian/store/ledger.ts";
+import type { Telemetry } from "@jilian/store/telemetry.ts";
+
+/** How far the ledger vouches for what is folded: a transaction of the store. */
+export const progressName = "kpi.foldedTx";
+/** Since when leaves and figures are made, UTC ms. */
+export const sinceName = "kpi.sinceMs";
+/** Until when periods of a kind are final, UTC ms. */
+export const finalName = (period: Period) => `kpi.final.${period}`;
+
+/** Where the engine left off, as the ledger has it; made where it has nothing. */
+export async function resume(
+  { ledger, telemetry }: { ledger: Ledger; telemetry: Pick<Telemetry, "lastTx"> },
+  startedMs: number,
+): Promise<number> {
+  const lastTx = await telemetry.lastTx();
+  ledger.transaction(() => {
+    // A store that was replaced by a newer, shorter one is folded from its beginning; so is one whose hours no engine noted.
+    const isNew = ledger.getNumber(sinceName) === undefined;
+    if (isNew) ledger.setNumber(sinceName, periodStart("minute", startedMs));
+    const isReplaced = (ledger.getNumber(progressName) ?? 0) > lastTx;
+    if (isNew || isReplaced) ledger.setNumber(progressName, 0);
+    if (isReplaced) ledger.forgetTakenUp();
+    // What ended before the hour of the start may have readings that come before its watermark.
+    const fromMs = Math.min(periodStart("hour", startedMs), periodStart("minute", startedMs - watermarkMs));
+    for (const period of periods)
+      if (ledger.getNumber(finalName(period)) === undefined) ledger.setNumber(finalName(period), fromMs);
+  });
+  return ledger.getNumber(progressName) ?? 0;
+}
