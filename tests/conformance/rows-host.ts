@@ -54,6 +54,9 @@ function covers(filter: string, topic: string): boolean {
   return at >= 0 ? want.slice(0, at).every((part, i) => part === "+" || part === have[i]) : filter === topic;
 }
 
+const unborn = drop(isState(true));
+
+/** How a session of the host begins. */
 function sessionRows(): Rows {
   const granted = ({ entries, connect }: Link, index: number): boolean => {
     const filters = entries
@@ -74,18 +77,6 @@ function sessionRows(): Rows {
   const narrow = edit<Subscribe>(packet("host", "subscribe"), () => ({
     filters: [{ filter: "spBv1.0/f1/#", qos: 1 }],
   }));
-  const ends = (capture: Capture) =>
-    hostLinks(capture).filter(({ entries }) => entries.some(({ kind }) => kind === "disconnect"));
-  const takesLeave: Check = (capture) =>
-    each(ends(capture), (link) => {
-      const at = link.entries.findIndex(({ kind }) => kind === "disconnect");
-      const last = sent(link.entries.slice(0, at), "host").at(-1);
-      return (
-        !(last && last.state?.online === false && isClose(last.state.timestamp, last.at)) &&
-        `${link.name}: DISCONNECT without its death`
-      );
-    });
-  const unborn = drop(isState(true));
   const late = copyBehind(message("host", "NCMD"), (entry) => packet("host", "suback")(entry));
   return {
     ...rows(
@@ -120,6 +111,23 @@ function sessionRows(): Rows {
       unborn,
       noWill,
     ),
+  };
+}
+
+/** How it ends, and what it does when somebody says that it has. */
+function leaveRows(): Rows {
+  const ends = (capture: Capture) =>
+    hostLinks(capture).filter(({ entries }) => entries.some(({ kind }) => kind === "disconnect"));
+  const takesLeave: Check = (capture) =>
+    each(ends(capture), (link) => {
+      const at = link.entries.findIndex(({ kind }) => kind === "disconnect");
+      const last = sent(link.entries.slice(0, at), "host").at(-1);
+      return (
+        !(last && last.state?.online === false && isClose(last.state.timestamp, last.at)) &&
+        `${link.name}: DISCONNECT without its death`
+      );
+    });
+  return {
     ...rows(
       "host-topic-phid-death-payload-timestamp-disconnect-clean operational-behavior-host-application-termination",
       (capture) =>
@@ -308,4 +316,4 @@ function deathRows(): Rows {
   };
 }
 
-export const hostRows: Rows = { ...sessionRows(), ...commandRows(), ...deathRows() };
+export const hostRows: Rows = { ...sessionRows(), ...leaveRows(), ...commandRows(), ...deathRows() };

@@ -50,32 +50,45 @@ const editWill = (change: Change<Message>): Break =>
 export const noWill = edit<Connect>(packet("host", "connect"), () => ({ will: undefined }));
 export const editState = (online: boolean, change: Change<Publish>): Break => editPublish(isState(online), change);
 
-/** Rows that hold of births, farewells and wills alike, under their many names. */
-function stateNames(): Rows {
-  const o = "operational-behavior-host-application";
-  const h = "host-topic-phid";
-  const badPayload = (online: boolean) => (one: Message) => !(one.state?.online === online && isTimed(one));
-  const spoilTime = (one: Message): Partial<Message> => ({ state: { online: one.state?.online, timestamp: "now" } });
-  const spoilTopic = (): Partial<Message> => ({ topic: "STATE/jilian" });
-  const death =
-    (faultOf: (one: Message) => boolean, why: string): Check =>
-    (capture) =>
-      both(wills((will) => !will || faultOf(will), why)(capture), eachState(farewells, faultOf, why)(capture));
-  const isBadTopic = ({ topic }: Message): boolean => !stateForm.test(topic);
-  const birthNames = (what: string) => `${h}-birth-${what}`;
+/** Close enough to be told at that moment; nothing before it took so long. */
+export const isClose = (timestamp: unknown, at: number): boolean =>
+  typeof timestamp === "number" && Math.abs(at - timestamp) < 1000;
+/** Every connection of the host begins with its birth. */
+export const bornFirst: Check = (capture) =>
+  each(hostLinks(capture), (link) => {
+    const first = sent(link.entries, "host")[0];
+    return (
+      !(first && typeOf(first) === "STATE" && first.state?.online === true) &&
+      `${link.name}: its birth is not the first`
+    );
+  });
+
+const o = "operational-behavior-host-application";
+const h = "host-topic-phid";
+const badPayload = (online: boolean) => (one: Message) => !(one.state?.online === online && isTimed(one));
+const spoilTime = (one: Message): Partial<Message> => ({ state: { online: one.state?.online, timestamp: "now" } });
+const spoilTopic = (): Partial<Message> => ({ topic: "STATE/jilian" });
+const death =
+  (faultOf: (one: Message) => boolean, why: string): Check =>
+  (capture) =>
+    both(wills((will) => !will || faultOf(will), why)(capture), eachState(farewells, faultOf, why)(capture));
+const isBadTopic = ({ topic }: Message): boolean => !stateForm.test(topic);
+
+/** Births, under their many names. */
+function birthRows(): Rows {
   return {
     ...rows(
-      `${birthNames("qos")} ${o}-connect-birth-qos`,
+      `${h}-birth-qos ${o}-connect-birth-qos`,
       eachState(births, ({ qos }) => qos !== 1, "QoS"),
       editState(true, () => ({ qos: 0 })),
     ),
     ...rows(
-      `${birthNames("retain")} ${o}-connect-birth-retained`,
+      `${h}-birth-retain ${o}-connect-birth-retained`,
       eachState(births, ({ retain }) => !retain, "not retained"),
       editState(true, () => ({ retain: false })),
     ),
     ...rows(
-      `${birthNames("topic")} ${o}-connect-birth-topic`,
+      `${h}-birth-topic ${o}-connect-birth-topic`,
       (capture) =>
         both(
           eachState(births, isBadTopic, "topic")(capture),
@@ -88,13 +101,13 @@ function stateNames(): Rows {
       editState(true, () => ({ topic: "spBv1.0/STATE/other" })),
     ),
     ...rows(
-      `${birthNames("payload")} ${o}-connect-birth-payload message-flow-phid-sparkplug-state-publish-payload payloads-state-birth-payload`,
+      `${h}-birth-payload ${o}-connect-birth-payload message-flow-phid-sparkplug-state-publish-payload payloads-state-birth-payload`,
       (capture) => both(eachState(births, badPayload(true), "payload")(capture), bornFirst(capture)),
       editState(true, spoilTime),
       drop(isState(true)),
     ),
     ...rows(
-      `${birthNames("payload-timestamp")} message-flow-phid-sparkplug-state-publish-payload-timestamp`,
+      `${h}-birth-payload-timestamp message-flow-phid-sparkplug-state-publish-payload-timestamp`,
       (capture) =>
         each(births(capture), (one) => {
           const will = hostLinks(capture).find(({ name }) => name === one.link)?.connect?.will;
@@ -104,6 +117,12 @@ function stateNames(): Rows {
         }),
       editState(true, (one) => ({ state: { online: true, timestamp: Number(one.state?.timestamp) + 1 } })),
     ),
+  };
+}
+
+/** Farewells, and wills where both are meant. */
+function farewellRows(): Rows {
+  return {
     ...rows(
       `${h}-death-qos`,
       death(({ qos }) => qos !== 1, "QoS"),
@@ -134,6 +153,11 @@ function stateNames(): Rows {
     ),
     ...rows(`${o}-death-topic`, eachState(farewells, isBadTopic, "topic"), editState(false, spoilTopic)),
     ...rows(`${o}-death-payload`, eachState(farewells, badPayload(false), "payload"), editState(false, spoilTime)),
+  };
+}
+
+function willRows(): Rows {
+  return {
     ...rows(
       `${h}-death-required ${o}-connect-will payloads-state-will-message`,
       wills((will) => !will || isBadTopic(will), "no STATE as will"),
@@ -167,17 +191,4 @@ function stateNames(): Rows {
   };
 }
 
-/** Close enough to be told at that moment; nothing before it took so long. */
-export const isClose = (timestamp: unknown, at: number): boolean =>
-  typeof timestamp === "number" && Math.abs(at - timestamp) < 1000;
-/** Every connection of the host begins with its birth. */
-export const bornFirst: Check = (capture) =>
-  each(hostLinks(capture), (link) => {
-    const first = sent(link.entries, "host")[0];
-    return (
-      !(first && typeOf(first) === "STATE" && first.state?.online === true) &&
-      `${link.name}: its birth is not the first`
-    );
-  });
-
-export const stateRows: Rows = stateNames();
+export const stateRows: Rows = { ...birthRows(), ...farewellRows(), ...willRows() };
