@@ -44,9 +44,8 @@ async function localBus(
   hostId: string,
   clock: Clock,
 ): Promise<SparkplugBus & { close: () => Promise<void> }> {
-  const bornMs = clock.now();
   const tell = (online: boolean) =>
-    bus.publish(stateTopic(hostId), statePayload(online, bornMs), { qos: 1, retain: true });
+    bus.publish(stateTopic(hostId), statePayload(online, clock.now()), { qos: 1, retain: true });
   await tell(true);
   return { ...bus, close: () => tell(false) };
 }

@@ -24,6 +24,8 @@ export type LinkOptions = {
   onMessage: (topic: string, payload: Uint8Array) => void;
   /** The socket takes data again. */
   onDrain: () => void;
+  /** The way to the broker is open: from here on it may have the CONNECT. */
+  onOpen?: () => void;
   signal: AbortSignal;
 };
 
@@ -150,7 +152,7 @@ function linkOf(client: MqttClient, closed: Promise<string>): Link {
  * @throws JilianError BROKER_UNREACHABLE when that fails or takes longer than 10 s, or when aborted; TLS_* when TLS is what failed
  */
 export async function openLink(options: LinkOptions): Promise<Link> {
-  const { broker, filters, onMessage, onDrain, signal } = options;
+  const { broker, filters, onMessage, onDrain, onOpen, signal } = options;
   const client = connect(clientOptions(options));
   let reason: unknown = "the broker closed the connection";
   const ended = Promise.withResolvers<string>();
@@ -172,6 +174,7 @@ export async function openLink(options: LinkOptions): Promise<Link> {
   const timer = setTimeout(() => abort(`no answer within ${connectTimeoutMs} ms`), connectTimeoutMs);
   client.connect();
   client.stream.on("drain", onDrain);
+  if (onOpen) client.stream.once(broker.tls ? "secureConnect" : "connect", onOpen);
   signal.addEventListener("abort", onAbort, { once: true });
   if (signal.aborted) onAbort();
   try {

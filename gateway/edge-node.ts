@@ -162,7 +162,9 @@ async function takeLeave({ session, link }: Now): Promise<void> {
 function openNode(
   { group, node, broker, clock }: EdgeNodeOptions,
   bdSeq: number,
-  on: Pick<Parameters<typeof openLink>[0], "onMessage" | "onDrain" | "signal"> & { filters: readonly string[] },
+  on: Pick<Parameters<typeof openLink>[0], "onMessage" | "onDrain" | "onOpen" | "signal"> & {
+    filters: readonly string[];
+  },
 ): Promise<Link> {
   const commands = [topicOf({ group, type: "NCMD", node }), topicOf({ group, type: "DCMD", node, device: "+" })];
   const will = {
@@ -255,6 +257,8 @@ function connector({ options, state, sender, commits, offset, closing, now }: Co
     log,
   );
   let connects = 0;
+  /** Taken from the outbox for a CONNECT that never went out: bdSeq counts those that did (Sparkplug 3.0, 4.2.1). */
+  let spareBdSeq: number | undefined;
 
   /** For what is called by timers and sockets: an exception there would end the process. The next session begins afresh. */
   function guarded(act: () => void): void {
@@ -291,12 +295,16 @@ function connector({ options, state, sender, commits, offset, closing, now }: Co
 
   /** @returns how long the connection lasted, ms */
   async function connect(): Promise<number> {
-    const bdSeq = outbox.nextBdSeq();
+    const bdSeq = spareBdSeq ?? outbox.nextBdSeq();
+    spareBdSeq = bdSeq;
+    const onOpen = (): void => {
+      spareBdSeq = undefined;
+    };
     host.forget();
     const onMessage = (topic: string, payload: Uint8Array): void =>
       guarded(() => (host.isOwn(topic) ? host.read(payload) : onCommand(topic, payload)));
     const link = await openNode(options, bdSeq, {
-      ...{ onMessage, onDrain: sender.pump, signal: closing, filters: host.filters },
+      ...{ onMessage, onDrain: sender.pump, onOpen, signal: closing, filters: host.filters },
     });
     const startedMs = performance.now();
     connects += 1;

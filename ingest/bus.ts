@@ -79,9 +79,13 @@ export function connectBus(
   let announced = false;
   let closing = false;
   const state = stateTopic(config.hostId);
-  const bornMs = nowMs();
-  const offline = Buffer.from(statePayload(false, bornMs));
-  const online = Buffer.from(statePayload(true, bornMs));
+  let bornMs = nowMs();
+  const stateOf = (isOnline: boolean) => Buffer.from(statePayload(isOnline, bornMs));
+  const will = () => ({ topic: state, payload: stateOf(false), qos: 1 as const, retain: true });
+  /** A clock that ran back must not make news look old: nodes go by the latest time. */
+  const renewTime = (): void => {
+    bornMs = Math.max(bornMs, nowMs());
+  };
   const { tls } = config;
   const address = `${tls ? "mqtts" : "mqtt"}://${config.host}:${config.port ?? (tls ? 8883 : 1883)}`;
   const client = connect(address, {
@@ -95,9 +99,9 @@ export function connectBus(
     connectTimeout: 5000,
     queueQoSZero: false,
     resubscribe: false,
-    will: { topic: state, payload: offline, qos: 1, retain: true },
+    will: will(),
   });
-  const announce = () => client.publishAsync(state, online, { qos: 1, retain: true });
+  const announce = () => client.publishAsync(state, stateOf(true), { qos: 1, retain: true });
   client.on("message", (topic, payload) => {
     // The will of an earlier connection can come after the birth of this one (Sparkplug 3.0, 5.6).
     if (topic === state && !closing && isOffline(payload)) announce().catch(() => undefined);
@@ -114,6 +118,9 @@ export function connectBus(
   }
   client.on("error", tellError);
   client.on("reconnect", () => {
+    // Will and birth of each connection carry the time of its CONNECT (Sparkplug 3.0, 4.2.3).
+    renewTime();
+    client.options.will = will();
     if (!tls) return;
     try {
       // A renewed certificate is taken up with the next connection.
@@ -156,10 +163,22 @@ export function connectBus(
     },
     close: async () => {
       closing = true;
+      const bound = () => delay(closeBoundMs, false, { ref: false });
+      let isTold = false;
       if (client.connected) {
-        const farewell = client.publishAsync(state, offline, { qos: 1, retain: true }).catch(() => undefined);
-        await Promise.race([farewell, delay(closeBoundMs, undefined, { ref: false })]);
+        renewTime();
+        const farewell = client.publishAsync(state, stateOf(false), { qos: 1, retain: true });
+        isTold = await Promise.race([
+          farewell.then(
+            () => true,
+            () => false,
+          ),
+          bound(),
+        ]);
       }
+      // DISCONNECT has the broker drop the will, which tells an older time than the farewell.
+      if (isTold && (await Promise.race([client.endAsync(false).then(() => true), bound()]))) return;
+      client.stream?.destroy();
       await client.endAsync(true);
     },
   };
