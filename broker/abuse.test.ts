@@ -47,7 +47,7 @@ describe("size", () => {
     const end = ended(socket);
     socket.write(header(0x30, 200_000_000));
     await end;
-    expect(stats().oversize).toBe(1);
+    expect(stats().ended.oversize).toBe(1);
     expect(test.faults).toEqual([
       { code: "BROKER_PAYLOAD_TOO_LARGE", subject: "ingest", detail: "packet of 200000000 bytes" },
     ]);
@@ -60,7 +60,7 @@ describe("size", () => {
     const end = ended(socket);
     socket.write(header(0x10, 20_000));
     await end;
-    expect(stats()).toMatchObject({ oversize: 1, clients: 0 });
+    expect(stats()).toMatchObject({ ended: { oversize: 1 }, clients: 0 });
   });
 });
 
@@ -76,7 +76,7 @@ describe("strangers", () => {
     await host(port, "ingest-1");
     await host(port, "ingest-2");
     await ended(connectTcp(port, "127.0.0.1"));
-    expect(stats()).toMatchObject({ clients: 2, dropped: 1 });
+    expect(stats()).toMatchObject({ clients: 2, dropped: { connections: 1 } });
   });
 
   it.each([
@@ -118,7 +118,7 @@ describe("a client that does not read", () => {
     const subscriber = await stalledSubscriber(port, "ingest-stalled", "ingest", secrets.ingest);
     const publisher = await host(port);
     const stop = flood(publisher, publishPacket(command, Buffer.alloc(4000)));
-    await until(() => stats().slowClients === 1, "the stalled client is given up", 15_000);
+    await until(() => stats().ended.slow === 1, "the stalled client is given up", 15_000);
     const before = heard;
     await until(() => heard > before + 500, "messages flow again");
     stop();
@@ -138,7 +138,7 @@ describe("a client that does not read", () => {
     // Fills the buffers of the operating system, for which acknowledgements of 4 bytes need a minute. It is less than may wait for a client.
     for (let i = 0; i < 40; i += 1) socket.write(publishPacket(own, Buffer.alloc(100_000)));
     const stop = flood(socket, publishQos1Packet(command, 1, Buffer.alloc(0)));
-    await until(() => stats().slowClients === 1, "the client is given up", 20_000);
+    await until(() => stats().ended.slow === 1, "the client is given up", 20_000);
     stop();
     socket.destroy();
     // An acknowledgement is two writes; the 40 above alone would not have met the bound.

@@ -4,9 +4,21 @@ import { clonedGateway } from "@jilian/domain/identity.ts";
 import type { Ledger, Principal } from "@jilian/store/ledger.ts";
 import type { AedesOptions, AuthenticateError, Client, ConnectPacket, PublishPacket } from "aedes";
 import type { Logger } from "pino";
-import { mayConnect, mayPublish, maySubscribe, type Refusal } from "./access.ts";
+import {
+  accountOf,
+  type EnterpriseOf,
+  mayConnect,
+  mayForward,
+  mayPublish,
+  maySubscribe,
+  operatorPrefix,
+  type Refusal,
+  topicFault,
+} from "./access.ts";
+import { stampDeath } from "./aware.ts";
 import type { BrokerConfig } from "./config.ts";
 import { failureBudget, takeoverBudget } from "./limits.ts";
+import type { Sessions } from "./sessions.ts";
 
 /** Something that needs a person's eye; fits `ledger.noteFinding`. */
 export type BrokerFault = { code: string; subject: string; detail: string };
@@ -18,20 +30,31 @@ export type Note = (
   who: { subject: string; address: string; detail?: string },
 ) => void;
 
-type Hooks = Required<Pick<AedesOptions, "preConnect" | "authenticate" | "authorizePublish" | "authorizeSubscribe">>;
+type Hooks = Required<
+  Pick<AedesOptions, "preConnect" | "authenticate" | "authorizePublish" | "authorizeSubscribe" | "authorizeForward">
+>;
 
 /** The part of Aedes' hooks that decides who comes in and what passes. */
-export type Gate = { readonly hooks: Hooks; readonly principalOf: (client: Client) => Principal | undefined };
+export type Gate = {
+  readonly hooks: Hooks;
+  readonly principalOf: (client: Client) => Principal | undefined;
+  /** Tells that a client has given up a filter. */
+  readonly release: (client: Client, filter: string) => void;
+};
 
 /** CONNACK return codes (MQTT 3.1.1, table 3.1). */
 const returnCodes: Readonly<Record<string, number>> = {
   BROKER_CLIENT_ID: 2,
   BROKER_TOO_MANY_FAILURES: 3,
+  BROKER_CONNECT_RATE: 3,
+  BROKER_TOO_MANY_CLIENTS: 3,
   BROKER_LEDGER_FAILED: 3,
   GATEWAY_CLONED: 3,
   BROKER_BAD_CREDENTIALS: 4,
 };
 const notAuthorized = 5;
+/** A client that goes on asking for what it may not hear is ended: nobody goes through all names one by one in one session. */
+const maxRefusedFilters = 100;
 /** Refusals that come before anyone has proved to be whom the name says. */
 const unproven = new Set(["BROKER_BAD_CREDENTIALS", "BROKER_TOO_MANY_FAILURES", "BROKER_LEDGER_FAILED"]);
 
@@ -40,13 +63,18 @@ function refused({ code, reason }: Refusal): AuthenticateError {
 }
 
 export function addressOf(client: Client): string {
-  return (client.conn as Socket).remoteAddress ?? "unknown";
+  return (client.conn as Partial<Socket>).remoteAddress ?? "unknown";
 }
 
 type Deps = {
   ledger: Pick<Ledger, "authenticate">;
   log: Logger;
   note: Note;
+  sessions: Sessions;
+  enterpriseOf: EnterpriseOf;
+  now: () => number;
+  /** Told of each message that is handed to a client. */
+  onDelivered: () => void;
   /** Whether a client of this id is connected now: another one of the same id pushes it out. */
   isConnected: (clientId: string) => boolean;
   onTakeover: () => void;
@@ -55,7 +83,7 @@ type LogIn = { name: string; password: string; address: string; packet: ConnectP
 
 /** Decides who a client is, or why it is not let in. */
 function doorkeeper(config: BrokerConfig, deps: Deps): (logIn: LogIn) => Principal | Refusal {
-  const { ledger, log, isConnected, onTakeover } = deps;
+  const { ledger, log, isConnected, onTakeover, sessions } = deps;
   const failures = failureBudget();
   const takeovers = takeoverBudget();
 
@@ -70,7 +98,14 @@ function doorkeeper(config: BrokerConfig, deps: Deps): (logIn: LogIn) => Princip
     return undefined;
   }
 
-  /** A user name with a slash is a gateway's. */
+  /** An operator has a key, `name.secret`; who gives the secret alone gives it whole. */
+  function secretOf(userName: string, password: string): string {
+    const keyStart = `${userName.slice(operatorPrefix.length)}.`;
+    return userName.startsWith(operatorPrefix) && password.startsWith(keyStart)
+      ? password.slice(keyStart.length)
+      : password;
+  }
+
   function identify({ name, password, address }: LogIn): Principal | Refusal {
     if (!failures.isLeft(address)) {
       return {
@@ -79,7 +114,8 @@ function doorkeeper(config: BrokerConfig, deps: Deps): (logIn: LogIn) => Princip
       };
     }
     try {
-      const principal = ledger.authenticate(name.includes("/") ? "gateway" : "host", name, password);
+      const account = accountOf(name);
+      const principal = ledger.authenticate(account.kind, account.name, secretOf(name, password));
       if (principal) return principal;
     } catch (err) {
       log.error({ err, code: "BROKER_LEDGER_FAILED" }, `cannot check credentials: ${messageOf(err)}`);
@@ -95,15 +131,52 @@ function doorkeeper(config: BrokerConfig, deps: Deps): (logIn: LogIn) => Princip
     const { clientId, clean = false, keepalive = 0, will } = logIn.packet;
     const willFlags = will && { topic: will.topic, qos: will.qos ?? 0, retain: will.retain ?? false };
     const connect = { clientId, clean, keepaliveS: keepalive, will: willFlags };
-    return mayConnect(found, connect, config.keepaliveMaxMs) ?? mayTakeOver(found, clientId) ?? found;
+    return (
+      mayConnect(found, connect, config.keepaliveMaxMs) ??
+      mayTakeOver(found, clientId) ??
+      sessions.mayEnter(found, clientId, isConnected(clientId)) ??
+      found
+    );
   };
 }
 
+/** What one client has subscribed to, for its limit. */
+type Filters = { held: Set<string>; refused: number };
+
+/** Decides about filters; beyond the limits, or after too many refusals, the client is ended. */
+function filterKeeper(config: BrokerConfig, enterpriseOf: EnterpriseOf) {
+  const filters = new WeakMap<Client, Filters>();
+
+  function check(client: Client, principal: Principal, filter: string): { refusal?: Refusal; ends: boolean } {
+    const { limits } = config;
+    const own = filters.get(client) ?? { held: new Set<string>(), refused: 0 };
+    filters.set(client, own);
+    const fault = topicFault(filter, limits);
+    // MQTT 3.1.1, 1.5.3: ill-formed text ends the connection.
+    if (fault) return { refusal: fault, ends: fault.code === "BROKER_TOPIC_INVALID" };
+    let refusal = maySubscribe(principal, filter, enterpriseOf);
+    if (!refusal && !own.held.has(filter) && own.held.size >= limits.subscriptions)
+      refusal = { code: "BROKER_TOO_MANY_SUBSCRIPTIONS", reason: `more than ${limits.subscriptions} filters` };
+    if (!refusal) {
+      own.held.add(filter);
+      return { ends: false };
+    }
+    own.refused += 1;
+    return { refusal, ends: own.refused > maxRefusedFilters };
+  }
+  return {
+    check,
+    release: (client: Client, filter: string) => void filters.get(client)?.held.delete(filter),
+  };
+}
+
+/** @param config in force: its values may change while clients are connected */
 export function createGate(config: BrokerConfig, deps: Deps): Gate {
-  const { note } = deps;
+  const { note, sessions, enterpriseOf } = deps;
   const connects = new WeakMap<Client, ConnectPacket>();
   const principals = new WeakMap<Client, Principal>();
   const admit = doorkeeper(config, deps);
+  const filters = filterKeeper(config, enterpriseOf);
 
   function checkPublish(client: Client | null, packet: PublishPacket): Refusal | undefined {
     const principal = client && principals.get(client);
@@ -111,7 +184,7 @@ export function createGate(config: BrokerConfig, deps: Deps): Gate {
     if (packet.payload.length > config.maxPayloadBytes) {
       return { code: "BROKER_PAYLOAD_TOO_LARGE", reason: `more than ${config.maxPayloadBytes} bytes` };
     }
-    return mayPublish(principal, packet.topic, packet);
+    return topicFault(packet.topic, config.limits) ?? mayPublish(principal, packet.topic, packet);
   }
 
   const hooks: Hooks = {
@@ -132,28 +205,47 @@ export function createGate(config: BrokerConfig, deps: Deps): Gate {
         return;
       }
       principals.set(client, found);
+      sessions.open(client, found);
       done(null, true);
     },
     authorizePublish: (client, packet, done) => {
       const found = checkPublish(client, packet);
       if (!found) {
+        packet.payload = stampDeath(packet.topic, packet.payload as Buffer, deps.now());
         done(null);
         return;
       }
       const subject = client?.id ?? "";
       // Aedes ends the connection on this error; MQTT 3.1.1 knows no other answer to a PUBLISH that is not allowed (3.3.5).
-      note("refusedPublishes", found, { subject, address: client ? addressOf(client) : "", detail: packet.topic });
+      note("refusedPublishes", found, {
+        subject,
+        address: client ? addressOf(client) : "",
+        detail: packet.topic.slice(0, 600),
+      });
       done(refused(found));
     },
     authorizeSubscribe: (client, subscription, done) => {
       const { topic } = subscription;
       const principal = principals.get(client);
-      const found = principal
-        ? maySubscribe(principal, topic)
-        : { code: "BROKER_SUBSCRIBE_REFUSED", reason: "no session" };
-      if (found) note("refusedSubscribes", found, { subject: client.id, address: addressOf(client), detail: topic });
-      done(null, found ? null : subscription);
+      const { refusal, ends } = principal
+        ? filters.check(client, principal, topic)
+        : { refusal: { code: "BROKER_SUBSCRIBE_REFUSED", reason: "no session" }, ends: true };
+      if (refusal)
+        note("refusedSubscribes", refusal, {
+          subject: client.id,
+          address: addressOf(client),
+          detail: topic.slice(0, 600),
+        });
+      if (refusal && ends) done(refused(refusal));
+      else done(null, refusal ? null : subscription);
+    },
+    authorizeForward: (client, packet) => {
+      const principal = principals.get(client);
+      // Retained messages come this way too: a filter over all factories delivers those of the viewer's own enterprise.
+      if (!principal || !mayForward(principal, packet.topic, enterpriseOf)) return null;
+      deps.onDelivered();
+      return packet;
     },
   };
-  return { hooks, principalOf: (client) => principals.get(client) };
+  return { hooks, principalOf: (client) => principals.get(client), release: filters.release };
 }

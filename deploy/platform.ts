@@ -5,8 +5,10 @@ import { JilianError } from "@jilian/domain/errors.ts";
 import { stateTopic } from "@jilian/domain/topics.ts";
 import { connectBus, type SparkplugBus, statePayload } from "@jilian/ingest/bus.ts";
 import type { IngestParts } from "@jilian/ingest/start.ts";
+import type { Ledger } from "@jilian/store/ledger.ts";
 import { createLiveState } from "@jilian/store/live.ts";
 import type { Registry } from "@jilian/store/registry.ts";
+import { followVersions, registryNow } from "@jilian/store/registry-versions.ts";
 import { openLedger } from "@jilian/store/sqlite/ledger.ts";
 import type { Logger } from "pino";
 import type { loggedServices, PlatformConfig, ServiceName } from "./config.ts";
@@ -73,6 +75,13 @@ function remoteBus(
   return connectBus({ host, port, tls, username, password, hostId: config.ingest.hostId }, clock.now, log);
 }
 
+/** The registry that was applied to the ledger of a broker that runs alone; undefined where none was: then the configured one counts. */
+function appliedRegistry(ledger: Ledger, clock: Clock): Registry | undefined {
+  if (ledger.lastRegistryNumber() === 0) return undefined;
+  // A ledger that cannot be read is told where the broker asks it for credentials.
+  return registryNow(followVersions(ledger), clock, () => {});
+}
+
 /**
  * Starts the named services in this process, in the order in which they need each other; closes them in the opposite one. A service
  * that is not named is not loaded either.
@@ -122,7 +131,11 @@ export async function startPlatform(
       const { tls, ...plain } = config.broker;
       const placed = tls ? { ...plain, tls: placedTls(tls, baseDir) } : plain;
       const { startBroker } = await import("@jilian/broker/start.ts");
-      const broker = await startBroker(placed, { ledger, log: logOf("broker"), onFault });
+      const known = services.includes("ingest") ? undefined : appliedRegistry(ledger, clock);
+      const enterpriseOf = (factory: string) =>
+        (running.registry ?? known ?? parts.registry).factories.get(factory)?.enterpriseId;
+      const brokerParts = { ledger, log: logOf("broker"), onFault, enterpriseOf, now: clock.now };
+      const broker = await startBroker(placed, brokerParts);
       running.broker = broker;
       closers.push(broker.close);
       platform.brokerPort = broker.port;
