@@ -9,8 +9,11 @@ const maxSmallBytes = 16_384;
 const publishHeadBytes = 4;
 /** How many writes, most of them acknowledgements, may wait for one client before the broker gives it up. */
 const defaultEndWrites = 200_000;
-/** Type of a PUBLISH, in the upper half of the first byte (MQTT 3.1.1, table 2.1). */
+/** Types of packets, in the upper half of the first byte (MQTT 3.1.1, table 2.1). */
 const publishType = 3;
+const unsubscribeType = 10;
+/** Message id, and a filter of one character (MQTT 3.1.1, 3.10.3-2): Aedes takes one without, and never answers. */
+const leastUnsubscribeBytes = 5;
 
 /**
  * Follows the framing of MQTT (3.1.1, 2.2.3: type, length in up to 4 bytes of 7 bits, rest) and tells length and type of each packet as
@@ -69,6 +72,8 @@ export function limitPackets(
   let packets = 0;
   const follow = packetLengths((lengthBytes, type) => {
     packets += 1;
+    if (type === unsubscribeType && lengthBytes < leastUnsubscribeBytes)
+      socket.destroy(new Error("UNSUBSCRIBE without a filter"));
     const { payloadBytes, topicBytes } = limits.most();
     const isLarge = type === publishType && limits.isAccepted();
     const most = isLarge ? payloadBytes + topicBytes + publishHeadBytes : maxSmallBytes;

@@ -48,12 +48,15 @@ function endReasonOf(error: Error): EndReason | undefined {
 
 export function logEvents(aedes: Aedes, gate: Gate, { log, counters }: Told) {
   const lines = lineBudget();
+  const counted = new WeakSet<Client>();
   const ended = (client: Client, error: Error) => {
-    const reason = endReasonOf(error);
+    // Aedes tells an end once for each packet that was still in the same piece.
+    const reason = counted.has(client) ? undefined : endReasonOf(error);
     const address = addressOf(client);
     const who = { client: client.id ?? undefined, address, code: codeOf(error) };
     log.debug(who, messageOf(error));
     if (reason === undefined) return;
+    counted.add(client);
     counters.ended[reason] += 1;
     if (reason !== "malformed") return;
     if (!lines.isLeft(address)) {
