@@ -2,7 +2,9 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { connect as connectTcp, type Socket } from "node:net";
 import { join } from "node:path";
+import { Value } from "typebox/value";
 import { afterEach, describe, expect, it } from "vitest";
+import { brokerSchema } from "./config.ts";
 import { secrets, type TestBroker, testBroker, until } from "./test-broker.ts";
 import {
   flood,
@@ -98,7 +100,7 @@ describe("strangers", () => {
 });
 
 describe("a client that does not read", () => {
-  it("is given up, and those who publish go on after 2 s at most", async () => {
+  it("is given up alone, and those who publish notice nothing of it", async () => {
     const { port, bus, stats } = await start();
     let heard = 0;
     let longestPauseMs = 0;
@@ -124,8 +126,12 @@ describe("a client that does not read", () => {
     stop();
     subscriber.destroy();
     await until(() => commands === heard, "the gateway that read lost nothing");
-    expect(longestPauseMs).toBeLessThan(4000);
-    expect(test.faults).toEqual([expect.objectContaining({ code: "BROKER_SLOW_CLIENT", subject: "ingest-stalled" })]);
+    // It was 2 s when publishers waited for the slowest subscriber; what is left is the load of the machine.
+    expect(longestPauseMs).toBeLessThan(1000);
+    // The publisher floods: it is read more slowly meanwhile, by its own share.
+    expect(test.faults.filter(({ code }) => code !== "BROKER_THROTTLED")).toEqual([
+      expect.objectContaining({ code: "BROKER_SLOW_CLIENT", subject: "ingest-stalled" }),
+    ]);
   });
 
   it("cannot make the broker gather its acknowledgements without bound", async () => {
@@ -165,5 +171,24 @@ describe("a client that does not read", () => {
     await once(child, "close");
     expect(err.join("")).toMatch(stderr);
     expect(out.join("")).toBe(stdout);
+  });
+});
+
+describe("memory", () => {
+  it("is bounded over all clients: the one for which most waits is ended, the others stay", async () => {
+    const { client } = Value.Create(brokerSchema).limits;
+    const { port, stats } = await start({
+      limits: { queueBytes: 6_000_000, client: { ...client, bytesPerSecond: 1e9 } },
+    });
+    const subscribers = await Promise.all(
+      ["a", "b", "c"].map((id) => stalledSubscriber(port, `ingest-${id}`, "ingest", secrets.ingest)),
+    );
+    const publisher = await test.connect("ingest");
+    // Each alone would be within its own bound of 32 MiB.
+    for (let i = 0; i < 400 && stats().ended.slow < 2; i += 1)
+      await publisher.publishAsync(command, Buffer.alloc(100_000), { qos: 1 });
+    expect(stats().ended.slow).toBe(2);
+    expect(stats().clients).toBe(2);
+    for (const subscriber of subscribers) subscriber.destroy();
   });
 });

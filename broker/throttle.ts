@@ -11,6 +11,9 @@ export type Meter = {
   readonly owedMs: () => number;
 };
 
+/** One piece of the network can hold 30,000 of the smallest packets: nobody is held up longer for that. */
+const longestDebtS = 10;
+
 /** @param rate asked each time: it may change while clients are connected */
 export function createMeter(rate: () => Rate, nowMs: () => number = () => performance.now()): Meter {
   let [messages, bytes] = [rate().messagesPerSecond, rate().bytesPerSecond];
@@ -27,8 +30,9 @@ export function createMeter(rate: () => Rate, nowMs: () => number = () => perfor
   return {
     take: (moreMessages, moreBytes) => {
       refill();
-      messages -= moreMessages;
-      bytes -= moreBytes;
+      const { messagesPerSecond, bytesPerSecond } = rate();
+      messages = Math.max(messages - moreMessages, -longestDebtS * messagesPerSecond);
+      bytes = Math.max(bytes - moreBytes, -longestDebtS * bytesPerSecond);
     },
     owedMs: () => {
       const { messagesPerSecond, bytesPerSecond } = refill();
@@ -56,7 +60,6 @@ export function throttle(
 ): (messages: number, bytes: number) => void {
   const read = socket.read.bind(socket);
   let timer: NodeJS.Timeout | undefined;
-  socket.read = (size?: number) => (timer === undefined ? read(size) : null);
   socket.once("close", () => clearTimeout(timer));
 
   function owed(): { ms: number; of: number } {
@@ -71,20 +74,21 @@ export function throttle(
     timer = setTimeout(
       () => {
         timer = undefined;
-        if (socket.destroyed) return;
-        const { ms: restMs } = owed();
-        if (restMs > leastPauseMs) pause(restMs);
-        else socket.emit("readable");
+        // Aedes reads on `readable`; when others of the enterprise were quicker, that read pauses again.
+        if (!socket.destroyed) socket.emit("readable");
       },
       Math.min(ms, longestPauseMs),
     );
   }
-  return (messages, bytes) => {
-    for (const meter of meters()) meter.take(messages, bytes);
-    if (timer !== undefined || socket.destroyed) return;
+  socket.read = (size?: number) => {
+    if (timer !== undefined) return null;
     const { ms, of } = owed();
-    if (ms <= leastPauseMs) return;
+    if (ms <= leastPauseMs || socket.destroyed) return read(size);
     onPause(of);
     pause(ms);
+    return null;
+  };
+  return (messages, bytes) => {
+    for (const meter of meters()) meter.take(messages, bytes);
   };
 }

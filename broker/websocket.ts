@@ -38,6 +38,8 @@ function offered({ headers }: IncomingMessage): string[] {
 /** The bytes of MQTT in the frames of a connection. */
 function streamOf(ws: WebSocket, socket: Duplex): Connection {
   const stream = createWebSocketStream(ws);
+  // What is written in one turn, a packet or many, goes in one frame and not in one for each of its fields.
+  stream._writev = (chunks, done) => ws.send(Buffer.concat(chunks.map(({ chunk }) => chunk as Buffer)), done);
   // Ahead of the stream's own listener, so that nothing of a text frame is taken for MQTT (3.1.1, 6.0.0-1).
   ws.prependListener("message", (_data, isBinary) => {
     if (!isBinary) socket.destroy();
@@ -94,7 +96,7 @@ export function webSocketSide(deps: WebSocketDeps): WebSocketSide {
     if (request.url?.split("?")[0] !== path) return fail(socket, "another path than /mqtt", "404 Not Found");
     if (!offered(request).includes(subprotocol)) return fail(socket, "no sub-protocol mqtt", "400 Bad Request");
     // What is wrong with the rest of the upgrade is answered there, and the connection ended.
-    socket.once("close", () => fail(socket, "no valid WebSocket upgrade"));
+    socket.prependOnceListener("close", () => fail(socket, "no valid WebSocket upgrade"));
     sockets.options.maxPayload = deps.maxFrameBytes();
     sockets.handleUpgrade(request, socket, head, (ws) => carry(ws, socket));
   });
