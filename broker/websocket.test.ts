@@ -132,10 +132,10 @@ describe.skipIf(!hasOpenssl)("MQTT over WebSocket over TLS", () => {
 
   it("ends text frames, frames beyond the limit, packets that announce too much, and strangers that send much", async () => {
     const broker = await start({ maxPayloadBytes: 100_000 });
-    const text = open();
-    await once(text, "open");
+    const text = await accepted("ingest-0");
     const textEnd = gone(text);
-    text.send(connectPacket("ingest", "ingest", secrets.ingest).toString("latin1"));
+    // Every byte of it is ASCII: it would be a good message.
+    text.send(publishPacket("spBv1.0/f1/NCMD/gw-1", Buffer.from("x")).toString());
     await textEnd;
     const large = await accepted("ingest-1");
     const largeEnd = gone(large);
@@ -145,12 +145,17 @@ describe.skipIf(!hasOpenssl)("MQTT over WebSocket over TLS", () => {
     const announcingEnd = gone(announcing);
     announcing.send(header(0x30, 200_000_000));
     await announcingEnd;
-    const stranger = open();
-    stranger.on("error", () => {});
-    await once(stranger, "open");
+    const stranger = await raw();
     const strangerEnd = gone(stranger);
-    // One frame that never becomes a packet.
-    stranger.send(Buffer.alloc(90_000));
+    stranger.write(
+      "GET /mqtt HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" +
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n",
+    );
+    const [answer] = (await once(stranger, "data")) as [Buffer];
+    expect(answer.toString()).toMatch(/^HTTP\/1.1 101 /);
+    // A frame of 90,000 bytes whose end does not come: it is held in memory meanwhile.
+    stranger.write(Buffer.from("82ff0000000000015f9000000000", "hex"));
+    stranger.write(Buffer.alloc(50_000));
     await strangerEnd;
     await until(() => broker.stats().connections === 0, "all are gone");
     expect(broker.stats()).toMatchObject({ messages: 0, ended: { oversize: 1 } });
