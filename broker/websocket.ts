@@ -42,7 +42,7 @@ function streamOf(ws: WebSocket, socket: Duplex): Connection {
   stream._writev = (chunks, done) => ws.send(Buffer.concat(chunks.map(({ chunk }) => chunk as Buffer)), done);
   // Ahead of the stream's own listener, so that nothing of a text frame is taken for MQTT (3.1.1, 6.0.0-1).
   ws.prependListener("message", (_data, isBinary) => {
-    if (!isBinary) socket.destroy();
+    if (!isBinary) stream.destroy();
   });
   return Object.assign(stream, { remoteAddress: (socket as TLSSocket).remoteAddress });
 }
