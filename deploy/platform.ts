@@ -36,8 +36,15 @@ export type Platform = {
   readonly running: Running;
   /** Resolves with the cause when a part ends that the others need. */
   readonly failed: Promise<Error>;
+  /** Takes up the limits of the broker without ending a connection. @returns paths of what has changed and needs a new start */
+  readonly reload: (config: PlatformConfig) => string[];
   readonly close: () => Promise<void>;
 };
+
+/** The broker's section with the paths of its files resolved. */
+function placedBroker({ broker: { tls, ...plain } }: PlatformConfig, baseDir: string): PlatformConfig["broker"] {
+  return tls ? { ...plain, tls: placedTls(tls, baseDir) } : plain;
+}
 
 /** A broker of this process as a bus: the host's STATE is told on it like on any other (Sparkplug 3.0, 5.6). */
 async function localBus(
@@ -119,6 +126,7 @@ export async function startPlatform(
     apiUrl: undefined,
     running,
     failed: new Promise((r) => (fail = r)),
+    reload: (next) => (running.broker?.reload(placedBroker(next, baseDir)) ?? []).map((key) => `/broker${key}`),
     close,
   };
   try {
@@ -128,14 +136,12 @@ export async function startPlatform(
     let bus: (SparkplugBus & { close: () => Promise<void> }) | undefined;
     if (services.includes("broker")) {
       const onFault = (fault: Parameters<typeof ledger.noteFinding>[0]) => ledger.noteFinding(fault, clock.now());
-      const { tls, ...plain } = config.broker;
-      const placed = tls ? { ...plain, tls: placedTls(tls, baseDir) } : plain;
       const { startBroker } = await import("@jilian/broker/start.ts");
       const known = services.includes("ingest") ? undefined : appliedRegistry(ledger, clock);
       const enterpriseOf = (factory: string) =>
         (running.registry ?? known ?? parts.registry).factories.get(factory)?.enterpriseId;
       const brokerParts = { ledger, log: logOf("broker"), onFault, enterpriseOf, now: clock.now };
-      const broker = await startBroker(placed, brokerParts);
+      const broker = await startBroker(placedBroker(config, baseDir), brokerParts);
       running.broker = broker;
       closers.push(broker.close);
       platform.brokerPort = broker.port;
