@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import type { BrokerConfig } from "./config.ts";
+import { networkOf } from "./limits.ts";
 
 /** All connections, those of one address, handshakes under way. */
 export const dropReasons = ["connections", "address", "handshakes"] as const;
@@ -19,7 +20,8 @@ export function entrance(
     // A connection may break before anyone else listens.
     socket.on("error", () => {});
     const address = socket.remoteAddress ?? "unknown";
-    const ofAddress = byAddress.get(address) ?? 0;
+    const network = networkOf(address);
+    const ofAddress = byAddress.get(network) ?? 0;
     const beyond: DropReason | undefined =
       sockets.size >= config.maxConnections
         ? "connections"
@@ -34,12 +36,12 @@ export function entrance(
       return;
     }
     sockets.add(socket);
-    byAddress.set(address, ofAddress + 1);
+    byAddress.set(network, ofAddress + 1);
     socket.once("close", () => {
       sockets.delete(socket);
-      const left = (byAddress.get(address) ?? 1) - 1;
-      if (left > 0) byAddress.set(address, left);
-      else byAddress.delete(address);
+      const left = (byAddress.get(network) ?? 1) - 1;
+      if (left > 0) byAddress.set(network, left);
+      else byAddress.delete(network);
       past.bytesRead += socket.bytesRead;
       past.bytesWritten += socket.bytesWritten;
     });

@@ -17,7 +17,7 @@ import {
 } from "./access.ts";
 import { stampDeath } from "./aware.ts";
 import type { BrokerConfig } from "./config.ts";
-import { failureBudget, takeoverBudget } from "./limits.ts";
+import { failureBudget, knownNetworks, networkOf, strangerBudget, takeoverBudget } from "./limits.ts";
 import type { Sessions } from "./sessions.ts";
 
 /** Something that needs a person's eye; fits `ledger.noteFinding`. */
@@ -85,6 +85,8 @@ type LogIn = { name: string; password: string; address: string; packet: ConnectP
 function doorkeeper(config: BrokerConfig, deps: Deps): (logIn: LogIn) => Principal | Refusal {
   const { ledger, log, isConnected, onTakeover, sessions } = deps;
   const failures = failureBudget();
+  const strangers = strangerBudget();
+  const known = knownNetworks();
   const takeovers = takeoverBudget();
 
   /** Of two gateways with one name the one that is there stays when they change places all the time. */
@@ -107,21 +109,27 @@ function doorkeeper(config: BrokerConfig, deps: Deps): (logIn: LogIn) => Princip
   }
 
   function identify({ name, password, address }: LogIn): Principal | Refusal {
-    if (!failures.isLeft(address)) {
+    const network = networkOf(address);
+    if (!failures.isLeft(network) || !(known.has(network) || strangers.isLeft("all"))) {
       return {
         code: "BROKER_TOO_MANY_FAILURES",
-        reason: "too many failed log-ins from this address; wait some seconds",
+        reason: "too many failed log-ins; wait some seconds",
       };
     }
     try {
       const account = accountOf(name);
       const principal = ledger.authenticate(account.kind, account.name, secretOf(name, password));
-      if (principal) return principal;
+      if (principal) {
+        known.add(network);
+        return principal;
+      }
     } catch (err) {
       log.error({ err, code: "BROKER_LEDGER_FAILED" }, `cannot check credentials: ${messageOf(err)}`);
       return { code: "BROKER_LEDGER_FAILED", reason: "credentials cannot be checked now" };
     }
-    failures.spend(address);
+    failures.spend(network);
+    if (!known.has(network)) strangers.spend("all");
+
     return { code: "BROKER_BAD_CREDENTIALS", reason: "wrong user name or password" };
   }
 

@@ -145,6 +145,22 @@ export function createBacklog(
   };
 }
 
+/**
+ * Whose limits an address shares: IPv4 its own, IPv6 the /64 of a subscriber line (RFC 6177), within which anyone may choose addresses.
+ */
+export function networkOf(address: string): string {
+  const [plain = ""] = address.split("%");
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(plain);
+  if (mapped) return mapped[1] as string;
+  if (!plain.includes(":")) return plain;
+  const [head = "", tail] = plain.toLowerCase().split("::");
+  const groups = (text: string) => (text === "" ? [] : text.split(":"));
+  const rest = tail === undefined ? [] : groups(tail);
+  const zeros = Array(Math.max(0, 8 - groups(head).length - rest.length)).fill("0");
+  const whole = [...groups(head), ...(tail === undefined ? [] : zeros), ...rest];
+  return `${whole.slice(0, 4).join(":")}::/64`;
+}
+
 /** What may happen at once, and how much of that comes back in a second. */
 type Allowance = { atOnce: number; perSecond: number };
 const maxSpenders = 10_000;
@@ -177,6 +193,26 @@ function budget(allowance: () => Allowance, nowMs: () => number) {
  */
 export const failureBudget = (nowMs: () => number = () => performance.now()) =>
   budget(() => ({ atOnce: 20, perSecond: 2 }), nowMs);
+
+/**
+ * The same over all networks that nobody has logged in from, against guessing from many at once: a fifth of one core at most. Networks
+ * that someone has logged in from are not held up by it.
+ */
+export const strangerBudget = (nowMs: () => number = () => performance.now()) =>
+  budget(() => ({ atOnce: 100, perSecond: 20 }), nowMs);
+
+/** Networks that someone has logged in from; the one that was used longest ago is forgotten first. */
+export function knownNetworks() {
+  const known = new Set<string>();
+  return {
+    has: (network: string): boolean => known.has(network),
+    add: (network: string): void => {
+      known.delete(network);
+      if (known.size >= maxSpenders) known.delete(known.keys().next().value as string);
+      known.add(network);
+    },
+  };
+}
 
 /**
  * Bounds how often a client may push out a live one of its own id. A gateway whose old connection is half open does so once; two with one
