@@ -19,6 +19,7 @@ export type TopicLimits = { topicBytes: number; topicLevels: number };
 const root = "spBv1.0";
 /** Where a Sparkplug aware server keeps births (Sparkplug 3.0, 10.1: tck-id-conformance-mqtt-aware-nbirth-mqtt-topic). */
 export const certificatePrefix = "$sparkplug/certificates/";
+const rootPrefix = `${root}/`;
 const statePrefix = `${root}/STATE/`;
 /** An operator's user name over MQTT: the prefix keeps it apart from a host of the same name. */
 export const operatorPrefix = "operator:";
@@ -85,7 +86,8 @@ export function mayWill(principal: Principal, will: Will | undefined): Refusal |
 export function topicFault(topic: string, { topicBytes, topicLevels }: TopicLimits): Refusal | undefined {
   if (topic.includes("\uFFFD") || topic.includes("\0"))
     return refusal("BROKER_TOPIC_INVALID", "a topic is UTF-8 without U+0000 and U+FFFD");
-  if (Buffer.byteLength(topic) > topicBytes)
+  // No character has more than 3 bytes in UTF-8 for each of its units here.
+  if (topic.length * 3 > topicBytes && Buffer.byteLength(topic) > topicBytes)
     return refusal("BROKER_TOPIC_TOO_LONG", `a topic has ${topicBytes} bytes at most`);
   let levels = 1;
   for (let at = topic.indexOf("/"); at >= 0; at = topic.indexOf("/", at + 1)) levels += 1;
@@ -164,7 +166,7 @@ export function maySubscribe(principal: Principal, filter: string, enterpriseOf:
  */
 export function mayForward(principal: Principal, topic: string, enterpriseOf: EnterpriseOf): boolean {
   const { kind } = principal;
-  if (kind === "host") return topic.startsWith(`${root}/`) || topic.startsWith(certificatePrefix);
+  if (kind === "host") return topic.startsWith(rootPrefix) || topic.startsWith(certificatePrefix);
   if (kind === "operator") return topic.startsWith("$SYS/");
   if (kind === "api") return false;
   if (topic.startsWith(statePrefix)) return true;

@@ -11,7 +11,8 @@ const overheadBytes = 1024;
  * read nothing is changed.
  */
 export function stampDeath(topic: string, payload: Buffer, nowMs: number): Buffer {
-  if (parseTopic(topic)?.type !== "NDEATH") return payload;
+  // Asked for every message: most are told apart without taking the topic to pieces.
+  if (!topic.includes("/NDEATH/") || parseTopic(topic)?.type !== "NDEATH") return payload;
   const stamped = withTimestamp(payload, nowMs);
   return stamped ? Buffer.from(stamped.buffer, stamped.byteOffset, stamped.byteLength) : payload;
 }
@@ -64,6 +65,7 @@ export function keepBirths(
   }
   return {
     note: (topic, payload) => {
+      if (!topic.includes("BIRTH/")) return;
       const parsed = parseTopic(topic);
       if (parsed?.type === "NBIRTH" || parsed?.type === "DBIRTH") keep(parsed, topic, payload);
     },
