@@ -16,9 +16,11 @@ import {
   topicFault,
 } from "./access.ts";
 import { stampDeath } from "./aware.ts";
+import type { CertificateCheck, Holding } from "./certificates.ts";
 import type { BrokerConfig } from "./config.ts";
 import { failureBudget, knownNetworks, networkOf, strangerBudget, takeoverBudget } from "./limits.ts";
 import type { Sessions } from "./sessions.ts";
+import { secureSocketOf } from "./websocket.ts";
 
 /** Something that needs a person's eye; fits `ledger.noteFinding`. */
 export type BrokerFault = { code: string; subject: string; detail: string };
@@ -40,6 +42,7 @@ export type Gate = {
   readonly principalOf: (client: Client) => Principal | undefined;
   /** Tells that a client has given up a filter. */
   readonly release: (client: Client, filter: string) => void;
+  readonly holdingOf: (client: Client) => Holding | undefined;
 };
 
 /** CONNACK return codes (MQTT 3.1.1, table 3.1). */
@@ -56,7 +59,12 @@ const notAuthorized = 5;
 /** A client that goes on asking for what it may not hear is ended: nobody goes through all names one by one in one session. */
 const maxRefusedFilters = 100;
 /** Refusals that come before anyone has proved to be whom the name says. */
-const unproven = new Set(["BROKER_BAD_CREDENTIALS", "BROKER_TOO_MANY_FAILURES", "BROKER_LEDGER_FAILED"]);
+const unproven = new Set([
+  "BROKER_BAD_CREDENTIALS",
+  "BROKER_TOO_MANY_FAILURES",
+  "BROKER_LEDGER_FAILED",
+  "BROKER_CERTIFICATE_FOREIGN",
+]);
 
 function refused({ code, reason }: Refusal): AuthenticateError {
   return Object.assign(new Error(`${code}: ${reason}`), { code, returnCode: returnCodes[code] ?? notAuthorized });
@@ -67,7 +75,7 @@ export function addressOf(client: Client): string {
 }
 
 type Deps = {
-  ledger: Pick<Ledger, "authenticate">;
+  ledger: Pick<Ledger, "authenticate" | "accessRevision" | "credentialStamp">;
   log: Logger;
   note: Note;
   sessions: Sessions;
@@ -75,15 +83,19 @@ type Deps = {
   now: () => number;
   /** Told of each message that is handed to a client. */
   onDelivered: () => void;
+  /** Certificates as identities, where the platform has an authority. */
+  certificates: CertificateCheck | undefined;
   /** Whether a client of this id is connected now: another one of the same id pushes it out. */
   isConnected: (clientId: string) => boolean;
   onTakeover: () => void;
 };
-type LogIn = { name: string; password: string; address: string; packet: ConnectPacket };
+type LogIn = { name: string; password: string; address: string; packet: ConnectPacket; connection: unknown };
+/** `subject`: whom a certificate proved to be there. */
+type Turned = Refusal & { subject?: string };
 
 /** Decides who a client is, or why it is not let in. */
-function doorkeeper(config: BrokerConfig, deps: Deps): (logIn: LogIn) => Principal | Refusal {
-  const { ledger, log, isConnected, onTakeover, sessions } = deps;
+function doorkeeper(config: BrokerConfig, deps: Deps): (logIn: LogIn) => Holding | Turned {
+  const { ledger, log, isConnected, onTakeover, sessions, certificates } = deps;
   const failures = failureBudget();
   const strangers = strangerBudget();
   const known = knownNetworks();
@@ -108,7 +120,8 @@ function doorkeeper(config: BrokerConfig, deps: Deps): (logIn: LogIn) => Princip
       : password;
   }
 
-  function identify({ name, password, address }: LogIn): Principal | Refusal {
+  /** @param revision of the ledger, read before anything is looked up */
+  function byPassword({ name: userName, password, address }: LogIn, revision: number): Holding | Turned {
     const network = networkOf(address);
     if (!failures.isLeft(network) || !(known.has(network) || strangers.isLeft("all"))) {
       return {
@@ -116,35 +129,42 @@ function doorkeeper(config: BrokerConfig, deps: Deps): (logIn: LogIn) => Princip
         reason: "too many failed log-ins; wait some seconds",
       };
     }
+    const { kind, name } = accountOf(userName);
+    const stamp = ledger.credentialStamp(kind, name);
+    const principal = ledger.authenticate(kind, name, secretOf(userName, password));
+    if (principal) {
+      known.add(network);
+      return { principal, revision, proof: { stamp } };
+    }
+    failures.spend(network);
+    if (!known.has(network)) strangers.spend("all");
+    return { code: "BROKER_BAD_CREDENTIALS", reason: "wrong user name or password" };
+  }
+
+  function identify(logIn: LogIn): Holding | Turned {
     try {
-      const account = accountOf(name);
-      const principal = ledger.authenticate(account.kind, account.name, secretOf(name, password));
-      if (principal) {
-        known.add(network);
-        return principal;
-      }
+      const revision = ledger.accessRevision();
+      const found = certificates?.identify(logIn.connection, logIn.name);
+      if (!found) return byPassword(logIn, revision);
+      return "code" in found ? found : { ...found, revision };
     } catch (err) {
       log.error({ err, code: "BROKER_LEDGER_FAILED" }, `cannot check credentials: ${messageOf(err)}`);
       return { code: "BROKER_LEDGER_FAILED", reason: "credentials cannot be checked now" };
     }
-    failures.spend(network);
-    if (!known.has(network)) strangers.spend("all");
-
-    return { code: "BROKER_BAD_CREDENTIALS", reason: "wrong user name or password" };
   }
 
   return (logIn) => {
     const found = identify(logIn);
     if ("code" in found) return found;
+    const { principal } = found;
     const { clientId, clean = false, keepalive = 0, will } = logIn.packet;
     const willFlags = will && { topic: will.topic, qos: will.qos ?? 0, retain: will.retain ?? false };
     const connect = { clientId, clean, keepaliveS: keepalive, will: willFlags };
-    return (
-      mayConnect(found, connect, config.keepaliveMaxMs) ??
-      mayTakeOver(found, clientId) ??
-      sessions.mayEnter(found, clientId, isConnected(clientId)) ??
-      found
-    );
+    const turned =
+      mayConnect(principal, connect, config.keepaliveMaxMs) ??
+      mayTakeOver(principal, clientId) ??
+      sessions.mayEnter(principal, clientId, isConnected(clientId));
+    return turned ? { ...turned, subject: principal.name } : found;
   };
 }
 
@@ -182,12 +202,13 @@ function filterKeeper(config: BrokerConfig, enterpriseOf: EnterpriseOf) {
 export function createGate(config: BrokerConfig, deps: Deps): Gate {
   const { note, sessions, enterpriseOf } = deps;
   const connects = new WeakMap<Client, ConnectPacket>();
-  const principals = new WeakMap<Client, Principal>();
+  const holdings = new WeakMap<Client, Holding>();
+  const principalOf = (client: Client) => holdings.get(client)?.principal;
   const admit = doorkeeper(config, deps);
   const filters = filterKeeper(config, enterpriseOf);
 
   function checkPublish(client: Client | null, packet: PublishPacket): Refusal | undefined {
-    const principal = client && principals.get(client);
+    const principal = client && principalOf(client);
     if (!principal) return { code: "BROKER_PUBLISH_REFUSED", reason: "no session" };
     if (packet.payload.length > config.maxPayloadBytes) {
       return { code: "BROKER_PAYLOAD_TOO_LARGE", reason: `more than ${config.maxPayloadBytes} bytes` };
@@ -203,17 +224,23 @@ export function createGate(config: BrokerConfig, deps: Deps): Gate {
     authenticate: (client, name = "", password, done) => {
       const address = addressOf(client);
       const packet = connects.get(client) as ConnectPacket;
-      const found = admit({ name, password: password?.toString() ?? "", address, packet });
+      const found = admit({
+        name,
+        password: password?.toString() ?? "",
+        address,
+        packet,
+        connection: secureSocketOf(client.conn),
+      });
       if ("code" in found) {
         const user = name.slice(0, 130);
         // Names that nobody proved to own are no subjects: a scanner would fill the list of findings.
-        const subject = unproven.has(found.code) ? address : user;
+        const subject = unproven.has(found.code) ? address : (found.subject ?? user);
         note("refusedConnects", found, { subject, address, detail: `user "${user}"` });
         done(refused(found), null);
         return;
       }
-      principals.set(client, found);
-      sessions.open(client, found);
+      holdings.set(client, found);
+      sessions.open(client, found.principal);
       done(null, true);
     },
     authorizePublish: (client, packet, done) => {
@@ -234,7 +261,7 @@ export function createGate(config: BrokerConfig, deps: Deps): Gate {
     },
     authorizeSubscribe: (client, subscription, done) => {
       const { topic } = subscription;
-      const principal = principals.get(client);
+      const principal = principalOf(client);
       const { refusal, ends } = principal
         ? filters.check(client, principal, topic)
         : { refusal: { code: "BROKER_SUBSCRIBE_REFUSED", reason: "no session" }, ends: true };
@@ -248,12 +275,12 @@ export function createGate(config: BrokerConfig, deps: Deps): Gate {
       else done(null, refusal ? null : subscription);
     },
     authorizeForward: (client, packet) => {
-      const principal = principals.get(client);
+      const principal = principalOf(client);
       // Retained messages come this way too: a filter over all factories delivers those of the viewer's own enterprise.
       if (!principal || !mayForward(principal, packet.topic, enterpriseOf)) return null;
       deps.onDelivered();
       return packet;
     },
   };
-  return { hooks, principalOf: (client) => principals.get(client), release: filters.release };
+  return { hooks, principalOf, holdingOf: (client) => holdings.get(client), release: filters.release };
 }

@@ -46,6 +46,8 @@ export type ListenerDeps = {
   /** Takes a connection; tells later whether its client was let in. */
   onClient: (socket: Connection) => { isAccepted: () => boolean };
   onDrop: (reason: DropReason, address: string) => void;
+  /** Authority whose certificates are identities, PEM: clients are asked for one, and may come without. */
+  authority?: string | undefined;
   tlsPollMs?: number;
 };
 
@@ -159,13 +161,17 @@ function handshakes(
   const tell = handshakeTeller(log);
   const certificate = renewable(tls, log);
   const common = { minVersion: tls.minVersion };
+  const trusting = (material: TlsMaterial) =>
+    deps.authority === undefined ? material : { ...material, ca: [material.ca ?? [], deps.authority].flat() };
   const pending = new Map<string, { raw: Socket; take: (socket: TLSSocket) => void }>();
   const counts = { done: 0, failed: 0 };
-  const verify = tls.caFile === undefined ? {} : { requestCert: true, rejectUnauthorized: true };
+  // With an authority named in the configuration nobody comes in without a certificate; otherwise the gate decides.
+  const asks = tls.caFile !== undefined || deps.authority !== undefined;
+  const verify = asks ? { requestCert: true, rejectUnauthorized: tls.caFile !== undefined } : {};
   const server: TlsServer = createTlsServer({
     ...common,
     ...verify,
-    ...certificate.current(),
+    ...trusting(certificate.current()),
     handshakeTimeout: timeoutMs,
   });
   const idOf = (socket: Socket) => `${socket.remoteAddress} ${socket.remotePort}`;
@@ -183,7 +189,7 @@ function handshakes(
     socket.destroy();
   });
   const timer = setInterval(() => {
-    certificate.renew((material) => server.setSecureContext({ ...common, ...material }));
+    certificate.renew((material) => server.setSecureContext({ ...common, ...trusting(material) }));
   }, deps.tlsPollMs ?? defaultTlsPollMs);
   timer.unref();
   return {

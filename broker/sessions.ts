@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import type { CredentialView, Principal } from "@jilian/store/ledger.ts";
+import type { Principal } from "@jilian/store/ledger.ts";
 import type { Client } from "aedes";
 import type { EnterpriseOf, Refusal } from "./access.ts";
 import { minuteBudget } from "./limits.ts";
@@ -14,9 +14,6 @@ export type Session = {
   readonly enterprise: string | undefined;
   /** What it has taken, and with it its enterprise. */
   readonly meters: readonly Meter[];
-  readonly openedMs: number;
-  /** When the secret it came with was made, once that was looked up. */
-  madeMs: number | null | undefined;
 };
 
 /** Whose limits a client shares: an unregistered factory is on its own. */
@@ -80,8 +77,7 @@ export function createSessions(limits: () => BrokerLimits, enterpriseOf: Enterpr
     const enterprise = enterpriseOfPrincipal(principal, enterpriseOf);
     const own = createMeter(() => limits().client);
     const shared = enterprise === undefined ? [] : [meterOf(enterprise)];
-    const openedMs = Date.now();
-    sessions.set(client, { client, principal, enterprise, meters: [own, ...shared], openedMs, madeMs: undefined });
+    sessions.set(client, { client, principal, enterprise, meters: [own, ...shared] });
     const change = (by: 1 | -1) => {
       accounts.add(accountKey(principal), by);
       kinds.add(principal.kind, by);
@@ -94,29 +90,11 @@ export function createSessions(limits: () => BrokerLimits, enterpriseOf: Enterpr
     });
   }
 
-  /**
-   * Those whose account was withdrawn, or has had another secret since they came. When a secret was made is looked up at the first
-   * look after the log-in; one that was made in between, by the clock of this machine, is another one.
-   */
-  function outdated(credentials: readonly CredentialView[], nowMs: number): Session[] {
-    const made = new Map(credentials.map(({ kind, name, createdMs }) => [`${kind} ${name}`, createdMs]));
-    return [...sessions.values()].filter((session) => {
-      const madeMs = made.get(accountKey(session.principal));
-      if (madeMs === undefined) return true;
-      const isFirst = session.madeMs === undefined;
-      const isOther = isFirst ? (madeMs ?? 0) > session.openedMs && (madeMs ?? 0) <= nowMs : madeMs !== session.madeMs;
-      session.madeMs = madeMs;
-      return isOther;
-    });
-  }
-
   return {
     mayEnter,
     open,
-    outdated,
     of: (client: Client): Session | undefined => sessions.get(client),
     countOf: (kind: Principal["kind"]): number => kinds.of(kind),
-    count: (): number => sessions.size,
   };
 }
 

@@ -1,4 +1,3 @@
-import { messageOf } from "@jilian/domain/errors.ts";
 import { keepEveryLength } from "@jilian/domain/mqtt-lengths.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import { Aedes } from "aedes";
@@ -6,10 +5,12 @@ import type { Logger } from "pino";
 import type { EnterpriseOf } from "./access.ts";
 import { keepBirths } from "./aware.ts";
 import { attachBus, type Bus } from "./bus.ts";
+import { certificateCheck } from "./certificates.ts";
 import type { BrokerConfig } from "./config.ts";
 import { addressOf, type BrokerFault, createGate } from "./gate.ts";
 import { type Backlog, createBacklog, limitPackets } from "./limits.ts";
 import { openListeners } from "./listeners.ts";
+import { type AccessLedger, watchRevocations } from "./revocation.ts";
 import { createSessions, type Sessions } from "./sessions.ts";
 import { type BrokerStats, newCounters } from "./stats.ts";
 import { dropTeller, logEvents, refusalTeller, reporter, type Told, tellEnd } from "./tell.ts";
@@ -34,7 +35,11 @@ export type Broker = {
 };
 
 export type BrokerDeps = {
-  ledger: Pick<Ledger, "authenticate" | "credentials">;
+  ledger: Pick<Ledger, "authenticate"> & AccessLedger;
+  /** Certificate of the platform's authority, PEM: then a certificate that it signed is an identity, over TLS. */
+  authority?: string | undefined;
+  /** How often the ledger is asked for withdrawn access; 1 s if absent. */
+  revocationPollMs?: number;
   log: Logger;
   /** Whose a factory is; without it none is anybody's, and viewers hear nothing. */
   enterpriseOf?: EnterpriseOf;
@@ -44,13 +49,10 @@ export type BrokerDeps = {
   onFault?: (fault: BrokerFault) => void;
   /** How often the files of TLS are looked at for renewed ones. */
   tlsPollMs?: number;
-  /** How often accounts are looked at for withdrawn ones. */
-  accountPollMs?: number;
   /** How many writes may wait for a client that does not read; for tests, which cannot fill 200,000 in short time. */
   endWrites?: number | undefined;
 };
 
-const defaultAccountPollMs = 2000;
 /** How often one client's throttling is told. */
 const throttleTellMs = 60_000;
 
@@ -98,25 +100,6 @@ function receive(socket: Connection, { aedes, config, sessions, backlog, told }:
   return { isAccepted };
 }
 
-/** Ends clients whose account was withdrawn or has another secret, and asks the ledger for that now and then. */
-function watchAccounts({ ledger, log, accountPollMs }: BrokerDeps, sessions: Sessions, told: Told): () => void {
-  const look = () => {
-    if (sessions.count() === 0) return;
-    try {
-      for (const { client, principal } of sessions.outdated(ledger.credentials(), Date.now())) {
-        const detail = `the credential of ${principal.kind} ${principal.name} was withdrawn or replaced`;
-        tellEnd(told, "withdrawn", { code: "BROKER_ACCOUNT_CHANGED", subject: client.id, detail });
-        (client.conn as Connection).destroy();
-      }
-    } catch (err) {
-      log.error({ err, code: "BROKER_LEDGER_FAILED" }, `cannot look for withdrawn accounts: ${messageOf(err)}`);
-    }
-  };
-  const timer = setInterval(look, accountPollMs ?? defaultAccountPollMs);
-  timer.unref();
-  return () => clearInterval(timer);
-}
-
 function birthKeeper(aedes: Aedes, config: BrokerConfig, { log, counters, report }: Told) {
   const most = () => ({ gatewayBytes: config.limits.birthBytesPerGateway, totalBytes: config.limits.birthBytes });
   const births = keepBirths(aedes, most, (node) => {
@@ -157,6 +140,7 @@ export async function startBroker(given: BrokerConfig, deps: BrokerDeps): Promis
   const gate = createGate(config, {
     ...{ ledger: deps.ledger, log, sessions, enterpriseOf, now },
     note: refusalTeller(told, refusedByCode),
+    certificates: deps.authority === undefined ? undefined : certificateCheck(deps.authority, deps.ledger),
     isConnected: (clientId) => connected.has(clientId),
     onTakeover: () => {
       counters.takeovers += 1;
@@ -180,21 +164,24 @@ export async function startBroker(given: BrokerConfig, deps: BrokerDeps): Promis
   const births = birthKeeper(aedes, config, told);
   const most = () => ({ clientBytes: config.limits.client.queueBytes, totalBytes: config.limits.queueBytes });
   const guards = { aedes, config, sessions, told, backlog: createBacklog(most, deps.endWrites) };
-  const unwatch = watchAccounts(deps, sessions, told);
+  const watch = watchRevocations(aedes, {
+    ...{ ledger: deps.ledger, log, holdingOf: gate.holdingOf, everyMs: deps.revocationPollMs },
+    onCut: (fault) => tellEnd(told, "withdrawn", fault),
+  });
   const closeAedes = () => new Promise<void>((resolve) => aedes.close(resolve));
-  const { tlsPollMs } = deps;
+  const { tlsPollMs, authority } = deps;
   const listeners = await openListeners(config, {
-    ...{ log, onClient: (socket: Connection) => receive(socket, guards), onDrop: dropTeller(told) },
+    ...{ log, onClient: (socket: Connection) => receive(socket, guards), onDrop: dropTeller(told), authority },
     ...(tlsPollMs === undefined ? {} : { tlsPollMs }),
   }).catch(async (thrown: unknown) => {
-    unwatch();
+    watch[Symbol.dispose]();
     await closeAedes();
     throw thrown;
   });
   let closing: Promise<void> | undefined;
   async function end(): Promise<void> {
-    unwatch();
     listeners.stop();
+    watch[Symbol.dispose]();
     await closeAedes();
     // Those that had not been accepted are unknown to Aedes.
     await listeners.cut();

@@ -28,9 +28,9 @@ export type Name = keyof typeof secrets;
 
 export type TestBroker = {
   broker: Broker;
+  ledger: Ledger;
   faults: BrokerFault[];
   logLines: string[];
-  ledger: Ledger;
   /** Connects; the options given replace the ones that would be let in. */
   connect: (name: Name, over?: IClientOptions) => Promise<MqttClient>;
   end: () => Promise<void>;
@@ -59,7 +59,7 @@ function principals(): [Principal, string][] {
 
 export async function testBroker(
   over: Partial<Omit<BrokerConfig, "limits">> & { limits?: Partial<BrokerConfig["limits"]> } = {},
-  deps: Pick<BrokerDeps, "tlsPollMs" | "endWrites" | "accountPollMs" | "now"> = {},
+  deps: Pick<BrokerDeps, "tlsPollMs" | "endWrites" | "authority" | "revocationPollMs" | "now"> = {},
 ): Promise<TestBroker> {
   const folder = mkdtempSync(join(tmpdir(), "broker-"));
   const logLines: string[] = [];
@@ -79,9 +79,9 @@ export async function testBroker(
   const clients: MqttClient[] = [];
   return {
     broker,
+    ledger,
     faults,
     logLines,
-    ledger,
     connect: async (name, overOptions = {}) => {
       const options: IClientOptions = {
         username: name,

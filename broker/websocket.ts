@@ -12,6 +12,14 @@ const strangerBytes = 32_768;
 /** A connection as the broker takes it: the address is that of its socket. */
 export type Connection = Duplex & { readonly remoteAddress?: string | undefined };
 
+/** The connections that carry a stream, by the stream: TLS knows the certificate. */
+const carriers = new WeakMap<object, Duplex>();
+
+/** The socket below a connection: of a WebSocket that of its TLS, of any other itself. */
+export function secureSocketOf(connection: object): object {
+  return carriers.get(connection) ?? connection;
+}
+
 export type WebSocketSide = {
   /** Takes a connection whose TLS handshake is done. */
   readonly take: (socket: TLSSocket) => void;
@@ -44,6 +52,7 @@ function streamOf(ws: WebSocket, socket: Duplex): Connection {
   ws.prependListener("message", (_data, isBinary) => {
     if (!isBinary) stream.destroy();
   });
+  carriers.set(stream, socket);
   return Object.assign(stream, { remoteAddress: (socket as TLSSocket).remoteAddress });
 }
 

@@ -14,6 +14,7 @@ import { registryVersions } from "@jilian/store/registry-versions.ts";
 import { openLedger } from "@jilian/store/sqlite/ledger.ts";
 import { pino } from "pino";
 import { readPlatformConfig, type ServiceName, serviceNames } from "./config.ts";
+import { enrolCommand, enrolHelp, explain } from "./enrol-command.ts";
 import type { Setting } from "./ops-run.ts";
 import { settingWarnings, tlsFaults } from "./ops-setting.ts";
 import { recomputeCommand, recomputeHelp } from "./recompute-command.ts";
@@ -34,6 +35,9 @@ const help = `jilian: the platform of Jilian (集联)
                                                               the key also reads $SYS of the broker, as user operator:NAME
   jilian credential list --config ...                         names and kinds of the credentials that exist
   jilian credential revoke KIND NAME --config ...              withdraws one: revoke gateway FACTORY/GATEWAY, revoke api NAME
+  jilian enrol FACTORY/GATEWAY --config ...                    makes a one-time token, with which a gateway gets its certificate
+  jilian certificates [FACTORY/GATEWAY] --config ...           certificates of gateways, and until when (jilian enrol --help)
+  jilian revoke FACTORY/GATEWAY|SERIAL --config ...            withdraws a gateway's access, or one certificate, at once
   jilian registry apply FILE --config ...                      shows what FILE changes, asks, and applies it (--from, --dry-run,
                                                               --yes, --note: jilian registry --help)
   jilian registry list|show|diff|check ...                     versions, one of them, differences, faults of a file
@@ -112,24 +116,16 @@ function audited<T>(ledger: Ledger, action: string, of: Pick<Principal, "kind" |
   });
 }
 
-/** The registry that was applied last, and the configured one: a credential may come before its registry is applied. */
-function knownRegistries({
-  config,
-  registry,
-  baseDir,
-}: Setting): [applied: Registry | undefined, configured: Registry] {
-  return [withLedger({ config, baseDir }, newestRegistry), registry];
-}
-
 /** Credentials are kept as salted hashes: the secret is printed once and nowhere else. */
 function makeCredential(kind: string | undefined, names: string[], setting: Setting): void {
-  const { config, baseDir } = setting;
+  const { config, registry, baseDir } = setting;
   const secret = randomBytes(24).toString("base64url");
   const [first = "", second = ""] = names;
   let principal: Principal;
   if (kind === "gateway") {
-    const [applied, registry] = knownRegistries(setting);
-    const known = new Set([...(applied ?? registry).gateways, ...registry.gateways]);
+    const { applied, known } = withLedger({ config, baseDir }, (ledger) => ({
+      ...{ applied: newestRegistry(ledger), known: registeredGateways(registry, ledger) },
+    }));
     if (!known.has(`${first}/${second}`)) {
       refuse(
         `gateway ${first}/${second} is not in the registry\n  known: ${[...known].join(", ")}\n  remedy: add it to cluster.yaml first`,
@@ -139,7 +135,7 @@ function makeCredential(kind: string | undefined, names: string[], setting: Sett
       process.stderr.write("note: its devices do not count before: jilian registry apply cluster.yaml\n");
     principal = { kind, name: `${first}/${second}`, group: first, node: second };
   } else if (kind === "viewer") {
-    const enterprises = knownRegistries(setting).flatMap((registry) => registry?.file.enterprises ?? []);
+    const enterprises = [withLedger(setting, newestRegistry), registry].flatMap((one) => one?.file.enterprises ?? []);
     const known = new Set(enterprises.map(({ id }) => id));
     if (!known.has(first))
       refuse(
@@ -187,7 +183,7 @@ function listCredentials(setting: Setting): void {
   }
 }
 
-/** Interface and broker look again all the time: a connection of a withdrawn account is ended within seconds. */
+/** The interface looks at keys with each request, and the broker each second at whose access has changed. */
 function revokeCredential([kind = "", name = ""]: string[], setting: Setting): void {
   if (!["gateway", "host", "viewer", "api", "operator"].includes(kind)) refuse(help);
   const of = { kind: kind as Principal["kind"], name };
@@ -199,7 +195,7 @@ function revokeCredential([kind = "", name = ""]: string[], setting: Setting): v
       `there is no ${kind} credential "${name}"\n  remedy: see the names with: jilian credential list --config ...`,
     );
   }
-  const rest = kind === "api" ? "" : "; its open connections to a running broker end within seconds";
+  const rest = kind === "api" ? "" : "; a connection that it has open to the broker ends within seconds";
   process.stdout.write(`${kind} ${name}: withdrawn${rest}\n`);
 }
 
@@ -250,6 +246,27 @@ async function runRecompute({ config, baseDir }: Setting): Promise<void> {
   }
 }
 
+/** Gateways of the registry file and of what was applied last. */
+function registeredGateways(registry: Registry, ledger: Ledger): ReadonlySet<string> {
+  return new Set([...(newestRegistry(ledger) ?? registry).gateways, ...registry.gateways]);
+}
+
+async function runEnrol(command: string, words: readonly string[], setting: Setting): Promise<void> {
+  const { config, registry, baseDir } = setting;
+  const { hours, days } = parsed.values;
+  try {
+    await enrolCommand(command, words, {
+      ...{ options: { hours, days }, config, baseDir, dataDir: storePaths(config, baseDir).dataDir },
+      gateways: (ledger) => registeredGateways(registry, ledger),
+      withLedger: (work) => withLedger(setting, work),
+      ...{ caller: callerName(), say: (text) => process.stdout.write(text), refuse },
+    });
+  } catch (error) {
+    if (!explain(error, (text) => process.stderr.write(text))) throw error;
+    process.exitCode = 1;
+  }
+}
+
 function isService(name: string): name is ServiceName {
   return (serviceNames as readonly string[]).includes(name);
 }
@@ -270,6 +287,8 @@ const parsed = (() => {
         print: { type: "boolean" },
         from: { type: "string" },
         to: { type: "string" },
+        hours: { type: "string" },
+        days: { type: "string" },
         stopped: { type: "boolean" },
         note: { type: "string" },
         yes: { type: "boolean" },
@@ -282,11 +301,17 @@ const parsed = (() => {
 })();
 const [command, ...names] = parsed.positionals;
 const file = parsed.values.config;
-const helps: Readonly<Record<string, string>> = { registry: registryHelp, recompute: recomputeHelp };
+const enrolCommands = ["enrol", "certificates", "revoke"];
+const helps: Readonly<Record<string, string>> = {
+  ...{ registry: registryHelp, recompute: recomputeHelp },
+  ...Object.fromEntries(enrolCommands.map((name) => [name, enrolHelp])),
+};
 if (parsed.values.help) process.stdout.write(helps[command ?? ""] ?? help);
 else if (command === "version") process.stdout.write(await versions());
 else if (command === "registry" && (file !== undefined || names[0] === "check")) await runRegistryCommand(names, file);
 else if (command === "recompute" && file !== undefined) await runRecompute(readSetting(file, serviceNames));
+else if (file !== undefined && enrolCommands.includes(command ?? ""))
+  await runEnrol(command ?? "", names, readSetting(file, serviceNames));
 else if (file === undefined || !["run", "check", "credential"].includes(command ?? "")) refuse(help);
 else if (command === "run") {
   const unknown = names.filter((name) => !isService(name));

@@ -1,10 +1,11 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import type { Clock } from "@jilian/domain/clock.ts";
 import { JilianError } from "@jilian/domain/errors.ts";
 import { stateTopic } from "@jilian/domain/topics.ts";
 import { connectBus, type SparkplugBus, statePayload } from "@jilian/ingest/bus.ts";
 import type { IngestParts } from "@jilian/ingest/start.ts";
+import { type Authority, authorityFiles, openAuthority } from "@jilian/store/authority.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import { createLiveState } from "@jilian/store/live.ts";
 import type { Registry } from "@jilian/store/registry.ts";
@@ -129,6 +130,13 @@ export async function startPlatform(
     reload: (next) => (running.broker?.reload(placedBroker(next, baseDir)) ?? []).map((key) => `/broker${key}`),
     close,
   };
+  // Made at first need: where nobody enrols there is no key to lose.
+  let opened: Promise<Authority> | undefined;
+  const authority = () => {
+    opened ??= openAuthority(paths.dataDir);
+    return opened;
+  };
+  const hasAuthority = config.api.enrolment !== undefined || existsSync(authorityFiles(paths.dataDir).key);
   try {
     const ledger = openLedger({ path: paths.ledger, log });
     running.ledger = ledger;
@@ -140,8 +148,10 @@ export async function startPlatform(
       const known = services.includes("ingest") ? undefined : appliedRegistry(ledger, clock);
       const enterpriseOf = (factory: string) =>
         (running.registry ?? known ?? parts.registry).factories.get(factory)?.enterpriseId;
-      const brokerParts = { ledger, log: logOf("broker"), onFault, enterpriseOf, now: clock.now };
-      const broker = await startBroker(placedBroker(config, baseDir), brokerParts);
+      const broker = await startBroker(placedBroker(config, baseDir), {
+        ...{ ledger, log: logOf("broker"), onFault, enterpriseOf, now: clock.now },
+        authority: config.broker.tls && hasAuthority ? (await authority()).certificate : undefined,
+      });
       running.broker = broker;
       closers.push(broker.close);
       platform.brokerPort = broker.port;
@@ -185,6 +195,7 @@ export async function startPlatform(
         clock,
         log: logOf("api"),
         baseDir,
+        authority,
       });
       running.api = api;
       closers.push(api.close);
