@@ -1,6 +1,6 @@
 /**
  * Throws broken MQTT at a broker beside a gateway and a host that keep to it, and says whether those two noticed. As a program it goes on
- * for as many connections as it is told: node broker/test-fuzz.ts --cases 20000 --seed 7
+ * for as many connections as it is told: npm run fuzz:broker -- --cases 20000 --seed 7
  */
 import { once } from "node:events";
 import { connect as connectTcp, type Socket } from "node:net";
