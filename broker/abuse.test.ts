@@ -2,7 +2,9 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { connect as connectTcp, type Socket } from "node:net";
 import { join } from "node:path";
+import { Value } from "typebox/value";
 import { afterEach, describe, expect, it } from "vitest";
+import { brokerSchema } from "./config.ts";
 import { secrets, type TestBroker, testBroker, until } from "./test-broker.ts";
 import {
   flood,
@@ -47,7 +49,7 @@ describe("size", () => {
     const end = ended(socket);
     socket.write(header(0x30, 200_000_000));
     await end;
-    expect(stats().oversize).toBe(1);
+    expect(stats().ended.oversize).toBe(1);
     expect(test.faults).toEqual([
       { code: "BROKER_PAYLOAD_TOO_LARGE", subject: "ingest", detail: "packet of 200000000 bytes" },
     ]);
@@ -60,7 +62,7 @@ describe("size", () => {
     const end = ended(socket);
     socket.write(header(0x10, 20_000));
     await end;
-    expect(stats()).toMatchObject({ oversize: 1, clients: 0 });
+    expect(stats()).toMatchObject({ ended: { oversize: 1 }, clients: 0 });
   });
 });
 
@@ -76,7 +78,7 @@ describe("strangers", () => {
     await host(port, "ingest-1");
     await host(port, "ingest-2");
     await ended(connectTcp(port, "127.0.0.1"));
-    expect(stats()).toMatchObject({ clients: 2, dropped: 1 });
+    expect(stats()).toMatchObject({ clients: 2, dropped: { connections: 1 } });
   });
 
   it.each([
@@ -98,7 +100,7 @@ describe("strangers", () => {
 });
 
 describe("a client that does not read", () => {
-  it("is given up, and those who publish go on after 2 s at most", async () => {
+  it("is given up alone, and those who publish notice nothing of it", async () => {
     const { port, bus, stats } = await start();
     let heard = 0;
     let longestPauseMs = 0;
@@ -118,14 +120,18 @@ describe("a client that does not read", () => {
     const subscriber = await stalledSubscriber(port, "ingest-stalled", "ingest", secrets.ingest);
     const publisher = await host(port);
     const stop = flood(publisher, publishPacket(command, Buffer.alloc(4000)));
-    await until(() => stats().slowClients === 1, "the stalled client is given up", 15_000);
+    await until(() => stats().ended.slow === 1, "the stalled client is given up", 15_000);
     const before = heard;
     await until(() => heard > before + 500, "messages flow again");
     stop();
     subscriber.destroy();
     await until(() => commands === heard, "the gateway that read lost nothing");
-    expect(longestPauseMs).toBeLessThan(4000);
-    expect(test.faults).toEqual([expect.objectContaining({ code: "BROKER_SLOW_CLIENT", subject: "ingest-stalled" })]);
+    // It was 2 s when publishers waited for the slowest subscriber; what is left is the load of the machine.
+    expect(longestPauseMs).toBeLessThan(1000);
+    // The publisher floods: it is read more slowly meanwhile, by its own share.
+    expect(test.faults.filter(({ code }) => code !== "BROKER_THROTTLED")).toEqual([
+      expect.objectContaining({ code: "BROKER_SLOW_CLIENT", subject: "ingest-stalled" }),
+    ]);
   });
 
   it("cannot make the broker gather its acknowledgements without bound", async () => {
@@ -138,7 +144,7 @@ describe("a client that does not read", () => {
     // Fills the buffers of the operating system, for which acknowledgements of 4 bytes need a minute. It is less than may wait for a client.
     for (let i = 0; i < 40; i += 1) socket.write(publishPacket(own, Buffer.alloc(100_000)));
     const stop = flood(socket, publishQos1Packet(command, 1, Buffer.alloc(0)));
-    await until(() => stats().slowClients === 1, "the client is given up", 20_000);
+    await until(() => stats().ended.slow === 1, "the client is given up", 20_000);
     stop();
     socket.destroy();
     // An acknowledgement is two writes; the 40 above alone would not have met the bound.
@@ -165,5 +171,24 @@ describe("a client that does not read", () => {
     await once(child, "close");
     expect(err.join("")).toMatch(stderr);
     expect(out.join("")).toBe(stdout);
+  });
+});
+
+describe("memory", () => {
+  it("is bounded over all clients: the one for which most waits is ended, the others stay", async () => {
+    const { client } = Value.Create(brokerSchema).limits;
+    const { port, stats } = await start({
+      limits: { queueBytes: 6_000_000, client: { ...client, bytesPerSecond: 1e9 } },
+    });
+    const subscribers = await Promise.all(
+      ["a", "b", "c"].map((id) => stalledSubscriber(port, `ingest-${id}`, "ingest", secrets.ingest)),
+    );
+    const publisher = await test.connect("ingest");
+    // Each alone would be within its own bound of 32 MiB.
+    for (let i = 0; i < 400 && stats().ended.slow < 2; i += 1)
+      await publisher.publishAsync(command, Buffer.alloc(100_000), { qos: 1 });
+    expect(stats().ended.slow).toBe(2);
+    expect(stats().clients).toBe(2);
+    for (const subscriber of subscribers) subscriber.destroy();
   });
 });

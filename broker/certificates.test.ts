@@ -34,7 +34,13 @@ afterAll(() => rmSync(folder, { recursive: true }));
 afterEach(() => test.end());
 
 async function start(caFile?: string): Promise<TestBroker> {
-  const tls = { port: 0, minVersion: "TLSv1.2" as const, ...files, ...(caFile === undefined ? {} : { caFile }) };
+  const tls = {
+    port: 0,
+    webSocketPort: 0,
+    minVersion: "TLSv1.2" as const,
+    ...files,
+    ...(caFile === undefined ? {} : { caFile }),
+  };
   test = await testBroker({ tls }, { tlsPollMs: 20, authority: authority.certificate, revocationPollMs: 100 });
   return test;
 }
@@ -99,6 +105,21 @@ describe("a certificate of the platform's authority", () => {
       BROKER_CERTIFICATE_OTHER: 2,
     });
     expect(test.faults.find(({ code }) => code === "BROKER_CLIENT_ID")?.subject).toBe("f1/gw-2");
+  });
+
+  it("counts over WebSocket too, and a revoked one is refused there", async () => {
+    await start();
+    const first = await identity();
+    const web = { protocol: "wss" as const, port: test.broker.webSocketPort as number, path: "/mqtt" };
+    const client = await connect("f1/gw-1", first, web);
+    await client.publishAsync("spBv1.0/f1/NDATA/gw-1", "x", { qos: 1 });
+    const end = closed(client);
+    test.ledger.revokeCertificate(first.serial, Date.now());
+    await end;
+    expect(await codeOf(connect("f1/gw-1", first, web))).toBe(5);
+    expect(await codeOf(connect("f1/gw-1", {}, { ...web, username: "f1/gw-1", password: "secret of gw-1" }))).toBe(
+      "connected",
+    );
   });
 
   it("counts beside its own user name, and passwords go on to work", async () => {
@@ -218,7 +239,7 @@ describe("withdrawn access", () => {
     });
     expect(await codeOf(connect("f1/gw-1", first))).toBe(5);
     await stays.publishAsync("spBv1.0/f1/NDATA/gw-2", "on", { qos: 1 });
-    expect([stays.connected, host.connected, test.broker.stats().withdrawn]).toEqual([true, true, 1]);
+    expect([stays.connected, host.connected, test.broker.stats().ended.withdrawn]).toEqual([true, true, 1]);
   });
 
   it("ends connections whose password was withdrawn or replaced", async () => {

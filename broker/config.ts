@@ -1,6 +1,7 @@
 import type { SemanticFault } from "@jilian/domain/check-config.ts";
 import { minVersions } from "@jilian/domain/tls.ts";
 import { type Static, Type } from "typebox";
+import { limitsSchema } from "./limits-config.ts";
 
 const file = (description: string) => Type.String({ minLength: 1, description });
 
@@ -11,6 +12,13 @@ const tlsSchema = Type.Object(
       Type.String({ minLength: 1, description: "address to listen on; that of the broker if absent" }),
     ),
     port: Type.Integer({ default: 8883, minimum: 0, maximum: 65_535, description: "TCP port; 0 takes any free one" }),
+    webSocketPort: Type.Optional(
+      Type.Integer({
+        minimum: 0,
+        maximum: 65_535,
+        description: "port of MQTT over WebSocket over TLS, path /mqtt; usually 8884; none if absent",
+      }),
+    ),
     certFile: file("certificate, followed by those of its chain"),
     keyFile: file("private key, without a pass phrase, readable by this user alone"),
     caFile: Type.Optional(
@@ -58,6 +66,7 @@ export const brokerSchema = Type.Object(
       maximum: 60_000,
       description: "a connection that has not finished its TLS handshake, or has not sent CONNECT, by then is closed",
     }),
+    limits: limitsSchema,
   },
   { additionalProperties: false },
 );
@@ -78,12 +87,21 @@ export function isLoopback(host: string): boolean {
 /** What the schema cannot express. Pure; paths start at the broker's section. */
 export function brokerFaults(broker: BrokerConfig): SemanticFault[] {
   const { host, port, tls } = broker;
-  if (!tls || !port || port !== tls.port || (tls.host ?? host) !== host) return [];
-  return [
-    {
+  if (!tls) return [];
+  const faults: SemanticFault[] = [];
+  const isOneHost = (tls.host ?? host) === host;
+  if (port && port === tls.port && isOneHost)
+    faults.push({
       path: "/tls/port",
       expected: "another port than broker.port",
       remedy: "leave broker.port out, or give 8883 here",
-    },
-  ];
+    });
+  const { webSocketPort } = tls;
+  if (webSocketPort && (webSocketPort === tls.port || (isOneHost && webSocketPort === port)))
+    faults.push({
+      path: "/tls/webSocketPort",
+      expected: "another port than those without WebSocket",
+      remedy: "give 8884 here",
+    });
+  return faults;
 }

@@ -4,10 +4,23 @@ import { clonedGateway } from "@jilian/domain/identity.ts";
 import type { Ledger, Principal } from "@jilian/store/ledger.ts";
 import type { AedesOptions, AuthenticateError, Client, ConnectPacket, PublishPacket } from "aedes";
 import type { Logger } from "pino";
-import { mayConnect, mayPublish, maySubscribe, type Refusal } from "./access.ts";
+import {
+  accountOf,
+  type EnterpriseOf,
+  mayConnect,
+  mayForward,
+  mayPublish,
+  maySubscribe,
+  operatorPrefix,
+  type Refusal,
+  topicFault,
+} from "./access.ts";
+import { stampDeath } from "./aware.ts";
 import type { CertificateCheck, Holding } from "./certificates.ts";
 import type { BrokerConfig } from "./config.ts";
-import { failureBudget, takeoverBudget } from "./limits.ts";
+import { failureBudget, knownNetworks, networkOf, strangerBudget, takeoverBudget } from "./limits.ts";
+import type { Sessions } from "./sessions.ts";
+import { secureSocketOf } from "./websocket.ts";
 
 /** Something that needs a person's eye; fits `ledger.noteFinding`. */
 export type BrokerFault = { code: string; subject: string; detail: string };
@@ -19,12 +32,16 @@ export type Note = (
   who: { subject: string; address: string; detail?: string },
 ) => void;
 
-type Hooks = Required<Pick<AedesOptions, "preConnect" | "authenticate" | "authorizePublish" | "authorizeSubscribe">>;
+type Hooks = Required<
+  Pick<AedesOptions, "preConnect" | "authenticate" | "authorizePublish" | "authorizeSubscribe" | "authorizeForward">
+>;
 
 /** The part of Aedes' hooks that decides who comes in and what passes. */
 export type Gate = {
   readonly hooks: Hooks;
   readonly principalOf: (client: Client) => Principal | undefined;
+  /** Tells that a client has given up a filter. */
+  readonly release: (client: Client, filter: string) => void;
   readonly holdingOf: (client: Client) => Holding | undefined;
 };
 
@@ -32,11 +49,15 @@ export type Gate = {
 const returnCodes: Readonly<Record<string, number>> = {
   BROKER_CLIENT_ID: 2,
   BROKER_TOO_MANY_FAILURES: 3,
+  BROKER_CONNECT_RATE: 3,
+  BROKER_TOO_MANY_CLIENTS: 3,
   BROKER_LEDGER_FAILED: 3,
   GATEWAY_CLONED: 3,
   BROKER_BAD_CREDENTIALS: 4,
 };
 const notAuthorized = 5;
+/** A client that goes on asking for what it may not hear is ended: nobody goes through all names one by one in one session. */
+const maxRefusedFilters = 100;
 /** Refusals that come before anyone has proved to be whom the name says. */
 const unproven = new Set([
   "BROKER_BAD_CREDENTIALS",
@@ -50,13 +71,18 @@ function refused({ code, reason }: Refusal): AuthenticateError {
 }
 
 export function addressOf(client: Client): string {
-  return (client.conn as Socket).remoteAddress ?? "unknown";
+  return (client.conn as Partial<Socket>).remoteAddress ?? "unknown";
 }
 
 type Deps = {
   ledger: Pick<Ledger, "authenticate" | "accessRevision" | "credentialStamp">;
   log: Logger;
   note: Note;
+  sessions: Sessions;
+  enterpriseOf: EnterpriseOf;
+  now: () => number;
+  /** Told of each message that is handed to a client. */
+  onDelivered: () => void;
   /** Certificates as identities, where the platform has an authority. */
   certificates: CertificateCheck | undefined;
   /** Whether a client of this id is connected now: another one of the same id pushes it out. */
@@ -69,8 +95,10 @@ type Turned = Refusal & { subject?: string };
 
 /** Decides who a client is, or why it is not let in. */
 function doorkeeper(config: BrokerConfig, deps: Deps): (logIn: LogIn) => Holding | Turned {
-  const { ledger, log, isConnected, onTakeover, certificates } = deps;
+  const { ledger, log, isConnected, onTakeover, sessions, certificates } = deps;
   const failures = failureBudget();
+  const strangers = strangerBudget();
+  const known = knownNetworks();
   const takeovers = takeoverBudget();
 
   /** Of two gateways with one name the one that is there stays when they change places all the time. */
@@ -84,19 +112,32 @@ function doorkeeper(config: BrokerConfig, deps: Deps): (logIn: LogIn) => Holding
     return undefined;
   }
 
-  /** A user name with a slash is a gateway's. @param revision of the ledger, read before anything is looked up */
-  function byPassword({ name, password, address }: LogIn, revision: number): Holding | Turned {
-    if (!failures.isLeft(address)) {
+  /** An operator has a key, `name.secret`; who gives the secret alone gives it whole. */
+  function secretOf(userName: string, password: string): string {
+    const keyStart = `${userName.slice(operatorPrefix.length)}.`;
+    return userName.startsWith(operatorPrefix) && password.startsWith(keyStart)
+      ? password.slice(keyStart.length)
+      : password;
+  }
+
+  /** @param revision of the ledger, read before anything is looked up */
+  function byPassword({ name: userName, password, address }: LogIn, revision: number): Holding | Turned {
+    const network = networkOf(address);
+    if (!failures.isLeft(network) || !(known.has(network) || strangers.isLeft("all"))) {
       return {
         code: "BROKER_TOO_MANY_FAILURES",
-        reason: "too many failed log-ins from this address; wait some seconds",
+        reason: "too many failed log-ins; wait some seconds",
       };
     }
-    const kind = name.includes("/") ? "gateway" : "host";
+    const { kind, name } = accountOf(userName);
     const stamp = ledger.credentialStamp(kind, name);
-    const principal = ledger.authenticate(kind, name, password);
-    if (principal) return { principal, revision, proof: { stamp } };
-    failures.spend(address);
+    const principal = ledger.authenticate(kind, name, secretOf(userName, password));
+    if (principal) {
+      known.add(network);
+      return { principal, revision, proof: { stamp } };
+    }
+    failures.spend(network);
+    if (!known.has(network)) strangers.spend("all");
     return { code: "BROKER_BAD_CREDENTIALS", reason: "wrong user name or password" };
   }
 
@@ -119,17 +160,52 @@ function doorkeeper(config: BrokerConfig, deps: Deps): (logIn: LogIn) => Holding
     const { clientId, clean = false, keepalive = 0, will } = logIn.packet;
     const willFlags = will && { topic: will.topic, qos: will.qos ?? 0, retain: will.retain ?? false };
     const connect = { clientId, clean, keepaliveS: keepalive, will: willFlags };
-    const turned = mayConnect(principal, connect, config.keepaliveMaxMs) ?? mayTakeOver(principal, clientId);
+    const turned =
+      mayConnect(principal, connect, config.keepaliveMaxMs) ??
+      mayTakeOver(principal, clientId) ??
+      sessions.mayEnter(principal, clientId, isConnected(clientId));
     return turned ? { ...turned, subject: principal.name } : found;
   };
 }
 
+/** What one client has subscribed to, for its limit. */
+type Filters = { held: Set<string>; refused: number };
+
+/** Decides about filters; beyond the limits, or after too many refusals, the client is ended. */
+function filterKeeper(config: BrokerConfig, enterpriseOf: EnterpriseOf) {
+  const filters = new WeakMap<Client, Filters>();
+
+  function check(client: Client, principal: Principal, filter: string): { refusal?: Refusal; ends: boolean } {
+    const { limits } = config;
+    const own = filters.get(client) ?? { held: new Set<string>(), refused: 0 };
+    filters.set(client, own);
+    const fault = topicFault(filter, limits);
+    // MQTT 3.1.1, 1.5.3: ill-formed text ends the connection.
+    if (fault) return { refusal: fault, ends: fault.code === "BROKER_TOPIC_INVALID" };
+    let refusal = maySubscribe(principal, filter, enterpriseOf);
+    if (!refusal && !own.held.has(filter) && own.held.size >= limits.subscriptions)
+      refusal = { code: "BROKER_TOO_MANY_SUBSCRIPTIONS", reason: `more than ${limits.subscriptions} filters` };
+    if (!refusal) {
+      own.held.add(filter);
+      return { ends: false };
+    }
+    own.refused += 1;
+    return { refusal, ends: own.refused > maxRefusedFilters };
+  }
+  return {
+    check,
+    release: (client: Client, filter: string) => void filters.get(client)?.held.delete(filter),
+  };
+}
+
+/** @param config in force: its values may change while clients are connected */
 export function createGate(config: BrokerConfig, deps: Deps): Gate {
-  const { note } = deps;
+  const { note, sessions, enterpriseOf } = deps;
   const connects = new WeakMap<Client, ConnectPacket>();
   const holdings = new WeakMap<Client, Holding>();
   const principalOf = (client: Client) => holdings.get(client)?.principal;
   const admit = doorkeeper(config, deps);
+  const filters = filterKeeper(config, enterpriseOf);
 
   function checkPublish(client: Client | null, packet: PublishPacket): Refusal | undefined {
     const principal = client && principalOf(client);
@@ -137,7 +213,7 @@ export function createGate(config: BrokerConfig, deps: Deps): Gate {
     if (packet.payload.length > config.maxPayloadBytes) {
       return { code: "BROKER_PAYLOAD_TOO_LARGE", reason: `more than ${config.maxPayloadBytes} bytes` };
     }
-    return mayPublish(principal, packet.topic, packet);
+    return topicFault(packet.topic, config.limits) ?? mayPublish(principal, packet.topic, packet);
   }
 
   const hooks: Hooks = {
@@ -148,7 +224,13 @@ export function createGate(config: BrokerConfig, deps: Deps): Gate {
     authenticate: (client, name = "", password, done) => {
       const address = addressOf(client);
       const packet = connects.get(client) as ConnectPacket;
-      const found = admit({ name, password: password?.toString() ?? "", address, packet, connection: client.conn });
+      const found = admit({
+        name,
+        password: password?.toString() ?? "",
+        address,
+        packet,
+        connection: secureSocketOf(client.conn),
+      });
       if ("code" in found) {
         const user = name.slice(0, 130);
         // Names that nobody proved to own are no subjects: a scanner would fill the list of findings.
@@ -158,28 +240,47 @@ export function createGate(config: BrokerConfig, deps: Deps): Gate {
         return;
       }
       holdings.set(client, found);
+      sessions.open(client, found.principal);
       done(null, true);
     },
     authorizePublish: (client, packet, done) => {
       const found = checkPublish(client, packet);
       if (!found) {
+        packet.payload = stampDeath(packet.topic, packet.payload as Buffer, deps.now());
         done(null);
         return;
       }
       const subject = client?.id ?? "";
       // Aedes ends the connection on this error; MQTT 3.1.1 knows no other answer to a PUBLISH that is not allowed (3.3.5).
-      note("refusedPublishes", found, { subject, address: client ? addressOf(client) : "", detail: packet.topic });
+      note("refusedPublishes", found, {
+        subject,
+        address: client ? addressOf(client) : "",
+        detail: packet.topic.slice(0, 600),
+      });
       done(refused(found));
     },
     authorizeSubscribe: (client, subscription, done) => {
       const { topic } = subscription;
       const principal = principalOf(client);
-      const found = principal
-        ? maySubscribe(principal, topic)
-        : { code: "BROKER_SUBSCRIBE_REFUSED", reason: "no session" };
-      if (found) note("refusedSubscribes", found, { subject: client.id, address: addressOf(client), detail: topic });
-      done(null, found ? null : subscription);
+      const { refusal, ends } = principal
+        ? filters.check(client, principal, topic)
+        : { refusal: { code: "BROKER_SUBSCRIBE_REFUSED", reason: "no session" }, ends: true };
+      if (refusal)
+        note("refusedSubscribes", refusal, {
+          subject: client.id,
+          address: addressOf(client),
+          detail: topic.slice(0, 600),
+        });
+      if (refusal && ends) done(refused(refusal));
+      else done(null, refusal ? null : subscription);
+    },
+    authorizeForward: (client, packet) => {
+      const principal = principalOf(client);
+      // Retained messages come this way too: a filter over all factories delivers those of the viewer's own enterprise.
+      if (!principal || !mayForward(principal, packet.topic, enterpriseOf)) return null;
+      deps.onDelivered();
+      return packet;
     },
   };
-  return { hooks, principalOf, holdingOf: (client) => holdings.get(client) };
+  return { hooks, principalOf, holdingOf: (client) => holdings.get(client), release: filters.release };
 }

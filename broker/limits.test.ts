@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { failureBudget, packetLengths, takeoverBudget } from "./limits.ts";
+import { failureBudget, networkOf, packetLengths, takeoverBudget } from "./limits.ts";
 
 describe("packet lengths", () => {
   // MQTT 3.1.1, table 2.4: the first and last length of each number of digits.
@@ -27,6 +27,19 @@ describe("packet lengths", () => {
     packetLengths((length) => found.push(length))(Buffer.from([0x10, 0xff, 0xff, 0xff, 0x7f]));
     expect(found).toEqual([268_435_455]);
   });
+});
+
+describe("network of an address", () => {
+  it.each([
+    ["10.0.0.5", "10.0.0.5"],
+    ["::ffff:10.0.0.5", "10.0.0.5"],
+    ["2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"],
+    ["2001:db8:1:2::9", "2001:db8:1:2::/64"],
+    ["2001:DB8::1", "2001:db8:0:0::/64"],
+    ["::1", "0:0:0:0::/64"],
+    ["fe80::1%eth0", "fe80:0:0:0::/64"],
+    ["unknown", "unknown"],
+  ])("%s: %s", (address, network) => expect(networkOf(address)).toBe(network));
 });
 
 describe("failure budget", () => {

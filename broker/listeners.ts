@@ -6,12 +6,9 @@ import { codeOf, JilianError, messageOf } from "@jilian/domain/errors.ts";
 import { certificatesOf, type TlsMaterial, tlsMaterial, validityFault } from "@jilian/domain/tls.ts";
 import type { Logger } from "pino";
 import { type BrokerConfig, type BrokerTlsConfig, isLoopback, plainPort } from "./config.ts";
+import { type DropReason, entrance } from "./entrance.ts";
+import { type Connection, type WebSocketSide, webSocketSide } from "./websocket.ts";
 
-/**
- * TLS handshakes under way at once. Each costs the thread that carries everything about a millisecond and holds 50 kB; a thousand
- * gateways that come back after a power cut back off and try again.
- */
-const maxHandshakes = 256;
 /** How often the files are looked at for a renewed certificate. */
 const defaultTlsPollMs = 5000;
 const dayMs = 86_400_000;
@@ -20,11 +17,14 @@ const soonMs = 14 * dayMs;
 export type ListenerStats = {
   /** Connections now, those in a handshake included. */
   connections: number;
-  /** Connections beyond `maxConnections`, or in a handshake beyond what is allowed, closed at once. */
-  dropped: number;
+  /** Connections closed at once, by which limit they were beyond. */
+  dropped: Readonly<Record<DropReason, number>>;
   tlsHandshakes: number;
   /** Handshakes that failed or were not finished in time. */
   tlsFailures: number;
+  /** Upgrades to WebSocket that succeeded, and that did not. */
+  webSockets: number;
+  webSocketFailures: number;
   /** End of the certificate in use, UTC ms; undefined without TLS. */
   certificateEndsMs: number | undefined;
   bytesReceived: number;
@@ -34,6 +34,7 @@ export type ListenerStats = {
 export type Listeners = {
   readonly port: number | undefined;
   readonly tlsPort: number | undefined;
+  readonly webSocketPort: number | undefined;
   readonly stats: () => ListenerStats;
   /** Takes no more connections. Those there are stay until `cut`. */
   readonly stop: () => void;
@@ -42,7 +43,9 @@ export type Listeners = {
 
 export type ListenerDeps = {
   log: Logger;
-  onClient: (socket: Socket) => void;
+  /** Takes a connection; tells later whether its client was let in. */
+  onClient: (socket: Connection) => { isAccepted: () => boolean };
+  onDrop: (reason: DropReason, address: string) => void;
   /** Authority whose certificates are identities, PEM: clients are asked for one, and may come without. */
   authority?: string | undefined;
   tlsPollMs?: number;
@@ -138,22 +141,29 @@ function handshakeTeller(log: Logger): (thrown: unknown, address: string) => voi
 }
 
 type Handshakes = {
-  /** Begins a handshake on a raw connection; false when too many are under way. */
-  readonly begin: (raw: Socket) => boolean;
+  /**
+   * Begins a handshake on a raw connection; false when too many are under way. Each costs the thread that carries everything about a
+   * millisecond and holds 50 kB; a thousand gateways that come back after a power cut back off and try again.
+   */
+  readonly begin: (raw: Socket, take: (socket: TLSSocket) => void) => boolean;
   readonly count: () => { done: number; failed: number };
   readonly certificateEndsMs: () => number;
   readonly close: () => void;
 };
 
 /** The TLS side of a listener: raw connections go in, connections with a finished handshake come out. */
-function handshakes(tls: BrokerTlsConfig, timeoutMs: number, deps: ListenerDeps): Handshakes {
+function handshakes(
+  tls: BrokerTlsConfig,
+  { connectTimeoutMs: timeoutMs, limits }: Pick<BrokerConfig, "connectTimeoutMs" | "limits">,
+  deps: ListenerDeps,
+): Handshakes {
   const { log } = deps;
   const tell = handshakeTeller(log);
   const certificate = renewable(tls, log);
   const common = { minVersion: tls.minVersion };
   const trusting = (material: TlsMaterial) =>
     deps.authority === undefined ? material : { ...material, ca: [material.ca ?? [], deps.authority].flat() };
-  const pending = new Map<string, Socket>();
+  const pending = new Map<string, { raw: Socket; take: (socket: TLSSocket) => void }>();
   const counts = { done: 0, failed: 0 };
   // With an authority named in the configuration nobody comes in without a certificate; otherwise the gate decides.
   const asks = tls.caFile !== undefined || deps.authority !== undefined;
@@ -166,9 +176,12 @@ function handshakes(tls: BrokerTlsConfig, timeoutMs: number, deps: ListenerDeps)
   });
   const idOf = (socket: Socket) => `${socket.remoteAddress} ${socket.remotePort}`;
   server.on("secureConnection", (socket: TLSSocket) => {
-    pending.delete(idOf(socket));
+    const id = idOf(socket);
+    const take = pending.get(id)?.take;
+    pending.delete(id);
     counts.done += 1;
-    deps.onClient(socket);
+    if (take) take(socket);
+    else socket.destroy();
   });
   server.on("tlsClientError", (thrown, socket: TLSSocket) => {
     counts.failed += 1;
@@ -180,11 +193,14 @@ function handshakes(tls: BrokerTlsConfig, timeoutMs: number, deps: ListenerDeps)
   }, deps.tlsPollMs ?? defaultTlsPollMs);
   timer.unref();
   return {
-    begin: (raw) => {
-      if (pending.size >= maxHandshakes) return false;
+    begin: (raw, take) => {
+      if (pending.size >= limits.handshakes) return false;
       const id = idOf(raw);
-      pending.set(id, raw);
-      raw.once("close", () => pending.delete(id));
+      const own = { raw, take };
+      pending.set(id, own);
+      raw.once("close", () => {
+        if (pending.get(id) === own) pending.delete(id);
+      });
       server.emit("connection", raw);
       return true;
     },
@@ -192,47 +208,55 @@ function handshakes(tls: BrokerTlsConfig, timeoutMs: number, deps: ListenerDeps)
     certificateEndsMs: certificate.endsMs,
     close: () => {
       clearInterval(timer);
-      for (const raw of pending.values()) raw.destroy();
+      for (const { raw } of pending.values()) raw.destroy();
     },
   };
 }
 
+/** The WebSocket side of a broker that has one. */
+function webSockets(config: BrokerConfig, { log, onClient }: ListenerDeps): WebSocketSide | undefined {
+  if (config.tls?.webSocketPort === undefined) return undefined;
+  return webSocketSide({
+    timeoutMs: config.connectTimeoutMs,
+    maxPending: () => config.limits.handshakes,
+    // The head of a packet beside its payload.
+    maxFrameBytes: () => config.maxPayloadBytes + config.limits.topicBytes + 16,
+    onClient,
+    onFailure: (why, address) => log.debug({ address }, `no WebSocket: ${why}`),
+  });
+}
+
+function warnExposed(host: string, port: number, log: Logger): void {
+  const remedy = "set broker.tls and leave broker.port out, or listen on 127.0.0.1 or inside a VPN only";
+  log.warn(
+    { code: "BROKER_PLAIN_EXPOSED", address: `${host}:${port}`, remedy },
+    "THE BROKER LISTENS WITHOUT TLS on an address that others reach: passwords and readings travel in clear text",
+  );
+}
+
 /**
- * Opens the ports of the broker: without TLS, with it, or both. Bounds hold over both: connections, handshakes under way, their time.
+ * Opens the ports of the broker: without TLS, with it, and with WebSocket in it. Bounds hold over all of them: connections, handshakes
+ * under way, their time.
  * @throws JilianError BROKER_LISTEN_FAILED, TLS_FILE_UNREADABLE, TLS_FILE_INVALID, TLS_KEY_MISMATCH
  */
 export async function openListeners(config: BrokerConfig, deps: ListenerDeps): Promise<Listeners> {
   const { log } = deps;
-  const sockets = new Set<Socket>();
-  const past = { bytesReceived: 0, bytesSent: 0 };
-  let dropped = 0;
-  const secure = config.tls && handshakes(config.tls, config.connectTimeoutMs, deps);
+  const { accept, cut: cutAll, stats } = entrance(config, deps.onDrop);
+  const secure = config.tls && handshakes(config.tls, config, deps);
+  const overWeb = webSockets(config, deps);
 
-  function accept(socket: Socket, take: (socket: Socket) => boolean): void {
-    // A connection may break before anyone else listens.
-    socket.on("error", () => {});
-    if (sockets.size >= config.maxConnections || !take(socket)) {
-      dropped += 1;
-      socket.destroy();
-      return;
-    }
-    sockets.add(socket);
-    socket.once("close", () => {
-      sockets.delete(socket);
-      past.bytesReceived += socket.bytesRead;
-      past.bytesSent += socket.bytesWritten;
-    });
-  }
-
-  function takePlain(socket: Socket): boolean {
-    deps.onClient(socket);
-    return true;
-  }
   const serverOf = (take: (socket: Socket) => boolean) =>
     createServer({ noDelay: true, keepAlive: true }, (socket) => accept(socket, take));
-  const plain = plainPort(config) === undefined ? undefined : serverOf(takePlain);
-  const tlsServer = secure && serverOf(secure.begin);
-  const servers = [plain, tlsServer].filter((server) => server !== undefined);
+  const plain =
+    plainPort(config) === undefined
+      ? undefined
+      : serverOf((socket) => {
+          deps.onClient(socket);
+          return true;
+        });
+  const tlsServer = secure && serverOf((raw) => secure.begin(raw, deps.onClient));
+  const webServer = secure && overWeb && serverOf((raw) => secure.begin(raw, overWeb.take));
+  const servers = [plain, tlsServer, webServer].filter((server) => server !== undefined);
 
   const freed: Promise<unknown>[] = [];
   const stop = (): void => {
@@ -244,37 +268,31 @@ export async function openListeners(config: BrokerConfig, deps: ListenerDeps): P
   };
   const cut = async (): Promise<void> => {
     stop();
-    for (const socket of sockets) socket.destroy();
+    cutAll();
     await Promise.all(freed);
   };
   try {
     const port = plain && (await listen(plain, config.host, plainPort(config) as number, "broker.port"));
-    const tlsHost = config.tls?.host ?? config.host;
-    const tlsPort = config.tls && tlsServer && (await listen(tlsServer, tlsHost, config.tls.port, "broker.tls.port"));
+    const { host: tlsHost = config.host, port: wanted = 0, webSocketPort: wantedWeb = 0 } = config.tls ?? {};
+    const tlsPort = tlsServer && (await listen(tlsServer, tlsHost, wanted, "broker.tls.port"));
+    const webSocketPort = webServer && (await listen(webServer, tlsHost, wantedWeb, "broker.tls.webSocketPort"));
     for (const server of servers)
       server.on("error", (err) => log.error({ err, code: "BROKER_FAILED" }, messageOf(err)));
-    log.info({ host: config.host, port, tlsHost: config.tls && tlsHost, tlsPort }, "broker listens");
-    if (port !== undefined && !isLoopback(config.host)) {
-      const remedy = "set broker.tls and leave broker.port out, or listen on 127.0.0.1 or inside a VPN only";
-      log.warn(
-        { code: "BROKER_PLAIN_EXPOSED", address: `${config.host}:${port}`, remedy },
-        "THE BROKER LISTENS WITHOUT TLS on an address that others reach: passwords and readings travel in clear text",
-      );
-    }
-    const sum = (key: "bytesRead" | "bytesWritten") => [...sockets].reduce((total, socket) => total + socket[key], 0);
+    log.info({ host: config.host, port, tlsHost: config.tls && tlsHost, tlsPort, webSocketPort }, "broker listens");
+    if (port !== undefined && !isLoopback(config.host)) warnExposed(config.host, port, log);
     return {
       port,
       tlsPort,
+      webSocketPort,
       stop,
       cut,
       stats: () => ({
-        connections: sockets.size,
-        dropped,
+        ...stats(),
         tlsHandshakes: secure?.count().done ?? 0,
         tlsFailures: secure?.count().failed ?? 0,
+        webSockets: overWeb?.count().done ?? 0,
+        webSocketFailures: overWeb?.count().failed ?? 0,
         certificateEndsMs: secure?.certificateEndsMs(),
-        bytesReceived: past.bytesReceived + sum("bytesRead"),
-        bytesSent: past.bytesSent + sum("bytesWritten"),
       }),
     };
   } catch (thrown) {

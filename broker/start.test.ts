@@ -3,6 +3,7 @@ import { connect as connectTcp, type Socket } from "node:net";
 import type { IClientOptions, MqttClient } from "mqtt";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { secrets, type TestBroker, testBroker, until, willOf } from "./test-broker.ts";
+import { connectPacket } from "./test-wire.ts";
 
 let test: TestBroker;
 beforeEach(async () => {
@@ -96,7 +97,33 @@ describe("who comes in", () => {
     expect(codes.slice(0, 20)).toEqual(Array(20).fill(4));
     expect(codes.at(-1)).toBe(3);
     expect(test.broker.stats().faultsNotReported).toBeGreaterThan(0);
+    expect(test.faults[0]).toMatchObject({ code: "BROKER_BAD_CREDENTIALS", subject: "127.0.0.1" });
   });
+
+  // Each stranger has an address of its own: not every system gives the whole of 127/8 to itself.
+  it.skipIf(process.platform === "darwin")(
+    "after guesses from many addresses strangers wait, and who was there before comes in",
+    async () => {
+      /** The code that a log-in from an address is answered with. */
+      const from = async (localAddress: string, name: keyof typeof secrets, password: string): Promise<number> => {
+        const socket = connectTcp({ port: test.broker.port, host: "127.0.0.1", localAddress });
+        socket.on("error", () => {});
+        socket.write(connectPacket(name, name, password));
+        const [connack] = (await once(socket, "data")) as [Buffer];
+        socket.destroy();
+        return connack[3] as number;
+      };
+      expect(await from("127.0.0.1", "ingest", secrets.ingest)).toBe(0);
+      const codes: number[] = [];
+      for (let i = 0; i < 200 && codes.at(-1) !== 3; i += 1)
+        codes.push(await from(`127.0.1.${i + 1}`, "ingest", "one and the same guess"));
+      expect(codes.length).toBeGreaterThan(100);
+      expect(codes.slice(0, 100)).toEqual(Array(100).fill(4));
+      expect(codes.at(-1)).toBe(3);
+      expect(await from("127.0.0.1", "ingest", secrets.ingest), "who was there before").toBe(0);
+      expect(test.broker.stats().refusedByCode.get("BROKER_TOO_MANY_FAILURES")).toBe(1);
+    },
+  );
 });
 
 describe("what passes", () => {

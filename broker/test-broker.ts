@@ -15,7 +15,15 @@ export const secrets = {
   "f1/gw-1": "secret of gw-1",
   "f1/gw-2": "secret of gw-2",
   ingest: "secret of ingest",
+  "wall@ea": "secret of a viewer of ea",
+  "wall@eb": "secret of a viewer of eb",
+  "operator:ops": "secret of ops",
+  /** Of another enterprise. */
+  "f3/gw-1": "secret of f3",
 } as const;
+const owners: Readonly<Record<string, string>> = { f1: "ea", f2: "ea", f3: "eb" };
+/** Whose the factories of the tests are. */
+export const enterpriseOf = (factory: string): string | undefined => owners[factory];
 export type Name = keyof typeof secrets;
 
 export type TestBroker = {
@@ -35,7 +43,7 @@ export function willOf(name: string): NonNullable<IClientOptions["will"]> {
 }
 
 function principals(): [Principal, string][] {
-  const gateways = (["f1/gw-1", "f1/gw-2"] as const).map((name): [Principal, string] => {
+  const gateways = (["f1/gw-1", "f1/gw-2", "f3/gw-1"] as const).map((name): [Principal, string] => {
     const [group = "", node = ""] = name.split("/");
     return [{ kind: "gateway", name, group, node }, secrets[name]];
   });
@@ -43,12 +51,15 @@ function principals(): [Principal, string][] {
     ...gateways,
     [{ kind: "host", name: "ingest" }, secrets.ingest],
     [{ kind: "api", name: "wall" }, "secret of wall"],
+    [{ kind: "viewer", name: "wall@ea", enterprise: "ea" }, secrets["wall@ea"]],
+    [{ kind: "viewer", name: "wall@eb", enterprise: "eb" }, secrets["wall@eb"]],
+    [{ kind: "operator", name: "ops" }, secrets["operator:ops"]],
   ];
 }
 
 export async function testBroker(
-  over: Partial<BrokerConfig> = {},
-  deps: Pick<BrokerDeps, "tlsPollMs" | "endWrites" | "authority" | "revocationPollMs"> = {},
+  over: Partial<Omit<BrokerConfig, "limits">> & { limits?: Partial<BrokerConfig["limits"]> } = {},
+  deps: Pick<BrokerDeps, "tlsPollMs" | "endWrites" | "authority" | "revocationPollMs" | "now"> = {},
 ): Promise<TestBroker> {
   const folder = mkdtempSync(join(tmpdir(), "broker-"));
   const logLines: string[] = [];
@@ -56,12 +67,13 @@ export async function testBroker(
   const ledger = openLedger({ path: join(folder, "ledger.sqlite"), log });
   for (const [principal, secret] of principals()) ledger.setCredential(principal, secret);
   const faults: BrokerFault[] = [];
-  const config = { ...Value.Create(brokerSchema), port: 0, ...over };
+  const base = Value.Create(brokerSchema);
+  const config = { ...base, port: 0, ...over, limits: { ...base.limits, ...over.limits } };
   const tidy = () => {
     ledger.close();
     rmSync(folder, { recursive: true });
   };
-  const starting = startBroker(config, { ...deps, ledger, log, onFault: (fault) => faults.push(fault) });
+  const starting = startBroker(config, { ...deps, ledger, log, enterpriseOf, onFault: (fault) => faults.push(fault) });
   starting.catch(tidy);
   const broker = await starting;
   const clients: MqttClient[] = [];
@@ -77,11 +89,11 @@ export async function testBroker(
         clientId: name,
         keepalive: 60,
         reconnectPeriod: 0,
-        ...(name === "ingest" ? {} : { will: willOf(name) }),
+        ...(name.includes("/") ? { will: willOf(name) } : {}),
         ...overOptions,
       };
       const { protocol = "mqtt", host = "127.0.0.1", port = broker.port } = options;
-      const client = await connectAsync(`${protocol}://${host}:${port}`, options, false);
+      const client = await connectAsync(`${protocol}://${host}:${port}${options.path ?? ""}`, options, false);
       client.on("error", () => {});
       clients.push(client);
       return client;

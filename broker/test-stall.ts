@@ -19,7 +19,7 @@ async function start(): Promise<Flooded> {
     broker.bus.onMessage(() => {
       served += 1;
     });
-    const isGivenUp = () => broker.stats().slowClients > 0;
+    const isGivenUp = () => broker.stats().ended.slow > 0;
     return { port: broker.port, served: () => served, isGivenUp, end };
   }
   const aedes = await Aedes.createBroker({ drainTimeout: 2000 });

@@ -4,8 +4,9 @@ import { connect as connectTcp, type Socket } from "node:net";
 import { join } from "node:path";
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from "node:tls";
 import { type Authority, certificateFolder, hasOpenssl, makeAuthority } from "@jilian/domain/test-certificates.ts";
+import { Value } from "typebox/value";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { brokerFaults, plainPort } from "./config.ts";
+import { brokerFaults, brokerSchema, plainPort } from "./config.ts";
 import { secrets, type TestBroker, testBroker, until, willOf } from "./test-broker.ts";
 import { connectPacket, header, publishPacket } from "./test-wire.ts";
 
@@ -20,7 +21,7 @@ it("listens without TLS only when told to, once there is TLS", () => {
     undefined,
     1883,
   ]);
-  const config = { host: "h", tls, maxPayloadBytes: 1, maxConnections: 1, keepaliveMaxMs: 1, connectTimeoutMs: 1 };
+  const config = { ...Value.Create(brokerSchema), host: "h", tls };
   expect(brokerFaults({ ...config, port: 8883 })).toHaveLength(1);
   expect(brokerFaults({ ...config, port: 1883 })).toEqual([]);
 });
@@ -155,7 +156,7 @@ describe.skipIf(!hasOpenssl)("a broker with TLS", () => {
     const broker = await start();
     const silent = Array.from({ length: 300 }, () => connectTcp(broker.tlsPort as number, "127.0.0.1"));
     for (const socket of silent) socket.on("error", () => {});
-    await until(() => broker.stats().dropped === 300 - 256, "44 are dropped");
+    await until(() => broker.stats().dropped.handshakes === 300 - 256, "44 are dropped");
     expect(broker.stats().connections).toBe(256);
     for (const socket of silent) socket.destroy();
     await until(() => broker.stats().connections === 0, "all are gone");
@@ -170,7 +171,7 @@ describe.skipIf(!hasOpenssl)("a broker with TLS", () => {
     await gone(third);
     const fourth = connectTcp(broker.tlsPort as number, "127.0.0.1");
     await gone(fourth);
-    expect(broker.stats()).toMatchObject({ connections: 2, dropped: 2 });
+    expect(broker.stats()).toMatchObject({ connections: 2, dropped: { connections: 2 } });
   });
 
   it("holds the limits of a packet inside TLS too", async () => {
@@ -179,7 +180,7 @@ describe.skipIf(!hasOpenssl)("a broker with TLS", () => {
     await once(socket, "secureConnect");
     socket.write(header(0x10, 20_000));
     await gone(socket);
-    expect(broker.stats().oversize).toBe(1);
+    expect(broker.stats().ended.oversize).toBe(1);
     const accepted = connectTls({ port: broker.tlsPort as number, host: "127.0.0.1", ca: secure.ca() });
     await once(accepted, "secureConnect");
     accepted.write(connectPacket("ingest", "ingest", secrets.ingest));
@@ -187,7 +188,7 @@ describe.skipIf(!hasOpenssl)("a broker with TLS", () => {
     accepted.write(publishPacket("spBv1.0/f1/NCMD/gw-1", Buffer.alloc(1000)));
     accepted.write(header(0x30, 200_000_000));
     await gone(accepted);
-    expect(broker.stats()).toMatchObject({ oversize: 2, messages: 1 });
+    expect(broker.stats()).toMatchObject({ ended: { oversize: 2 }, messages: 1 });
   });
 
   it("ends its TLS clients when it closes, wills told, and frees both ports", async () => {

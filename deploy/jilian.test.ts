@@ -114,6 +114,14 @@ it("makes credentials for registered gateways only, and prints a secret once", a
   expect(made.code).toBe(0);
   expect(made.out).toMatch(/^user name: xinghua-casting\/gw-casting\npassword: {2}\S{32}\n$/);
   expect(await jilian(["credential", "gateway", "nobody", "gw", "--config", platform])).toMatchObject({ code: 2 });
+  const viewer = await jilian(["credential", "viewer", "xinghua", "wall", "--config", platform]);
+  expect(viewer.out).toMatch(/^user name: wall@xinghua\npassword: {2}\S{32}\n$/);
+  const nobodys = await jilian(["credential", "viewer", "nobody", "wall", "--config", platform]);
+  expect(nobodys).toMatchObject({ code: 2, err: expect.stringContaining("known: xinghua") });
+  expect(await jilian(["credential", "revoke", "viewer", "wall@xinghua", "--config", platform])).toMatchObject({
+    code: 0,
+    out: expect.stringContaining("ends within seconds"),
+  });
   expect((await jilian(["credential", "api", "province", "--config", platform])).out).toMatch(/^province\.\S{32}\n$/);
   const listed = await jilian(["credential", "list", "--config", platform]);
   expect(listed.out).toMatch(/^api +province +made 2\d{3}-/m);
@@ -127,6 +135,8 @@ it("makes credentials for registered gateways only, and prints a secret once", a
   expect(ledger.audit({ limit: 9 }).map(({ action, subject }) => `${action} ${subject}`)).toEqual([
     "credential.revoke api province",
     "credential.set api province",
+    "credential.revoke viewer wall@xinghua",
+    "credential.set viewer wall@xinghua",
     "credential.set gateway xinghua-casting/gw-casting",
   ]);
   ledger.close();

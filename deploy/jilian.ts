@@ -7,6 +7,7 @@ import { type Checked, type Fault, faultsAt, formatFaults, textAt } from "@jilia
 import { clockFromSetting } from "@jilian/domain/clock.ts";
 import { printConfig } from "@jilian/domain/config-env.ts";
 import { JilianError, messageOf } from "@jilian/domain/errors.ts";
+import { isId } from "@jilian/domain/identity.ts";
 import type { Ledger, Principal } from "@jilian/store/ledger.ts";
 import { type Registry, readRegistry } from "@jilian/store/registry.ts";
 import { registryVersions } from "@jilian/store/registry-versions.ts";
@@ -28,8 +29,10 @@ const help = `jilian: the platform of Jilian (集联)
                                                               with --print shows it as it takes effect, without secrets
   jilian credential gateway FACTORY GATEWAY --config ...       makes a new password for a gateway and prints it once
   jilian credential host NAME --config ...                    the same for a host application (ingest on another machine)
+  jilian credential viewer ENTERPRISE NAME --config ...       makes a password that reads over MQTT what gateways of ENTERPRISE tell
   jilian credential api NAME --config ...                     makes a new key for the open data interface and prints it once
-  jilian credential operator NAME --config ...                the same for the operator interface, which applies registries
+  jilian credential operator NAME --config ...                the same for the operator interface, which applies registries;
+                                                              the key also reads $SYS of the broker, as user operator:NAME
   jilian credential list --config ...                         names and kinds of the credentials that exist
   jilian credential revoke KIND NAME --config ...              withdraws one: revoke gateway FACTORY/GATEWAY, revoke api NAME
   jilian enrol FACTORY/GATEWAY --config ...                    makes a one-time token, with which a gateway gets its certificate
@@ -42,7 +45,8 @@ const help = `jilian: the platform of Jilian (集联)
   jilian version                                              versions of the program, of Node.js and of its files
 
 Exit codes: 0 done, 1 failed while running, 2 wrong configuration or arguments (nothing was started).
-Signals: SIGTERM and SIGINT end it within 10 s, a second one at once; SIGUSR2 switches debug logging on and off.
+Signals: SIGTERM and SIGINT end it within 10 s, a second one at once; SIGHUP takes up the broker's limits from the configuration;
+  SIGUSR2 switches debug logging on and off.
 Environment: JILIAN_LOG_LEVEL (trace, debug, info, warn, error; before logLevel of the configuration),
   JILIAN__path__of__value (in place of a value of the configuration: JILIAN__api__port=9090).
 `;
@@ -113,7 +117,8 @@ function audited<T>(ledger: Ledger, action: string, of: Pick<Principal, "kind" |
 }
 
 /** Credentials are kept as salted hashes: the secret is printed once and nowhere else. */
-function makeCredential(kind: string | undefined, names: string[], { config, registry, baseDir }: Setting): void {
+function makeCredential(kind: string | undefined, names: string[], setting: Setting): void {
+  const { config, registry, baseDir } = setting;
   const secret = randomBytes(24).toString("base64url");
   const [first = "", second = ""] = names;
   let principal: Principal;
@@ -129,6 +134,15 @@ function makeCredential(kind: string | undefined, names: string[], { config, reg
     if (applied && !applied.gateways.has(`${first}/${second}`))
       process.stderr.write("note: its devices do not count before: jilian registry apply cluster.yaml\n");
     principal = { kind, name: `${first}/${second}`, group: first, node: second };
+  } else if (kind === "viewer") {
+    const enterprises = [withLedger(setting, newestRegistry), registry].flatMap((one) => one?.file.enterprises ?? []);
+    const known = new Set(enterprises.map(({ id }) => id));
+    if (!known.has(first))
+      refuse(
+        `enterprise ${first} is not in the registry\n  known: ${[...known].join(", ")}\n  remedy: jilian credential viewer ENTERPRISE NAME --config ...`,
+      );
+    if (!isId(second)) refuse(`"${second}" is no name of a viewer\n  remedy: a lower-case id`);
+    principal = { kind, name: `${second}@${first}`, enterprise: first };
   } else if (kind === "host" || kind === "api" || kind === "operator") {
     if (!/^[a-z0-9-]{1,40}$/.test(first)) {
       refuse(`"${first}" is no name of a credential\n  remedy: 1 to 40 of a-z, 0-9 and -`);
@@ -171,16 +185,17 @@ function listCredentials(setting: Setting): void {
 
 /** The interface looks at keys with each request, and the broker each second at whose access has changed. */
 function revokeCredential([kind = "", name = ""]: string[], setting: Setting): void {
-  if (kind !== "gateway" && kind !== "host" && kind !== "api" && kind !== "operator") refuse(help);
+  if (!["gateway", "host", "viewer", "api", "operator"].includes(kind)) refuse(help);
+  const of = { kind: kind as Principal["kind"], name };
   const revoked = withLedger(setting, (ledger) =>
-    audited(ledger, "credential.revoke", { kind, name }, () => ledger.revokeCredential(kind, name)),
+    audited(ledger, "credential.revoke", of, () => ledger.revokeCredential(of.kind, name)),
   );
   if (!revoked) {
     refuse(
       `there is no ${kind} credential "${name}"\n  remedy: see the names with: jilian credential list --config ...`,
     );
   }
-  const rest = kind === "api" || kind === "operator" ? "" : "; a connection that it has open ends within seconds";
+  const rest = kind === "api" ? "" : "; a connection that it has open to the broker ends within seconds";
   process.stdout.write(`${kind} ${name}: withdrawn${rest}\n`);
 }
 
@@ -305,7 +320,8 @@ else if (command === "run") {
   const setting = readSetting(file, services);
   // The services are loaded where they run: a check, a refusal and a credential take none of them.
   const { runPlatform } = await import("./ops-run.ts");
-  await runPlatform(services, setting).catch((error: unknown) => {
+  const reread = () => readPlatformConfig(readFileSync(file, "utf8"), file, services, process.env);
+  await runPlatform(services, setting, reread).catch((error: unknown) => {
     if (!(error instanceof JilianError)) throw error;
     refuse(`${error.message}\n  remedy: ${error.remedy}`);
   });

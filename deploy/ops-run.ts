@@ -1,3 +1,4 @@
+import { type Checked, formatFaults } from "@jilian/domain/check-config.ts";
 import { type Clock, clockFromSetting, systemClock } from "@jilian/domain/clock.ts";
 import { codeOf, JilianError, messageOf } from "@jilian/domain/errors.ts";
 import { levelSwitch, logLevels } from "@jilian/domain/log-levels.ts";
@@ -98,6 +99,28 @@ function endOnFaults(log: Logger): void {
   process.on("unhandledRejection", fail);
 }
 
+/**
+ * Reads the configuration again on SIGHUP and takes up the broker's limits. A file with a fault is refused as a whole: what is in use
+ * stays. Accounts, the registry and the files of TLS need no signal: they are looked at all the time.
+ */
+function reloadOnHangup(platform: Platform, reread: () => Checked<PlatformConfig>, log: Logger): void {
+  // Windows knows the signal as the end of its console.
+  if (process.platform === "win32") return;
+  process.on("SIGHUP", () => {
+    try {
+      const read = reread();
+      if (!read.ok) {
+        log.error({ code: "CONFIG_REFUSED" }, formatFaults(read.faults, "the configuration in use stays"));
+        return;
+      }
+      const later = platform.reload(read.value);
+      log.info({ later }, "the broker's limits are those of the configuration now");
+    } catch (error) {
+      log.error({ code: "CONFIG_UNREADABLE", err: messageOf(error) }, "the configuration in use stays");
+    }
+  });
+}
+
 type Started = { platform: Platform; ops: Ops | undefined };
 
 async function start(services: readonly ServiceName[], setting: Setting, clock: Clock, log: Logger): Promise<Started> {
@@ -123,7 +146,11 @@ async function start(services: readonly ServiceName[], setting: Setting, clock: 
  * Runs the named services until a signal, the loss of the parent, or a fault ends them; then this process ends.
  * @throws JilianError USAGE, API_NEEDS_INGEST when nothing was started
  */
-export async function runPlatform(services: readonly ServiceName[], setting: Setting): Promise<void> {
+export async function runPlatform(
+  services: readonly ServiceName[],
+  setting: Setting,
+  reread: () => Checked<PlatformConfig>,
+): Promise<void> {
   const { config, registry, warnings } = setting;
   const log = openLog(config);
   const clock = readClock(process.env.JILIAN_CLOCK, registry);
@@ -137,6 +164,7 @@ export async function runPlatform(services: readonly ServiceName[], setting: Set
   try {
     const { platform, ops } = await starting;
     const { brokerPort, apiUrl } = platform;
+    reloadOnHangup(platform, reread, log);
     log.info({ services, brokerPort, apiUrl, demo: registry.demo, registry: registry.version, version }, "started");
     process.send?.({ type: "ready", brokerPort, apiUrl, opsPort: ops?.port });
     const cause = await platform.failed;

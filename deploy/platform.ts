@@ -6,8 +6,10 @@ import { stateTopic } from "@jilian/domain/topics.ts";
 import { connectBus, type SparkplugBus, statePayload } from "@jilian/ingest/bus.ts";
 import type { IngestParts } from "@jilian/ingest/start.ts";
 import { type Authority, authorityFiles, openAuthority } from "@jilian/store/authority.ts";
+import type { Ledger } from "@jilian/store/ledger.ts";
 import { createLiveState } from "@jilian/store/live.ts";
 import type { Registry } from "@jilian/store/registry.ts";
+import { followVersions, registryNow } from "@jilian/store/registry-versions.ts";
 import { openLedger } from "@jilian/store/sqlite/ledger.ts";
 import type { Logger } from "pino";
 import type { loggedServices, PlatformConfig, ServiceName } from "./config.ts";
@@ -35,8 +37,15 @@ export type Platform = {
   readonly running: Running;
   /** Resolves with the cause when a part ends that the others need. */
   readonly failed: Promise<Error>;
+  /** Takes up the limits of the broker without ending a connection. @returns paths of what has changed and needs a new start */
+  readonly reload: (config: PlatformConfig) => string[];
   readonly close: () => Promise<void>;
 };
+
+/** The broker's section with the paths of its files resolved. */
+function placedBroker({ broker: { tls, ...plain } }: PlatformConfig, baseDir: string): PlatformConfig["broker"] {
+  return tls ? { ...plain, tls: placedTls(tls, baseDir) } : plain;
+}
 
 /** A broker of this process as a bus: the host's STATE is told on it like on any other (Sparkplug 3.0, 5.6). */
 async function localBus(
@@ -71,6 +80,13 @@ function remoteBus(
   const { host, port, username } = remote;
   const tls = remote.tls && placedTls(remote.tls, baseDir);
   return connectBus({ host, port, tls, username, password, hostId: config.ingest.hostId }, clock.now, log);
+}
+
+/** The registry that was applied to the ledger of a broker that runs alone; undefined where none was: then the configured one counts. */
+function appliedRegistry(ledger: Ledger, clock: Clock): Registry | undefined {
+  if (ledger.lastRegistryNumber() === 0) return undefined;
+  // A ledger that cannot be read is told where the broker asks it for credentials.
+  return registryNow(followVersions(ledger), clock, () => {});
 }
 
 /**
@@ -110,6 +126,7 @@ export async function startPlatform(
     apiUrl: undefined,
     running,
     failed: new Promise((r) => (fail = r)),
+    reload: (next) => (running.broker?.reload(placedBroker(next, baseDir)) ?? []).map((key) => `/broker${key}`),
     close,
   };
   // Made at first need: where nobody enrols there is no key to lose.
@@ -126,12 +143,13 @@ export async function startPlatform(
     let bus: (SparkplugBus & { close: () => Promise<void> }) | undefined;
     if (services.includes("broker")) {
       const onFault = (fault: Parameters<typeof ledger.noteFinding>[0]) => ledger.noteFinding(fault, clock.now());
-      const { tls, ...plain } = config.broker;
-      const placed = tls ? { ...plain, tls: placedTls(tls, baseDir) } : plain;
       const { startBroker } = await import("@jilian/broker/start.ts");
-      const broker = await startBroker(placed, {
-        ...{ ledger, log: logOf("broker"), onFault },
-        authority: tls && hasAuthority ? (await authority()).certificate : undefined,
+      const known = services.includes("ingest") ? undefined : appliedRegistry(ledger, clock);
+      const enterpriseOf = (factory: string) =>
+        (running.registry ?? known ?? parts.registry).factories.get(factory)?.enterpriseId;
+      const broker = await startBroker(placedBroker(config, baseDir), {
+        ...{ ledger, log: logOf("broker"), onFault, enterpriseOf, now: clock.now },
+        authority: config.broker.tls && hasAuthority ? (await authority()).certificate : undefined,
       });
       running.broker = broker;
       closers.push(broker.close);

@@ -16,9 +16,11 @@ export type Principal =
   | { kind: "gateway"; name: string; group: string; node: string }
   /** A Sparkplug host application (ingest): hears all nodes, commands them. */
   | { kind: "host"; name: string }
+  /** Reads over MQTT what the gateways of one enterprise tell. MQTT user name `name@enterprise`. */
+  | { kind: "viewer"; name: string; enterprise: string }
   /** A user of the open data interface, which reads. */
   | { kind: "api"; name: string }
-  /** Who may change the registry over the operator interface. */
+  /** Who may change the registry over the operator interface, and read `$SYS` of the broker: user name `operator:name`. */
   | { kind: "operator"; name: string };
 
 /** A credential as it may be shown: who, and since when the present secret holds. Never the secret, nor its hash. */

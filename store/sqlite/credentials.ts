@@ -19,6 +19,10 @@ function refuse(message: string, remedy: string): never {
 }
 
 function principalOf(kind: Kind, name: string): Principal | undefined {
+  if (kind === "viewer") {
+    const [own = "", enterprise = "", ...others] = name.split("@");
+    return isId(own) && isId(enterprise) && others.length === 0 ? { kind, name, enterprise } : undefined;
+  }
   if (kind !== "gateway") return isId(name) ? { kind, name } : undefined;
   const [group = "", node = "", ...rest] = name.split("/");
   return isId(group) && isId(node) && rest.length === 0 ? { kind, name, group, node } : undefined;
@@ -27,14 +31,12 @@ function principalOf(kind: Kind, name: string): Principal | undefined {
 function checkNew(principal: Principal, secret: string): void {
   const { kind, name } = principal;
   const known = principalOf(kind, name);
-  const whole =
-    known?.kind === "gateway" && principal.kind === "gateway"
-      ? known.group === principal.group && known.node === principal.node
-      : known !== undefined;
-  if (!whole) {
+  const form = { gateway: 'use "group/node" in lower-case ids', viewer: 'use "name@enterprise" in lower-case ids' };
+  // The parts that a name has are those the principal says.
+  if (known === undefined || JSON.stringify({ ...known, ...principal }) !== JSON.stringify(known)) {
     refuse(
       `"${name}" cannot be the name of a ${kind}`,
-      kind === "gateway" ? 'use "group/node" in lower-case ids' : "use a lower-case id",
+      kind === "gateway" || kind === "viewer" ? form[kind] : "use a lower-case id",
     );
   }
   if (secret.length < minSecretLength) {
