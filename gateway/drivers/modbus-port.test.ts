@@ -51,6 +51,16 @@ function mostBetween(requests: Requests, unit: number, other: number): number {
   return Math.max(...runs.map((run) => run.split(" ").filter((asked) => asked === String(other)).length));
 }
 
+/** How many others in a row were asked at most between two requests to one, from its first one on. */
+function mostInARow(requests: Requests, unit: number, others: ReadonlySet<number>): number {
+  let [most, row] = [0, 0];
+  for (const request of requests.slice(requests.findIndex((one) => one.unit === unit))) {
+    row = others.has(request.unit) ? row + 1 : request.unit === unit ? 0 : row;
+    most = Math.max(most, row);
+  }
+  return most;
+}
+
 /** How long each request to a unit kept the connection from the next. */
 function holdsOf(requests: Requests, unit: number): number[] {
   return requests.slice(0, -1).flatMap((request, i) => {
@@ -190,6 +200,34 @@ describe("units behind one port", () => {
     for (const device of ["one", "two"]) expect(of(device)).toMatchObject({ failures: 0, connects: 1 });
     expect(connections()).toBe(1);
     expect(requests.filter(({ unit }) => unit === 9).length - of("dead").failures).toBeLessThanOrEqual(1);
+  });
+
+  it.each([
+    ["is silent on", undefined],
+    ["says are away", 11],
+  ])("keep their cycle beside four that a converter %s, whose time-outs do not come in a row", async (_, exception) => {
+    const dead = [11, 12, 13, 14];
+    const silentMs = 150;
+    const { port, requests, connections } = await startConverter(new Set(dead), silentMs, exception);
+    const often = `pollIntervalMs: 20, timeoutMs: 500, ${tag}`;
+    const seldom = `pollIntervalMs: 1000, retryMinMs: 200, retryMaxMs: 200, timeoutMs: 500, ${tag}`;
+    const config = configOf(port, [
+      `id: one, unitId: 1, ${often}`,
+      `id: two, unitId: 2, ${often}`,
+      ...dead.map((unit) => `id: dead${unit}, unitId: ${unit}, ${seldom}`),
+    ]);
+    const of = await collectUntil(config, (stats) => dead.every((unit) => stats(`dead${unit}`).failures >= 2));
+    for (const device of ["one", "two"]) expect(of(device)).toMatchObject({ failures: 0, connects: 1 });
+    expect(mostInARow(requests, 1, new Set(dead))).toBe(1);
+    expect(connections()).toBe(1);
+    // Of the line's time they have a quarter, and so have many more of the living ones' polls room in it.
+    const [first, last] = [
+      requests.findIndex(({ unit }) => unit > 10),
+      requests.findLastIndex(({ unit }) => unit > 10),
+    ];
+    const spentMs = (requests[last]?.atMs ?? 0) - (requests[first]?.atMs ?? 0);
+    const asked = requests.slice(first, last).filter(({ unit }) => unit > 10).length;
+    expect(spentMs / asked).toBeGreaterThan(3 * 100);
   });
 
   it("wait once at each attempt for one of which the converter says that it does not answer", async () => {

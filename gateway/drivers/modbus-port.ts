@@ -18,7 +18,7 @@ import {
   type TcpTarget,
 } from "./modbus-errors.ts";
 import { answerFault, buildFrame, createFrameReader, type Frame, readFrame } from "./modbus-frame.ts";
-import { exceptionIn, identityPdu, objectsIn, readPdu, tableCodes } from "./modbus-pdu.ts";
+import { exceptionIn, identityPdu, isUnitAway, objectsIn, readPdu, tableCodes } from "./modbus-pdu.ts";
 
 /**
  * Modbus TCP on one connection for all units of a host and port: converters to RS-485 take one to four connections and serve them one
@@ -133,10 +133,9 @@ function openShare({ line, ids }: Port, target: TcpTarget, onEnd: () => void): M
       if (fault !== undefined) throw frameError(target, fault);
       return buildFrame(answer);
     };
-    const request = buildFrame(asked);
-    const bytes = await share.exchange({ device, request, timeoutMs, isProbe, find }, (thrown) =>
-      told(thrown, target, address),
-    );
+    const isAway = (answer: Buffer) => isUnitAway(exceptionIn(readFrame(answer).pdu));
+    const exchange = { device, request: buildFrame(asked), timeoutMs, isProbe, find, isAway };
+    const bytes = await share.exchange(exchange, (thrown) => told(thrown, target, address));
     return readFrame(bytes).pdu;
   }
 

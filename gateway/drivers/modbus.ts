@@ -8,6 +8,7 @@ import type { ModbusTag, ModbusUnit } from "./modbus-config.ts";
 import type { Answer, ModbusConnection } from "./modbus-connection.ts";
 import { exceptionStatus, exceptionText, nothingReadable, rangeText, stopped, type Target } from "./modbus-errors.ts";
 import { createRates } from "./modbus-groups.ts";
+import { isUnitAway } from "./modbus-pdu.ts";
 import { type Block, planByRate, splitBlock } from "./modbus-plan.ts";
 import { type TagDecoder, tagDecoders } from "./modbus-values.ts";
 
@@ -21,8 +22,6 @@ const unprovenMs = 60_000;
 type Planned = Block & { readonly group: string | undefined; exception?: number };
 
 const isAddressFault = (exception: number) => exception === 2 || exception === 3;
-/** Whether a gateway to a line says that the unit behind it does not answer: then it answers for no other registers either. */
-const isUnitAway = (exception: number) => exception === 10 || exception === 11;
 /** The function does not exist: it will not at the next poll. Any other refusal but one of addresses may pass. */
 const illegalFunction = 1;
 
