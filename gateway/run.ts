@@ -2,6 +2,7 @@ import { codeOf, JilianError, messageOf } from "@jilian/domain/errors.ts";
 import { type Assembly, assemble, type GatewayDeps } from "./assembly.ts";
 import type { DeviceStats } from "./collect.ts";
 import type { GatewayConfig } from "./config.ts";
+import { createLineDoubts } from "./drivers/line-doubts.ts";
 import type { LineStats } from "./drivers/line-shared.ts";
 import type { EdgeNode } from "./edge-node.ts";
 import { type HistoryStats, startHistory } from "./history.ts";
@@ -132,6 +133,7 @@ export function startGateway(initial: GatewayConfig, options: GatewayOptions): G
   let file = tryFile(true);
   const kept = historySetting(initial);
   const history = kept && startHistory({ ...kept, group: initial.group, node: initial.node, clock, log, retryMs });
+  const doubts = createLineDoubts();
   let active = begin(file ?? openMemory());
   let triedMs = performance.now();
   let returnedMs = Number.NEGATIVE_INFINITY;
@@ -141,7 +143,7 @@ export function startGateway(initial: GatewayConfig, options: GatewayOptions): G
   const unwritableFor = duration();
 
   function begin(outbox: OpenedOutbox): Assembly {
-    const assembly = assemble(config, outbox, { log, clock, history });
+    const assembly = assemble(config, outbox, { log, clock, history, doubts });
     drops.listen(assembly);
     return assembly;
   }
