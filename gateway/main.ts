@@ -106,6 +106,7 @@ async function run(file: string): Promise<void> {
     { readSettingAside },
     { startControl },
     { statusTeller },
+    { deviceViews },
     { outboxFault, startWatchdog, statusLine },
     { codeOf, messageOf },
   ] = await Promise.all([
@@ -115,6 +116,7 @@ async function run(file: string): Promise<void> {
     import("./setting-aside.ts"),
     import("./control.ts"),
     import("./status.ts"),
+    import("./last-values.ts"),
     import("./watchdog.ts"),
     import("@jilian/domain/errors.ts"),
   ]);
@@ -148,7 +150,15 @@ async function run(file: string): Promise<void> {
   });
   const watchdog = startWatchdog({ env: process.env, status: () => statusLine(gateway.stats()), fault, log });
   const status = statusTeller({ gateway, clock });
-  const control = startControl({ outbox: gateway.outbox, status, ask: gateway.ask, path: config.outbox.path, log });
+  const values = () => deviceViews(gateway.values(), clock.now());
+  const control = startControl({
+    outbox: gateway.outbox,
+    status,
+    ask: gateway.ask,
+    values,
+    path: config.outbox.path,
+    log,
+  });
   const close = async (): Promise<void> => {
     reloads[Symbol.dispose]();
     ending.abort();
