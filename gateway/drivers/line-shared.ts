@@ -256,20 +256,27 @@ export function createLine(id: string, medium: Medium, log: Logger): SharedLine 
       for (const one of [job, ...turns.clear()]) one.settle({ fault: opened });
       return;
     }
-    await untilQuiet(job.asked);
-    if (job.isSettled()) return;
-    if (port !== opened) {
-      // Lost before anything was asked: once more, and not for ever where the other side takes connections only to end them.
-      if (again && !signal.aborted) return serve(job, false);
-      job.settle({ fault: signal.aborted ? lineStopped : lineLost(undefined) });
-      return;
-    }
-    const outcome = await ask(opened, job);
-    if (again && medium.endsIdle && isEnded(outcome) && !job.isSettled()) return serve(job, false);
-    job.settle(outcome);
+    const release = await medium.alone?.(signal);
+    const isToAskAgain = await exchangeOn(opened, job, again).finally(() => release?.(busyUntilMs));
+    if (isToAskAgain) return serve(job, false);
     if (silent < mostSilent || !medium.reopensSilent) return;
     log.debug({ line: id, endpoint: medium.endpoint() }, "no byte for some time-outs: the line is opened anew");
     closePort();
+  }
+
+  /** @returns whether the port was lost before anything was asked: once more then, and not for ever where it is opened only to be ended */
+  async function exchangeOn(opened: Port, job: Job, again: boolean): Promise<boolean> {
+    await untilQuiet(job.asked);
+    if (job.isSettled()) return false;
+    if (port !== opened) {
+      if (again && !signal.aborted) return true;
+      job.settle({ fault: signal.aborted ? lineStopped : lineLost(undefined) });
+      return false;
+    }
+    const outcome = await ask(opened, job);
+    if (again && medium.endsIdle && isEnded(outcome) && !job.isSettled()) return true;
+    job.settle(outcome);
+    return false;
   }
 
   async function run(): Promise<void> {
