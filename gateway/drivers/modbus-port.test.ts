@@ -1,4 +1,3 @@
-import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
 import { systemClock } from "@jilian/domain/clock.ts";
@@ -304,74 +303,4 @@ describe("units behind one port", () => {
     const own = "connection: shared, maxReadsInFlight: 2";
     expect(() => configOf(502, [`id: a, unitId: 1, ${own}, ${tag}`])).toThrow("/devices/0/maxReadsInFlight");
   });
-});
-
-/** A server of other make: registers of unit n hold 1000 n plus their address. */
-const peer = `
-import asyncio, sys
-from pymodbus import ModbusDeviceIdentification
-from pymodbus.server import ModbusTcpServer
-from pymodbus.simulator import DataType, SimData, SimDevice
-def device(unit):
-    words = [SimData(0, values=list(range(1000 * unit, 1000 * unit + 200)), datatype=DataType.REGISTERS)]
-    bits = [SimData(0, values=[True, False] * 40, datatype=DataType.BITS)]
-    return SimDevice(unit, simdata=(bits, bits, words, words))
-identity = ModbusDeviceIdentification(info_name={"VendorName": "pymodbus Simulator"})
-async def main():
-    server = ModbusTcpServer([device(1), device(2), device(3)], identity=identity, address=("127.0.0.1", int(sys.argv[1])))
-    await server.serve_forever(background=True)
-    print("ready", flush=True)
-    await asyncio.get_running_loop().create_future()
-asyncio.run(main())
-`;
-const hasPeer = spawnSync("python3", ["-c", "from pymodbus.simulator import SimDevice"]).status === 0;
-const title = hasPeer ? "" : " (skipped: python3 has no pymodbus with SimDevice)";
-
-describe("pymodbus as the server", () => {
-  it.skipIf(!hasPeer)(
-    `is read by three units over one connection, every table of each, again and again${title}`,
-    async () => {
-      const free = createServer().listen(0, "127.0.0.1");
-      await once(free, "listening");
-      const { port } = free.address() as { port: number };
-      free.close();
-      await once(free, "close");
-      const python = spawn("python3", ["-c", peer, String(port)], { stdio: ["ignore", "pipe", "inherit"] });
-      const closed = once(python, "close");
-      closers.push(async () => {
-        python.kill("SIGKILL");
-        await closed;
-      });
-      let said = "";
-      python.stdout.on("data", (text: Buffer) => {
-        said += text.toString("utf8");
-      });
-      await until("pymodbus serves", () => said.includes("ready"), 20_000);
-      const tags = `tags: [{ name: a, table: holding, address: 7, type: uint16 }, { name: b, table: input, address: 20, type: uint16 },
-      { name: c, table: coil, address: 4, type: bool }, { name: d, table: discrete, address: 5, type: bool },
-      { name: e, table: holding, address: 400, type: uint16 }]`;
-      const units = [1, 2, 3];
-      const { drivers, made } = driversOf(
-        configOf(
-          port,
-          units.map((unit) => `id: m${unit}, unitId: ${unit}, timeoutMs: 3000, ${tags}`),
-        ),
-      );
-      const connects = await Promise.all(made.map((driver) => driver.connect(never)));
-      expect(connects).toEqual(units.map(() => ({ simulated: true })));
-      for (let i = 0; i < 20; i += 1) {
-        const readings = await Promise.all(made.map((driver) => driver.read(never)));
-        for (const [at, unit] of units.entries()) {
-          expect(readings[at]?.toSorted((x, y) => x.tag - y.tag)).toEqual([
-            { tag: 0, value: 1000 * unit + 7, status: Status.Good },
-            { tag: 1, value: 1000 * unit + 20, status: Status.Good },
-            { tag: 2, value: true, status: Status.Good },
-            { tag: 3, value: false, status: Status.Good },
-            { tag: 4, value: null, status: Status.BadNodeIdUnknown },
-          ]);
-        }
-      }
-      expect(drivers.lineStats()).toMatchObject([{ open: true, timeouts: 0, discardedBytes: 0, opens: 1 }]);
-    },
-  );
 });
