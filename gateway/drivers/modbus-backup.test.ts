@@ -4,6 +4,7 @@ import { afterEach, expect, test } from "vitest";
 import { type ScriptedServer, startScriptedServer, until } from "../cases/scripted-server.ts";
 import { startCollector } from "../collect.ts";
 import { readGatewayConfig } from "../config.ts";
+import { noEvents } from "../test-collect.ts";
 import { gatewayDrivers } from "./drivers.ts";
 import type { ModbusDevice } from "./modbus-config.ts";
 import { createPorts } from "./modbus-port.ts";
@@ -121,10 +122,8 @@ test("addresses of which one stands in for the other are never asked at once: th
   if (!checked.ok) throw new Error(JSON.stringify(checked.faults));
   const log = pino({ level: "silent" });
   const drivers = gatewayDrivers(checked.value, { clock: systemClock, log });
-  const ignore = () => undefined;
-  const events = { onDefinitions: ignore, onConnection: ignore, onSamples: ignore };
   const { devices } = checked.value;
-  const common = { clock: systemClock, log, events, lastSourceTimeMs: () => 0 };
+  const common = { clock: systemClock, log, events: noEvents, lastSourceTimeMs: () => 0 };
   const collector = startCollector({ ...common, devices, createDriver: drivers.create });
   try {
     await until("both are read", () => second.requests.length > 20 && first.requests.length > 20, 20_000);

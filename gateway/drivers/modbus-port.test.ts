@@ -7,6 +7,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { type Rule, startScriptedServer, until } from "../cases/scripted-server.ts";
 import { type DeviceStats, startCollector } from "../collect.ts";
 import { type GatewayConfig, readGatewayConfig } from "../config.ts";
+import { noEvents } from "../test-collect.ts";
 import { gatewayDrivers } from "./drivers.ts";
 
 const log = pino({ level: "silent" });
@@ -80,7 +81,7 @@ async function collectUntil(
     clock: systemClock,
     log,
     lastSourceTimeMs: () => 0,
-    events: { onDefinitions: () => undefined, onConnection: () => undefined, onSamples: () => undefined },
+    events: noEvents,
   });
   const stats = () => {
     const all = collector.stats();

@@ -5,6 +5,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { until } from "../cases/scripted-server.ts";
 import { startCollector } from "../collect.ts";
 import { type GatewayConfig, readGatewayConfig } from "../config.ts";
+import { noEvents } from "../test-collect.ts";
 import { gatewayDrivers } from "./drivers.ts";
 import { hasPymodbus, noPymodbus, skipped, startPeer } from "./test-peer.ts";
 import { freePort } from "./test-ports.ts";
@@ -88,14 +89,13 @@ describe.skipIf(!hasPymodbus)(`pymodbus as the server${skipped(hasPymodbus, noPy
       "id: m, unitId: 1, maxReadsInFlight: 4, timeoutMs: 300, retryMinMs: 10, retryMaxMs: 20, pollIntervalMs: 50";
     const config = configOf(await startServer(), [`${own}, tags: [${tags.join(", ")}]`]);
     const drivers = gatewayDrivers(config, { clock: systemClock, log });
-    const ignore = () => undefined;
     const collector = startCollector({
       devices: config.devices,
       createDriver: drivers.create,
       clock: systemClock,
       log,
       lastSourceTimeMs: () => 0,
-      events: { onDefinitions: ignore, onConnection: ignore, onSamples: ignore },
+      events: noEvents,
     });
     closers.push(drivers.close, collector.close);
     await until("it is read", () => (collector.stats()[0]?.polls ?? 0) > 5, 20_000);
