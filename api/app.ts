@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import type { TypeBoxTypeProvider } from "@fastify/type-provider-typebox";
 import type { Clock } from "@jilian/domain/clock.ts";
 import type { Indicator } from "@jilian/domain/indicators/definition.ts";
+import type { Authority } from "@jilian/store/authority.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import type { LiveState } from "@jilian/store/live.ts";
 import type { Registry } from "@jilian/store/registry.ts";
@@ -10,7 +11,7 @@ import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from "fasti
 import type { Logger } from "pino";
 import type { ProblemCode } from "./problem-codes.ts";
 
-/** What the API reads from. Only operators write: versions of the registry and acknowledged alarms, into the ledger. */
+/** What the API reads from. Only operators write, versions of the registry and acknowledged alarms, and gateways that enrol, into the ledger. */
 export type ApiDeps = {
   telemetry: Telemetry;
   ledger: Ledger;
@@ -24,6 +25,8 @@ export type ApiDeps = {
   catalogue?: readonly Indicator[];
   /** Folder that relative paths of the configuration start at; that of the process if absent. */
   baseDir?: string;
+  /** The platform's certificate authority; gateways enrol only where it is there and `api.enrolment` is set. */
+  authority?: () => Promise<Authority>;
 };
 
 declare module "fastify" {

@@ -1,5 +1,6 @@
 import { minVersions } from "@jilian/domain/tls.ts";
 import { type Static, Type } from "typebox";
+import { enrolmentSchema } from "./enrolment-config.ts";
 
 const strict = { additionalProperties: false } as const;
 
@@ -31,6 +32,7 @@ export const apiSchema = Type.Object(
     }),
     port: Type.Integer({ default: 8080, minimum: 0, maximum: 65535, description: "TCP port; 0 takes a free one" }),
     tls: Type.Optional(tlsSchema),
+    enrolment: Type.Optional(enrolmentSchema),
     maxStreams: Type.Integer({
       default: 100,
       minimum: 1,

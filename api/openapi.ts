@@ -35,6 +35,7 @@ const tags = [
   { name: "readings", description: "原始读数 · The readings behind a figure" },
   { name: "registry", description: "企业、工厂、设备及其状态 · Who takes part, and the state of each machine now" },
   { name: "platform", description: "平台信息与健康 · About the platform" },
+  { name: "gateways", description: "网关：注册与证书续期 · For gateways: their certificates" },
   { name: "wall", description: "大屏 · The wall page's data" },
   {
     name: "operator",
@@ -43,9 +44,9 @@ const tags = [
   },
 ];
 
-const description = `The open data interface is read-only; below \`/operator\`, with keys of their own, operators apply versions of the registry and acknowledge alarms. Times are ISO 8601 with the offset of Asia/Shanghai; values are decimal strings; null always comes with a reason and is never 0. Errors are problem details (RFC 9457) with a stable \`code\`.
+const description = `The open data interface is read-only; below \`/operator\`, with keys of their own, operators apply versions of the registry and acknowledge alarms; below \`/gateway\` gateways get their certificates. Times are ISO 8601 with the offset of Asia/Shanghai; values are decimal strings; null always comes with a reason and is never 0. Errors are problem details (RFC 9457) with a stable \`code\`.
 
-开放数据接口只读；\`/operator\` 下由运维人员以专用密钥应用登记版本、确认报警。时间为 ISO 8601（亚洲/上海时区偏移），数值为十进制字符串；空值必有原因，绝不以 0 代替。错误为 RFC 9457 问题详情，\`code\` 稳定不变。`;
+开放数据接口只读；\`/operator\` 下由运维人员以专用密钥应用登记版本、确认报警；\`/gateway\` 下网关取得证书。时间为 ISO 8601（亚洲/上海时区偏移），数值为十进制字符串；空值必有原因，绝不以 0 代替。错误为 RFC 9457 问题详情，\`code\` 稳定不变。`;
 
 const openapi = {
   openapi: "3.1.0",

@@ -4,6 +4,7 @@ import type { ApiStats, CountName } from "./stats.ts";
 const counts: readonly (readonly [key: CountName, name: string, help: string])[] = [
   ["refusedKeys", "refused_keys_total", "Keys that were wrong, withdrawn or malformed."],
   ["uncheckedKeys", "unchecked_keys_total", "Keys not checked because too many new ones came."],
+  ["refusedEnrolments", "refused_enrolments_total", "Enrolments and renewals of gateways that were refused."],
   ["refusedStreams", "refused_streams_total", "Streams and waiting questions beyond api.maxStreams."],
   ["stalledStreams", "stalled_streams_total", "Streams ended because their client did not read."],
   ["sentChanges", "sent_changes_total", "Changes sent."],

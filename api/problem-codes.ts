@@ -18,6 +18,12 @@ export const problemCodes = {
     when: "no key, or a wrong or withdrawn one",
     zh: "缺少密钥，或密钥错误、已停用",
   },
+  ENROLMENT_REFUSED: {
+    status: 403,
+    title: "No certificate for this",
+    when: "the token, or the certificate that is to be renewed, is wrong, used, expired or withdrawn; which of them is not told",
+    zh: "令牌或待续期的证书错误、已用、过期或已停用；不说明是哪一种",
+  },
   ENTITY_UNKNOWN: {
     status: 404,
     title: "No such entity",
@@ -79,6 +85,12 @@ export const problemCodes = {
     when: "another version of the registry was applied since the one that `base` names",
     zh: "期间已应用其他登记版本",
   },
+  CSR_INVALID: {
+    status: 422,
+    title: "The signing request cannot be used",
+    when: "the signing request cannot be read, is not signed by its own key, or its key is too weak; the token can be used again",
+    zh: "证书签名请求无法读取、签名不符或密钥强度不足；令牌仍可使用",
+  },
   REGISTRY_INVALID: {
     status: 422,
     title: "The registry has faults",
@@ -91,11 +103,23 @@ export const problemCodes = {
     when: "too many keys that were not right before in a second; `retry-after: 1`",
     zh: "一秒内新密钥过多",
   },
+  TOO_MANY_ENROLMENTS: {
+    status: 429,
+    title: "Too many that were refused",
+    when: "too many refused enrolments or renewals from this address; `retry-after` tells when to try again",
+    zh: "该地址被拒绝次数过多，请稍后再试",
+  },
   INTERNAL: {
     status: 500,
     title: "The platform failed",
     when: "the platform failed; `instance` is in its log",
     zh: "平台内部错误",
+  },
+  ENROLMENT_OFF: {
+    status: 503,
+    title: "Gateways cannot enrol here",
+    when: "`api.enrolment` is not set in the configuration of this platform",
+    zh: "本平台未开启网关注册（未设置 api.enrolment）",
   },
   NOT_READY: {
     status: 503,

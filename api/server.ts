@@ -15,6 +15,7 @@ import { addChangeRoutes } from "./routes/changes.ts";
 import { addCompletenessRoutes } from "./routes/completeness.ts";
 import { addDefinitionRoutes } from "./routes/definitions.ts";
 import { addFindingRoutes } from "./routes/findings.ts";
+import { addGatewayRoutes } from "./routes/gateway.ts";
 import { addHealthRoutes } from "./routes/health.ts";
 import { addInfoRoutes } from "./routes/info.ts";
 import { addMetricRoutes } from "./routes/metrics.ts";
@@ -105,6 +106,7 @@ function addRoutes(app: App, config: ApiConfig, deps: ApiDeps, stats: Stats): vo
   app.register(async (free: App) => {
     addOpenApiRoute(free);
     addHealthRoutes(free, deps);
+    addGatewayRoutes(free, config.enrolment, deps, stats);
     addWallRoutes(free, { config, deps, directory, keys, stats, ended: feed.ended });
   });
 }
@@ -138,7 +140,8 @@ async function listen(app: App, { host, port }: ApiConfig): Promise<void> {
 }
 
 /**
- * Starts the open data interface, which reads, the wall page, and the operator interface, which changes the registry and nothing else.
+ * Starts the open data interface, which reads, the wall page, and the operator interface, which changes the registry and
+ * nothing else, and where gateways get certificates.
  * @throws JilianError API_LISTEN_FAILED, TLS_FILE_UNREADABLE, TLS_FILE_INVALID, TLS_KEY_MISMATCH
  */
 export async function startApi(config: ApiConfig, deps: ApiDeps): Promise<Api> {

@@ -17,6 +17,8 @@ export type CountName =
   | "refusedKeys"
   /** Keys that were not checked because too many new ones came. */
   | "uncheckedKeys"
+  /** Enrolments and renewals of gateways that were refused. */
+  | "refusedEnrolments"
   /** Streams and waiting questions refused beyond `api.maxStreams`. */
   | "refusedStreams"
   /** Streams ended because their client did not read. */
@@ -41,6 +43,7 @@ export function createStats(): Stats {
   const counts: ApiStats["counts"] = {
     refusedKeys: 0,
     uncheckedKeys: 0,
+    refusedEnrolments: 0,
     refusedStreams: 0,
     stalledStreams: 0,
     sentChanges: 0,

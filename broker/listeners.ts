@@ -43,6 +43,8 @@ export type Listeners = {
 export type ListenerDeps = {
   log: Logger;
   onClient: (socket: Socket) => void;
+  /** Authority whose certificates are identities, PEM: clients are asked for one, and may come without. */
+  authority?: string | undefined;
   tlsPollMs?: number;
 };
 
@@ -149,13 +151,17 @@ function handshakes(tls: BrokerTlsConfig, timeoutMs: number, deps: ListenerDeps)
   const tell = handshakeTeller(log);
   const certificate = renewable(tls, log);
   const common = { minVersion: tls.minVersion };
+  const trusting = (material: TlsMaterial) =>
+    deps.authority === undefined ? material : { ...material, ca: [material.ca ?? [], deps.authority].flat() };
   const pending = new Map<string, Socket>();
   const counts = { done: 0, failed: 0 };
-  const verify = tls.caFile === undefined ? {} : { requestCert: true, rejectUnauthorized: true };
+  // With an authority named in the configuration nobody comes in without a certificate; otherwise the gate decides.
+  const asks = tls.caFile !== undefined || deps.authority !== undefined;
+  const verify = asks ? { requestCert: true, rejectUnauthorized: tls.caFile !== undefined } : {};
   const server: TlsServer = createTlsServer({
     ...common,
     ...verify,
-    ...certificate.current(),
+    ...trusting(certificate.current()),
     handshakeTimeout: timeoutMs,
   });
   const idOf = (socket: Socket) => `${socket.remoteAddress} ${socket.remotePort}`;
@@ -170,7 +176,7 @@ function handshakes(tls: BrokerTlsConfig, timeoutMs: number, deps: ListenerDeps)
     socket.destroy();
   });
   const timer = setInterval(() => {
-    certificate.renew((material) => server.setSecureContext({ ...common, ...material }));
+    certificate.renew((material) => server.setSecureContext({ ...common, ...trusting(material) }));
   }, deps.tlsPollMs ?? defaultTlsPollMs);
   timer.unref();
   return {

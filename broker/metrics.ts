@@ -9,6 +9,7 @@ function connectionRows(stats: Broker["stats"]): MetricRow[] {
   const ended = () => [
     { labels: { reason: "oversize" }, value: stats().oversize },
     { labels: { reason: "slow" }, value: stats().slowClients },
+    { labels: { reason: "withdrawn" }, value: stats().withdrawn },
   ];
   return [
     gauge(name("clients"), "Clients connected and accepted.", () => stats().clients),

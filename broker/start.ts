@@ -6,10 +6,12 @@ import type { Ledger } from "@jilian/store/ledger.ts";
 import { Aedes, type Client } from "aedes";
 import type { Logger } from "pino";
 import { attachBus, type Bus } from "./bus.ts";
+import { certificateCheck } from "./certificates.ts";
 import type { BrokerConfig } from "./config.ts";
 import { addressOf, type BrokerFault, createGate, type Gate, type Note } from "./gate.ts";
 import { deferBackPressure, limitPackets } from "./limits.ts";
 import { type ListenerStats, openListeners } from "./listeners.ts";
+import { type AccessLedger, watchRevocations } from "./revocation.ts";
 
 export type BrokerStats = ListenerStats & {
   /** Clients connected and accepted. */
@@ -29,6 +31,8 @@ export type BrokerStats = ListenerStats & {
   slowClients: number;
   /** Gateways that pushed out a live connection of their own name. */
   takeovers: number;
+  /** Connections ended because a certificate or a password had been withdrawn. */
+  withdrawn: number;
   /** Faults that `onFault` was not told because too many came at once; they are in the log. */
   faultsNotReported: number;
 };
@@ -45,7 +49,11 @@ export type Broker = {
 };
 
 export type BrokerDeps = {
-  ledger: Pick<Ledger, "authenticate">;
+  ledger: Pick<Ledger, "authenticate"> & AccessLedger;
+  /** Certificate of the platform's authority, PEM: then a certificate that it signed is an identity, over TLS. */
+  authority?: string | undefined;
+  /** How often the ledger is asked for withdrawn access; 1 s if absent. */
+  revocationPollMs?: number;
   log: Logger;
   /** Called at most 5 times a second. */
   onFault?: (fault: BrokerFault) => void;
@@ -70,6 +78,7 @@ function newCounters(): Counters {
     oversize: 0,
     slowClients: 0,
     takeovers: 0,
+    withdrawn: 0,
     faultsNotReported: 0,
   };
 }
@@ -170,6 +179,7 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
     ledger: deps.ledger,
     log,
     note,
+    certificates: deps.authority === undefined ? undefined : certificateCheck(deps.authority, deps.ledger),
     isConnected: (clientId) => connected.has(clientId),
     onTakeover: () => {
       counters.takeovers += 1;
@@ -191,25 +201,32 @@ export async function startBroker(config: BrokerConfig, deps: BrokerDeps): Promi
   aedes.on("clientDisconnect", ({ id }) => connected.delete(id));
   const bus = attachBus(aedes, log);
   logEvents(aedes, gate, log, counters, report);
-  const cut = (counter: "oversize" | "slowClients", fault: BrokerFault) => {
+  const cut = (counter: "oversize" | "slowClients" | "withdrawn", fault: BrokerFault) => {
     counters[counter] += 1;
     log.warn(fault, "client disconnected");
     report(fault);
   };
+  const watch = watchRevocations(aedes, {
+    ...{ ledger: deps.ledger, log, holdingOf: gate.holdingOf, everyMs: deps.revocationPollMs },
+    onCut: (fault) => cut("withdrawn", fault),
+  });
   const closeAedes = () => new Promise<void>((resolve) => aedes.close(resolve));
-  const { tlsPollMs, endWrites } = deps;
+  const { tlsPollMs, endWrites, authority } = deps;
   const limits = { maxPayloadBytes: config.maxPayloadBytes, endWrites };
   const listeners = await openListeners(config, {
     log,
     onClient: (socket) => receive(aedes, gate, socket, limits, cut),
+    authority,
     ...(tlsPollMs === undefined ? {} : { tlsPollMs }),
   }).catch(async (thrown: unknown) => {
+    watch[Symbol.dispose]();
     await closeAedes();
     throw thrown;
   });
   let closing: Promise<void> | undefined;
   async function end(): Promise<void> {
     listeners.stop();
+    watch[Symbol.dispose]();
     await closeAedes();
     // Those that had not been accepted are unknown to Aedes.
     await listeners.cut();

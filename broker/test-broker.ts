@@ -2,7 +2,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Principal } from "@jilian/store/ledger.ts";
+import type { Ledger, Principal } from "@jilian/store/ledger.ts";
 import { openLedger } from "@jilian/store/sqlite/ledger.ts";
 import { connectAsync, type IClientOptions, type MqttClient } from "mqtt";
 import { pino } from "pino";
@@ -20,6 +20,7 @@ export type Name = keyof typeof secrets;
 
 export type TestBroker = {
   broker: Broker;
+  ledger: Ledger;
   faults: BrokerFault[];
   logLines: string[];
   /** Connects; the options given replace the ones that would be let in. */
@@ -47,7 +48,7 @@ function principals(): [Principal, string][] {
 
 export async function testBroker(
   over: Partial<BrokerConfig> = {},
-  deps: Pick<BrokerDeps, "tlsPollMs" | "endWrites"> = {},
+  deps: Pick<BrokerDeps, "tlsPollMs" | "endWrites" | "authority" | "revocationPollMs"> = {},
 ): Promise<TestBroker> {
   const folder = mkdtempSync(join(tmpdir(), "broker-"));
   const logLines: string[] = [];
@@ -66,6 +67,7 @@ export async function testBroker(
   const clients: MqttClient[] = [];
   return {
     broker,
+    ledger,
     faults,
     logLines,
     connect: async (name, overOptions = {}) => {

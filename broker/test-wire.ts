@@ -29,6 +29,13 @@ export function connectPacket(clientId: string, name: string, password: string):
   return packet(0x10, text("MQTT"), start, text(clientId), text(name), text(password));
 }
 
+/** CONNECT of a gateway that a certificate lets in: no name, clean session, keep-alive 60 s, its NDEATH as will with QoS 1. */
+export function connectByCertificate(clientId: string): Buffer {
+  const [group, node] = clientId.split("/");
+  const will = [text(`spBv1.0/${group}/NDEATH/${node}`), text("death")];
+  return packet(0x10, text("MQTT"), Buffer.from([4, 0x0e, 0, 60]), text(clientId), ...will);
+}
+
 export function subscribePacket(filter: string): Buffer {
   return packet(0x82, Buffer.from([0, 1]), text(filter), Buffer.from([0]));
 }

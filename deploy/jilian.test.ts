@@ -1,7 +1,8 @@
 import { execFile } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { tokenHash } from "@jilian/store/enrolment-token.ts";
 import { openLedger } from "@jilian/store/sqlite/ledger.ts";
 import { pino } from "pino";
 import { afterEach, beforeEach, expect, it } from "vitest";
@@ -128,5 +129,43 @@ it("makes credentials for registered gateways only, and prints a secret once", a
     "credential.set api province",
     "credential.set gateway xinghua-casting/gw-casting",
   ]);
+  ledger.close();
+});
+
+it("makes tokens for registered gateways only, lists and revokes certificates", { timeout: 40_000 }, async () => {
+  const name = "xinghua-casting/gw-casting";
+  const run = (...args: string[]) => jilian([...args, "--config", platform]);
+  expect(await run("enrol", name)).toMatchObject({ code: 2, err: expect.stringContaining("api.enrolment is not set") });
+  edit(
+    platform,
+    "port: 18080",
+    "port: 18080\n  enrolment: { brokerHost: mqtt.example, publicUrl: 'https://platform.example' }",
+  );
+  const [made, unknown, long, none, broker] = await Promise.all([
+    run("enrol", name, "--hours", "2"),
+    run("enrol", "xinghua-casting/gw-77"),
+    run("enrol", name, "--hours", "721"),
+    run("revoke", "ABCDEF0123456789"),
+    run("certificates", "broker", "mqtt.example,10.0.0.5", "--days", "30"),
+  ]);
+  expect(made.code).toBe(0);
+  const [, token = ""] = /jilian-gateway enrol https:\/\/platform\.example (\S+)\n/.exec(made.out) ?? [];
+  expect(made.out).toContain(`token:    ${token}\n`);
+  expect([unknown, long, none].map(({ code }) => code)).toEqual([2, 2, 2]);
+  expect(unknown.err).toContain("is not in the registry");
+  expect(broker).toMatchObject({ code: 0, out: expect.stringContaining("broker.pem") });
+  expect(statSync(join(base, "demo/broker.key")).mode & 0o777).toBe(0o600);
+  const ledger = openLedger({ path: join(base, "demo/ledger.sqlite"), log: pino({ level: "silent" }) });
+  const gateway = { group: "xinghua-casting", node: "gw-casting" };
+  const { createdMs = 0, expiresMs = 0 } = ledger.token(tokenHash(token)) ?? {};
+  expect(expiresMs - createdMs).toBe(7_200_000);
+  const times = { issuedMs: Date.now(), expiresMs: Date.now() + 1e9 };
+  ledger.addCertificate({ serial: "ABCDEF0123456789", ...gateway, ...times, renews: null, keyHash: "", pem: "" });
+  expect((await run("certificates", name)).out).toMatch(/^ABCDEF0123456789 {2}xinghua-casting\/gw-casting .* valid$/m);
+  expect((await run("revoke", name)).out).toContain("1 certificates, 1 tokens, its password");
+  expect((await run("certificates")).out).toMatch(/ revoked 2\d{3}-/);
+  expect(ledger.useToken(tokenHash(token), Date.now())).toBe(false);
+  const actions = ledger.audit({ limit: 9 }).map(({ action }) => action);
+  expect(actions.slice(0, 3)).toEqual(["credential.revoke", "enrolment.withdraw", "certificate.revoke"]);
   ledger.close();
 });

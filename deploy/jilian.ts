@@ -13,6 +13,7 @@ import { registryVersions } from "@jilian/store/registry-versions.ts";
 import { openLedger } from "@jilian/store/sqlite/ledger.ts";
 import { pino } from "pino";
 import { readPlatformConfig, type ServiceName, serviceNames } from "./config.ts";
+import { enrolCommand, enrolHelp, explain } from "./enrol-command.ts";
 import type { Setting } from "./ops-run.ts";
 import { settingWarnings, tlsFaults } from "./ops-setting.ts";
 import { recomputeCommand, recomputeHelp } from "./recompute-command.ts";
@@ -31,6 +32,9 @@ const help = `jilian: the platform of Jilian (集联)
   jilian credential operator NAME --config ...                the same for the operator interface, which applies registries
   jilian credential list --config ...                         names and kinds of the credentials that exist
   jilian credential revoke KIND NAME --config ...              withdraws one: revoke gateway FACTORY/GATEWAY, revoke api NAME
+  jilian enrol FACTORY/GATEWAY --config ...                    makes a one-time token, with which a gateway gets its certificate
+  jilian certificates [FACTORY/GATEWAY] --config ...           certificates of gateways, and until when (jilian enrol --help)
+  jilian revoke FACTORY/GATEWAY|SERIAL --config ...            withdraws a gateway's access, or one certificate, at once
   jilian registry apply FILE --config ...                      shows what FILE changes, asks, and applies it (--from, --dry-run,
                                                               --yes, --note: jilian registry --help)
   jilian registry list|show|diff|check ...                     versions, one of them, differences, faults of a file
@@ -114,8 +118,9 @@ function makeCredential(kind: string | undefined, names: string[], { config, reg
   const [first = "", second = ""] = names;
   let principal: Principal;
   if (kind === "gateway") {
-    const applied = withLedger({ config, baseDir }, newestRegistry);
-    const known = new Set([...(applied ?? registry).gateways, ...registry.gateways]);
+    const { applied, known } = withLedger({ config, baseDir }, (ledger) => ({
+      ...{ applied: newestRegistry(ledger), known: registeredGateways(registry, ledger) },
+    }));
     if (!known.has(`${first}/${second}`)) {
       refuse(
         `gateway ${first}/${second} is not in the registry\n  known: ${[...known].join(", ")}\n  remedy: add it to cluster.yaml first`,
@@ -164,7 +169,7 @@ function listCredentials(setting: Setting): void {
   }
 }
 
-/** The interface looks at keys again all the time; the broker asks for a password only when a client connects. */
+/** The interface looks at keys with each request, and the broker each second at whose access has changed. */
 function revokeCredential([kind = "", name = ""]: string[], setting: Setting): void {
   if (kind !== "gateway" && kind !== "host" && kind !== "api" && kind !== "operator") refuse(help);
   const revoked = withLedger(setting, (ledger) =>
@@ -175,10 +180,7 @@ function revokeCredential([kind = "", name = ""]: string[], setting: Setting): v
       `there is no ${kind} credential "${name}"\n  remedy: see the names with: jilian credential list --config ...`,
     );
   }
-  const rest =
-    kind === "api" || kind === "operator"
-      ? ""
-      : "; a connection that it has open lasts until it ends: start the broker again to end it now";
+  const rest = kind === "api" || kind === "operator" ? "" : "; a connection that it has open ends within seconds";
   process.stdout.write(`${kind} ${name}: withdrawn${rest}\n`);
 }
 
@@ -229,6 +231,27 @@ async function runRecompute({ config, baseDir }: Setting): Promise<void> {
   }
 }
 
+/** Gateways of the registry file and of what was applied last. */
+function registeredGateways(registry: Registry, ledger: Ledger): ReadonlySet<string> {
+  return new Set([...(newestRegistry(ledger) ?? registry).gateways, ...registry.gateways]);
+}
+
+async function runEnrol(command: string, words: readonly string[], setting: Setting): Promise<void> {
+  const { config, registry, baseDir } = setting;
+  const { hours, days } = parsed.values;
+  try {
+    await enrolCommand(command, words, {
+      ...{ options: { hours, days }, config, baseDir, dataDir: storePaths(config, baseDir).dataDir },
+      gateways: (ledger) => registeredGateways(registry, ledger),
+      withLedger: (work) => withLedger(setting, work),
+      ...{ caller: callerName(), say: (text) => process.stdout.write(text), refuse },
+    });
+  } catch (error) {
+    if (!explain(error, (text) => process.stderr.write(text))) throw error;
+    process.exitCode = 1;
+  }
+}
+
 function isService(name: string): name is ServiceName {
   return (serviceNames as readonly string[]).includes(name);
 }
@@ -249,6 +272,8 @@ const parsed = (() => {
         print: { type: "boolean" },
         from: { type: "string" },
         to: { type: "string" },
+        hours: { type: "string" },
+        days: { type: "string" },
         stopped: { type: "boolean" },
         note: { type: "string" },
         yes: { type: "boolean" },
@@ -261,11 +286,17 @@ const parsed = (() => {
 })();
 const [command, ...names] = parsed.positionals;
 const file = parsed.values.config;
-const helps: Readonly<Record<string, string>> = { registry: registryHelp, recompute: recomputeHelp };
+const enrolCommands = ["enrol", "certificates", "revoke"];
+const helps: Readonly<Record<string, string>> = {
+  ...{ registry: registryHelp, recompute: recomputeHelp },
+  ...Object.fromEntries(enrolCommands.map((name) => [name, enrolHelp])),
+};
 if (parsed.values.help) process.stdout.write(helps[command ?? ""] ?? help);
 else if (command === "version") process.stdout.write(await versions());
 else if (command === "registry" && (file !== undefined || names[0] === "check")) await runRegistryCommand(names, file);
 else if (command === "recompute" && file !== undefined) await runRecompute(readSetting(file, serviceNames));
+else if (file !== undefined && enrolCommands.includes(command ?? ""))
+  await runEnrol(command ?? "", names, readSetting(file, serviceNames));
 else if (file === undefined || !["run", "check", "credential"].includes(command ?? "")) refuse(help);
 else if (command === "run") {
   const unknown = names.filter((name) => !isService(name));

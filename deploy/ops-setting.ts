@@ -27,13 +27,26 @@ export function tlsFaults(
     ["/remoteBroker/tls", needsRemote ? remoteBroker?.tls : undefined],
     ["/api/tls", services.includes("api") ? api.tls : undefined],
   ];
-  return sections.flatMap(([base, tls]) =>
-    tls ? tlsFileFaults(base, placedTls(tls, baseDir), (path) => readFileSync(path, "utf8")) : [],
-  );
+  const read = (path: string) => readFileSync(path, "utf8");
+  const { brokerCaFile } = api.enrolment ?? {};
+  const given =
+    services.includes("api") && brokerCaFile !== undefined ? { caFile: resolve(baseDir, brokerCaFile) } : {};
+  return [
+    ...sections.flatMap(([base, tls]) => (tls ? tlsFileFaults(base, placedTls(tls, baseDir), read) : [])),
+    ...tlsFileFaults("", given, read).map((fault) => ({ ...fault, path: "/api/enrolment/brokerCaFile" })),
+  ];
 }
 
 /** What of the configuration is not safe, though not wrong. */
 export function settingWarnings(config: PlatformConfig, baseDir: string): string[] {
+  const unused = "api.enrolment: the broker of this platform has no tls, over which alone a certificate can be shown";
+  return [
+    ...(config.api.enrolment !== undefined && config.broker.tls === undefined ? [unused] : []),
+    ...fileWarnings(config, baseDir),
+  ];
+}
+
+function fileWarnings(config: PlatformConfig, baseDir: string): string[] {
   // Windows has no such bits: every file would look open to everyone.
   if (process.platform === "win32") return secretWarnings(config, () => undefined);
   return secretWarnings(config, (file) => statSync(resolve(baseDir, file), { throwIfNoEntry: false })?.mode);

@@ -1,10 +1,11 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import type { Clock } from "@jilian/domain/clock.ts";
 import { JilianError } from "@jilian/domain/errors.ts";
 import { stateTopic } from "@jilian/domain/topics.ts";
 import { connectBus, type SparkplugBus, statePayload } from "@jilian/ingest/bus.ts";
 import type { IngestParts } from "@jilian/ingest/start.ts";
+import { type Authority, authorityFiles, openAuthority } from "@jilian/store/authority.ts";
 import { createLiveState } from "@jilian/store/live.ts";
 import type { Registry } from "@jilian/store/registry.ts";
 import { openLedger } from "@jilian/store/sqlite/ledger.ts";
@@ -112,6 +113,13 @@ export async function startPlatform(
     failed: new Promise((r) => (fail = r)),
     close,
   };
+  // Made at first need: where nobody enrols there is no key to lose.
+  let opened: Promise<Authority> | undefined;
+  const authority = () => {
+    opened ??= openAuthority(paths.dataDir);
+    return opened;
+  };
+  const hasAuthority = config.api.enrolment !== undefined || existsSync(authorityFiles(paths.dataDir).key);
   try {
     const ledger = openLedger({ path: paths.ledger, log });
     running.ledger = ledger;
@@ -122,7 +130,10 @@ export async function startPlatform(
       const { tls, ...plain } = config.broker;
       const placed = tls ? { ...plain, tls: placedTls(tls, baseDir) } : plain;
       const { startBroker } = await import("@jilian/broker/start.ts");
-      const broker = await startBroker(placed, { ledger, log: logOf("broker"), onFault });
+      const broker = await startBroker(placed, {
+        ...{ ledger, log: logOf("broker"), onFault },
+        authority: tls && hasAuthority ? (await authority()).certificate : undefined,
+      });
       running.broker = broker;
       closers.push(broker.close);
       platform.brokerPort = broker.port;
@@ -166,6 +177,7 @@ export async function startPlatform(
         clock,
         log: logOf("api"),
         baseDir,
+        authority,
       });
       running.api = api;
       closers.push(api.close);

@@ -102,6 +102,7 @@ export function assemble(config: GatewayConfig, outbox: OpenedOutbox, { log, clo
   return {
     outbox,
     setDevices,
+    reconnect: edge.reconnect,
     ask: collector.ask,
     values: collector.values,
     onDropped: accounts.dropped,

@@ -48,6 +48,8 @@ export type EdgeNode = {
   readonly deviceConnection: (device: string, connection: Connection) => void;
   /** A record is on disk: it goes out at once if it can, and otherwise later as backlog. */
   readonly recordWritten: (record: OutboxRecord) => void;
+  /** Takes leave of the broker and connects again; what is written meanwhile waits in the outbox. */
+  readonly reconnect: (why: string) => Promise<void>;
   readonly stats: () => {
     born: boolean;
     connected: boolean;
@@ -198,6 +200,7 @@ export function startEdgeNode(options: EdgeNodeOptions): EdgeNode {
       state.observe(record);
       sender.live(record);
     },
+    reconnect: connectOnce.leave,
     stats: () => ({
       born: now.session?.isBorn() ?? false,
       connected: now.link !== undefined,

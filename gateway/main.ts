@@ -11,6 +11,7 @@ const help = `jilian-gateway: reads PLCs, keeps every reading on disk, publishes
   jilian-gateway check gateway.yaml            checks the configuration, opens and connects nothing;
                                                with --print shows it as it takes effect, without secrets
   jilian-gateway read gateway.yaml [DEVICE]    reads devices without sending anything, and shows what comes
+  jilian-gateway enrol URL TOKEN               gets this gateway's certificate from the platform for a one-time token
   jilian-gateway status --config gateway.yaml  how the running gateway is: broker, devices, outbox
   jilian-gateway ask DEVICE GROUP              has the running gateway read a group of tags now
   jilian-gateway probe modbus HOST[:PORT]|/dev/ttyUSB0
@@ -107,6 +108,7 @@ async function run(file: string): Promise<void> {
     { startControl },
     { statusTeller },
     { deviceViews },
+    { startRenewal },
     { outboxFault, startWatchdog, statusLine },
     { codeOf, messageOf },
   ] = await Promise.all([
@@ -117,6 +119,7 @@ async function run(file: string): Promise<void> {
     import("./control.ts"),
     import("./status.ts"),
     import("./last-values.ts"),
+    import("./renewal.ts"),
     import("./watchdog.ts"),
     import("@jilian/domain/errors.ts"),
   ]);
@@ -149,7 +152,9 @@ async function run(file: string): Promise<void> {
     },
   });
   const watchdog = startWatchdog({ env: process.env, status: () => statusLine(gateway.stats()), fault, log });
-  const status = statusTeller({ gateway, clock });
+  const onRenewed = () => gateway.reconnect("renewed certificate");
+  const renewal = startRenewal({ config: gateway.config, onRenewed, log });
+  const status = statusTeller({ gateway, renewal, clock });
   const values = () => deviceViews(gateway.values(), clock.now());
   const control = startControl({
     outbox: gateway.outbox,
@@ -163,6 +168,7 @@ async function run(file: string): Promise<void> {
     reloads[Symbol.dispose]();
     ending.abort();
     const told = watchdog.stopping();
+    await renewal[Symbol.asyncDispose]();
     await control.close();
     await gateway.close();
     // Not waited for longer: a service manager that does not listen must not hold up the end.
@@ -173,7 +179,7 @@ async function run(file: string): Promise<void> {
   if (ops) {
     const { openOps } = await import("./ops-start.ts");
     // A port that is taken costs the view of the gateway, and must not cost readings.
-    await openOps({ ...config, ops }, { gateway, clock, log }).catch((err: unknown) =>
+    await openOps({ ...config, ops }, { gateway, renewal, clock, log }).catch((err: unknown) =>
       log.error({ code: codeOf(err), err }, `no health and metrics: ${messageOf(err)}`),
     );
   }
@@ -205,6 +211,7 @@ const commands: Readonly<Record<string, (...given: Parameters<Command>) => Promi
   run: runCommand,
   check: async (...given) => (await import("./commands/check.ts")).checkCommand(...given),
   read: async (...given) => (await import("./commands/read.ts")).readCommand(...given),
+  enrol: async (...given) => (await import("./commands/enrol.ts")).enrolCommand(...given),
   status: async (...given) => (await import("./commands/status.ts")).statusCommand(...given),
   import: async (...given) => (await import("./commands/import.ts")).importCommand(...given),
   schema: async (...given) => (await import("./commands/schema.ts")).schemaCommand(...given),

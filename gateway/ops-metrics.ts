@@ -5,6 +5,7 @@ import type { DeviceStats } from "./collect.ts";
 import type { LineStats } from "./drivers/line-shared.ts";
 import { historyRows } from "./history-metrics.ts";
 import type { Outbox } from "./model.ts";
+import type { RenewalStats } from "./renewal.ts";
 import type { Gateway } from "./run.ts";
 
 const seconds = (ms: number): number => ms / 1000;
@@ -202,6 +203,32 @@ function mqttRows(stats: Gateway["stats"]): MetricRow[] {
       name("commit_delay_seconds"),
       "From send to commit, smoothed; NaN before the first commit of a connection.",
       () => seconds(edge().commitDelayMs ?? Number.NaN),
+    ),
+  ];
+}
+
+/** Of the gateway's own certificate; no lines where it has none. */
+export function certificateRows(stats: () => RenewalStats | undefined): MetricRow[] {
+  const each = (value: (stats: RenewalStats) => number) => (): MetricSample[] => {
+    const found = stats();
+    return found === undefined ? [] : [{ labels: {}, value: value(found) }];
+  };
+  const name = (what: string) => `jilian_gateway_certificate_${what}`;
+  return [
+    gauge(
+      name("expiry_timestamp_seconds"),
+      "When the gateway's own certificate ends.",
+      each(({ endsMs }) => seconds(endsMs)),
+    ),
+    counter(
+      name("renewals_total"),
+      "Renewals since the start.",
+      each(({ renewals }) => renewals),
+    ),
+    gauge(
+      name("renewal_failures"),
+      "Attempts to renew it that failed since the last one that did not.",
+      each(({ failures }) => failures),
     ),
   ];
 }

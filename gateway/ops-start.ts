@@ -6,7 +6,8 @@ import { software } from "./births.ts";
 import type { GatewayConfig } from "./config.ts";
 import { valuesAnswer } from "./last-values.ts";
 import { type Ops, startOps } from "./ops.ts";
-import { gatewayHealth, gatewayMetrics } from "./ops-metrics.ts";
+import { certificateRows, gatewayHealth, gatewayMetrics } from "./ops-metrics.ts";
+import type { Renewal } from "./renewal.ts";
 import type { Gateway } from "./run.ts";
 
 /**
@@ -16,7 +17,7 @@ import type { Gateway } from "./run.ts";
  */
 export function openOps(
   config: GatewayConfig & { ops: NonNullable<GatewayConfig["ops"]> },
-  { gateway, clock, log }: { gateway: Gateway; clock: Clock; log: Logger },
+  { gateway, renewal, clock, log }: { gateway: Gateway; renewal?: Pick<Renewal, "stats">; clock: Clock; log: Logger },
 ): Promise<Ops> {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
@@ -25,6 +26,7 @@ export function openOps(
   const rows = [
     gauge("jilian_gateway_info", "Which gateway this is; always 1.", () => [{ labels, value: 1 }]),
     ...gatewayMetrics(gateway, config.outbox.maxBytes, clock),
+    ...certificateRows(() => renewal?.stats()),
   ];
   return startOps(config.ops, {
     log,

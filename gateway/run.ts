@@ -39,6 +39,8 @@ export type Gateway = {
    * @returns what it changed; what is in `restart` it did not
    */
   readonly reload: (config: GatewayConfig) => Promise<Difference>;
+  /** Takes leave of the broker and connects again, with what the files of the configuration hold now. */
+  readonly reconnect: (why: string) => Promise<void>;
   /** Whether what waited in memory is being moved to its file now. */
   readonly isMoving: () => boolean;
   /**
@@ -290,6 +292,7 @@ export function startGateway(initial: GatewayConfig, options: GatewayOptions): G
     outbox: () => active.outbox,
     ask: (device, group) => active.ask(device, group),
     reload,
+    reconnect: (why) => active.reconnect(why),
     isMoving: () => isMoving,
     close,
     [Symbol.asyncDispose]: close,

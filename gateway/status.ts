@@ -7,6 +7,7 @@ import type { FailureKinds } from "./failure-kinds.ts";
 import type { HistoryStats } from "./history.ts";
 import { historySetting } from "./history-config.ts";
 import { askedDays } from "./history-reach.ts";
+import type { Renewal, RenewalStats } from "./renewal.ts";
 import type { Gateway } from "./run.ts";
 
 /** How a running gateway is, as it goes over its control socket: times are ISO 8601, nothing in it is secret. */
@@ -24,6 +25,13 @@ export type GatewayStatus = {
     /** Births are out: the platform is told of readings. */
     readonly born: boolean;
     readonly connects: number;
+  };
+  /** Of the gateway itself; absent where it has none. */
+  readonly certificate?: {
+    readonly ends: string;
+    /** Attempts to renew it that failed since the last one that did not. */
+    readonly failures: number;
+    readonly lastFailure?: { readonly at: string; readonly reason: string };
   };
   readonly devices: readonly DeviceStatus[];
   readonly outbox: {
@@ -95,10 +103,17 @@ function historyStatus(
   return { path, ...oldest, bytes, maxBytes, fitsDays: Math.floor(fitsDays), askedDays, isWritable };
 }
 
-type Running = { gateway: Pick<Gateway, "stats" | "config">; clock: Clock };
+function certificateStatus(stats: RenewalStats | undefined): Pick<GatewayStatus, "certificate"> {
+  if (stats === undefined) return {};
+  const { endsMs, failures, lastFailure } = stats;
+  const last = lastFailure && { at: new Date(lastFailure.atMs).toISOString(), reason: lastFailure.reason };
+  return { certificate: { ends: new Date(endsMs).toISOString(), failures, ...(last ? { lastFailure: last } : {}) } };
+}
+
+type Running = { gateway: Pick<Gateway, "stats" | "config">; renewal?: Pick<Renewal, "stats">; clock: Clock };
 
 /** Tells how a gateway is whenever it is asked. Its uptime begins with this call. */
-export function statusTeller({ gateway, clock }: Running): () => GatewayStatus {
+export function statusTeller({ gateway, renewal, clock }: Running): () => GatewayStatus {
   const startedMs = performance.now();
   return () => {
     const { group, node, broker, outbox, devices: configured } = gateway.config();
@@ -115,6 +130,7 @@ export function statusTeller({ gateway, clock }: Running): () => GatewayStatus {
       uptimeMs: Math.round(performance.now() - startedMs),
       memoryBytes: process.memoryUsage.rss(),
       broker: { address: brokerAddress(broker), connected: edge.connected, born: edge.born, connects: edge.connects },
+      ...certificateStatus(renewal?.stats()),
       devices: configured.flatMap(({ id, pollIntervalMs }) => {
         const device = statsOf.get(id);
         return device === undefined ? [] : [deviceStatus(device, pollIntervalMs)];

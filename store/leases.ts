@@ -28,6 +28,9 @@ export type LeaseLedger = {
 const kinds: Readonly<Record<keyof Ledger, "reads" | "writes" | "neither">> = {
   ...{ setCredential: "writes", authenticate: "reads", authenticateKey: "reads" },
   ...{ revokeCredential: "writes", credentials: "reads" },
+  ...{ addToken: "writes", token: "reads", useToken: "writes", withdrawTokens: "writes", addCertificate: "writes" },
+  ...{ certificate: "reads", certificates: "reads", revokeCertificate: "writes" },
+  ...{ accessRevision: "reads", credentialStamp: "reads" },
   ...{ writeResults: "writes", readResults: "reads", readResult: "reads", history: "reads", revisions: "reads" },
   ...{ changeLog: "reads", changesAfter: "reads", readResultsAsOf: "reads", provisionalBefore: "reads" },
   ...{ noteBirth: "writes", firstBirths: "reads", noteUnregistered: "writes", unregistered: "reads" },

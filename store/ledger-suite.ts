@@ -2,6 +2,7 @@ import { hourMs } from "@jilian/domain/periods.ts";
 import type { Result } from "@jilian/domain/result.ts";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Ledger, Principal } from "./ledger.ts";
+import { certificateTests } from "./ledger-suite-certificates.ts";
 import { completenessTests } from "./ledger-suite-completeness.ts";
 import { findingTests } from "./ledger-suite-findings.ts";
 import { logSuite } from "./ledger-suite-log.ts";
@@ -301,6 +302,7 @@ export function ledgerSuite(name: string, make: () => LedgerUnderTest): void {
       noteTests,
       completenessTests,
       findingTests,
+      certificateTests,
       ...logSuite,
     ])
       tests(

@@ -2,6 +2,7 @@ import type { DefinitionSince } from "@jilian/domain/indicators/in-force.ts";
 import type { Period } from "@jilian/domain/periods.ts";
 import type { Result, ResultKey } from "@jilian/domain/result.ts";
 import type { AlarmLedger } from "./alarms.ts";
+import type { CertificateLedger } from "./certificates.ts";
 import type { CompletenessLedger } from "./completeness.ts";
 import type { FindingLedger } from "./findings.ts";
 import type { KpiLedger } from "./kpi-ledger.ts";
@@ -103,6 +104,7 @@ export type DefinitionLedger = {
 };
 
 type LedgerParts = AlarmLedger &
+  CertificateLedger &
   CompletenessLedger &
   FindingLedger &
   KpiLedger &

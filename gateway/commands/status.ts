@@ -75,6 +75,16 @@ function historyLines({ history }: GatewayStatus): string[] {
   return [`history  ${reach}, ${mebibytes(bytes)} of ${mebibytes(maxBytes)}, ${fits}${medium}`];
 }
 
+/** Absent where the gateway has none, or is of a version that does not tell. */
+function certificateLines({ certificate }: GatewayStatus): string[] {
+  if (certificate === undefined) return [];
+  const { ends, failures, lastFailure } = certificate;
+  const failed = lastFailure
+    ? `; NOT RENEWED after ${failures} attempts, the last ${lastFailure.at}: ${plainText(lastFailure.reason)}`
+    : "";
+  return [`certificate  ends ${ends}${failed}`];
+}
+
 /** The status for people. Pure. */
 export function statusText(status: GatewayStatus): string {
   const { broker, devices } = status;
@@ -98,6 +108,7 @@ export function statusText(status: GatewayStatus): string {
   return [
     `${status.software}  ${status.group}/${status.node}  up ${spanText(status.uptimeMs)}  process ${status.pid}, ${mebibytes(status.memoryBytes)}`,
     `broker   ${broker.address} ${link}, ${broker.connects} connects`,
+    ...certificateLines(status),
     outboxLine(status),
     ...historyLines(status),
     "",

@@ -4,6 +4,7 @@ import { JilianError } from "@jilian/domain/errors.ts";
 import type { Logger } from "pino";
 import type { FirstBirth, Ledger, UnregisteredDevice } from "../ledger.ts";
 import { alarmLedger } from "./alarms.ts";
+import { certificateLedger } from "./certificates.ts";
 import { completenessLedger } from "./completeness.ts";
 import { credentials } from "./credentials.ts";
 import { definitionLedger } from "./definitions.ts";
@@ -121,6 +122,7 @@ export function openLedger({ path, log }: { path: string; log: Logger }): Ledger
     const transaction = transactions(db);
     return {
       ...credentials(db),
+      ...certificateLedger(db),
       ...results(db, transaction),
       ...changeLog(db),
       ...completenessLedger(db, transaction),

@@ -1,6 +1,7 @@
 import type { DatabaseSync } from "node:sqlite";
 import { JilianError } from "@jilian/domain/errors.ts";
 import { alarmAgainSchema, alarmSchema } from "./alarms.ts";
+import { certificateSchema } from "./certificates.ts";
 import { completenessDueSchema, completenessSchema } from "./completeness.ts";
 import { definitionSchema } from "./definitions.ts";
 import { findingSchema } from "./findings.ts";
@@ -89,6 +90,8 @@ export const migrations: readonly string[] = [
   leaseSchema,
   // What births said of series when the KPI engine took it up.
   takenUpSchema,
+  // Certificates of gateways, and tokens for the first of each.
+  certificateSchema,
 ];
 
 function pragma(db: DatabaseSync, name: string): number {

@@ -27,6 +27,8 @@ export type Setting = {
   /** Transactions folded in a tick at most: with few the engine is always behind, until the end. */
   txPerTick?: number;
   onProgress?: (text: string) => void;
+  /** Told at once: hours may lie between the first comparison and the end. */
+  onCompared?: (comparison: Comparison) => void;
 };
 
 /** A run that can still be asked. */
@@ -126,11 +128,17 @@ export async function prove(setting: Setting): Promise<Proof & Pick<Run, "restar
   try {
     const { platform, oracle, book, restarts, behind, seconds } = run;
     const from = performance.now();
-    const comparisons = [await compareAll(platform, oracle, run)];
+    const comparisons: Comparison[] = [];
+    const compare = async () => {
+      const comparison = await compareAll(platform, oracle, run);
+      comparisons.push(comparison);
+      setting.onCompared?.(comparison);
+    };
+    await compare();
     if (setting.recompute) {
       await platform.forgetFigures();
       await timed(seconds, "settle", () => platform.settle());
-      comparisons.push(await compareAll(platform, oracle, run));
+      await compare();
     }
     const compareSeconds = (performance.now() - from) / 1000;
     const rssMb = process.memoryUsage.rss() / 1e6;

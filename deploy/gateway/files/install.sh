@@ -205,6 +205,7 @@ TEXT
 else
   cat <<'TEXT'
 下一步:                                 Next:
+  有令牌 / with a token:               sudo jilian-gateway enrol URL TOKEN (代替 1 和 2 / in place of 1 and 2)
   1. 填写配置 / fill in:               sudo nano /etc/jilian-gateway/gateway.yaml
   2. 口令写入 / password, one line:    sudo nano /etc/jilian-gateway/broker.password
   3. 检查 / check:                     sudo jilian-gateway check

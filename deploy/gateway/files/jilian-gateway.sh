@@ -3,6 +3,8 @@
 set -eu
 home=$(dirname "$(dirname "$(readlink -f "$0")")")
 config=/etc/jilian-gateway/gateway.yaml
+# What the gateway itself may write: it renews its certificate there.
+state=/var/lib/jilian-gateway
 node() { "$home/runtime/node" "$@"; }
 
 # As the systemd unit starts it: for little memory.
@@ -30,6 +32,10 @@ case "${1:-help}" in
   version)
     cat "$home/VERSION"
     ;;
+  enrol)
+    shift
+    node "$home/lib/main.mjs" enrol --config "$config" --dir "$state" "$@"
+    ;;
   check)
     [ $# -gt 1 ] || set -- check --config "$config"
     node "$home/lib/main.mjs" "$@"
@@ -38,6 +44,7 @@ case "${1:-help}" in
     cat <<'TEXT'
 jilian-gateway status        运行状态、各设备和最近的消息 / state, devices and last messages
 jilian-gateway log -f        持续显示日志 / follow the log
+jilian-gateway enrol URL TOKEN  用一次性令牌取得证书和配置 / certificate and configuration for a one-time token
 jilian-gateway check         检查配置,不启动任何东西 / check the configuration, start nothing
 jilian-gateway version       版本 / version
 jilian-gateway read FILE     现场读数,不发送 / readings of the devices, nothing is sent; read --help

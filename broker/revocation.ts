@@ -1,0 +1,72 @@
+import { messageOf } from "@jilian/domain/errors.ts";
+import { certificateState } from "@jilian/store/certificates.ts";
+import type { Ledger } from "@jilian/store/ledger.ts";
+import type { Aedes, Client } from "aedes";
+import type { Logger } from "pino";
+import type { Holding } from "./certificates.ts";
+
+export type AccessLedger = Pick<Ledger, "accessRevision" | "credentialStamp" | "certificate">;
+
+type Parts = {
+  ledger: AccessLedger;
+  log: Logger;
+  holdingOf: (client: Client) => Holding | undefined;
+  /** Counts and reports a client that is cut off. */
+  onCut: (fault: { code: string; subject: string; detail: string }) => void;
+  /** How often the ledger is asked; 1 s if absent. */
+  everyMs?: number | undefined;
+};
+
+/** Why a client may not stay; undefined when it may. */
+function fallen({ principal, proof }: Holding, ledger: AccessLedger, nowMs: number): string | undefined {
+  if ("serial" in proof) {
+    const known = ledger.certificate(proof.serial);
+    if (known && certificateState(known, nowMs) === "valid") return undefined;
+    return known?.revokedMs === null ? "its certificate has ended" : "its certificate was revoked";
+  }
+  const stamp = ledger.credentialStamp(principal.kind, principal.name);
+  if (stamp !== undefined && stamp === proof.stamp) return undefined;
+  return stamp === undefined ? "its password was withdrawn" : "its password was replaced";
+}
+
+/**
+ * Cuts off clients whose certificate is revoked or has ended, or whose password is withdrawn or replaced, within a second. One number of
+ * the ledger says whether there is anything to look at: a client is looked at again when that is another than when it was let in, so that
+ * nobody slips in between.
+ */
+export function watchRevocations(aedes: Aedes, { ledger, log, holdingOf, onCut, everyMs = 1000 }: Parts): Disposable {
+  const clients = new Set<Client>();
+  let toldFault = "";
+  aedes.on("client", (client) => clients.add(client));
+  aedes.on("clientDisconnect", (client) => clients.delete(client));
+
+  function look(client: Client, revision: number, nowMs: number): void {
+    const holding = holdingOf(client);
+    if (!holding) return;
+    const hasEnded = "endsMs" in holding.proof && nowMs > holding.proof.endsMs;
+    if (holding.revision === revision && !hasEnded) return;
+    const why = fallen(holding, ledger, nowMs);
+    holding.revision = revision;
+    if (why === undefined) return;
+    clients.delete(client);
+    onCut({ code: "BROKER_ACCESS_WITHDRAWN", subject: client.id, detail: why });
+    client.close();
+  }
+
+  function poll(): void {
+    try {
+      const [revision, nowMs] = [ledger.accessRevision(), Date.now()];
+      for (const client of clients) look(client, revision, nowMs);
+      toldFault = "";
+    } catch (thrown) {
+      // The ledger may be locked for a moment; the next look comes in a second.
+      const told = messageOf(thrown);
+      if (told !== toldFault)
+        log.error({ err: thrown, code: "BROKER_LEDGER_FAILED" }, `cannot look for revocations: ${told}`);
+      toldFault = told;
+    }
+  }
+  const timer = setInterval(poll, everyMs);
+  timer.unref();
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}
