@@ -90,14 +90,22 @@ export async function within<T>(work: Promise<T>, ms: number, what: string): Pro
   }
 }
 
+/** Who asks. */
+export type OpsClient = {
+  /** From this machine. */
+  readonly isLocal: boolean;
+  /** Why it only seems to be, where the address is meant for this machine alone: then there is only the health for it. */
+  readonly foreign?: string | undefined;
+};
+
+const isHealth = (path: string): boolean => path.startsWith("/health/");
+
 /**
  * Answers a request to the ops address; the servers of both programs only carry it. `/health/live`: this process answers; `/health/ready`:
  * 503 with reasons when a part is not; `/metrics`; and what a program has for its own machine. Everything is read-only: other methods are
  * refused.
  */
-export function opsAnswers(
-  source: OpsSource,
-): (method: string, url: string, client?: { isLocal: boolean }) => Promise<OpsAnswer> {
+export function opsAnswers(source: OpsSource): (method: string, url: string, client?: OpsClient) => Promise<OpsAnswer> {
   const health = shared(async () => readiness(await within(source.health(), answerBoundMs, "health")));
   const metrics = shared(async () => {
     const body = await within(source.metrics(), answerBoundMs, "metrics");
@@ -115,8 +123,11 @@ export function opsAnswers(
     const route = local === undefined ? routes.get(path) : async () => local(new URLSearchParams(query));
     if (!route) return textAnswer(404, `not found; there are ${[...routes.keys(), ...locals.keys()].join(", ")}`);
     if (method !== "GET" && method !== "HEAD") return textAnswer(405, "only GET and HEAD", { allow: "GET, HEAD" });
-    if (local && !client.isLocal)
-      return textAnswer(403, `${path} is answered to this machine alone: ask 127.0.0.1 on it`);
+    const foreign = isHealth(path) ? undefined : client.foreign;
+    if (foreign !== undefined || (local && !client.isLocal)) {
+      const why = client.foreign === undefined ? "" : `; ${client.foreign}`;
+      return textAnswer(403, `${path} is answered to this machine alone: ask 127.0.0.1 on it${why}`);
+    }
     try {
       return await route();
     } catch (thrown) {

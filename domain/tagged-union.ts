@@ -75,19 +75,103 @@ function isOf(union: SchemaError, branch: number | undefined, error: SchemaError
 /** A section that does not say what it is, or says what does not exist. */
 export type Untagged = { readonly path: string; readonly tags: readonly unknown[]; readonly present: boolean };
 
+type Found = { errors: SchemaError[]; untagged: Untagged[] };
+/** Where a part is: in the schema (`#/properties/a`), in the value (`/a`). */
+type Place = { readonly schemaPath: string; readonly instancePath: string };
+type Part = { readonly schema: Schema; readonly value: unknown; readonly place: Place };
+
+const openedOf = new WeakMap<Schema, Schema>();
+
+/** A schema in which a tagged union takes everything; itself where it has none, but within unions of other kinds. */
+function opened(schema: Schema): Schema {
+  const known = openedOf.get(schema);
+  if (known !== undefined) return known;
+  const made = openUnions(schema);
+  openedOf.set(schema, made);
+  return made;
+}
+
+function openUnions(schema: Schema): Schema {
+  if (taggedUnion(schema) !== undefined) return {};
+  const items = isRecord(schema.items) ? opened(schema.items) : schema.items;
+  const before = Object.entries(propertiesOf(schema));
+  const properties = before.map(([key, property]) => [key, opened(property)] as const);
+  if (items === schema.items && properties.every(([, property], i) => property === before[i]?.[1])) return schema;
+  return { ...schema, ...(items !== undefined && { items }), properties: Object.fromEntries(properties) };
+}
+
+const escaped = (key: string): string => key.replaceAll("~", "~0").replaceAll("/", "~1");
+
+/** The values in a value that a tagged union stands for, each with its union. */
+function* unionsIn({ schema, value, place: { schemaPath, instancePath } }: Part): Generator<Part> {
+  if (opened(schema) === schema) return;
+  if (taggedUnion(schema) !== undefined) {
+    yield { schema, value, place: { schemaPath, instancePath } };
+    return;
+  }
+  if (Array.isArray(value) && isRecord(schema.items)) {
+    const at = `${schemaPath}/items`;
+    for (const [i, entry] of value.entries()) {
+      const place = { schemaPath: at, instancePath: `${instancePath}/${i}` };
+      yield* unionsIn({ schema: schema.items, value: entry, place });
+    }
+  }
+  if (!isRecord(value)) return;
+  for (const [key, property] of Object.entries(propertiesOf(schema))) {
+    const place = { schemaPath: `${schemaPath}/properties/${key}`, instancePath: `${instancePath}/${escaped(key)}` };
+    if (value[key] !== undefined) yield* unionsIn({ schema: property, value: value[key], place });
+  }
+}
+
 /**
  * Of all that the schema library finds wrong, what concerns the reader: for a value that fits no branch of a union, that alone; for one
- * that says which branch of a tagged union it is, the errors of this branch.
+ * that says which branch of a tagged union it is, the errors of this branch. The library is asked about that branch alone: of a section
+ * with a thousand entries it would have so much to say by the other branches that what is wrong is beyond the most that it tells.
  */
-export function relevantErrors(schema: TSchema, value: unknown): { errors: SchemaError[]; untagged: Untagged[] } {
-  let errors = [...Value.Errors(schema, value)].filter((e) => e.keyword !== "boolean");
+export function relevantErrors(schema: TSchema, value: unknown): Found {
+  return errorsOf({ schema: schema as Schema, value, place: { schemaPath: "#", instancePath: "" } });
+}
+
+function errorsOf({ schema, value, place }: Part): Found {
+  const found = errorsHere({ schema: opened(schema), value, place });
+  for (const part of unionsIn({ schema, value, place })) {
+    const inner = errorsOfUnion(part);
+    found.errors = found.errors.concat(inner.errors);
+    found.untagged = found.untagged.concat(inner.untagged);
+  }
+  return found;
+}
+
+function errorsOfUnion({ schema, value, place }: Part): Found {
+  const union = taggedUnion(schema) as Union;
+  const branch = branchOf(union, value);
+  if (branch < 0) return errorsHere({ schema, value: isRecord(value) ? {} : value, place }, value);
+  const own = { ...place, schemaPath: `${place.schemaPath}/anyOf/${branch}` };
+  return errorsOf({ schema: union.branches[branch] as Schema, value, place: own });
+}
+
+/** What the library finds, at its places in the whole. @param shown the value, where only a part of it is judged */
+function errorsHere({ schema, value, place }: Part, shown: unknown = value): Found {
+  const { errors, untagged } = relevantHere(schema, value, shown);
+  return {
+    errors: errors.map((e) => ({
+      ...e,
+      schemaPath: place.schemaPath + e.schemaPath.slice(1),
+      instancePath: place.instancePath + e.instancePath,
+    })),
+    untagged: untagged.map((one) => ({ ...one, path: place.instancePath + one.path })),
+  };
+}
+
+function relevantHere(schema: Schema, value: unknown, shown: unknown): Found {
+  let errors = [...Value.Errors(schema as TSchema, value)].filter((e) => e.keyword !== "boolean");
   const untagged: Untagged[] = [];
   // Outer unions first: what their other branches say of inner ones falls away with them.
   const unions = errors.filter((e) => e.keyword === "anyOf");
   for (const union of unions.toSorted((a, b) => a.schemaPath.length - b.schemaPath.length)) {
     if (!errors.includes(union)) continue;
     const tagged = taggedUnion(partAt(schema, union.schemaPath.replace(/^#/, "")) as Schema);
-    const instance = partAt(value, union.instancePath);
+    const instance = partAt(shown, union.instancePath);
     const branch = tagged === undefined ? -1 : branchOf(tagged, instance);
     if (branch >= 0) {
       errors = errors.filter((e) => e !== union && (!isOf(union, undefined, e) || isOf(union, branch, e)));

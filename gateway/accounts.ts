@@ -225,6 +225,7 @@ function pollObserver({ book, devices }: Parts, { now, enter }: GapKeeper): Poll
       if (device) device.gap = undefined;
       book.count(id, nowMs, { scheduled: 1, answered: 1, ...counts });
     },
+    remained: (id, counts) => book.count(id, now(), counts),
     released: (id, readings, marked) => book.count(id, now(), { polled: readings, marked }),
     skipped: (id, polls) => book.count(id, now(), { scheduled: polls, skipped: polls }),
     failed: (id, code, sinceMs, marked) => {

@@ -4,6 +4,7 @@ import { type Accounts, startAccounts } from "./accounts.ts";
 import { startCollector } from "./collect.ts";
 import type { GatewayConfig } from "./config.ts";
 import { gatewayDrivers } from "./drivers/drivers.ts";
+import type { LineDoubts } from "./drivers/line-doubts.ts";
 import { startEdgeNode } from "./edge-node.ts";
 import type { History } from "./history.ts";
 import type { CollectorEvents } from "./model.ts";
@@ -11,8 +12,8 @@ import type { OpenedOutbox } from "./outbox.ts";
 import type { Difference } from "./reload.ts";
 
 export type GatewayDeps = { log: Logger; clock: Clock };
-/** `history`: what keeps quarter hours beside the outbox, where it is wanted. */
-export type AssemblyDeps = GatewayDeps & { history: History | undefined };
+/** `history`: what keeps quarter hours beside the outbox, where it is wanted. `doubts`: what earlier assemblies have asked. */
+export type AssemblyDeps = GatewayDeps & { history: History | undefined; doubts: LineDoubts };
 
 /** Samples of one record at most: a poll of a large device is several, none of which is near the size of a message. */
 const maxRecordSamples = 5000;
@@ -53,7 +54,7 @@ export type Assembly = ReturnType<typeof assemble>;
  * outbox needs another assembly.
  * @param onDropped is given what to tell of dropped samples, for as long as this assembly runs
  */
-export function assemble(config: GatewayConfig, outbox: OpenedOutbox, { log, clock, history }: AssemblyDeps) {
+export function assemble(config: GatewayConfig, outbox: OpenedOutbox, { log, clock, history, doubts }: AssemblyDeps) {
   const { group, node, broker, primaryHost, devices } = config;
   const edge = startEdgeNode({
     group,
@@ -67,7 +68,7 @@ export function assemble(config: GatewayConfig, outbox: OpenedOutbox, { log, clo
     log,
   });
   const accounts = startAccounts({ devices, outbox, clock, onWritten: edge.recordWritten });
-  const drivers = gatewayDrivers(config, { clock, log });
+  const drivers = gatewayDrivers(config, { clock, log, doubts });
   const events = collectInto(outbox, edge, accounts);
   const collector = startCollector({
     devices,

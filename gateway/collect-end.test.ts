@@ -2,9 +2,10 @@ import { systemClock } from "@jilian/domain/clock.ts";
 import { Status } from "@jilian/domain/quality.ts";
 import { afterEach, describe, expect, it } from "vitest";
 import { until } from "./cases/scripted-server.ts";
-import { startCollector } from "./collect.ts";
+import { type PollObserver, startCollector } from "./collect.ts";
 import { type DeviceConfig, readGatewayConfig } from "./config.ts";
 import type { Driver, RawReading } from "./model.ts";
+import { noEvents } from "./test-collect.ts";
 import { startTestServer, temporaryFolder } from "./test-opcua.ts";
 import { collectOpcua, log, opcuaConfig, quick, show } from "./test-opcua-devices.ts";
 
@@ -24,7 +25,7 @@ function deviceRead(): DeviceConfig {
   return read.value.devices[0] as DeviceConfig;
 }
 
-function collectFrom(driver: Partial<Driver>) {
+function collectFrom(driver: Partial<Driver>, polls?: PollObserver) {
   const values: unknown[] = [];
   const collector = startCollector({
     devices: [deviceRead()],
@@ -36,10 +37,10 @@ function collectFrom(driver: Partial<Driver>) {
     }),
     clock: systemClock,
     log,
+    ...(polls && { polls }),
     lastSourceTimeMs: () => 0,
     events: {
-      onDefinitions: () => undefined,
-      onConnection: () => undefined,
+      ...noEvents,
       onSamples: (_, samples) => values.push(...samples.map(({ value }) => value)),
     },
   });
@@ -81,6 +82,32 @@ describe("a poll that is under way when collecting ends", () => {
     expect(performance.now() - startedMs).toBeLessThan(1000);
     expect(values).toEqual([1]);
   });
+});
+
+it("what has come in since the last poll is no poll of its own", async () => {
+  const told: unknown[][] = [];
+  const note =
+    (what: string) =>
+    (_: string, ...counts: unknown[]) =>
+      void told.push([what, ...counts]);
+  const polls = {
+    answered: note("answered"),
+    skipped: note("skipped"),
+    failed: note("failed"),
+    released: note("released"),
+    remained: note("remained"),
+  };
+  let asked = 0;
+  const read = async () => {
+    asked += 1;
+    return asked === 1 ? [reading(1)] : [];
+  };
+  const { collector, values } = collectFrom({ read, rest: () => [reading(2)] }, polls);
+  await until("the second poll", () => asked >= 2);
+  await collector.close();
+  expect(values).toEqual([1, 2]);
+  expect(told.filter(([what]) => what === "answered")).toHaveLength(asked);
+  expect(told.at(-1)).toEqual(["remained", { polled: 1, suppressed: 0, bad: 0 }]);
 });
 
 it("what has come in since the last poll is a reading still: changes that an OPC UA server told", async () => {

@@ -226,6 +226,7 @@ describe("connection", () => {
       polls: {
         answered: (device, counts) => told.push([device, counts.polled, counts.suppressed, counts.bad]),
         skipped: () => undefined,
+        remained: () => undefined,
         released: (device, readings) => told.push([device, "released", readings]),
         failed: (device, code, sinceMs, marked) => {
           expect(sinceMs).toBeGreaterThanOrEqual(startedMs);
@@ -332,6 +333,7 @@ it("what is held back of a counter is told and counted before the device is lost
     polls: {
       answered: (_, { polled, suppressed }) => told.push(`answered ${polled} ${suppressed}`),
       skipped: () => undefined,
+      remained: () => undefined,
       released: (_, readings) => told.push(`released ${readings}`),
       failed: (_, code, _since, marked) => told.push(`${code} ${marked}`),
     },

@@ -65,6 +65,8 @@ export type PollObserver = {
    * @param marked samples of derived tags
    */
   readonly released: (device: string, readings: number, marked: number) => void;
+  /** What a device had told by itself since its last poll was taken, and no poll follows. */
+  readonly remained: (device: string, counts: PollCounts) => void;
 };
 
 export type CollectorOptions = {
@@ -223,7 +225,11 @@ function supervise(device: DeviceConfig, options: CollectorOptions): Supervised 
   /** What has come in since the last poll, and comes from nobody else. */
   function takeRest(): void {
     const readings = stats.connected ? (driver.rest?.() ?? []) : [];
-    if (readings.length > 0) take(readings);
+    if (readings.length === 0) return;
+    const samples = shaper.shape(readings, clock.now());
+    // No poll: that would be one more than was due.
+    tell(() => polls?.remained(device.id, shaper.counts()));
+    deliver(samples);
   }
 
   /** From connect to the first failure. A device counts as connected only when it has answered a read. */

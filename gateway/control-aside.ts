@@ -141,7 +141,7 @@ export async function asideCommand(args: readonly string[], { configOf, print, c
     if (line.type === "error") {
       complain(line.message);
       code = 1;
-    } else if (line.type === "progress" || line.type === "status") return;
+    } else if (line.type !== "aside" && line.type !== "done") return;
     else if (json) print(JSON.stringify(line));
     else print(line.type === "aside" ? textOf(line) : resultOf(line, request.command));
   };

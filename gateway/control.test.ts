@@ -41,7 +41,14 @@ describe("the control socket", () => {
   beforeEach(async () => {
     bench = outboxBench();
     outbox = bench.start();
-    control = startControl({ outbox: () => outbox, path: bench.path, status: noStatus, ask: () => false, log: silent });
+    control = startControl({
+      outbox: () => outbox,
+      path: bench.path,
+      status: noStatus,
+      ask: () => false,
+      values: () => [],
+      log: silent,
+    });
     await listening();
   });
   afterEach(async () => {
@@ -145,7 +152,14 @@ describe("the control socket", () => {
     await once(spawn(process.execPath, ["-e", leave]), "exit");
     expect(existsSync(controlPath(bench.path))).toBe(true);
     expect(await askGateway(bench.path, { v: 1, command: "list", ids: "all" }, () => undefined)).toBe(false);
-    control = startControl({ outbox: () => outbox, path: bench.path, status: noStatus, ask: () => false, log: silent });
+    control = startControl({
+      outbox: () => outbox,
+      path: bench.path,
+      status: noStatus,
+      ask: () => false,
+      values: () => [],
+      log: silent,
+    });
     await vi.waitFor(async () => expect(await say('{"v":1,"command":"list","ids":"all"}\n')).toContain("done"));
   });
 
@@ -161,7 +175,14 @@ describe("the control socket", () => {
     const lines: Record<string, unknown>[] = [];
     const log = pino({ level: "info" }, { write: (line: string) => void lines.push(JSON.parse(line)) });
     const path = join(bench.folder, "x".repeat(120));
-    const other = startControl({ outbox: () => outbox, path, status: noStatus, ask: () => false, log });
+    const other = startControl({
+      outbox: () => outbox,
+      path,
+      status: noStatus,
+      ask: () => false,
+      values: () => [],
+      log,
+    });
     await vi.waitFor(() => expect(lines.map(({ code }) => code)).toEqual(["CONTROL_UNAVAILABLE"]));
     await other.close();
     // What is no socket is another's file and stays.
@@ -171,6 +192,7 @@ describe("the control socket", () => {
       path: join(bench.folder, "file"),
       status: noStatus,
       ask: () => false,
+      values: () => [],
       log,
     });
     await vi.waitFor(() => expect(lines).toHaveLength(2));
@@ -246,6 +268,7 @@ test("a folder that is missing at the start and comes later has its socket then,
     path,
     status: noStatus,
     ask: () => false,
+    values: () => [],
     retryMs: 20,
     log: silent,
   });

@@ -7,7 +7,7 @@ import { setImmediate as turn } from "node:timers/promises";
 import type { RecordId } from "@jilian/domain/commit.ts";
 import { codeOf, messageOf } from "@jilian/domain/errors.ts";
 import type { Logger } from "pino";
-import { plainValue, timeText } from "./last-values.ts";
+import { type DeviceView, plainValue, timeText } from "./last-values.ts";
 import { atMostEvery } from "./log-limit.ts";
 import type { AsideRecord, Outbox } from "./model.ts";
 import type { GatewayStatus } from "./status.ts";
@@ -18,8 +18,11 @@ export type AsideRequest = { v: 1; command: "list" | "replay" | "drop"; ids: rea
 /** That a group of tags be read at the next poll of its device (drivers/modbus-groups.ts). */
 export type GroupRequest = { v: 1; command: "ask"; device: string; group: string };
 
+/** What the tags of some devices were when they were read last; devices that it does not have are left out. */
+export type ValuesRequest = { v: 1; command: "values"; devices: readonly string[] };
+
 /** What can be asked of a gateway: that, and how it is. */
-export type ControlRequest = AsideRequest | GroupRequest | { v: 1; command: "status" };
+export type ControlRequest = AsideRequest | GroupRequest | ValuesRequest | { v: 1; command: "status" };
 
 /** An answer is lines of JSON: records, or how far it is, then how many were shown or changed; or why there is no answer. */
 export type ControlLine =
@@ -29,6 +32,7 @@ export type ControlLine =
   | { type: "done"; records: number; total?: number }
   /** How the gateway is: the whole answer. */
   | { type: "status"; status: GatewayStatus }
+  | { type: "values"; device: DeviceView }
   | { type: "error"; message: string };
 
 /** A record that was set aside, as people and programs read it: times are ISO 8601, whole numbers beyond 2^53 are text. */
@@ -103,10 +107,12 @@ function isId(found: unknown): found is RecordId {
 /** Reads a request; undefined when it is none. */
 export function readControlRequest(text: string): ControlRequest | undefined {
   try {
-    const { v, command, ids, device, group } = JSON.parse(text) as Record<string, unknown>;
+    const { v, command, ids, device, group, devices } = JSON.parse(text) as Record<string, unknown>;
     if (v === 1 && command === "status") return { v, command };
     if (v === 1 && command === "ask" && typeof device === "string" && typeof group === "string")
       return { v, command, device, group };
+    const isTexts = Array.isArray(devices) && devices.every((one) => typeof one === "string");
+    if (v === 1 && command === "values" && isTexts) return { v, command, devices };
     if (v !== 1 || (command !== "list" && command !== "replay" && command !== "drop")) return undefined;
     if (ids !== "all" && !(Array.isArray(ids) && ids.every(isId))) return undefined;
     return { v, command, ids };
@@ -140,10 +146,14 @@ const notUnderstood: ControlLine = { type: "error", message: "this is no request
 /** The lines of the answer to what was asked. */
 function answerOf(
   request: ControlRequest | undefined,
-  { outbox, status, ask, log }: ControlOptions,
+  { outbox, status, ask, values, log }: ControlOptions,
 ): AsyncIterable<ControlLine> | ControlLine[] {
   if (request === undefined) return [notUnderstood];
   if (request.command === "status") return [{ type: "status", status: status() }];
+  if (request.command === "values") {
+    const views = values().filter(({ device }) => request.devices.includes(device));
+    return [...views.map((device) => ({ type: "values" as const, device })), { type: "done", records: views.length }];
+  }
   if (request.command === "ask") return [{ type: "done", records: ask(request.device, request.group) ? 1 : 0 }];
   if (request.command !== "list") log.info({ command: request.command }, "asked to change what is set aside");
   return answerControl(outbox, request);
@@ -176,6 +186,8 @@ export type ControlOptions = {
   status: () => GatewayStatus;
   /** Has a group of tags of a device read. @returns whether there is one of that name */
   ask: (device: string, group: string) => boolean;
+  /** What was read last, device by device. */
+  values: () => DeviceView[];
   /** Of the outbox file. */
   path: string;
   /** After so long it tries again to listen. */

@@ -46,6 +46,8 @@ function add(a: Decimal, b: Decimal, times: bigint): Decimal {
 /** The last register that is known of a metric. */
 export type Before = { readonly row: HistoryRow; readonly tag: KnownTag };
 
+const fell = "读数回退 the register fell: reset or exchanged";
+
 export type Consumption = { readonly amount: string; readonly remark: string };
 
 function rise(before: HistoryRow, row: HistoryRow, { float32, modulus }: KnownTag): Decimal | undefined {
@@ -76,10 +78,10 @@ export function consumptionOf(
   if (row.register === undefined) return { amount: "", remark: "无期末读数 no register at the end" };
   if (!before) return { amount: "", remark: "无期初读数 no register before" };
   if (before.tag.id !== tag.id) return { amount: "", remark: "定义已变 the definition of the tag changed" };
-  if (row.resets > 0) return { amount: "", remark: "读数回退 the register fell: reset or exchanged" };
   const delta = rise(before.row, row, tag);
-  if (delta === undefined) return { amount: "", remark: "读数回退 the register fell: reset or exchanged" };
+  if (delta === undefined) return { amount: "", remark: fell };
   const amount = formatDecimal(delta);
+  if (row.resets > 0) return { amount: "", remark: `${fell}; 若未中断 if it counted on: ${amount}` };
   if (before.row.quarter !== row.quarter - 1) {
     const since = zone.format((before.row.quarter + 1) * quarterMs);
     return { amount: "", remark: `期初缺数 no register before; since ${since}: ${amount}` };

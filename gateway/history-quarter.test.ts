@@ -187,24 +187,34 @@ describe("a register that falls", () => {
     expect(counted([900, 100, 900, 100])).toMatchObject({ wraps: 2, resets: 0 });
   });
 
-  test("to 0 and comes back where it was has neither, however often it reads 0; a 0 is no reading until it counts on", () => {
-    expect(counted([900, 0, 900])).toMatchObject({ wraps: 0, resets: 0, register: 900 });
-    expect(counted([900, 0, 0, 0, 905])).toMatchObject({ wraps: 0, resets: 0, register: 905 });
-    expect(counted([400, 0, 401, 0, 402])).toMatchObject({ wraps: 0, resets: 0, register: 402 });
-    expect(counted([900, 0])).toMatchObject({ wraps: 0, resets: 0, register: 900, registerMs: startMs });
+  test("to 0 and is back where it was, or beyond, fell: for how long it read 0 tells nothing", () => {
+    expect(counted([900, 0, 900])).toMatchObject({ wraps: 0, resets: 1, register: 900 });
+    expect(counted([900, 0, 0, 0, 905])).toMatchObject({ wraps: 0, resets: 1, register: 905 });
+    expect(counted([400, 0, 401, 0, 402])).toMatchObject({ wraps: 0, resets: 2, register: 402 });
+    expect(counted([900, 0])).toMatchObject({ wraps: 0, resets: 1, register: 900, registerMs: startMs });
     expect(counted([900, 0, 0, 3])).toMatchObject({ wraps: 1, resets: 0, register: 3 });
+    expect(counted([400, 0, 0, 3])).toMatchObject({ wraps: 0, resets: 1, register: 3 });
     expect(counted([0, 0, 5])).toMatchObject({ wraps: 0, resets: 0, register: 5 });
   });
 
-  test("to 0 and is back after longer than a value holds is a reset: it may have counted up to there, or more than once", () => {
-    const series = counterSeries();
-    for (const [value, atMs] of [
-      [900, 0],
-      [0, 1000],
-      [905, 1000 + holdMs + 1],
-    ] as const)
-      series.add({ value, status: Status.Good, sourceTimeMs: startMs + atMs });
-    expect(series.running(startMs + holdMs)).toMatchObject({ wraps: 0, resets: 1, register: 905 });
+  test("to 0 in another quarter hour than it is back fell in both, also where the program ended in between", () => {
+    for (const stop of [false, true]) {
+      const events: Event[] = [
+        [900, 0],
+        [0, 1000],
+        [0, quarterMs + 1000],
+        [905, 3 * quarterMs + 1000],
+      ].map(([value, atMs]) => ({
+        ...{ type: "sample", atMs: startMs + (atMs as number), value: value as number, status: Status.Good },
+      }));
+      if (stop) events.splice(3, 0, { type: "stop", atMs: startMs + 2 * quarterMs });
+      const rows = [...fold(events, "counter", startMs + 4 * quarterMs).values()];
+      expect(rows.map(({ resets, register }) => [resets, register])).toEqual([
+        [1, 900],
+        [0, 900],
+        [1, 905],
+      ]);
+    }
   });
 
   test("keeps whole numbers of 64 bits as they are", () => {

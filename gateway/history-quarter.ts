@@ -26,7 +26,7 @@ export type Quarter = {
   sum: number;
   /** Sum of value x ms over `goodMs`: by it the time-weighted mean. */
   integral: number;
-  /** Over the readings and over the value that held at the beginning. */
+  /** Over the readings and over the value that held at the beginning. Of a counter 0 while it reads 0 after a higher value, else absent. */
   low: number | undefined;
   high: number | undefined;
   /**
@@ -35,7 +35,7 @@ export type Quarter = {
    */
   register: number | bigint | undefined;
   registerMs: number;
-  /** How often the register began again at 0 by its own width, and how often it fell otherwise. */
+  /** How often the register began again at 0 by its own width, and how often it fell otherwise or was back from a 0. */
   wraps: number;
   resets: number;
   /** How long each code held, ms. */
@@ -111,8 +111,8 @@ export function createSeries({ kind, holdMs, modulus, written, before, onEnded }
   let sampleMs = Number.NEGATIVE_INFINITY;
   let register: number | bigint | undefined;
   let registerMs = 0;
-  /** When the register last read 0 after a higher value, while it has read nothing else since. */
-  let zeroMs: number | undefined;
+  /** The quarter hour in which the register began to read 0 after a higher value, while it has read nothing else since. */
+  let zeroQuarter: number | undefined;
   let heldForMs = holdMs;
 
   function end(): void {
@@ -122,12 +122,19 @@ export function createSeries({ kind, holdMs, modulus, written, before, onEnded }
     onEnded(ended);
   }
 
+  /** From what was written of a register. */
+  function goOn(from: Quarter): void {
+    if (from.register === undefined) return;
+    ({ register, registerMs } = from);
+    if (kind === "counter" && from.low === 0) zeroQuarter ??= from.quarter;
+  }
+
   /** The open quarter hour; begun where it is another one, or gone on with where a part of it was written. */
   function quarterAt(quarter: number): Quarter {
     if (open?.quarter === quarter) return open;
     end();
     open = written(quarter) ?? emptyQuarter(quarter);
-    if (open.register !== undefined) ({ register, registerMs } = open);
+    if (open.register !== undefined) goOn(open);
     else if (held !== undefined && kind === "counter") {
       open.register = register;
       open.registerMs = registerMs;
@@ -157,29 +164,44 @@ export function createSeries({ kind, holdMs, modulus, written, before, onEnded }
   }
 
   /**
-   * A meter that restarts, and a concentrator that has lost its meter, read 0 for a while and then what they read before: a fall to 0 is
-   * judged by what comes after it. One that counts on from 0 fell there; one that is back at where it was, or beyond, has counted all the
-   * while, so that nothing is added for the way down and up. Back after longer than a value holds, nobody can tell: counted as a reset.
+   * A meter that restarts, and a concentrator that has lost its meter, read 0 for a while and then what they read before; an exchanged
+   * meter counts on from 0. What a fall to 0 was is told by what comes after it, and mostly not even then: to the platform neither the way
+   * down nor the way up is an increase that can be told (docs/contracts.md, leaves). So the quarter hours of both are marked as of a
+   * register that fell, and have no amount. One that counts on from 0 within the quarter hour, less than half its width beyond where it
+   * was, has rolled over. While it reads 0 the register stays what it was.
    */
   function noteRegister(to: Quarter, found: Held, timeMs: number): void {
     if (register !== undefined && Number(found) === 0 && Number(register) > 0) {
-      zeroMs = timeMs;
+      if (zeroQuarter === undefined) to.resets += 1;
+      zeroQuarter ??= to.quarter;
+      to.low = 0;
       to.register = register;
       to.registerMs = registerMs;
       return;
     }
-    if (register !== undefined && zeroMs !== undefined && found >= register) {
-      if (timeMs - zeroMs > heldForMs) to.resets += 1;
-    } else if (register !== undefined && zeroMs !== undefined) {
-      noteFall(to, register, 0);
-      register = 0;
-    }
-    zeroMs = undefined;
+    if (register !== undefined && zeroQuarter !== undefined) noteBack(to, register, found);
+    zeroQuarter = undefined;
+    to.low = undefined;
     if (register !== undefined && found < register) noteFall(to, register, found);
     register = found;
     registerMs = timeMs;
     to.register = register;
     to.registerMs = registerMs;
+  }
+
+  /** The register reads something again after a 0, before which it was `from`. */
+  function noteBack(to: Quarter, from: Held, found: Held): void {
+    const isSame = zeroQuarter === to.quarter;
+    if (found >= from) {
+      if (!isSame) to.resets += 1;
+      return;
+    }
+    const { resets } = to;
+    noteFall(to, from, 0);
+    register = 0;
+    if (!isSame) to.resets = resets + 1;
+    // The mark of the fall: taken back from a rollover, and set once for a reset.
+    else to.resets -= 1;
   }
 
   function take(found: Held, timeMs: number, atMs: number): void {
@@ -197,7 +219,7 @@ export function createSeries({ kind, holdMs, modulus, written, before, onEnded }
   function begin(timeMs: number): void {
     const quarter = quarterOf(timeMs);
     const earlier = before(quarter);
-    if (earlier?.register !== undefined) ({ register, registerMs } = earlier);
+    if (earlier) goOn(earlier);
     const same = written(quarter);
     if (same) doneMs = same.untilMs;
     else if (earlier) doneMs = earlier.untilMs;

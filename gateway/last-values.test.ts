@@ -1,7 +1,9 @@
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
+import { type IncomingMessage, request } from "node:http";
 import { networkInterfaces } from "node:os";
 import { join } from "node:path";
+import { text } from "node:stream/consumers";
 import { readExposition } from "@jilian/domain/test-prometheus.ts";
 import { pino } from "pino";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
@@ -150,6 +152,39 @@ describe("a gateway's ops address", () => {
       await ops.close();
     }
   });
+});
+
+test("a request that only seems to come from this machine gets neither values nor the metrics of a loopback address", async () => {
+  const local = { "/values": valuesAnswer(() => [], { now: () => 0 }) };
+  const source = { health: async () => ({}), metrics: async () => "", local };
+  const signs: Record<string, string>[] = [
+    ...["Forwarded", "X-Forwarded-For", "Via"].map((name) => ({ [name]: "for=192.0.2.1" })),
+    ...["evil.example", "evil.example:9465", "127.evil.example", "[::2]:9465", "192.168.1.5"].map((host) => ({ host })),
+  ];
+  const hosts = ["localhost", "LOCALHOST:9465", "127.0.0.1:1", "127.0.1.1", "[::1]:9465", "[::1]"];
+  for (const [host, wide] of [
+    ["127.0.0.1", false],
+    ["0.0.0.0", true],
+  ] as const) {
+    const ops = await startOps({ host, port: 0 }, { source, log: pino({ level: "silent" }) });
+    try {
+      const ask = async (path: string, headers: Record<string, string>) => {
+        const asked = request({ port: ops.port, host: "127.0.0.1", path, headers }).end();
+        const [answer] = (await once(asked, "response")) as [IncomingMessage];
+        return [answer.statusCode, await text(answer)] as const;
+      };
+      for (const headers of signs) {
+        const [status, why] = await ask("/values", headers);
+        expect([headers, status]).toEqual([headers, 403]);
+        expect(why).toMatch(/^\/values is answered to this machine alone: ask 127\.0\.0\.1 on it/);
+        expect([headers, (await ask("/metrics", headers))[0]]).toEqual([headers, wide ? 200 : 403]);
+        expect((await ask("/health/live", headers))[0]).toBe(200);
+      }
+      for (const header of hosts) expect([header, (await ask("/values", { host: header }))[0]]).toEqual([header, 200]);
+    } finally {
+      await ops.close();
+    }
+  }
 });
 
 test("a long text is cut, and an answer says so", () => {

@@ -75,6 +75,16 @@ function valueView({ tag: { name, unit, role }, seen }: LastValue, nowMs: number
   };
 }
 
+/** What people and programs see of devices. */
+export function deviceViews(devices: readonly DeviceValues[], nowMs: number): DeviceView[] {
+  return devices.map(({ device, connected, simulated, values }) => ({
+    device,
+    connected,
+    ...(simulated ? { simulated } : {}),
+    values: values.map((one) => valueView(one, nowMs)),
+  }));
+}
+
 /**
  * Answers `/values` and `/values?device=ID` (which may come several times): what each tag was last, in the order of the configuration.
  * Nothing but names, units, roles and values of tags is in it: no address, no user, no reason that names one.
@@ -90,14 +100,6 @@ export function valuesAnswer(
     if (unknown.length > 0) return textAnswer(404, `no such device; there are ${all.map((d) => d.device).join(", ")}`);
     const nowMs = clock.now();
     const shown = all.filter(({ device }) => asked.length === 0 || asked.includes(device));
-    const views = shown.map(
-      ({ device, connected, simulated, values }): DeviceView => ({
-        device,
-        connected,
-        ...(simulated ? { simulated } : {}),
-        values: values.map((one) => valueView(one, nowMs)),
-      }),
-    );
-    return jsonAnswer(200, { time: timeText(nowMs), devices: views });
+    return jsonAnswer(200, { time: timeText(nowMs), devices: deviceViews(shown, nowMs) });
   };
 }

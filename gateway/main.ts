@@ -107,6 +107,7 @@ async function run(file: string): Promise<void> {
     { readSettingAside },
     { startControl },
     { statusTeller },
+    { deviceViews },
     { startRenewal },
     { outboxFault, startWatchdog, statusLine },
     { codeOf, messageOf },
@@ -117,6 +118,7 @@ async function run(file: string): Promise<void> {
     import("./setting-aside.ts"),
     import("./control.ts"),
     import("./status.ts"),
+    import("./last-values.ts"),
     import("./renewal.ts"),
     import("./watchdog.ts"),
     import("@jilian/domain/errors.ts"),
@@ -153,7 +155,15 @@ async function run(file: string): Promise<void> {
   const onRenewed = () => gateway.reconnect("renewed certificate");
   const renewal = startRenewal({ config: gateway.config, onRenewed, log });
   const status = statusTeller({ gateway, renewal, clock });
-  const control = startControl({ outbox: gateway.outbox, status, ask: gateway.ask, path: config.outbox.path, log });
+  const values = () => deviceViews(gateway.values(), clock.now());
+  const control = startControl({
+    outbox: gateway.outbox,
+    status,
+    ask: gateway.ask,
+    values,
+    path: config.outbox.path,
+    log,
+  });
   const close = async (): Promise<void> => {
     reloads[Symbol.dispose]();
     ending.abort();

@@ -2,6 +2,7 @@ import { codeOf, JilianError, messageOf } from "@jilian/domain/errors.ts";
 import { type Assembly, assemble, type GatewayDeps } from "./assembly.ts";
 import type { DeviceStats } from "./collect.ts";
 import type { GatewayConfig } from "./config.ts";
+import { createLineDoubts } from "./drivers/line-doubts.ts";
 import type { LineStats } from "./drivers/line-shared.ts";
 import type { EdgeNode } from "./edge-node.ts";
 import { type HistoryStats, startHistory } from "./history.ts";
@@ -134,7 +135,8 @@ export function startGateway(initial: GatewayConfig, options: GatewayOptions): G
   let file = tryFile(true);
   const kept = historySetting(initial);
   const history = kept && startHistory({ ...kept, group: initial.group, node: initial.node, clock, log, retryMs });
-  let active = begin(file ?? openMemory());
+  const doubts = createLineDoubts();
+  let active = begin(file ?? openMemory(), initial);
   let triedMs = performance.now();
   let returnedMs = Number.NEGATIVE_INFINITY;
   let waitMs = retryMs;
@@ -142,14 +144,14 @@ export function startGateway(initial: GatewayConfig, options: GatewayOptions): G
   let isMoving = false;
   const unwritableFor = duration();
 
-  function begin(outbox: OpenedOutbox): Assembly {
-    const assembly = assemble(config, outbox, { log, clock, history });
+  function begin(outbox: OpenedOutbox, by: GatewayConfig): Assembly {
+    const assembly = assemble(by, outbox, { log, clock, history, doubts });
     drops.listen(assembly);
     return assembly;
   }
 
-  /** Ends what runs and goes on with another outbox, or with the same where that is what `next` gives. */
-  async function change(next: () => OpenedOutbox | Promise<OpenedOutbox>): Promise<void> {
+  /** Ends what runs and goes on with another outbox, or with the same where that is what `next` gives, and by another configuration. */
+  async function change(next: () => OpenedOutbox | Promise<OpenedOutbox>, by = config): Promise<void> {
     await active.close();
     drops.listen(undefined);
     const outbox = await next();
@@ -157,7 +159,7 @@ export function startGateway(initial: GatewayConfig, options: GatewayOptions): G
     if (closing) return outbox.close();
     // Another assembly knows nothing of what the one before has sent: what the platform has of it would look like a set-back.
     if (outbox === active.outbox) outbox.renewEpoch();
-    active = begin(outbox);
+    active = begin(outbox, by);
   }
 
   function waitLonger(): void {
@@ -238,10 +240,8 @@ export function startGateway(initial: GatewayConfig, options: GatewayOptions): G
     const known = Object.entries({ ops, logLevel }).filter(([, value]) => value !== undefined);
     const { ops: _, logLevel: __, ...rest } = next;
     const taken = { ...rest, ...Object.fromEntries(known), group, node, outbox, history };
-    if (found.whole.length > 0) {
-      config = taken;
-      await change(() => active.outbox);
-    } else if (!isSame({ ...found, restart: [] })) await active.setDevices(taken, found);
+    if (found.whole.length > 0) await change(() => active.outbox, taken);
+    else if (!isSame({ ...found, restart: [] })) await active.setDevices(taken, found);
     // Only now: what failed amid it is a difference still, and the next attempt takes it up.
     config = taken;
     return found;

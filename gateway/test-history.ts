@@ -12,6 +12,7 @@ import { quarterMs, quarterOf } from "./history-quarter.ts";
 import { readRows, readTags } from "./history-read.ts";
 import type { HistoryRow, KnownTag } from "./history-tables.ts";
 import type { CollectorEvents, ShapedSample } from "./model.ts";
+import { noEvents } from "./test-collect.ts";
 
 /** For tests: 2026-11-01 00:00 in Shanghai. */
 export const firstMs = Date.UTC(2026, 9, 31, 16);
@@ -38,7 +39,7 @@ export function historyBench() {
   const log = pino({ level: "info" }, { write: (line: string) => void lines.push(JSON.parse(line)) });
   const time = { nowMs: firstMs };
   const open: { history: History; events: CollectorEvents }[] = [];
-  const silent: CollectorEvents = { onSamples: () => {}, onConnection: () => {}, onDefinitions: () => {} };
+  const silent: CollectorEvents = noEvents;
 
   function start(options: Partial<HistoryOptions> = {}, definitions = [energy, power, state], inner = silent) {
     const history = startHistory({

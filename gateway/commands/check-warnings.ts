@@ -55,6 +55,30 @@ function connectionWarnings(devices: readonly ModbusDevice[]): Warnings {
   });
 }
 
+/**
+ * Units that change between two addresses one by one. What is behind an address the configuration does not tell; several units are most
+ * often behind a converter, and then its backup is one on the same line.
+ */
+function backupWarnings(devices: readonly ModbusDevice[]): Warnings {
+  const placeOf = ({ host, port }: { readonly host: string; readonly port: number }) => `${host.toLowerCase()}:${port}`;
+  const withBackup = devices.flatMap((device) => {
+    const { backup } = device;
+    return backup ? [{ device, pair: [placeOf(device), placeOf(backup)].toSorted().join(" and ") }] : [];
+  });
+  return [...Map.groupBy(withBackup, ({ pair }) => pair)].flatMap(([pair, all]) => {
+    if (all.length < 2) return [];
+    const units = all.map(({ device }) => device.unitId).join(", ");
+    const own = all.filter(({ device }) => !sharesConnection(device)).map(({ device }) => device.id);
+    const why =
+      own.length === 0
+        ? "this gateway asks at one of them at a time, another program must not ask at either"
+        : `with connections of their own ${own.join(", ")} may be asked at both at once: remove connection and maxReadsInFlight there`;
+    return [
+      `${pair} stand in for each other for units ${units}: as converters on one line they are two masters; ${why}`,
+    ];
+  });
+}
+
 /** Units of meters' registers, and the roles that they may be. */
 const meterUnits: Readonly<Record<string, readonly Role[]>> = {
   Wh: ["energy.import"],
@@ -132,6 +156,7 @@ export function commissioningWarnings({ devices, lines = [] }: GatewayConfig): s
     lineWarnings(real.filter(isOnLine), lines),
     timeoutWarnings(devices.filter(isOnLine), lines),
     connectionWarnings(real.filter(isTcp)),
+    backupWarnings(devices.filter(isTcp)),
     listenWarnings(lines),
     devices.flatMap(roleWarnings),
     devices.flatMap(pollWarnings),

@@ -102,6 +102,20 @@ describe("warns of", () => {
     ]);
   });
 
+  test("several units that change between two addresses: two masters where both are converters on one line", () => {
+    const unit = (i: number, more = "") =>
+      `- { id: m${i}, driver: modbus-tcp, host: 10.0.0.1, backup: { host: 10.0.0.2 }, unitId: ${i}, pollIntervalMs: 5000,${more}
+      tags: [{ name: a, table: input, address: 0, type: int16 }] }`;
+    expect(warningsOf(unit(1))).toEqual([]);
+    const pair = "10.0.0.1:502 and 10.0.0.2:502 stand in for each other for units 1, 2";
+    expect(warningsOf(unit(1), unit(2))).toEqual([
+      `${pair}: as converters on one line they are two masters; this gateway asks at one of them at a time, another program must not ask at either`,
+    ]);
+    expect(warningsOf(unit(1), unit(2, " connection: own,"))).toEqual([
+      expect.stringContaining("with connections of their own m2 may be asked at both at once"),
+    ]);
+  });
+
   test("a line that whoever dials is given", () => {
     const unit = `- { id: m, driver: modbus-rtu, line: bus, unitId: 1, tags: [{ name: a, table: input, address: 0, type: int16 }] }`;
     const warningsWith = (more: string) => {

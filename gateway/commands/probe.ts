@@ -1,5 +1,6 @@
+import { existsSync, realpathSync } from "node:fs";
 import { reasonOf } from "../collect.ts";
-import { baudRates, parities } from "../drivers/line-config.ts";
+import { baudRates, type LineConfig, parities } from "../drivers/line-config.ts";
 import { openConnection } from "../drivers/modbus-connection.ts";
 import { endpointOf, exceptionText } from "../drivers/modbus-errors.ts";
 import { findMatches, type Match, readExpected } from "../probe/match.ts";
@@ -7,6 +8,7 @@ import { type GivenRange, probeUnits, tables, type UnitFinding } from "../probe/
 import { isBits, type Range, type TableFinding } from "../probe/ranges.ts";
 import { placeText, type SerialPlace, serialUnits, usersOf } from "../probe/serial.ts";
 import { probeSession } from "../probe/session.ts";
+import { gatewayText, gatewayValues } from "./gateway-values.ts";
 import { argumentsOf, type CommandIo, plainText, usage, wholeNumber } from "./io.ts";
 
 const help = `jilian-gateway probe modbus HOST[:PORT] [options]    finds out what answers there, and how its values are to be read
@@ -24,7 +26,8 @@ jilian-gateway probe modbus /dev/ttyUSB0 [options]   the same on a serial port (
 
 It only reads: functions 1-4, and 43/14 for the identification. The search tries addresses where ranges usually begin: what lies between can
 be missed, --range reads exactly. Progress goes to standard error. Ctrl-C ends it and shows what was found.
-A serial port that another process has open is refused: stop the gateway first, two masters on one line disturb each other.
+A serial port that another process has open is refused: stop the gateway first, two masters on one line disturb each other. With
+--config gateway.yaml the last values of the gateway that has this line are shown instead, also where it is a converter's HOST:PORT.
 Exit codes: 0 something was found, 1 nothing answers or no expected value was found, 2 wrong arguments.
 `;
 
@@ -39,6 +42,7 @@ const options = {
   baud: { type: "string" },
   parity: { type: "string" },
   "stop-bits": { type: "string" },
+  config: { type: "string" },
 } as const;
 
 const matchesShown = 12;
@@ -202,7 +206,7 @@ async function probe(asked: Asked, expectText: string, io: CommandIo): Promise<n
   const users = "path" in place ? usersOf(place.path) : [];
   if (users.length > 0) {
     io.complain(
-      `${nameOf(place)}: process ${users.join(", ")} has this port open\n  remedy: end it (a gateway: sudo systemctl stop jilian-gateway); two masters on one line disturb each other`,
+      `${nameOf(place)}: process ${users.join(", ")} has this port open\n  remedy: end it (a gateway: sudo systemctl stop jilian-gateway), or give --config gateway.yaml to see what the gateway reads there; two masters on one line disturb each other`,
     );
     return 1;
   }
@@ -237,11 +241,45 @@ async function probe(asked: Asked, expectText: string, io: CommandIo): Promise<n
   return matches.some((one) => one.length === 0) ? 1 : 0;
 }
 
+/** The line of a configuration that is at a place, by whatever name of its port. */
+function lineAt(place: Place, lines: readonly LineConfig[] = []): LineConfig | undefined {
+  if (!("path" in place)) {
+    const isThere = (at: { host: string; port: number }) =>
+      at.port === place.port && at.host.toLowerCase() === place.host.toLowerCase();
+    return lines.find((line) => line.kind === "tcp" && (isThere(line) || (line.backup && isThere(line.backup))));
+  }
+  const real = (path: string) => (existsSync(path) ? realpathSync(path) : path);
+  return lines.find((line) => line.kind === "serial" && real(line.path) === real(place.path));
+}
+
+/**
+ * Shows what the running gateway has read of a line that it has, which must not be asked by two.
+ * @returns the exit code; undefined where the place is no line of it, or it does not run
+ */
+async function shownByGateway({ place }: Asked, file: string, io: CommandIo): Promise<number | undefined> {
+  const config = await io.configOf(file);
+  const line = lineAt(place, config.lines);
+  if (line === undefined) return undefined;
+  const ids = config.devices.flatMap((one) => ("line" in one && one.line === line.id ? [one.id] : []));
+  const views = await gatewayValues(config.outbox.path, ids);
+  if (views === "nobody") return undefined;
+  const has = `${nameOf(place)}: the gateway that runs on ${config.outbox.path} has this line (${line.id})`;
+  if (views === "unanswered") {
+    io.complain(`${has}, and cannot be asked\n  remedy: run this command as its user, or stop it first`);
+    return 1;
+  }
+  io.complain(`${has}: nothing is asked here, two masters on one line disturb each other; stop the gateway to probe`);
+  io.print(gatewayText(ids, views));
+  return 1;
+}
+
 /** `jilian-gateway probe`. @returns the exit code */
 export async function probeCommand(args: readonly string[], io: CommandIo): Promise<number> {
   const parsed = argumentsOf(args, options, help, io);
   if (typeof parsed === "number") return parsed;
   const asked = readArguments(parsed.positionals, parsed.values);
   if (typeof asked === "string") return usage(asked, help, io);
-  return probe(asked, parsed.values.expect ?? "", io);
+  const { config } = parsed.values;
+  const code = config === undefined ? undefined : await shownByGateway(asked, config, io);
+  return code ?? probe(asked, parsed.values.expect ?? "", io);
 }

@@ -3,8 +3,8 @@ import type { Value } from "@jilian/domain/datatypes.ts";
 import { qualityOf, statusName } from "@jilian/domain/quality.ts";
 import { pino } from "pino";
 import type { DeviceConfig, GatewayConfig } from "../config.ts";
-import { askGateway } from "../control-client.ts";
-import { plainValue, timeText } from "../last-values.ts";
+import { plainValue, timeText, type ValueView } from "../last-values.ts";
+import { type GatewayViews, gatewayFailure, gatewayJson, gatewayText, gatewayValues } from "./gateway-values.ts";
 import { argumentsOf, type CommandIo, plainText, spanText, tableLines, usage } from "./io.ts";
 import { type LiveDevice, type LiveReadings, type LiveTag, startLive } from "./live-readings.ts";
 
@@ -19,8 +19,9 @@ is renewed until Ctrl-C; with --once, or where the output is no terminal, each d
   Tags that are derived of others have no raw value.
   --json   one line of JSON for each reading, and for each device that fails
 
-A gateway that runs keeps its own connections: a device with a single client slot refuses this command meanwhile. A device on a line
-(RS-485) is not read while the gateway of the same outbox file runs: each of two masters would take answers to the other. With OPC UA run it as
+A gateway that runs keeps its own connections: a device with a single client slot refuses this command meanwhile. Of a device on a line
+(RS-485) the last values of the gateway are shown while the one of the same outbox file runs, with "from":"gateway" in JSON and without RAW:
+each of two masters would take answers to the other. To ask it, and with OPC UA, run this command as
 the user of the gateway, whose certificates it uses: sudo -u jilian jilian-gateway read /etc/jilian-gateway/gateway.yaml
 Exit codes: 0 done, 1 a device could not be read (with its reason), 2 wrong configuration or arguments.
 `;
@@ -78,9 +79,13 @@ function isSettled({ connected, tags }: LiveDevice): boolean {
   return connected === false || (connected === true && tags.every(({ sample }) => sample !== undefined));
 }
 
-type Asked = { config: GatewayConfig; devices: readonly DeviceConfig[]; json: boolean };
+/** Devices whose values the running gateway is asked for, and what it told at first. */
+type OfGateway = { readonly ids: readonly string[]; readonly first: GatewayViews };
+/** `devices` are read by this command. */
+type Asked = { config: GatewayConfig; devices: readonly DeviceConfig[]; ofGateway: OfGateway; json: boolean };
 
-async function readOnce({ config, devices, json }: Asked, io: CommandIo): Promise<number> {
+async function lookOnce({ config, devices }: Asked, io: CommandIo): Promise<LiveDevice[]> {
+  if (devices.length === 0) return [];
   const { promise, resolve } = Promise.withResolvers<void>();
   const timeoutMs = Math.max(...devices.map((device) => device.timeoutMs));
   const late = setTimeout(resolve, firstValuesMs + 3 * timeoutMs);
@@ -102,19 +107,34 @@ async function readOnce({ config, devices, json }: Asked, io: CommandIo): Promis
     clearTimeout(late);
     await live.close();
   }
-  const seen = live.devices.map((device) => {
+  return live.devices.map((device) => {
     const one = settled.get(device.id);
     if (one || device.connected) return one ?? device;
     return { ...device, connected: false, reason: "no answer until the end of this look; read it again, alone" };
   });
-  const failed = seen.filter(({ connected }) => connected === false);
+}
+
+/** The table of what was read here, below it what the gateway has read. */
+function allText(seen: readonly LiveDevice[], { ids, first }: OfGateway): string {
+  return [
+    ...(seen.length > 0 ? [readingsText(seen, Date.now())] : []),
+    ...(ids.length > 0 ? [gatewayText(ids, first)] : []),
+  ].join("\n\n");
+}
+
+async function readOnce(asked: Asked, io: CommandIo): Promise<number> {
+  const { ofGateway, json } = asked;
+  const { ids, first } = ofGateway;
+  const seen = await lookOnce(asked, io);
   if (json) {
     for (const device of seen) {
       if (device.connected) for (const tag of device.tags) io.print(jsonOf(device, tag));
       else io.print(JSON.stringify({ device: device.id, failed: true, reason: device.reason }));
     }
-  } else io.print(readingsText(seen, Date.now()));
-  return failed.length > 0 ? 1 : 0;
+    for (const line of gatewayJson(ids, first, () => true)) io.print(line);
+  } else io.print(allText(seen, ofGateway));
+  const isFailed = seen.some(({ connected }) => connected === false);
+  return isFailed || ids.some((id) => gatewayFailure(first.get(id)) !== undefined) ? 1 : 0;
 }
 
 /** As many lines as the screen has. */
@@ -127,14 +147,17 @@ function fitted(text: string, rows: number): string {
 }
 
 /** Until Ctrl-C. */
-async function readOn({ config, devices, json }: Asked, io: CommandIo): Promise<number> {
+async function readOn({ config, devices, ofGateway, json }: Asked, io: CommandIo): Promise<number> {
   const { screen } = io;
   const { promise, resolve } = Promise.withResolvers<void>();
   if (io.signal.aborted) return 0;
   io.signal.addEventListener("abort", () => resolve(), { once: true });
+  let views = ofGateway.first;
+  let isGone = false;
   const draw = () => {
     if (json) return;
-    const text = readingsText(live.devices, Date.now());
+    const gone = isGone ? "\nthe gateway does not answer any more: these were its last values" : "";
+    const text = allText(live.devices, { ids: ofGateway.ids, first: views }) + gone;
     screen?.show(fitted(text === "" ? "connecting ..." : text, screen.rows()));
   };
   const live: LiveReadings = startLive(config, devices, {
@@ -146,27 +169,40 @@ async function readOn({ config, devices, json }: Asked, io: CommandIo): Promise<
         io.print(JSON.stringify({ device: device.id, failed: true, reason: device.reason }));
     },
   });
-  const timer = setInterval(draw, redrawMs);
+  const told = new Map<string, string | undefined>();
+  const tell = () => {
+    if (!json) return;
+    const isNew = (device: string, { tag, time }: ValueView) => {
+      const key = `${device} ${tag}`;
+      const isSame = told.has(key) && told.get(key) === time;
+      told.set(key, time);
+      return !isSame;
+    };
+    for (const line of gatewayJson(ofGateway.ids, views, isNew)) io.print(line);
+  };
+  let asking: Promise<void> | undefined;
+  /** A gateway that ends meanwhile leaves its last values. */
+  const askAgain = async () => {
+    const found = await gatewayValues(config.outbox.path, ofGateway.ids);
+    isGone = typeof found === "string";
+    if (typeof found !== "string") views = found;
+    tell();
+    asking = undefined;
+  };
+  const timer = setInterval(() => {
+    if (ofGateway.ids.length > 0) asking ??= askAgain();
+    draw();
+  }, redrawMs);
   draw();
+  tell();
   try {
     await promise;
   } finally {
     clearInterval(timer);
     await live.close();
+    await asking;
   }
   return 0;
-}
-
-/**
- * Devices on lines that the running gateway may be asking now. On a line every master hears every answer, and one of RTU does not say what
- * it answers: the gateway would take one to this command for its own, and this command one to the gateway.
- */
-async function sharedWithGateway({ outbox }: GatewayConfig, devices: readonly DeviceConfig[]): Promise<string[]> {
-  const onLines = devices.filter((device) => "line" in device).map(({ id }) => id);
-  if (onLines.length === 0) return [];
-  // One that does not answer, or may not be asked by this user, runs all the same.
-  const isRunning = await askGateway(outbox.path, { v: 1, command: "status" }, () => undefined).catch(() => true);
-  return isRunning ? onLines : [];
 }
 
 /** `jilian-gateway read`: shows what devices give. @returns the exit code */
@@ -184,13 +220,16 @@ export async function readCommand(args: readonly string[], io: CommandIo): Promi
     return usage(`${file} has no device ${unknown.join(", ")}; it has ${known}`, help, io);
   }
   const devices = config.devices.filter(({ id }) => ids.length === 0 || ids.includes(id));
-  const shared = await sharedWithGateway(config, devices);
-  if (shared.length > 0) {
+  const onLines = devices.filter((device) => "line" in device).map(({ id }) => id);
+  const views = onLines.length > 0 ? await gatewayValues(config.outbox.path, onLines) : "nobody";
+  if (views === "unanswered") {
     io.complain(
-      `a gateway runs on ${config.outbox.path}, or this user may not ask whether one does; it has the lines of ${shared.join(", ")}\n  remedy: stop the gateway first, or name devices that are on no line; jilian-gateway status tells how they are`,
+      `a gateway runs on ${config.outbox.path}, or this user may not ask whether one does; it has the lines of ${onLines.join(", ")}\n  remedy: run this command as the user of the gateway, whose last values it then shows; or stop the gateway first, or name devices that are on no line`,
     );
     return 1;
   }
-  const asked = { config, devices, json };
+  const ofGateway: OfGateway = views === "nobody" ? { ids: [], first: new Map() } : { ids: onLines, first: views };
+  const readHere = devices.filter(({ id }) => !ofGateway.ids.includes(id));
+  const asked = { config, devices: readHere, ofGateway, json };
   return once || io.screen === undefined ? readOnce(asked, io) : readOn(asked, io);
 }

@@ -1,3 +1,4 @@
+import { codeOf } from "@jilian/domain/errors.ts";
 import { Status } from "@jilian/domain/quality.ts";
 import type { Logger } from "pino";
 import type { Driver, RawReading } from "../model.ts";
@@ -7,13 +8,21 @@ import { decodeNumber, type NumberFormat } from "./dlt645-decode.ts";
 import { addressText, nothingReadable, notThere, noValue, type Reason, stopped, type Target } from "./dlt645-errors.ts";
 import { askedAlone, planQuestions, type Question } from "./dlt645-plan.ts";
 import type { Line } from "./line.ts";
+import type { MeterDoubt } from "./line-doubts.ts";
+import { neverAsked } from "./line-errors.ts";
 import { isProbe } from "./line-probe.ts";
 import { sentinelTest } from "./sentinels.ts";
 
 /** How long a tag that the meter does not have is left out before it is tried again, in machine time. */
 const missingRetryMs = 600_000;
 
-export type Dlt645DriverOptions = { readonly line: Line; readonly log: Logger; readonly retryRefusedMs?: number };
+export type Dlt645DriverOptions = {
+  readonly line: Line;
+  /** What is known of the meter's earlier answers, which outlives the driver. */
+  readonly doubt?: MeterDoubt;
+  readonly log: Logger;
+  readonly retryRefusedMs?: number;
+};
 
 /** What is known of a meter: which tags it lacks, which blocks it does not give. Reasons are logged once, not at every poll. */
 function createKnowledge({ tags }: Dlt645Device, target: Target, log: Logger, retryMs: number) {
@@ -157,7 +166,7 @@ async function readPlan(
  * @param options.line the line that the meter is on; it stays open when the driver is closed
  */
 export function createDlt645Driver(device: Dlt645Device, options: Dlt645DriverOptions): Driver {
-  const { line, log, retryRefusedMs = missingRetryMs } = options;
+  const { line, log, doubt = { isDoubtful: false }, retryRefusedMs = missingRetryMs } = options;
   const { id, line: lineId, meterAddress, timeoutMs } = device;
   const target: Target = { device: id, line: lineId, meterAddress, timeoutMs };
   const known = createKnowledge(device, target, log, retryRefusedMs);
@@ -168,8 +177,6 @@ export function createDlt645Driver(device: Dlt645Device, options: Dlt645DriverOp
   let proven = false;
   /** Whether it has answered anything in the read that is under way, or in the connect before it. */
   let hasJustAnswered = false;
-  /** Whether the answer to a question that was given up may still come. */
-  let doubtful = false;
   /** Attempts in a row at which the meter was silent: once something was asked of it after a connect, it is no attempt any more. */
   let silentAttempts = 0;
   let isAttempt = false;
@@ -186,16 +193,14 @@ export function createDlt645Driver(device: Dlt645Device, options: Dlt645DriverOp
     try {
       let told = await ask(line, target, dataId, { signal, isProbe: probes });
       silentAttempts = 0;
-      if (doubtful && !("data" in told)) told = await ask(line, target, dataId, { signal });
-      doubtful = false;
+      if (doubt.isDoubtful && !("data" in told)) told = await ask(line, target, dataId, { signal });
+      doubt.isDoubtful = false;
       proven = true;
       hasJustAnswered = true;
       return told;
     } catch (thrown) {
-      if (isUnanswered(thrown)) {
-        doubtful = true;
-        silentAttempts += 1;
-      }
+      if (!neverAsked.has(codeOf(thrown))) doubt.isDoubtful = true;
+      if (isUnanswered(thrown)) silentAttempts += 1;
       throw thrown;
     }
   }

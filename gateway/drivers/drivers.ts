@@ -4,6 +4,7 @@ import type { DeviceConfig, GatewayConfig } from "../config.ts";
 import type { Driver } from "../model.ts";
 import type { Difference } from "../reload.ts";
 import { createDlt645Driver } from "./dlt645.ts";
+import { createLineDoubts, type LineDoubts } from "./line-doubts.ts";
 import { createLines } from "./line-pool.ts";
 import type { LineStats } from "./line-shared.ts";
 import { createPorts } from "./modbus-port.ts";
@@ -11,7 +12,6 @@ import { createModbusRtuDriver } from "./modbus-rtu.ts";
 import { createModbusDriver } from "./modbus-tcp.ts";
 import { createOpcuaDriver } from "./opcua.ts";
 import { createPool, type OpcuaPool } from "./opcua-pool.ts";
-import { unansweredByUnit } from "./rtu-unanswered.ts";
 
 export type Drivers = {
   readonly create: (device: DeviceConfig) => Driver;
@@ -33,21 +33,27 @@ function poolOf({ group, node, outbox, opcua, devices }: GatewayConfig, log: Log
   return createPool({ applicationUri, pkiDir, acceptUnknownCertificates }, log);
 }
 
+/** `doubts`: what was asked on lines before, where there was a before. */
+export type DriversDeps = { clock: Clock; log: Logger; doubts?: LineDoubts };
+
 /** The drivers of a gateway, by the `driver` of each device. Opens nothing: connects do. */
-export function gatewayDrivers(config: GatewayConfig, { clock, log }: { clock: Clock; log: Logger }): Drivers {
+export function gatewayDrivers(config: GatewayConfig, deps: DriversDeps): Drivers {
+  const { clock, log, doubts = createLineDoubts() } = deps;
   const lines = createLines(config.lines ?? [], log);
   const ports = createPorts(log);
-  const unansweredBy = unansweredByUnit();
   let pool = poolOf(config, log);
   return {
     create(device) {
       const of = log.child({ device: device.id });
       if (device.driver === "opcua") return createOpcuaDriver(device, { pool, clock, log: of });
       if (device.driver === "modbus-rtu") {
-        const unanswered = unansweredBy(device.line, device.unitId);
+        const unanswered = doubts.ofUnit(lines.placeOf(device.line), device.unitId);
         return createModbusRtuDriver(device, { lines, unanswered, log: of, clockRate: clock.rate });
       }
-      if (device.driver === "dlt645") return createDlt645Driver(device, { line: lines.line(device.line), log: of });
+      if (device.driver === "dlt645") {
+        const doubt = doubts.ofMeter(lines.placeOf(device.line), device.meterAddress);
+        return createDlt645Driver(device, { line: lines.line(device.line), doubt, log: of });
+      }
       return createModbusDriver(device, { ports, log: of, clockRate: clock.rate });
     },
     lineStats: () => [...lines.stats(), ...ports.stats()],

@@ -125,7 +125,7 @@ type Address = { readonly host: string; readonly port: number };
 const addressOf = ({ host, port }: Address) => `${host.toLowerCase()}:${port}`;
 
 /** What a line is the only one to have. */
-function placeOf(line: LineConfig): string {
+export function placeOf(line: LineConfig): string {
   if (line.kind === "serial") return line.path;
   if (line.kind === "tcp") return addressOf(line);
   return `listen ${line.port} ${line.registration === undefined ? "" : packetBytes(line.registration).toString("hex")}`;

@@ -47,6 +47,9 @@ export function mediumError(code: string, message: string, remedy: string): Jili
   return new JilianError(message, { code, action: "open the line", remedy });
 }
 
+/** Codes of errors after which nothing was asked. */
+export const neverAsked: ReadonlySet<unknown> = new Set(["LINE_OPEN_FAILED", "LINE_BOX_AWAY"]);
+
 /** The line could not be opened. @param cause error of the system, or a {@link mediumError} */
 export function lineUnopened(cause: unknown): LineFault {
   const status = Status.BadNotConnected;

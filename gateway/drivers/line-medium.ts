@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from "node:timers/promises";
+import type { Ways } from "./line-ways.ts";
 
 /** What a line lies on: bytes out, bytes in, and the news that it is gone. Which bytes belong together is the line's affair. */
 export type Port = {
@@ -42,6 +43,8 @@ export type Medium = {
   readonly turnaroundMs: number;
   /** Packets of the box itself, which it puts between the bytes of the line: heartbeat, registration. */
   readonly interjections: readonly Buffer[];
+  /** Waits until nothing is asked by another way to the same line (line-ways.ts); absent where there is none. */
+  readonly alone?: (signal: AbortSignal) => ReturnType<Ways["take"]>;
   /** How often another side came while one was there; absent where none comes by itself. */
   readonly takeovers?: () => number;
   readonly close: () => Promise<void>;

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
 import type { Line } from "./line.ts";
-import type { LineConfig } from "./line-config.ts";
+import { type LineConfig, placeOf } from "./line-config.ts";
 import { createListeners } from "./line-listen.ts";
 import type { Medium } from "./line-medium.ts";
 import { serialMedium } from "./line-serial.ts";
@@ -14,6 +14,8 @@ export type Lines = {
   readonly line: (id: string) => Line;
   /** Where a line is now, for people. */
   readonly endpointOf: (id: string) => string;
+  /** What it has to itself, whatever it is called. */
+  readonly placeOf: (id: string) => string;
   readonly stats: () => LineStats[];
   /** Ends lines that are not among these as they are, and adds those that are not there. The others go on, with exchanges under way. */
   readonly set: (configs: readonly LineConfig[]) => Promise<void>;
@@ -43,6 +45,7 @@ export function createLines(initial: readonly LineConfig[], log: Logger): Lines 
   return {
     line: (id) => known(id).line,
     endpointOf: (id) => known(id).endpoint(),
+    placeOf: (id) => placeOf(known(id).config),
     stats: () => [...lines.values()].map(({ line }) => line.stats()),
     async set(configs) {
       const isKept = ({ config }: Entry) => configs.some((one) => isDeepStrictEqual(one, config));

@@ -8,6 +8,7 @@ import { interjectedBytes, readingsOf } from "./line-interjections.ts";
 import { type Medium, type Port, pause } from "./line-medium.ts";
 import { createOverhearing } from "./line-overheard.ts";
 import { createAnswerTimes } from "./line-probe.ts";
+import { createSilences } from "./line-silences.ts";
 import { createTurns } from "./line-turns.ts";
 import { onTimeout } from "./timer.ts";
 
@@ -72,6 +73,7 @@ const isEnded = (outcome: Outcome): boolean => "fault" in outcome && outcome.fau
  * - What came before a request is thrown away, and a request is written only into silence.
  * - A probe (line-probe.ts) that was given up may keep a converter busy until the whole time-out of its device: the next exchange has so
  *   much time more, so that a probe never makes a living device fail. On a serial port nobody is busy, and many probes in a row stay short.
+ * - Silent devices get a part of the time alone while others answer (line-silences.ts).
  * - The port is opened by the first exchange that needs it, and again by the next one after it was lost. When that fails, all that wait
  *   fail: each device has its own back-off.
  */
@@ -88,6 +90,7 @@ export function createLine(id: string, medium: Medium, log: Logger): SharedLine 
   let endedAtMs = Number.NEGATIVE_INFINITY;
   let silent = 0;
   const answerTimes = createAnswerTimes();
+  const silences = createSilences();
   /** Until when the other side may wait for a device that was given up before its time-out. */
   let busyUntilMs = Number.NEGATIVE_INFINITY;
   /** Whether nobody uses the line. */
@@ -95,6 +98,8 @@ export function createLine(id: string, medium: Medium, log: Logger): SharedLine 
   /** Devices that have answered since it was opened. */
   const answering = new Set<string>();
   let running: Promise<void> | undefined;
+  /** Ends the wait for those that are held back. */
+  let news: AbortController | undefined;
 
   const tellForeign = atMostEvery(tellForeignMs);
   const overhearing = createOverhearing((requests) => {
@@ -216,6 +221,8 @@ export function createLine(id: string, medium: Medium, log: Logger): SharedLine 
           answering.add(device);
           if (lentMs === 0) answerTimes.note(device, endedAtMs - startedMs);
           busyUntilMs = Number.NEGATIVE_INFINITY;
+          if (asked.isAway?.(outcome.frame)) silences.silent(device, endedAtMs - startedMs);
+          else silences.answered(device);
         }
         discard("frame" in outcome ? outcome.frame.length : 0);
         resolve(outcome);
@@ -232,6 +239,7 @@ export function createLine(id: string, medium: Medium, log: Logger): SharedLine 
         if (active?.end !== end) return;
         if (medium.servesInTurn) busyUntilMs = startedMs + extraMs + timeoutMs;
         end(timedOut(asked));
+        silences.silent(device, endedAtMs - startedMs);
       });
       on.write(request);
     });
@@ -248,27 +256,44 @@ export function createLine(id: string, medium: Medium, log: Logger): SharedLine 
       for (const one of [job, ...turns.clear()]) one.settle({ fault: opened });
       return;
     }
-    await untilQuiet(job.asked);
-    if (job.isSettled()) return;
-    if (port !== opened) {
-      // Lost before anything was asked: once more, and not for ever where the other side takes connections only to end them.
-      if (again && !signal.aborted) return serve(job, false);
-      job.settle({ fault: signal.aborted ? lineStopped : lineLost(undefined) });
-      return;
-    }
-    const outcome = await ask(opened, job);
-    if (again && medium.endsIdle && isEnded(outcome) && !job.isSettled()) return serve(job, false);
-    job.settle(outcome);
+    const release = await medium.alone?.(signal);
+    const isToAskAgain = await exchangeOn(opened, job, again).finally(() => release?.(busyUntilMs));
+    if (isToAskAgain) return serve(job, false);
     if (silent < mostSilent || !medium.reopensSilent) return;
     log.debug({ line: id, endpoint: medium.endpoint() }, "no byte for some time-outs: the line is opened anew");
     closePort();
   }
 
+  /** @returns whether the port was lost before anything was asked: once more then, and not for ever where it is opened only to be ended */
+  async function exchangeOn(opened: Port, job: Job, again: boolean): Promise<boolean> {
+    await untilQuiet(job.asked);
+    if (job.isSettled()) return false;
+    if (port !== opened) {
+      if (again && !signal.aborted) return true;
+      job.settle({ fault: signal.aborted ? lineStopped : lineLost(undefined) });
+      return false;
+    }
+    const outcome = await ask(opened, job);
+    if (again && medium.endsIdle && isEnded(outcome) && !job.isSettled()) return true;
+    job.settle(outcome);
+    return false;
+  }
+
   async function run(): Promise<void> {
-    for (let job = turns.next(); job !== undefined; job = turns.next()) {
-      if (!job.isSettled()) await serve(job);
+    while (!turns.isEmpty()) {
+      const nowMs = performance.now();
+      const job = turns.next((device) => silences.turnOf(device, nowMs, busyUntilMs));
+      if (job === undefined) await untilNews(silences.heldUntilMs(busyUntilMs) - nowMs);
+      else if (!job.isSettled()) await serve(job);
     }
     running = undefined;
+  }
+
+  /** Until so much time has passed, or somebody else wants to ask. */
+  async function untilNews(waitMs: number): Promise<void> {
+    news = new AbortController();
+    await pause(Math.ceil(waitMs), news.signal);
+    news = undefined;
   }
 
   return {
@@ -294,10 +319,12 @@ export function createLine(id: string, medium: Medium, log: Logger): SharedLine 
         resting = false;
         turns.add(asked.device, job);
         asked.signal.addEventListener("abort", onAbort, { once: true });
+        news?.abort();
         running ??= run();
       }),
     async close() {
       stopping.abort();
+      news?.abort();
       closePort();
       active?.end({ fault: lineStopped });
       for (const job of turns.clear()) job.settle({ fault: lineStopped });

@@ -1,3 +1,5 @@
+import { type Turn, turn } from "./line-silences.ts";
+
 /** More of one device would wait than any driver asks for at a time. */
 const mostOfDevice = 16;
 
@@ -9,7 +11,12 @@ export type Turns<T> = {
   readonly add: (device: string, job: T) => void;
   /** Takes one that waits out of the row. */
   readonly remove: (device: string, job: T) => void;
-  readonly next: () => T | undefined;
+  /**
+   * @param turnOf when a device may have its turn; the first of the least is next
+   * @returns undefined where nobody waits, or all are to wait longer
+   */
+  readonly next: (turnOf: (device: string) => Turn) => T | undefined;
+  readonly isEmpty: () => boolean;
   /** Takes all of them. */
   readonly clear: () => T[];
 };
@@ -29,15 +36,23 @@ export function createTurns<T>(): Turns<T> {
       if (left.length > 0) waiting.set(device, left);
       else waiting.delete(device);
     },
-    next() {
-      const first = waiting.entries().next();
-      if (first.done === true) return undefined;
-      const [device, jobs] = first.value;
+    next(turnOf) {
+      let device: string | undefined;
+      let least: Turn = turn.later;
+      for (const one of waiting.keys()) {
+        const its = turnOf(one);
+        if (its >= least) continue;
+        [device, least] = [one, its];
+        if (its === turn.now) break;
+      }
+      if (device === undefined) return undefined;
+      const jobs = waiting.get(device) ?? [];
       const job = jobs.shift();
       waiting.delete(device);
       if (jobs.length > 0) waiting.set(device, jobs);
       return job;
     },
+    isEmpty: () => waiting.size === 0,
     clear() {
       const all = [...waiting.values()].flat();
       waiting.clear();

@@ -29,6 +29,8 @@ export type Exchange = {
    * @returns the answer's frame; undefined while it may still come
    */
   readonly find: (received: Buffer, heard: Buffer) => Buffer | undefined;
+  /** Whether an answer only tells, from in front of the device, that it does not answer. */
+  readonly isAway?: (frame: Buffer) => boolean;
   /** What others ask among bytes that came; absent where the protocol does not tell. As pure and bounded. */
   readonly overheard?: (bytes: Buffer) => Overheard;
 };

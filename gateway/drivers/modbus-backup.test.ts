@@ -1,7 +1,11 @@
+import { systemClock } from "@jilian/domain/clock.ts";
 import { pino } from "pino";
 import { afterEach, expect, test } from "vitest";
 import { type ScriptedServer, startScriptedServer, until } from "../cases/scripted-server.ts";
+import { startCollector } from "../collect.ts";
 import { readGatewayConfig } from "../config.ts";
+import { noEvents } from "../test-collect.ts";
+import { gatewayDrivers } from "./drivers.ts";
 import type { ModbusDevice } from "./modbus-config.ts";
 import { createPorts } from "./modbus-port.ts";
 import { createModbusDriver } from "./modbus-tcp.ts";
@@ -101,6 +105,45 @@ test("devices of two addresses share the connection at each, wherever each of th
   expect(second.counts).toMatchObject({ open: 1, maxOpen: 1 });
   for (const driver of drivers) await driver.close();
   await until("both have left", () => second.counts.open === 0);
+});
+
+test("addresses of which one stands in for the other are never asked at once: they may be two converters on one line", async () => {
+  const delayMs = 25;
+  const rule = (unit: number) => ({ unit, when: "03", delayMs, send: ["TTTT 0000 0005 UU 03 02 0001"] });
+  const identity = { when: "2b", send: ["TTTT 0000 0003 UU AB 01"] };
+  // Unit 2 is heard behind the second one alone.
+  const first = await startScriptedServer({ rules: [identity, rule(1), { unit: 2 }] });
+  const second = await startScriptedServer({ rules: [identity, rule(2)] });
+  servers.push(first, second);
+  const checked = read(
+    deviceAt("a", first.port, second.port, "pollIntervalMs: 10,") +
+      deviceAt("b", first.port, second.port, "pollIntervalMs: 10, retryMinMs: 10, retryMaxMs: 10,", 2),
+  );
+  if (!checked.ok) throw new Error(JSON.stringify(checked.faults));
+  const log = pino({ level: "silent" });
+  const drivers = gatewayDrivers(checked.value, { clock: systemClock, log });
+  const { devices } = checked.value;
+  const common = { clock: systemClock, log, events: noEvents, lastSourceTimeMs: () => 0 };
+  const collector = startCollector({ ...common, devices, createDriver: drivers.create });
+  try {
+    await until("both are read", () => second.requests.length > 20 && first.requests.length > 20, 20_000);
+  } finally {
+    await collector.close();
+    await drivers.close();
+  }
+  const asked = [first, second].flatMap((server, at) =>
+    server.requests.map(({ unit, pdu, atMs }) => {
+      // One that is not answered is waited for until its time-out: the other converter would ask into it.
+      const tookMs = pdu.startsWith("2b") ? 0 : at === 0 && unit === 2 ? 300 : delayMs;
+      return { at, fromMs: atMs, toMs: atMs + tookMs };
+    }),
+  );
+  const inOrder = asked.toSorted((a, b) => a.fromMs - b.fromMs);
+  const overlaps = inOrder.filter((one, i) => {
+    const before = inOrder[i - 1];
+    return before !== undefined && before.at !== one.at && one.fromMs < before.toMs - 5;
+  });
+  expect(overlaps).toEqual([]);
 });
 
 test("a backup address that is a device's already is refused", () => {

@@ -24,6 +24,9 @@ export function exceptionIn(pdu: Buffer): number | undefined {
   return (pdu.readUInt8(0) & exceptionBit) === 0 ? undefined : pdu.readUInt8(1);
 }
 
+/** Whether a gateway to a line says with its exception that the unit behind it does not answer: then it does for no other registers either. */
+export const isUnitAway = (exception: number | undefined): boolean => exception === 10 || exception === 11;
+
 /** The objects of an identification by their ids; those of a broken list that are whole. */
 export function objectsIn(pdu: Buffer): Record<number, string> {
   const objects: Record<number, string> = {};

@@ -1,4 +1,3 @@
-import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { createServer, type Socket } from "node:net";
 import { systemClock } from "@jilian/domain/clock.ts";
@@ -8,6 +7,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { type Rule, startScriptedServer, until } from "../cases/scripted-server.ts";
 import { type DeviceStats, startCollector } from "../collect.ts";
 import { type GatewayConfig, readGatewayConfig } from "../config.ts";
+import { noEvents } from "../test-collect.ts";
 import { gatewayDrivers } from "./drivers.ts";
 
 const log = pino({ level: "silent" });
@@ -51,6 +51,16 @@ function mostBetween(requests: Requests, unit: number, other: number): number {
   return Math.max(...runs.map((run) => run.split(" ").filter((asked) => asked === String(other)).length));
 }
 
+/** How many others in a row were asked at most between two requests to one, from its first one on. */
+function mostInARow(requests: Requests, unit: number, others: ReadonlySet<number>): number {
+  let [most, row] = [0, 0];
+  for (const request of requests.slice(requests.findIndex((one) => one.unit === unit))) {
+    row = others.has(request.unit) ? row + 1 : request.unit === unit ? 0 : row;
+    most = Math.max(most, row);
+  }
+  return most;
+}
+
 /** How long each request to a unit kept the connection from the next. */
 function holdsOf(requests: Requests, unit: number): number[] {
   return requests.slice(0, -1).flatMap((request, i) => {
@@ -71,7 +81,7 @@ async function collectUntil(
     clock: systemClock,
     log,
     lastSourceTimeMs: () => 0,
-    events: { onDefinitions: () => undefined, onConnection: () => undefined, onSamples: () => undefined },
+    events: noEvents,
   });
   const stats = () => {
     const all = collector.stats();
@@ -192,6 +202,34 @@ describe("units behind one port", () => {
     expect(requests.filter(({ unit }) => unit === 9).length - of("dead").failures).toBeLessThanOrEqual(1);
   });
 
+  it.each([
+    ["is silent on", undefined],
+    ["says are away", 11],
+  ])("keep their cycle beside four that a converter %s, whose time-outs do not come in a row", async (_, exception) => {
+    const dead = [11, 12, 13, 14];
+    const silentMs = 150;
+    const { port, requests, connections } = await startConverter(new Set(dead), silentMs, exception);
+    const often = `pollIntervalMs: 20, timeoutMs: 500, ${tag}`;
+    const seldom = `pollIntervalMs: 1000, retryMinMs: 200, retryMaxMs: 200, timeoutMs: 500, ${tag}`;
+    const config = configOf(port, [
+      `id: one, unitId: 1, ${often}`,
+      `id: two, unitId: 2, ${often}`,
+      ...dead.map((unit) => `id: dead${unit}, unitId: ${unit}, ${seldom}`),
+    ]);
+    const of = await collectUntil(config, (stats) => dead.every((unit) => stats(`dead${unit}`).failures >= 2));
+    for (const device of ["one", "two"]) expect(of(device)).toMatchObject({ failures: 0, connects: 1 });
+    expect(mostInARow(requests, 1, new Set(dead))).toBe(1);
+    expect(connections()).toBe(1);
+    // Of the line's time they have a quarter, and so have many more of the living ones' polls room in it.
+    const [first, last] = [
+      requests.findIndex(({ unit }) => unit > 10),
+      requests.findLastIndex(({ unit }) => unit > 10),
+    ];
+    const spentMs = (requests[last]?.atMs ?? 0) - (requests[first]?.atMs ?? 0);
+    const asked = requests.slice(first, last).filter(({ unit }) => unit > 10).length;
+    expect(spentMs / asked).toBeGreaterThan(3 * 100);
+  });
+
   it("wait once at each attempt for one of which the converter says that it does not answer", async () => {
     const { port, requests } = await startConverter(new Set([9]), 200, 11);
     const common = "pollIntervalMs: 20, retryMinMs: 300, retryMaxMs: 300";
@@ -266,74 +304,4 @@ describe("units behind one port", () => {
     const own = "connection: shared, maxReadsInFlight: 2";
     expect(() => configOf(502, [`id: a, unitId: 1, ${own}, ${tag}`])).toThrow("/devices/0/maxReadsInFlight");
   });
-});
-
-/** A server of other make: registers of unit n hold 1000 n plus their address. */
-const peer = `
-import asyncio, sys
-from pymodbus import ModbusDeviceIdentification
-from pymodbus.server import ModbusTcpServer
-from pymodbus.simulator import DataType, SimData, SimDevice
-def device(unit):
-    words = [SimData(0, values=list(range(1000 * unit, 1000 * unit + 200)), datatype=DataType.REGISTERS)]
-    bits = [SimData(0, values=[True, False] * 40, datatype=DataType.BITS)]
-    return SimDevice(unit, simdata=(bits, bits, words, words))
-identity = ModbusDeviceIdentification(info_name={"VendorName": "pymodbus Simulator"})
-async def main():
-    server = ModbusTcpServer([device(1), device(2), device(3)], identity=identity, address=("127.0.0.1", int(sys.argv[1])))
-    await server.serve_forever(background=True)
-    print("ready", flush=True)
-    await asyncio.get_running_loop().create_future()
-asyncio.run(main())
-`;
-const hasPeer = spawnSync("python3", ["-c", "from pymodbus.simulator import SimDevice"]).status === 0;
-const title = hasPeer ? "" : " (skipped: python3 has no pymodbus with SimDevice)";
-
-describe("pymodbus as the server", () => {
-  it.skipIf(!hasPeer)(
-    `is read by three units over one connection, every table of each, again and again${title}`,
-    async () => {
-      const free = createServer().listen(0, "127.0.0.1");
-      await once(free, "listening");
-      const { port } = free.address() as { port: number };
-      free.close();
-      await once(free, "close");
-      const python = spawn("python3", ["-c", peer, String(port)], { stdio: ["ignore", "pipe", "inherit"] });
-      const closed = once(python, "close");
-      closers.push(async () => {
-        python.kill("SIGKILL");
-        await closed;
-      });
-      let said = "";
-      python.stdout.on("data", (text: Buffer) => {
-        said += text.toString("utf8");
-      });
-      await until("pymodbus serves", () => said.includes("ready"), 20_000);
-      const tags = `tags: [{ name: a, table: holding, address: 7, type: uint16 }, { name: b, table: input, address: 20, type: uint16 },
-      { name: c, table: coil, address: 4, type: bool }, { name: d, table: discrete, address: 5, type: bool },
-      { name: e, table: holding, address: 400, type: uint16 }]`;
-      const units = [1, 2, 3];
-      const { drivers, made } = driversOf(
-        configOf(
-          port,
-          units.map((unit) => `id: m${unit}, unitId: ${unit}, timeoutMs: 3000, ${tags}`),
-        ),
-      );
-      const connects = await Promise.all(made.map((driver) => driver.connect(never)));
-      expect(connects).toEqual(units.map(() => ({ simulated: true })));
-      for (let i = 0; i < 20; i += 1) {
-        const readings = await Promise.all(made.map((driver) => driver.read(never)));
-        for (const [at, unit] of units.entries()) {
-          expect(readings[at]?.toSorted((x, y) => x.tag - y.tag)).toEqual([
-            { tag: 0, value: 1000 * unit + 7, status: Status.Good },
-            { tag: 1, value: 1000 * unit + 20, status: Status.Good },
-            { tag: 2, value: true, status: Status.Good },
-            { tag: 3, value: false, status: Status.Good },
-            { tag: 4, value: null, status: Status.BadNodeIdUnknown },
-          ]);
-        }
-      }
-      expect(drivers.lineStats()).toMatchObject([{ open: true, timeouts: 0, discardedBytes: 0, opens: 1 }]);
-    },
-  );
 });

@@ -5,6 +5,7 @@ import type { Medium } from "./line-medium.ts";
 import { createShare } from "./line-share.ts";
 import { createLine, type LineStats, type SharedLine } from "./line-shared.ts";
 import { tcpMedium } from "./line-socket.ts";
+import { createWays, type Ways } from "./line-ways.ts";
 import type { ModbusTag } from "./modbus-config.ts";
 import type { ModbusConnection } from "./modbus-connection.ts";
 import {
@@ -18,7 +19,7 @@ import {
   type TcpTarget,
 } from "./modbus-errors.ts";
 import { answerFault, buildFrame, createFrameReader, type Frame, readFrame } from "./modbus-frame.ts";
-import { exceptionIn, identityPdu, objectsIn, readPdu, tableCodes } from "./modbus-pdu.ts";
+import { exceptionIn, identityPdu, isUnitAway, objectsIn, readPdu, tableCodes } from "./modbus-pdu.ts";
 
 /**
  * Modbus TCP on one connection for all units of a host and port: converters to RS-485 take one to four connections and serve them one
@@ -96,6 +97,8 @@ type Port = { readonly line: SharedLine; readonly ids: Ids; users: number; lateB
 export type Ports = {
   /** A device's share in the connection to its host and port, from a connect to the first fault. Opens nothing: the first read does. */
   readonly share: (target: TcpTarget) => ModbusConnection;
+  /** Tells addresses of which one stands in for the other: they may be ways to one line, and are never asked at once (line-ways.ts). */
+  readonly join: (places: readonly Place[]) => void;
   /** Forgets those that are at none of these places and that nobody uses. */
   readonly keep: (places: readonly Place[]) => void;
   /** As those of lines: `line` is host and port. */
@@ -133,10 +136,9 @@ function openShare({ line, ids }: Port, target: TcpTarget, onEnd: () => void): M
       if (fault !== undefined) throw frameError(target, fault);
       return buildFrame(answer);
     };
-    const request = buildFrame(asked);
-    const bytes = await share.exchange({ device, request, timeoutMs, isProbe, find }, (thrown) =>
-      told(thrown, target, address),
-    );
+    const isAway = (answer: Buffer) => isUnitAway(exceptionIn(readFrame(answer).pdu));
+    const exchange = { device, request: buildFrame(asked), timeoutMs, isProbe, find, isAway };
+    const bytes = await share.exchange(exchange, (thrown) => told(thrown, target, address));
     return readFrame(bytes).pdu;
   }
 
@@ -157,6 +159,7 @@ function openShare({ line, ids }: Port, target: TcpTarget, onEnd: () => void): M
 
 export function createPorts(log: Logger): Ports {
   const ports = new Map<string, Port>();
+  const waysOf = new Map<string, Ways>();
 
   function portOf({ host, port, endpoint }: TcpTarget): Port {
     const key = keyOf({ host, port });
@@ -164,13 +167,11 @@ export function createPorts(log: Logger): Ports {
     if (known !== undefined) return known;
     const ids = createIds();
     const socket = tcpMedium({ id: endpoint, host, port, turnaroundMs: 0 }, log);
-    const line = createLine(
-      endpoint,
-      framedMedium(socket, ids, (bytes) => {
-        made.lateBytes += bytes;
-      }),
-      log,
-    );
+    const framed = framedMedium(socket, ids, (bytes) => {
+      made.lateBytes += bytes;
+    });
+    const alone: Medium["alone"] = async (signal) => (await waysOf.get(key)?.take(key, signal)) ?? (() => undefined);
+    const line = createLine(endpoint, { ...framed, alone }, log);
     const made: Port = { line, ids, users: 0, lateBytes: 0 };
     ports.set(key, made);
     return made;
@@ -186,8 +187,16 @@ export function createPorts(log: Logger): Ports {
         if (port.users === 0) port.line.rest();
       });
     },
+    join(places) {
+      const keys = places.map(keyOf);
+      const known = new Set(keys.flatMap((key) => waysOf.get(key) ?? []));
+      const ways = known.values().next().value ?? createWays();
+      for (const [key, one] of waysOf) if (known.has(one)) waysOf.set(key, ways);
+      for (const key of keys) waysOf.set(key, ways);
+    },
     keep(places) {
       const wanted = new Set(places.map(keyOf));
+      for (const key of waysOf.keys()) if (!wanted.has(key)) waysOf.delete(key);
       for (const [key, { users, line }] of ports) {
         if (users > 0 || wanted.has(key)) continue;
         ports.delete(key);

@@ -5,6 +5,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { type Script, startScriptedServer, until } from "../cases/scripted-server.ts";
 import { startCollector } from "../collect.ts";
 import { type GatewayConfig, readGatewayConfig } from "../config.ts";
+import { noEvents } from "../test-collect.ts";
 import { gatewayDrivers } from "./drivers.ts";
 import {
   hasPymodbus,
@@ -65,7 +66,7 @@ describe("a dead unit on a line", () => {
       clock: systemClock,
       log,
       lastSourceTimeMs: () => 0,
-      events: { onDefinitions: () => undefined, onConnection: () => undefined, onSamples: () => undefined },
+      events: noEvents,
     });
     let counted = collector.stats();
     const stats = (device: string) => counted.find((one) => one.device === device);

@@ -2,6 +2,7 @@ import { codeOf } from "@jilian/domain/errors.ts";
 import type { Logger } from "pino";
 import type { Driver } from "../model.ts";
 import type { Line } from "./line.ts";
+import { neverAsked } from "./line-errors.ts";
 import { pause } from "./line-medium.ts";
 import type { Lines } from "./line-pool.ts";
 import { createShare } from "./line-share.ts";
@@ -23,8 +24,6 @@ import {
 import type { Unanswered } from "./rtu-unanswered.ts";
 
 const identityCode = 0x2b;
-/** Errors of a line after which nothing was asked. */
-const neverAsked = new Set(["LINE_OPEN_FAILED", "LINE_BOX_AWAY"]);
 /** Those by which a unit that is there tells that it does not know a request. */
 const silences = new Set(["MODBUS_TIMEOUT", "LINE_GARBLED"]);
 

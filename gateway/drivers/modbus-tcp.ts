@@ -22,10 +22,11 @@ const refusals = new Set(["MODBUS_TIMEOUT", "MODBUS_FRAME_INVALID", "MODBUS_CONN
  */
 export function createModbusDriver(
   device: ModbusDevice,
-  { ports, log, ...times }: { ports: Pick<Ports, "share">; log: Logger } & ModbusTimes,
+  { ports, log, ...times }: { ports: Pick<Ports, "share" | "join">; log: Logger } & ModbusTimes,
 ): Driver {
   const targets = [device, ...(device.backup ? [device.backup] : [])].map((address) => targetOf(device, address));
   const isShared = sharesConnection(device);
+  if (isShared && targets.length > 1) ports.join(targets);
   let at = 0;
   let hasRead = true;
   /** Whether the change of address was told since something was read: while both are dead there is one at every attempt. */

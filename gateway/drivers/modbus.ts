@@ -8,6 +8,7 @@ import type { ModbusTag, ModbusUnit } from "./modbus-config.ts";
 import type { Answer, ModbusConnection } from "./modbus-connection.ts";
 import { exceptionStatus, exceptionText, nothingReadable, rangeText, stopped, type Target } from "./modbus-errors.ts";
 import { createRates } from "./modbus-groups.ts";
+import { isUnitAway } from "./modbus-pdu.ts";
 import { type Block, planByRate, splitBlock } from "./modbus-plan.ts";
 import { type TagDecoder, tagDecoders } from "./modbus-values.ts";
 
@@ -17,12 +18,13 @@ const refusedRetryMs = 600_000;
 /** So long a unit of which nothing is due is believed to be there, in machine time; then one short read tells. */
 const unprovenMs = 60_000;
 
+/** So many polls in a row that end in a time-out amid requests which are on their way together are no accident. */
+const fewPolls = 2;
+
 /** A block of the plan, with the exception it was last refused with: what is logged once, not at every poll. */
 type Planned = Block & { readonly group: string | undefined; exception?: number };
 
 const isAddressFault = (exception: number) => exception === 2 || exception === 3;
-/** Whether a gateway to a line says that the unit behind it does not answer: then it answers for no other registers either. */
-const isUnitAway = (exception: number) => exception === 10 || exception === 11;
 /** The function does not exist: it will not at the next poll. Any other refusal but one of addresses may pass. */
 const illegalFunction = 1;
 
@@ -76,6 +78,7 @@ async function underSignal<T>(live: ModbusConnection, signal: AbortSignal, targe
  * - Where no group is due, a unit that has told nothing for a minute is asked for its shortest block all the same,
  *   which proves it and is no reading: with slow groups alone it would else count as there for a day after its cable was pulled.
  * - A time-out, a lost connection or a frame that does not fit fails the device: the connection is gone with it.
+ * - A device that twice left some of several requests at once unanswered is asked one at a time from then on.
  * - A unit that stays silent costs one time-out at each attempt, and where it was silent before a shorter one, but for every fourth.
  */
 export function createModbusReader(device: ModbusUnit, access: ModbusAccess): Driver {
@@ -98,6 +101,20 @@ export function createModbusReader(device: ModbusUnit, access: ModbusAccess): Dr
   /** When it answered a read last, machine time. */
   let answeredMs = Number.NEGATIVE_INFINITY;
   const rates = createRates(device);
+  /** Polls in a row in which the first of several requests at once were answered and others were not. */
+  let halfAnswered = 0;
+  const mostInFlight = () => (halfAnswered < fewPolls ? access.maxReadsInFlight : 1);
+
+  /** Some servers take one request out of what has come and look at the rest when more comes: they are asked one at a time then. */
+  function noteHalfAnswered(): void {
+    halfAnswered += 1;
+    if (halfAnswered < fewPolls) return;
+    const { maxReadsInFlight } = access;
+    log.warn(
+      { code: "MODBUS_ONE_AT_A_TIME", device: device.id, address: access.target().endpoint, maxReadsInFlight },
+      "the device leaves requests unanswered that come together: it is asked one at a time from now on; remove maxReadsInFlight",
+    );
+  }
 
   async function open(signal: AbortSignal): Promise<ModbusConnection> {
     connection?.fail(stopped(access.target()));
@@ -199,6 +216,8 @@ export function createModbusReader(device: ModbusUnit, access: ModbusAccess): Dr
     const queue = plan.filter(({ group }) => isDue(group));
     const others = plan.filter(({ group }) => !isDue(group));
     const isIdle = queue.length === 0 && plan.length > 0;
+    const inFlight = mostInFlight();
+    const isTogether = inFlight > 1 && queue.length > 1;
     if (isIdle && startedMs - answeredMs >= (access.unprovenMs ?? unprovenMs)) await prove(live);
     let answered = 0;
     let lastException = 2;
@@ -237,13 +256,15 @@ export function createModbusReader(device: ModbusUnit, access: ModbusAccess): Dr
     }
 
     try {
-      await Promise.all(Array.from({ length: access.maxReadsInFlight }, work));
+      await Promise.all(Array.from({ length: inFlight }, work));
       // Of what is due the device gives nothing: what is not due tells whether it gives anything at all.
       while (answered === 0 && !isIdle && others.length > 0 && !isUnitAway(lastException)) {
         queue.push(others.shift() as Planned);
         await work();
       }
+      if (isTogether) halfAnswered = 0;
     } catch (thrown) {
+      if (isTogether && answered > 0 && codeOf(thrown) === "MODBUS_TIMEOUT") noteHalfAnswered();
       for (const group of due) rates.ask(group);
       throw thrown;
     }

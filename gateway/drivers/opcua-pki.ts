@@ -1,4 +1,5 @@
-import { existsSync } from "node:fs";
+import { X509Certificate } from "node:crypto";
+import { existsSync, readFileSync, renameSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
@@ -34,8 +35,41 @@ async function rejectedFileOf(folder: string, fingerprint: string): Promise<stri
   return join(folder, names.find((name) => name.toLowerCase().includes(fingerprint)) ?? "");
 }
 
+/** The names in a certificate, as Node.js writes them: `URI:urn:a:b, DNS:box`; one with a comma in it is quoted. */
+const uriName = /URI:("(?:[^"\\]|\\.)*"|[^,]*)/g;
+
+/** The application URIs that a certificate names (OPC 10000-6, 6.2.2: there is one). */
+export function applicationUrisOf(certificate: X509Certificate): string[] {
+  const names = [...(certificate.subjectAltName ?? "").matchAll(uriName)].map(([, name = ""]) => name);
+  return names.map((name) => (name.startsWith('"') ? (JSON.parse(name) as string) : name));
+}
+
 /**
- * Opens the folder, makes key (RSA 2048) and self-signed certificate at the first start. Nothing watches the folder: it is read again
+ * Whether there is a certificate that goes with the application URI: servers refuse another (BadCertificateUriInvalid). One that we made
+ * for a former URI is put aside; one that somebody else has signed is left, and told of, since only he can make another.
+ */
+function hasCertificate(certificateFile: string, applicationUri: string, log: Logger): boolean {
+  if (!existsSync(certificateFile)) return false;
+  const certificate = new X509Certificate(readFileSync(certificateFile));
+  const found = applicationUrisOf(certificate);
+  if (found.includes(applicationUri)) return true;
+  const detail = { path: certificateFile, found, applicationUri };
+  if (certificate.issuer !== certificate.subject) {
+    const code = "OPCUA_CERTIFICATE_OTHER_URI";
+    log.warn({ code, ...detail }, "the gateway's certificate names another application URI: servers will refuse it");
+    return true;
+  }
+  const mark = certificate.fingerprint256.replaceAll(":", "").slice(0, 16).toLowerCase();
+  renameSync(certificateFile, certificateFile.replace(/\.pem$/, `-${mark}.pem`));
+  log.warn(
+    { code: "OPCUA_CERTIFICATE_REMADE", ...detail },
+    "the gateway has another certificate for its new application URI: servers have to trust it anew",
+  );
+  return false;
+}
+
+/**
+ * Opens the folder, makes key (RSA 2048) and self-signed certificate at the first start, the certificate also for another URI. Nothing watches the folder: it is read again
  * before each verdict, so that a certificate that a person moved counts at the next attempt.
  */
 export async function openPki(options: PkiOptions, log: Logger): Promise<Pki> {
@@ -50,7 +84,7 @@ export async function openPki(options: PkiOptions, log: Logger): Promise<Pki> {
   // Clients count themselves in and out, and the last one out closes the manager: it is ours to close.
   manager.referenceCounter += 1;
   const certificateFile = join(pkiDir, "own", "certs", "gateway.pem");
-  if (!existsSync(certificateFile)) {
+  if (!hasCertificate(certificateFile, applicationUri, log)) {
     await manager.createSelfSignedCertificate({
       applicationUri,
       dns: [hostname()],

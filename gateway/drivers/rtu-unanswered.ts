@@ -35,14 +35,3 @@ export function createUnanswered(nowMs: () => number = () => performance.now()):
     clear: () => known.clear(),
   };
 }
-
-/** What is unanswered by each unit of each line: kept over a reload, after which another driver may ask it for other registers. */
-export function unansweredByUnit(): (line: string, unitId: number) => Unanswered {
-  const known = new Map<string, Unanswered>();
-  return (line, unitId) => {
-    const key = `${line} ${unitId}`;
-    const found = known.get(key) ?? createUnanswered();
-    known.set(key, found);
-    return found;
-  };
-}

@@ -25,8 +25,15 @@ const { values: args } = parseArgs({
     seconds: { type: "string", default: "60" },
     only: { type: "string", default: "a,b,a+b,c,d" },
     "node-red": { type: "boolean", default: false },
+    help: { type: "boolean", short: "h" },
   },
 });
+if (args.help) {
+  process.stdout.write(
+    "node tests/bench/gateway.ts [--seconds 60] [--only a,b,a+b,c,d] [--node-red]  what the packed gateway costs, by case\n",
+  );
+  process.exit(0);
+}
 const seconds = Number(args.seconds);
 /** Births, first polls and the just-in-time compiler are not the cost of a year. */
 const warmUpMs = 15_000;

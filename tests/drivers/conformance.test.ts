@@ -4,6 +4,7 @@ import { type Collector, startCollector } from "@jilian/gateway/collect.ts";
 import { readGatewayConfig } from "@jilian/gateway/config.ts";
 import { type Drivers, gatewayDrivers } from "@jilian/gateway/drivers/drivers.ts";
 import { driverConformance, type SuiteDevice } from "@jilian/gateway/drivers/test-conformance.ts";
+import { noEvents } from "@jilian/gateway/test-collect.ts";
 import { startNetwork, startTestServer, type TestServer, temporaryFolder } from "@jilian/gateway/test-opcua.ts";
 import { createMeter } from "@jilian/simulators/dlt645-meter.ts";
 import { startDlt645Server } from "@jilian/simulators/dlt645-server.ts";
@@ -62,7 +63,7 @@ async function deviceOf({ ports, device, values, timeoutMs, close }: Protocol): 
           clock: systemClock,
           log,
           lastSourceTimeMs: () => 0,
-          events: { onDefinitions: () => undefined, onConnection: () => undefined, onSamples: () => undefined },
+          events: noEvents,
         }),
       );
       return drivers.create(read.value.devices[0] as (typeof read.value.devices)[number]);

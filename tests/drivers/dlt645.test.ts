@@ -239,7 +239,7 @@ describe("a meter that is silent", () => {
   });
 
   it("on a block is tried for it once more after a while, and then no more", async () => {
-    const world = await start({ tags: voltages, meter: { blocks: "silent" }, retryRefusedMs: 1 });
+    const world = await start({ tags: voltages, meter: { blocks: "silent" }, retryRefusedMs: 0 });
     const outcomes: unknown[] = [];
     for (let i = 0; i < 4; i += 1) {
       outcomes.push(await read(world).catch((thrown: { code: string }) => thrown.code));

@@ -1,16 +1,19 @@
 /**
  * `npm run soak:gateway -- [--minutes N] [--seed N] [--only TRACK,...]
- * [--samples FILE]`: a real gateway reads simulated devices (Modbus TCP, RTU over TCP and by
+ * [--samples FILE] [--packed]`: a real gateway reads simulated devices (Modbus TCP, RTU over TCP and by
  * a box that dials, DL/T 645, OPC UA) for a real broker and ingest, while all of them fail as a seeded plan says, and the configuration is
- * reloaded. Its memory, open files, handles and timers are looked at every five seconds. Prints one table; exit code 0 when everything was
+ * reloaded. With --packed the gateway is the bundle that boxes are given (deploy/gateway/pack.ts), else the sources. Its memory, open files, handles and timers are looked at every five seconds. Prints one table; exit code 0 when everything was
  * flat in the second half, well again in the end, and the gateway ended by itself when it was asked to, else 1.
  */
+import { execFileSync } from "node:child_process";
 import { appendFileSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { freePort, prepareDemo } from "@jilian/deploy/demo/prepare.ts";
+import { type Arch, nodeBinaryOf } from "@jilian/deploy/gateway/node-binary.ts";
+import { gatewayPack, writePack } from "@jilian/deploy/gateway/pack.ts";
 import { unitSettings } from "@jilian/deploy/gateway/unit-settings.ts";
 import { createMeter, plantMeterValues } from "@jilian/simulators/dlt645-meter.ts";
 import { startDlt645Server } from "@jilian/simulators/dlt645-server.ts";
@@ -76,8 +79,15 @@ function logged() {
   };
 }
 
+/** Unpacks what a box is given into a folder. @returns the program in it, for the Node.js of this process */
+async function unpacked(dir: string): Promise<string> {
+  const pack = await gatewayPack(process.arch as Arch, nodeBinaryOf(root, process.arch as Arch));
+  execFileSync("tar", ["-xzf", writePack(pack, dir, 0), "-C", dir]);
+  return join(dir, pack.name, "lib/main.mjs");
+}
+
 /** Broker, ingest and gateway as processes, with their files in a folder. */
-async function startPrograms(devices: Devices, dir: string, dialled: number) {
+async function startPrograms(devices: Devices, dir: string, { dialled, main }: { dialled: number; main?: string }) {
   const [broker, api, ops] = [await freePort(), await freePort(), await freePort()];
   const log = pino({ level: "silent" });
   const demo = prepareDemo({
@@ -93,10 +103,11 @@ async function startPrograms(devices: Devices, dir: string, dialled: number) {
   writeFileSync(file, changedText(config, undefined, 0));
   const { flags, env } = unitSettings(root);
   const plain = gatewayProgram(file, { ...env, JILIAN__ops__port: String(ops), JILIAN_LOG_LEVEL: "info" });
+  const [source = "", ...args] = plain.args;
   const settings = new Map([
     ["broker", brokerProgram(demo.platformFile)],
     ["ingest", ingestProgram(demo.platformFile)],
-    ["gateway", { ...plain, args: [...flags, "--trace-gc", ...plain.args] }],
+    ["gateway", { ...plain, args: [...flags, "--trace-gc", main ?? source, ...args] }],
   ]);
   const lines = logged();
   const listeners: ((line: string) => void)[] = [lines.take];
@@ -215,13 +226,16 @@ async function main(): Promise<void> {
     seed: { type: "string" },
     only: { type: "string" },
     samples: { type: "string" },
+    packed: { type: "boolean", default: false },
   } as const;
   const { values } = parseArgs({ options });
   const runMs = 60_000 * wholeNumber("minutes", values.minutes, 30);
   const seed = wholeNumber("seed", values.seed, 1 + Math.floor(Math.random() * 2 ** 31));
   const wanted = values.only?.split(",");
   const plan = planOf(seed, runMs).filter(({ track }) => wanted?.includes(track) ?? true);
-  say(`seed ${seed}, ${runMs / 60_000} minutes, ${plan.length} faults and reloads`);
+  say(
+    `seed ${seed}, ${runMs / 60_000} minutes, ${plan.length} faults and reloads, ${values.packed ? "the packed program" : "from the sources"}`,
+  );
   const dir = join(mkdtempSync(join(tmpdir(), "jilian-soak-")), "soak");
   const closers: (() => unknown)[] = [() => rmSync(dirname(dir), { recursive: true, force: true })];
   const wrong: string[] = [];
@@ -229,7 +243,8 @@ async function main(): Promise<void> {
     const dialled = await freePort();
     const devices = await startDevices(seed, `${dir}.devices`, dialled);
     closers.push(devices.close);
-    const started = await startPrograms(devices, dir, dialled);
+    const main = values.packed ? { main: await unpacked(dirname(dir)) } : {};
+    const started = await startPrograms(devices, dir, { dialled, ...main });
     const { running, ops, config } = started;
     closers.push(() => running.close(["gateway"], ["ingest", "broker"]));
     wrong.push(...(await notWell(ops, config.devices.length)).map((text) => `at the start: ${text}`));

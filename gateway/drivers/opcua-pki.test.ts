@@ -1,0 +1,53 @@
+import { X509Certificate } from "node:crypto";
+import { copyFileSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { hasOpenssl, makeAuthority } from "@jilian/domain/test-certificates.ts";
+import { pino } from "pino";
+import { afterAll, expect, it } from "vitest";
+import { temporaryFolder } from "../test-opcua.ts";
+import { applicationUrisOf, openPki } from "./opcua-pki.ts";
+
+const folder = temporaryFolder();
+afterAll(folder.remove);
+
+/** Opens the certificates of a folder under an application URI. @returns the codes that were told, and the certificate then */
+async function opened(name: string, applicationUri: string) {
+  const told: { code: string; found: string[] }[] = [];
+  const log = pino({ level: "warn" }, { write: (text: string) => void told.push(JSON.parse(text)) });
+  const pkiDir = join(folder.path, name);
+  const pki = await openPki({ applicationUri, pkiDir, acceptUnknownCertificates: false }, log);
+  await pki.close();
+  const pem = readFileSync(pki.certificateFile, "utf8");
+  return { told: told.map(({ code, found }) => [code, found]), pem, certs: readdirSync(dirname(pki.certificateFile)) };
+}
+
+it("makes another certificate for another application URI, and keeps the former one", async () => {
+  const first = await opened("own", "urn:jilian:gateway:a:b");
+  expect(applicationUrisOf(new X509Certificate(first.pem))).toEqual(["urn:jilian:gateway:a:b"]);
+  const same = await opened("own", "urn:jilian:gateway:a:b");
+  expect([same.pem, same.told, same.certs]).toEqual([first.pem, [], ["gateway.pem"]]);
+
+  const other = await opened("own", "urn:x,y:gateway");
+  expect(other.told).toEqual([["OPCUA_CERTIFICATE_REMADE", ["urn:jilian:gateway:a:b"]]]);
+  const certificate = new X509Certificate(other.pem);
+  expect(applicationUrisOf(certificate)).toEqual(["urn:x,y:gateway"]);
+  // Of the same key: what servers knew of it is the certificate alone.
+  expect(certificate.publicKey.equals(new X509Certificate(first.pem).publicKey)).toBe(true);
+  const former = other.certs.find((name) => name !== "gateway.pem") ?? expect.fail("the former one is gone");
+  expect(readFileSync(join(folder.path, "own", "own", "certs", former), "utf8")).toBe(first.pem);
+  expect((await opened("own", "urn:x,y:gateway")).told).toEqual([]);
+});
+
+it.skipIf(!hasOpenssl)(
+  "leaves a certificate that somebody else has signed, and says why servers refuse it",
+  async () => {
+    const { certFile } = makeAuthority(folder.path, "plant").issue("gateway", { names: "URI:urn:plant:box,DNS:box" });
+    const certs = join(folder.path, "given", "own", "certs");
+    mkdirSync(certs, { recursive: true });
+    copyFileSync(certFile, join(certs, "gateway.pem"));
+    const { told, pem } = await opened("given", "urn:jilian:gateway:a:b");
+    expect(told).toEqual([["OPCUA_CERTIFICATE_OTHER_URI", ["urn:plant:box"]]]);
+    expect(pem).toBe(readFileSync(certFile, "utf8"));
+    expect((await opened("given", "urn:plant:box")).told).toEqual([]);
+  },
+);

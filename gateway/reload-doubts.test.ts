@@ -1,0 +1,126 @@
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { systemClock } from "@jilian/domain/clock.ts";
+import { pino } from "pino";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { until } from "./cases/scripted-server.ts";
+import { type GatewayConfig, readGatewayConfig } from "./config.ts";
+import { checksum } from "./drivers/dlt645-frame.ts";
+import { crc16 } from "./drivers/modbus-frame.ts";
+import { type Gateway, startGateway } from "./run.ts";
+import { type Host, startHost } from "./test-host.ts";
+
+/** A reload at which the connection to the broker, all devices and all lines begin anew, while an answer is still on its way. */
+
+const log = pino({ level: "silent" });
+const closers: (() => Promise<unknown> | unknown)[] = [];
+let folder: string;
+let host: Host;
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), "jilian-doubts-"));
+  host = await startHost();
+});
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+  await host.close();
+  rmSync(folder, { recursive: true });
+});
+
+/**
+ * A converter whose unit answers in order, but the first question only when the second one comes: its answer goes into the connection that
+ * is there then.
+ */
+async function lateConverter(answerTo: (asked: Buffer) => Buffer) {
+  const asked: Buffer[] = [];
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on("error", () => undefined).on("close", () => sockets.delete(socket));
+    socket.on("data", (request) => {
+      asked.push(request);
+      if (asked.length === 1) return;
+      if (asked.length === 2) socket.write(answerTo(asked[0] as Buffer));
+      setTimeout(() => socket.write(answerTo(request)), asked.length === 2 ? 30 : 1);
+    });
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  closers.push(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  return { port: (server.address() as { port: number }).port, asked };
+}
+
+function config(port: number, line: string, keepaliveMs: number, device: string): GatewayConfig {
+  const checked = readGatewayConfig(
+    `group: factory-1
+node: gateway-1
+broker: { host: 127.0.0.1, port: ${host.port}, keepaliveMs: ${keepaliveMs} }
+outbox: { path: ${join(folder, "outbox.db")}, fsyncMs: 20 }
+history: false
+lines: [{ id: ${line}, kind: tcp, host: 127.0.0.1, port: ${port}, quietMs: 2 }]
+devices:
+  - { id: meter, line: ${line}, simulated: true, pollIntervalMs: 20, timeoutMs: 150, retryMinMs: 5000, retryMaxMs: 5000, ${device} }
+`,
+    "gateway.yaml",
+  );
+  if (!checked.ok) throw new Error(JSON.stringify(checked.faults));
+  return checked.value;
+}
+
+/** Runs until the first question went unanswered, and goes on by the other configuration. */
+async function reloaded(before: GatewayConfig, after: GatewayConfig): Promise<Gateway> {
+  const gateway = startGateway(before, { log, clock: systemClock });
+  closers.push(gateway.close);
+  await until("the first question is given up", () => gateway.stats().devices[0]?.failures === 1);
+  expect(await gateway.reload(after)).toMatchObject({ whole: ["broker"] });
+  return gateway;
+}
+
+const levels = () => host.ofType("DDATA", "meter").flatMap(({ values }) => values.level ?? []);
+
+test("a unit's late answer is not taken for that of another register, though the line has another name now", async () => {
+  const { port, asked } = await lateConverter((request) => {
+    const quantity = request.readUInt16BE(4);
+    const data = Buffer.alloc(2 * quantity);
+    for (let i = 0; i < quantity; i += 1) data.writeUInt16BE(request.readUInt16BE(2) + i, 2 * i);
+    const body = Buffer.concat([request.subarray(0, 2), Buffer.of(data.length), data]);
+    const crc = Buffer.alloc(2);
+    crc.writeUInt16LE(crc16(body));
+    return Buffer.concat([body, crc]);
+  });
+  const unit = (address: number) =>
+    `driver: modbus-rtu, unitId: 1, tags: [{ name: level, table: holding, address: ${address}, type: uint16 }]`;
+  await reloaded(config(port, "bus", 15_000, unit(7)), config(port, "east", 20_000, unit(9)));
+  await host.until("it is read", () => levels().length > 0);
+  expect(levels()[0]).toBe(9);
+  expect(asked[0]?.readUInt16BE(2)).toBe(7);
+});
+
+test("a meter's late refusal is not taken for that of another value", async () => {
+  const voltage = "02010100";
+  const { port } = await lateConverter((request) => {
+    const at = request.indexOf(0x68);
+    const dataId = [...request.subarray(at + 10, at + 14)].map((byte) => byte - 0x33);
+    const isKnown = Buffer.from(dataId).reverse().toString("hex") === voltage;
+    // Refused: "no such data". Else 230.1 V, as digits, the least significant first.
+    const data = isKnown ? [...dataId, 0x01, 0x23] : [0x02];
+    const head = [...request.subarray(at, at + 8), isKnown ? 0x91 : 0xd1, data.length];
+    const frame = Buffer.from([...head, ...data.map((byte) => (byte + 0x33) & 0xff)]);
+    return Buffer.concat([frame, Buffer.of(checksum(frame), 0x16)]);
+  });
+  const meter = (dataId: string) =>
+    `driver: dlt645, meterAddress: "000000000161", tags: [{ name: level, dataId: "${dataId}" }]`;
+  const gateway = await reloaded(
+    config(port, "bus", 15_000, meter("02020100")),
+    config(port, "bus", 20_000, meter(voltage)),
+  );
+  await host.until("it is read", () => levels().some((level) => level !== null));
+  expect(levels()[0]).toBeCloseTo(230.1, 3);
+  // A refusal that was believed fails the device, which has no other value.
+  expect(gateway.stats().devices[0]?.failures).toBe(0);
+});
