@@ -11,10 +11,20 @@ export type Bundle = {
   packageDirs: string[];
 };
 
+const unused = (name: string, exported: string): string =>
+  `${exported} = class { constructor() { throw new Error("${name} is not in this build") } };`;
+
 /** Libraries that a library asks for eagerly and the gateway never uses: what stands in their place throws when it is used after all. */
 const absent: Readonly<Record<string, string>> = {
   // modbus-serial loads every transport with its first line, and the native binding costs 18 MB. Our serial lines use what Node has.
-  serialport: "exports.SerialPort = class { constructor() { throw new Error('serialport is not in this build') } };",
+  serialport: unused("serialport", "exports.SerialPort"),
+  // mqtt knows brokers behind web sockets and SOCKS proxies, and no configuration names one.
+  ws: unused("ws", "module.exports"),
+  // As with its own switch, READABLE_STREAM=disable: the streams that Node has, not a second copy of them.
+  "readable-stream": 'module.exports = require("node:stream");',
+  socks: "exports.SocksClient = { createConnection() { throw new Error('socks is not in this build') } };",
+  // node-opcua announces servers in the local network; this is a client, which is told its endpoint.
+  "sterfive-bonjour-service": unused("sterfive-bonjour-service", "exports.Bonjour"),
 };
 
 const withoutUnused: Plugin = {
