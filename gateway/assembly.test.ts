@@ -1,3 +1,4 @@
+import { hourOf } from "@jilian/domain/account.ts";
 import { systemClock } from "@jilian/domain/clock.ts";
 import { DataType } from "@jilian/domain/datatypes.ts";
 import { minuteMs } from "@jilian/domain/periods.ts";
@@ -9,7 +10,8 @@ import { bench, benchPerTest } from "./test-outbox.ts";
 benchPerTest();
 
 test("a changed metric is so from after the device's last reading on, whose clock runs behind that of the accounts", () => {
-  const nowMs = systemClock.now();
+  // Amid an hour: the account of another one would be a second, a millisecond later.
+  const nowMs = hourOf(systemClock.now()) + 30 * minuteMs;
   let passedMs = 0;
   const clock = { ...systemClock, now: () => nowMs + passedMs };
   const outbox = bench.start({ clock });
