@@ -4,9 +4,10 @@ import { Status } from "@jilian/domain/quality.ts";
 import { stalenessWindowMs } from "@jilian/domain/sample.ts";
 import { historyTag } from "@jilian/gateway/history.ts";
 import { type Before, consumptionOf } from "@jilian/gateway/history-csv.ts";
-import { createSeries, type Quarter, quarterMs } from "@jilian/gateway/history-quarter.ts";
+import { type Quarter, quarterMs } from "@jilian/gateway/history-quarter.ts";
 import type { KnownTag } from "@jilian/gateway/history-tables.ts";
 import { zoneTimes } from "@jilian/gateway/history-zone.ts";
+import { seriesOf } from "@jilian/gateway/test-history.ts";
 import { counterRule, foldCounter } from "@jilian/ingest/kpi/counter.ts";
 import type { StoredRow } from "@jilian/store/telemetry.ts";
 import fc from "fast-check";
@@ -49,7 +50,7 @@ function boxOf(readings: readonly Reading[], modulus: number | undefined, stops:
   const file = new Map<number, Quarter>();
   const write = (row: Quarter | undefined) => row && file.set(row.quarter, row);
   const begin = () =>
-    createSeries({
+    seriesOf({
       kind: "counter",
       holdMs: stalenessWindowMs(heartbeatMs),
       modulus,
