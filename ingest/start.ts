@@ -75,7 +75,7 @@ export async function startIngest(config: IngestConfig, parts: IngestParts): Pro
   writer.seed(await telemetry.series(), await telemetry.latest());
   const queue = recordQueue(config.queueSamples);
   const kpi = await startKpi(config, {
-    ...parts,
+    ...{ ...parts, keepResultsMs },
     onResults: (results) => publishResults(live, results, clock.now() - keepResultsMs),
   });
   const receiver = createReceiver({
