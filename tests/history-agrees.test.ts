@@ -10,6 +10,7 @@ import { zoneTimes } from "@jilian/gateway/history-zone.ts";
 import { seriesOf } from "@jilian/gateway/test-history.ts";
 import { counterRule, foldCounter } from "@jilian/ingest/kpi/counter.ts";
 import type { StoredRow } from "@jilian/store/telemetry.ts";
+import { asReadings } from "@jilian/store/telemetry-fixtures.ts";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 
@@ -103,7 +104,7 @@ test.each([undefined, 1000])(
           let before: Before | undefined;
           for (const row of file.values()) {
             const fromMs = row.quarter * quarterMs;
-            const leaves = foldCounter(rows, rule, fromMs, fromMs + quarterMs);
+            const leaves = foldCounter(asReadings(rows), rule, fromMs, fromMs + quarterMs);
             const { amount } = consumptionOf({ ...row, tag: 1 }, tag, before, zone);
             const resets = leaves.some((leaf) => leaf.resets > 0);
             if (before && amount !== "") {
