@@ -69,6 +69,7 @@ async function jilian(command: string, ...words: string[]): Promise<string> {
 /** Of a new box, as the platform keeps it. */
 const gatewayYaml = (port: number) => `group: ${gateway.group}
 node: ${gateway.node}
+primaryHost: jilian
 broker: { host: localhost, port: ${port}, tls: { caFile: platform-ca.pem, certFile: identity.pem, keyFile: identity.pem } }
 outbox: { path: outbox.db }
 devices:
