@@ -1,7 +1,7 @@
 import { OPCUAClientBase } from "node-opcua-client";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { until } from "../cases/scripted-server.ts";
-import { startTestServer, type TestServer, temporaryFolder } from "../test-opcua.ts";
+import { type Network, startNetwork, startTestServer, type TestServer, temporaryFolder } from "../test-opcua.ts";
 import { collectOpcua, opcuaConfig, show } from "../test-opcua-devices.ts";
 
 /** A gateway that ends while it begins: whatever the library does then must not end the process by an exception that nobody catches. */
@@ -11,11 +11,13 @@ const note = (thrown: unknown) => uncaught.push(thrown);
 const events = ["uncaughtException", "unhandledRejection"] as const;
 const others = new Map<string, ((thrown: unknown) => void)[]>();
 let server: TestServer;
+let network: Network;
 
 beforeAll(async () => {
   server = await startTestServer({ pkiDir: `${folder.path}/server` });
   server.set("count", { dataType: "UInt32", value: 1 });
   server.structure("recipe");
+  network = await startNetwork(() => server.port);
   for (const event of events) {
     others.set(event, process.rawListeners(event) as ((thrown: unknown) => void)[]);
     process.removeAllListeners(event);
@@ -27,6 +29,7 @@ afterAll(async () => {
     process.off(event, note);
     for (const listener of others.get(event) ?? []) process.on(event, listener);
   }
+  await network.close();
   await server.stop();
   folder.remove();
 });
@@ -36,7 +39,7 @@ const registry = OPCUAClientBase.registry as unknown as { _yieldAliveObjects: ()
 const clients = () => [...registry._yieldAliveObjects()].map(([, client]) => client);
 
 /** Closes at the moment at which a message of this kind is sent by a client or comes to it. */
-async function closeAt(kind: string, close: () => Promise<void>): Promise<void> {
+async function closeAt(kind: string, close: () => Promise<void> | void): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   const hooked = new Set<Client>();
   const onMessage = ({ constructor: { name } }: object) => {
@@ -54,7 +57,7 @@ async function closeAt(kind: string, close: () => Promise<void>): Promise<void> 
 }
 
 const tags = ["name: count, nodeId: NODE(count), type: uint32", "name: recipe, nodeId: NODE(recipe), type: uint32"];
-const collect = () => collectOpcua(opcuaConfig(folder.path, [{ endpointUrl: server.endpointUrl, tags }]));
+const collect = (endpointUrl = server.endpointUrl) => collectOpcua(opcuaConfig(folder.path, [{ endpointUrl, tags }]));
 
 it.each([
   ["CreateSessionResponse"],
@@ -71,6 +74,20 @@ it.each([
   await until("no client", () => OPCUAClientBase.registry.count() === 0, 10_000);
   expect(uncaught.splice(0)).toEqual([]);
 });
+
+it.each(["CreateSubscriptionResponse", "CreateMonitoredItemsRequest"])(
+  "goes on when its session or its connection is gone at a %s",
+  async (kind) => {
+    for (const end of [server.forget, network.cut]) {
+      const collected = collect(`opc.tcp://127.0.0.1:${network.port}`);
+      await closeAt(kind, end);
+      await until("values", () => collected.of("count").some(({ value }) => value === 1), 10_000);
+      await collected.close();
+      await until("no client", () => OPCUAClientBase.registry.count() === 0, 10_000);
+    }
+    expect(uncaught.splice(0)).toEqual([]);
+  },
+);
 
 it("takes a structure for what it is without asking the server for its types", async () => {
   const collected = collect();
