@@ -76,3 +76,47 @@ test("a backlog of hours is taken a bounded part with each tick, the newest firs
   expect(await figure("minute", t0 + 7 * minuteMs)).toMatchObject({ value: "3", status: "revised", revision: 1 });
   expect(await figure("hour", t0)).toMatchObject({ value: "121", status: "revised", revision: 1 });
 });
+
+test("a present that fills every tick neither leaves late minutes over nor holds up the ledger's progress", async () => {
+  // Everybody's minute that runs is as much as a tick takes.
+  const engine = await createEngine({ ...setting(), factoriesPerTick: 3 });
+  clock.set(t0 + 10 * minuteMs);
+  await store(every(t0, t0 + 10 * minuteMs, minuteMs, (i) => i * 2));
+  const lateTx = await world.telemetry.lastTx();
+  for (let i = 1; i <= 40; i += 1) {
+    clock.set(t0 + 10 * minuteMs + i * 5000);
+    await store([[clock.now(), 20 + i / 6]]);
+    await engine.tick();
+  }
+  expect(await figure("minute", t0 + 2 * minuteMs)).toMatchObject({ value: "2", status: "provisional" });
+  expect(world.ledger.getNumber("kpi.foldedTx")).toBeGreaterThanOrEqual(lateTx);
+  await engine.close();
+});
+
+test("an engine that ends with figures left noted has vouched for none of their readings", async () => {
+  const first = await createEngine(setting());
+  const halfHourMs = 30 * minuteMs;
+  await store(every(t0, t0 + 4 * hourMs + 1, halfHourMs, (i) => i * 60));
+  clock.set(t0 + 5 * hourMs);
+  await settle(first);
+  await first.close();
+  const progress = () => world.ledger.getNumber("kpi.foldedTx") as number;
+  const before = progress();
+  const engine = await createEngine({ ...setting(), factoriesPerTick: 16 });
+  for (let i = 0; i < 8; i += 1) {
+    const [fromMs, toMs] = [t0 + i * halfHourMs, t0 + (i + 1) * halfHourMs];
+    await store(every(fromMs + minuteMs, toMs, minuteMs, (m) => i * 60 + (m + 1) * 2 + (m % 2)));
+    await engine.tick();
+  }
+  for (let i = 0; i < 3; i += 1) await engine.tick();
+  await engine.close();
+  expect(progress()).toBeGreaterThan(before);
+  expect(progress()).toBeLessThan(await world.telemetry.lastTx());
+  const next = await createEngine(setting());
+  await settle(next);
+  await next.close();
+  expect(progress()).toBe(await world.telemetry.lastTx());
+  for (let m = 1; m < 240; m += 1)
+    if (m % 30 > 0 && m % 30 < 29)
+      expect(await figure("minute", t0 + m * minuteMs)).toMatchObject({ value: m % 2 ? "3" : "1", revision: 1 });
+});

@@ -45,7 +45,8 @@ export type EngineParts = {
   txPerTick: number;
   /**
    * Factories whose figures of a kind of period are computed in one tick at most, each counted once for each of its periods: the newest
-   * first, the others with the next ticks, so that memory does not grow with a backlog. If absent an hour of minutes of 60 factories.
+   * first, the others with the next ticks, so that memory does not grow with a backlog. If absent an hour of minutes of 60 factories, and
+   * at least four minutes of all: what the present alone brings.
    */
   factoriesPerTick?: number;
   /** Told when figures cannot be brought to displays (Telemetry.showResults); it is tried again with every tick. */
@@ -83,7 +84,7 @@ const longer = periods.filter((period) => period !== "minute");
  * everything stored is folded: a figure must not be final and then revised only because the engine was behind.
  */
 export async function createEngine(parts: EngineParts): Promise<Engine> {
-  const { telemetry, ledger, clock, factoriesPerTick = 3600 } = parts;
+  const { telemetry, ledger, clock } = parts;
   /** One version of the registry in each tick. */
   let knownVersions = parts.versions();
   const versions = () => knownVersions;
@@ -97,7 +98,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   const births = birthKeeper({ ledger, index, redefine: shop.redefine });
   await births.begin();
   const start = figureStart(ledger.getNumber(sinceName) ?? startedMs, shop.hours);
-  const book = spanBook(versions, start);
+  const book = spanBook(versions, start, () => foldedTx);
   // Periods that ended while no engine ran get their figures now; those past the watermark, when they are made final.
   let seenMinute = Math.max(finalMs("minute"), periodStart("minute", startedMs - watermarkMs));
   let lookedAt = { short: Number.NEGATIVE_INFINITY, long: Number.NEGATIVE_INFINITY };
@@ -170,6 +171,9 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
 
   const judge = (computed: readonly Computed[], nowMs: number) => judgeSites(ledger, computed, foldedTx, nowMs);
 
+  const factoriesNow = (nowMs: number) => versions().at(nowMs).factories.size;
+  const factoriesPerTick = (nowMs: number) => parts.factoriesPerTick ?? Math.max(3600, 4 * factoriesNow(nowMs));
+
   /** True for what the watermark has passed while the engine is behind. */
   const mustWait =
     (nowMs: number, behind: boolean) =>
@@ -180,11 +184,12 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   async function refresh(kinds: readonly Period[], nowMs: number, behind: boolean): Promise<[Result[], boolean]> {
     const waits = mustWait(nowMs, behind);
     const computed: Computed[] = [];
-    const due = kinds.map((period) => [period, book.due(period, nowMs, waits, factoriesPerTick)] as const);
+    const most = factoriesPerTick(nowMs);
+    const due = kinds.map((period) => [period, book.due(period, nowMs, waits, most)] as const);
     for (const [, spans] of due) append(computed, await shop.compute(spans, moment(nowMs)));
     const results = await publish(computed, nowMs);
     for (const [period, spans] of due) book.settled(period, spans, nowMs);
-    return [results, kinds.some((period) => book.due(period, nowMs, waits, 1).length > 0)];
+    return [results, kinds.some((period) => book.isDue(period, nowMs, waits))];
   }
 
   /** Makes final what the watermark has passed: every figure of every period that has any, once. */
@@ -192,10 +197,9 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     const computed: Computed[] = [];
     const withdrawn: Result[] = [];
     const reached = new Map<Period, number>();
-    const factories = versions().at(nowMs).factories.size;
+    const most = Math.max(1, Math.min(finalsPerTick, Math.floor(factoriesPerTick(nowMs) / factoriesNow(nowMs))));
     for (const period of periods) {
       const fromMs = finalMs(period);
-      const most = Math.max(1, Math.min(finalsPerTick, Math.floor(factoriesPerTick / factories)));
       const stepMs = isFixedPeriod(period) ? most * periodLengthMs(period) : longestFinalsMs;
       const toMs = Math.min(periodStart("minute", nowMs - watermarkMs), fromMs + stepMs);
       const ended = spansOver(period, versions(), fromMs, toMs, nowMs).filter(
@@ -318,12 +322,15 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
 
   /** The ledger vouches for what is folded once every figure that depends on it is published. */
   async function noteProgress(nowMs: number): Promise<void> {
-    if (!book.isEmpty() || shop.alarms.isBusy()) return;
-    completeness.published();
-    shop.alarms.noteProgress();
+    if (shop.alarms.isBusy()) return;
+    const safeTx = Math.min(keeper.safeTx(), book.safeTx());
+    const isAll = book.isEmpty();
+    if (isAll) {
+      completeness.published();
+      shop.alarms.noteProgress();
+    }
     await shop.storeRollups(nowMs);
-    const safeTx = keeper.safeTx();
-    births.note();
+    if (isAll) births.note();
     if (safeTx > (ledger.getNumber(progressName) ?? 0)) ledger.setNumber(progressName, safeTx);
   }
 
