@@ -120,3 +120,23 @@ test("an engine that ends with figures left noted has vouched for none of their 
     if (m % 30 > 0 && m % 30 < 29)
       expect(await figure("minute", t0 + m * minuteMs)).toMatchObject({ value: m % 2 ? "3" : "1", revision: 1 });
 });
+
+test("large transactions are folded few at a time, small ones many", async () => {
+  const engine = await createEngine({ ...setting(), minutesPerTick: 120 });
+  clock.set(t0 + 24 * hourMs);
+  const reading = (m: number) => [t0 + m * minuteMs, m * 2] as const;
+  for (let i = 0; i < 24; i += 1) await store(Array.from({ length: 60 }, (_, m) => reading(i * 60 + m)));
+  for (let i = 1; i <= 100; i += 1) await store([[t0 + 23 * hourMs + 59 * minuteMs + i, 24 * 120 - 2]]);
+  const steps: number[] = [];
+  for (let lag = 124; lag > 0; lag = engine.lagTx()) {
+    await engine.tick();
+    steps.push(lag - engine.lagTx());
+  }
+  expect(steps[0]).toBeLessThanOrEqual(20);
+  expect(steps.slice(1, 3)).toEqual([2, 2]);
+  expect(Math.max(...steps)).toBeGreaterThan(30);
+  expect(steps.length).toBeLessThan(15);
+  await settle(engine);
+  await engine.close();
+  expect(await figure("hour", t0 + 7 * hourMs)).toMatchObject({ value: "120", status: "final", revision: 0 });
+});

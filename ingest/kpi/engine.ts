@@ -22,7 +22,7 @@ import { birthKeeper } from "./births.ts";
 import type { CountOptions } from "./completeness.ts";
 import type { Computed, Moment } from "./compute.ts";
 import { judgeSites, judgeWithdrawn } from "./findings.ts";
-import { finalName, progressName, resume, sinceName } from "./progress.ts";
+import { finalName, foldPace, progressName, resume, sinceName } from "./progress.ts";
 import { publisher } from "./publish.ts";
 import { recomputer } from "./recompute.ts";
 import { steps } from "./runs.ts";
@@ -43,6 +43,8 @@ export type EngineParts = {
   provisionalIntervalMs: number;
   /** Transactions folded in one tick at most: a long backlog is taken in steps, so that today's figures go on. */
   txPerTick: number;
+  /** Minutes of series that they change at most, about: of larger transactions fewer are folded in one tick. 200,000 if absent. */
+  minutesPerTick?: number;
   /**
    * Factories whose figures of a kind of period are computed in one tick at most, each counted once for each of its periods: the newest
    * first, the others with the next ticks, so that memory does not grow with a backlog. If absent an hour of minutes of 60 factories, and
@@ -90,6 +92,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   const versions = () => knownVersions;
   const startedMs = clock.now();
   let foldedTx = await resume(parts, startedMs);
+  const pace = foldPace(parts.txPerTick, parts.minutesPerTick ?? 200_000);
   /** Last transaction of the store when it was last asked. */
   let seenTx = foldedTx;
   const shop = workshop({ ...parts, versions }, foldedTx);
@@ -226,9 +229,10 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     await keeper.flush(nowMs);
     const lastTx = await telemetry.lastTx();
     seenTx = lastTx;
-    const upToTx = Math.min(lastTx, foldedTx + parts.txPerTick);
+    const upToTx = Math.min(lastTx, foldedTx + pace.tx());
     if (upToTx > foldedTx) {
       const changed = await telemetry.changedMinutes(foldedTx, upToTx);
+      pace.note(upToTx - foldedTx, changed.length);
       // The store knows what births say before it has a sample of them: nothing is folded by what does not hold any more.
       await learnNew(nowMs);
       touchAll(await keeper.fold(changed, upToTx, nowMs), nowMs);

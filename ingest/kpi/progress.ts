@@ -29,3 +29,23 @@ export async function resume(
   });
   return ledger.getNumber(progressName) ?? 0;
 }
+
+/** Transactions that are folded at once before it is known how much they hold. */
+const firstTx = 20;
+
+/**
+ * How many transactions are folded at once: so many that the minutes in which they change something stay about the same number. A transaction
+ * holds one sample or tens of thousands; what a fold holds in memory must not grow with that.
+ * @param mostTx at most, however small they are
+ */
+export function foldPace(mostTx: number, minutesAtOnce: number) {
+  let tx = Math.min(firstTx, mostTx);
+  return {
+    tx: () => tx,
+    /** Some were folded. @param minutes in which they changed something, each counted for each series */
+    note: (folded: number, minutes: number): void => {
+      const fitting = Math.floor((folded * minutesAtOnce) / Math.max(1, minutes));
+      tx = Math.max(1, Math.min(fitting, 2 * tx, mostTx));
+    },
+  };
+}
