@@ -162,7 +162,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     for (const one of computed) append(figures, one.results);
     append(figures, withdrawn);
     // First, since a figure is withdrawn once: a kill in between has it withdrawn again.
-    judgeWithdrawn(ledger, withdrawn, nowMs);
+    judgeWithdrawn({ ledger, index, versions }, withdrawn, nowMs);
     const results = await publishAll(figures, nowMs);
     const finals = new Map(periods.map((period) => [period, finalMs(period)]));
     judge(
