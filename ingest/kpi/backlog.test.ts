@@ -1,6 +1,7 @@
 import { DataType } from "@jilian/domain/datatypes.ts";
 import { hourMs, minuteMs, type Period } from "@jilian/domain/periods.ts";
 import type { Result } from "@jilian/domain/result.ts";
+import type { Telemetry } from "@jilian/store/telemetry.ts";
 import { expect, test } from "vitest";
 import { always, testRegistry } from "../test-world.ts";
 import { createEngine } from "./engine.ts";
@@ -142,4 +143,27 @@ test("large transactions are folded few at a time, small ones many", async () =>
   await settle(engine);
   await engine.close();
   expect(await figure("hour", t0 + 6 * hourMs)).toMatchObject({ value: "120", status: "final", revision: 0 });
+});
+
+test("a recompute computes the minutes of an hour in bounded parts", async () => {
+  const first = await createEngine(setting());
+  await store(every(t0, t0 + 2 * hourMs + 1, 10 * minuteMs, (i) => i * 20));
+  clock.set(t0 + 3 * hourMs);
+  await settle(first);
+  await first.close();
+  world.ledger.addRecompute({ fromMs: t0, toMs: t0 + 2 * hourMs, reason: "test" }, clock.now());
+  // What is computed together is asked for together.
+  const asked: number[][] = [];
+  const readMinuteResults: Telemetry["readMinuteResults"] = (query) => {
+    if (query.period === "minute") asked.push([query.fromMs, query.toMs]);
+    return world.telemetry.readMinuteResults(query);
+  };
+  const telemetry = { ...world.telemetry, readMinuteResults };
+  const engine = await createEngine({ ...setting(), telemetry, factoriesPerTick: 30 });
+  await settle(engine);
+  await engine.close();
+  expect(world.ledger.nextRecompute()).toBeUndefined();
+  const again = asked.filter(([fromMs = 0]) => fromMs < t0 + 2 * hourMs);
+  expect(again.length).toBeGreaterThanOrEqual(12);
+  for (const [fromMs = 0, toMs = 0] of again) expect(toMs - fromMs).toBeLessThanOrEqual(10 * minuteMs);
 });

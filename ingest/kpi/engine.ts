@@ -22,7 +22,7 @@ import { birthKeeper } from "./births.ts";
 import type { CountOptions } from "./completeness.ts";
 import type { Computed, Moment } from "./compute.ts";
 import { judgeSites, judgeWithdrawn } from "./findings.ts";
-import { finalName, foldPace, progressName, resume, sinceName } from "./progress.ts";
+import { figurePace, finalName, foldPace, progressName, resume, sinceName } from "./progress.ts";
 import { publisher } from "./publish.ts";
 import { recomputer } from "./recompute.ts";
 import { steps } from "./runs.ts";
@@ -62,7 +62,8 @@ export type EngineParts = {
 export type Engine = {
   /**
    * Brings leaves and results up to date with the store, or one bounded step nearer. A thorough tick computes all provisional figures
-   * too, whenever they were last, and has shown them when it ends. @returns the figures it computed, as they stand
+   * too, whenever they were last, and has shown them when it ends. @returns the figures it computed, as they stand; minutes that a recompute
+   * makes only of the last day
    */
   readonly tick: (options?: { thorough?: boolean }) => Promise<{ results: Result[]; caughtUp: boolean }>;
   /** Transactions of the store that are not folded, as of the last tick. */
@@ -93,6 +94,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   const startedMs = clock.now();
   let foldedTx = await resume(parts, startedMs);
   const pace = foldPace(parts.txPerTick, parts.minutesPerTick ?? 200_000);
+  const most = figurePace(versions, parts.factoriesPerTick);
   /** Last transaction of the store when it was last asked. */
   let seenTx = foldedTx;
   const shop = workshop({ ...parts, versions }, foldedTx);
@@ -174,9 +176,6 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
 
   const judge = (computed: readonly Computed[], nowMs: number) => judgeSites(ledger, computed, foldedTx, nowMs);
 
-  const factoriesNow = (nowMs: number) => versions().at(nowMs).factories.size;
-  const factoriesPerTick = (nowMs: number) => parts.factoriesPerTick ?? Math.max(3600, 4 * factoriesNow(nowMs));
-
   /** True for what the watermark has passed while the engine is behind. */
   const mustWait =
     (nowMs: number, behind: boolean) =>
@@ -187,8 +186,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   async function refresh(kinds: readonly Period[], nowMs: number, behind: boolean): Promise<[Result[], boolean]> {
     const waits = mustWait(nowMs, behind);
     const computed: Computed[] = [];
-    const most = factoriesPerTick(nowMs);
-    const due = kinds.map((period) => [period, book.due(period, nowMs, waits, most)] as const);
+    const due = kinds.map((period) => [period, book.due(period, nowMs, waits, most.factories(nowMs))] as const);
     for (const [, spans] of due) append(computed, await shop.compute(spans, moment(nowMs)));
     const results = await publish(computed, nowMs);
     for (const [period, spans] of due) book.settled(period, spans, nowMs);
@@ -200,10 +198,10 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     const computed: Computed[] = [];
     const withdrawn: Result[] = [];
     const reached = new Map<Period, number>();
-    const most = Math.max(1, Math.min(finalsPerTick, Math.floor(factoriesPerTick(nowMs) / factoriesNow(nowMs))));
+    const atOnce = Math.min(finalsPerTick, most.periods(nowMs));
     for (const period of periods) {
       const fromMs = finalMs(period);
-      const stepMs = isFixedPeriod(period) ? most * periodLengthMs(period) : longestFinalsMs;
+      const stepMs = isFixedPeriod(period) ? atOnce * periodLengthMs(period) : longestFinalsMs;
       const toMs = Math.min(periodStart("minute", nowMs - watermarkMs), fromMs + stepMs);
       const ended = spansOver(period, versions(), fromMs, toMs, nowMs).filter(
         (span) => span.endMs > fromMs && span.endMs <= toMs && start.hasFigures(span),
@@ -260,6 +258,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     hours: shop.hours,
     start,
     refold: shop.refold,
+    minutesAtOnce: most.periods,
     publish: async (kinds, nowMs) => {
       const computed: Computed[] = [];
       const withdrawn: Result[] = [];
@@ -267,7 +266,10 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
         append(computed, await shop.compute(computing.spans, moment(nowMs)));
         append(withdrawn, await withdraw(computing, moment(nowMs)));
       }
-      pastResults = await publish(computed, nowMs, withdrawn);
+      const own = await publish(computed, nowMs, withdrawn);
+      // Nobody is told of older minutes: in the hour of a recompute they are most of what there is.
+      const told = own.filter(({ period, endMs }) => period !== "minute" || endMs > nowMs - dayMs);
+      append(pastResults, told);
     },
     store: (nowMs) => shop.storeRollups(nowMs),
   });

@@ -1,5 +1,6 @@
 import { type Period, periodStart, periods, watermarkMs } from "@jilian/domain/periods.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
+import type { RegistryVersions } from "@jilian/store/registry-versions.ts";
 import type { Telemetry } from "@jilian/store/telemetry.ts";
 
 /** How far the ledger vouches for what is folded: a transaction of the store. */
@@ -47,5 +48,19 @@ export function foldPace(mostTx: number, minutesAtOnce: number) {
       const fitting = Math.floor((folded * minutesAtOnce) / Math.max(1, minutes));
       tx = Math.max(1, Math.min(fitting, 2 * tx, mostTx));
     },
+  };
+}
+
+/**
+ * How much of the figures is computed at once. @param asked factories, each counted once for each of its periods; if undefined an hour of minutes
+ * of 60 factories, and at least four minutes of all
+ */
+export function figurePace(versions: () => RegistryVersions, asked: number | undefined) {
+  const all = (nowMs: number) => Math.max(1, versions().at(nowMs).factories.size);
+  const factories = (nowMs: number) => asked ?? Math.max(3600, 4 * all(nowMs));
+  return {
+    factories,
+    /** Periods of everybody, at least one. */
+    periods: (nowMs: number) => Math.max(1, Math.floor(factories(nowMs) / all(nowMs))),
   };
 }
