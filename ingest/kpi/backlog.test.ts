@@ -1,10 +1,11 @@
 import { DataType } from "@jilian/domain/datatypes.ts";
 import { hourMs, minuteMs, type Period } from "@jilian/domain/periods.ts";
 import type { Result } from "@jilian/domain/result.ts";
-import type { Telemetry } from "@jilian/store/telemetry.ts";
+import type { ChangedMinute, Telemetry } from "@jilian/store/telemetry.ts";
 import { expect, test } from "vitest";
 import { always, testRegistry } from "../test-world.ts";
 import { createEngine } from "./engine.ts";
+import { changeReader } from "./progress.ts";
 import { clock, settle, useWorld, world } from "./test-engine.ts";
 
 /** 10:00 in Shanghai. */
@@ -166,4 +167,16 @@ test("a recompute computes the minutes of an hour in bounded parts", async () =>
   const again = asked.filter(([fromMs = 0]) => fromMs < t0 + 2 * hourMs);
   expect(again.length).toBeGreaterThanOrEqual(12);
   for (const [fromMs = 0, toMs = 0] of again) expect(toMs - fromMs).toBeLessThanOrEqual(10 * minuteMs);
+});
+
+test("what many transactions changed is read in parts and says what one question would", async () => {
+  const reading = (i: number) => [t0 + ((i * 7919) % 300) * 1000, i] as const;
+  for (let i = 0; i < 60; i += 1) await store([reading(3 * i), reading(3 * i + 1), reading(3 * i + 2)]);
+  const { telemetry } = world;
+  const lastTx = await telemetry.lastTx();
+  const inOrder = (changed: readonly ChangedMinute[]) => changed.toSorted((a, b) => a.minuteMs - b.minuteMs);
+  const { changed, upToTx } = await changeReader(telemetry, 1000, 10_000)(0, lastTx);
+  expect(upToTx).toBe(lastTx);
+  expect(inOrder(changed)).toEqual(inOrder(await telemetry.changedMinutes(0, lastTx)));
+  expect(await changeReader(telemetry, 1000, 10_000)(lastTx, lastTx)).toEqual({ changed: [], upToTx: lastTx });
 });

@@ -22,7 +22,7 @@ import { birthKeeper } from "./births.ts";
 import type { CountOptions } from "./completeness.ts";
 import type { Computed, Moment } from "./compute.ts";
 import { judgeSites, judgeWithdrawn } from "./findings.ts";
-import { figurePace, finalName, foldPace, progressName, resume, sinceName } from "./progress.ts";
+import { changeReader, figurePace, finalName, progressName, resume, sinceName } from "./progress.ts";
 import { publisher } from "./publish.ts";
 import { recomputer } from "./recompute.ts";
 import { steps } from "./runs.ts";
@@ -93,7 +93,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   const versions = () => knownVersions;
   const startedMs = clock.now();
   let foldedTx = await resume(parts, startedMs);
-  const pace = foldPace(parts.txPerTick, parts.minutesPerTick ?? 200_000);
+  const changesAfter = changeReader(telemetry, parts.txPerTick, parts.minutesPerTick ?? 200_000);
   const most = figurePace(versions, parts.factoriesPerTick);
   /** Last transaction of the store when it was last asked. */
   let seenTx = foldedTx;
@@ -227,10 +227,8 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     await keeper.flush(nowMs);
     const lastTx = await telemetry.lastTx();
     seenTx = lastTx;
-    const upToTx = Math.min(lastTx, foldedTx + pace.tx());
+    const { changed, upToTx } = await changesAfter(foldedTx, lastTx);
     if (upToTx > foldedTx) {
-      const changed = await telemetry.changedMinutes(foldedTx, upToTx);
-      pace.note(upToTx - foldedTx, changed.length);
       // The store knows what births say before it has a sample of them: nothing is folded by what does not hold any more.
       await learnNew(nowMs);
       touchAll(await keeper.fold(changed, upToTx, nowMs), nowMs);

@@ -1,7 +1,8 @@
+import { getOrMake } from "@jilian/domain/get-or-make.ts";
 import { type Period, periodStart, periods, watermarkMs } from "@jilian/domain/periods.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import type { RegistryVersions } from "@jilian/store/registry-versions.ts";
-import type { Telemetry } from "@jilian/store/telemetry.ts";
+import type { ChangedMinute, SeriesId, Telemetry } from "@jilian/store/telemetry.ts";
 
 /** How far the ledger vouches for what is folded: a transaction of the store. */
 export const progressName = "kpi.foldedTx";
@@ -31,23 +32,45 @@ export async function resume(
   return ledger.getNumber(progressName) ?? 0;
 }
 
-/** Transactions that are folded at once before it is known how much they hold. */
+/** Transactions that are asked for at once before it is known how much they hold. */
 const firstTx = 20;
 
+/** What several questions about what follows each other answered, as one would have. */
+function merged(parts: readonly (readonly ChangedMinute[])[]): readonly ChangedMinute[] {
+  if (parts.length < 2) return parts[0] ?? [];
+  const bySeries = new Map<SeriesId, Map<number, ChangedMinute>>();
+  for (const part of parts)
+    for (const one of part) {
+      const own = getOrMake(bySeries, one.series, () => new Map<number, ChangedMinute>());
+      const before = own.get(one.minuteMs) ?? one;
+      const firstMs = Math.min(before.firstMs, one.firstMs);
+      own.set(one.minuteMs, { ...one, firstMs, lastMs: Math.max(before.lastMs, one.lastMs) });
+    }
+  return [...bySeries.values()].flatMap((own) => [...own.values()]);
+}
+
 /**
- * How many transactions are folded at once: so many that the minutes in which they change something stay about the same number. A transaction
- * holds one sample or tens of thousands; what a fold holds in memory must not grow with that.
+ * Reads what transactions changed, as many as a fold can hold in memory: a transaction holds one sample or tens of thousands.
  * @param mostTx at most, however small they are
+ * @param mostMinutes that they change, each counted for each series, about
  */
-export function foldPace(mostTx: number, minutesAtOnce: number) {
-  let tx = Math.min(firstTx, mostTx);
-  return {
-    tx: () => tx,
-    /** Some were folded. @param minutes in which they changed something, each counted for each series */
-    note: (folded: number, minutes: number): void => {
-      const fitting = Math.floor((folded * minutesAtOnce) / Math.max(1, minutes));
-      tx = Math.max(1, Math.min(fitting, 2 * tx, mostTx));
-    },
+export function changeReader(telemetry: Pick<Telemetry, "changedMinutes">, mostTx: number, mostMinutes: number) {
+  let pace = firstTx;
+  /** @returns what the transactions in (afterTx, upToTx] changed, and which those are */
+  return async (afterTx: number, lastTx: number): Promise<{ changed: readonly ChangedMinute[]; upToTx: number }> => {
+    const endTx = Math.min(lastTx, afterTx + mostTx);
+    const parts: ChangedMinute[][] = [];
+    let upToTx = afterTx;
+    for (let minutes = 0; upToTx < endTx && minutes < mostMinutes / 2; ) {
+      const nextTx = Math.min(endTx, upToTx + pace);
+      const part = await telemetry.changedMinutes(upToTx, nextTx);
+      parts.push(part);
+      minutes += part.length;
+      const fitting = Math.floor(((nextTx - upToTx) * mostMinutes) / Math.max(1, part.length));
+      pace = Math.max(1, Math.min(fitting, 2 * pace, mostTx));
+      upToTx = nextTx;
+    }
+    return { changed: merged(parts), upToTx };
   };
 }
 
