@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import type { TLSSocket } from "node:tls";
 import { createWebSocketStream, type WebSocket, WebSocketServer } from "ws";
+import { roomFor } from "./strangers.ts";
 
 /** Sub-protocol and binary frames: MQTT 3.1.1, 6. */
 const subprotocol = "mqtt";
@@ -21,8 +22,8 @@ export function secureSocketOf(connection: object): object {
 }
 
 export type WebSocketSide = {
-  /** Takes a connection whose TLS handshake is done. */
-  readonly take: (socket: TLSSocket) => void;
+  /** Takes a connection whose TLS handshake is done; tells, once it speaks MQTT, whether its client was let in. */
+  readonly take: (socket: TLSSocket, know: (isAccepted: () => boolean) => void) => void;
   readonly pending: () => number;
   readonly count: () => { done: number; failed: number };
 };
@@ -61,7 +62,8 @@ function streamOf(ws: WebSocket, socket: Duplex): Connection {
  * nothing itself.
  */
 export function webSocketSide(deps: WebSocketDeps): WebSocketSide {
-  const pending = new Map<Duplex, NodeJS.Timeout>();
+  const pending = new Map<Duplex, { timer: NodeJS.Timeout; know: (isAccepted: () => boolean) => void }>();
+  const room = roomFor<Duplex>((socket) => fail(socket, "its place was needed"));
   const counts = { done: 0, failed: 0 };
   const sockets = new WebSocketServer({
     noServer: true,
@@ -73,8 +75,9 @@ export function webSocketSide(deps: WebSocketDeps): WebSocketSide {
   const http = createServer({ maxHeaderSize: 8192, keepAlive: false });
 
   function settle(socket: Duplex): void {
-    clearTimeout(pending.get(socket));
+    clearTimeout(pending.get(socket)?.timer);
     pending.delete(socket);
+    room.leave(socket);
   }
   function fail(socket: Duplex, why: string, answer?: string): void {
     if (!pending.has(socket)) return;
@@ -85,10 +88,12 @@ export function webSocketSide(deps: WebSocketDeps): WebSocketSide {
     else socket.end(`HTTP/1.1 ${answer}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`, () => socket.destroy());
   }
   function carry(ws: WebSocket, socket: Duplex): void {
+    const know = pending.get(socket)?.know;
     settle(socket);
     counts.done += 1;
     let bytes = 0;
     const { isAccepted } = deps.onClient(streamOf(ws, socket));
+    know?.(isAccepted);
     const count = (chunk: Uint8Array) => {
       bytes += chunk.length;
       if (isAccepted()) socket.removeListener("data", count);
@@ -110,15 +115,15 @@ export function webSocketSide(deps: WebSocketDeps): WebSocketSide {
     sockets.handleUpgrade(request, socket, head, (ws) => carry(ws, socket));
   });
   return {
-    take: (socket) => {
-      if (pending.size >= deps.maxPending()) {
+    take: (socket, know) => {
+      const address = socket.remoteAddress ?? "unknown";
+      if (room.size() >= deps.maxPending() && !room.makeRoom(address)) {
         socket.destroy();
         return;
       }
-      pending.set(
-        socket,
-        setTimeout(() => fail(socket, "no upgrade in time"), deps.timeoutMs),
-      );
+      const timer = setTimeout(() => fail(socket, "no upgrade in time"), deps.timeoutMs);
+      pending.set(socket, { timer, know });
+      room.enter(socket, address);
       socket.once("close", () => settle(socket));
       http.emit("connection", socket);
     },
