@@ -100,14 +100,16 @@ function receive(socket: Connection, { aedes, config, sessions, backlog, told }:
   return { isAccepted };
 }
 
-function birthKeeper(aedes: Aedes, config: BrokerConfig, { log, counters, report }: Told) {
+function birthKeeper(aedes: Aedes, config: BrokerConfig, { log, counters, report }: Told, enterpriseOf: EnterpriseOf) {
   const most = () => ({ gatewayBytes: config.limits.birthBytesPerGateway, totalBytes: config.limits.birthBytes });
-  const births = keepBirths(aedes, most, (node) => {
+  const onDropped = (node: string) => {
     counters.birthsDropped += 1;
     const fault = { code: "BROKER_BIRTH_NOT_KEPT", subject: node, detail: "beyond broker.limits.birthBytes" };
     log.debug(fault, "a birth is not kept for later subscribers");
     report(fault);
-  });
+  };
+  const ownerOf = (factory: string) => enterpriseOf(factory) ?? `factory ${factory}`;
+  const births = keepBirths(aedes, most, onDropped, ownerOf);
   aedes.on("publish", (packet, client) => {
     if (client) births.note(packet.topic, packet.payload as Buffer);
   });
@@ -161,7 +163,7 @@ export async function startBroker(given: BrokerConfig, deps: BrokerDeps): Promis
   aedes.on("clientDisconnect", ({ id }) => connected.delete(id));
   const bus = attachBus(aedes, log);
   logEvents(aedes, gate, told);
-  const births = birthKeeper(aedes, config, told);
+  const births = birthKeeper(aedes, config, told, enterpriseOf);
   const most = () => ({ clientBytes: config.limits.client.queueBytes, totalBytes: config.limits.queueBytes });
   const guards = { aedes, config, sessions, told, backlog: createBacklog(most, deps.endWrites) };
   const watch = watchRevocations(aedes, {
