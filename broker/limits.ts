@@ -201,15 +201,15 @@ export const failureBudget = (nowMs: () => number = () => performance.now()) =>
 export const strangerBudget = (nowMs: () => number = () => performance.now()) =>
   budget(() => ({ atOnce: 100, perSecond: 20 }), nowMs);
 
-/** Networks that someone has logged in from; the one that was used longest ago is forgotten first. */
-export function knownNetworks() {
+/** Names of some kind, bounded: the one that was added longest ago is forgotten first. */
+export function remembered() {
   const known = new Set<string>();
   return {
-    has: (network: string): boolean => known.has(network),
-    add: (network: string): void => {
-      known.delete(network);
+    has: (name: string): boolean => known.has(name),
+    add: (name: string): void => {
+      known.delete(name);
       if (known.size >= maxSpenders) known.delete(known.keys().next().value as string);
-      known.add(network);
+      known.add(name);
     },
   };
 }

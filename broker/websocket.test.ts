@@ -175,7 +175,7 @@ describe.skipIf(!hasOpenssl)("MQTT over WebSocket over TLS", () => {
     const host = await test.connect("ingest");
     while (broker.stats().ended.slow === 0)
       await host.publishAsync("spBv1.0/f1/NCMD/gw-1", Buffer.alloc(100_000), { qos: 1 });
-    expect(test.faults).toEqual([expect.objectContaining({ code: "BROKER_SLOW_CLIENT", subject: "ingest-stalled" })]);
+    expect(test.faults).toEqual([expect.objectContaining({ code: "BROKER_SLOW_CLIENT", subject: "ingest -stalled" })]);
     await until(() => broker.stats().connections === 1, "it is gone");
     stalled.terminate();
   });
