@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type EnrolAnswer, enrolPath, renewalText, renewPath } from "@jilian/domain/enrolment.ts";
+import { isoTime } from "@jilian/domain/periods.ts";
 import { type Authority, checkRequest, openAuthority } from "@jilian/store/authority.ts";
 import { newToken, tokenHash } from "@jilian/store/enrolment-token.ts";
 import { signingRequest, type TestRequest } from "@jilian/store/test-requests.ts";
@@ -151,6 +152,8 @@ describe("enrolment", () => {
     expect(budget.isLeft("a")).toBe(true);
     budget.spend("a");
     expect(budget.isLeft("a")).toBe(false);
+    for (let i = 0; i < 10; i += 1) budget.spend(`2001:db8::${i}`);
+    expect([budget.isLeft("2001:db8::ffff"), budget.isLeft("2001:db8:0:1::1")]).toEqual([false, true]);
     const off = await start(false);
     expect(await post(off, enrolPath, { token: "x", request })).toMatchObject({
       status: 503,
@@ -203,7 +206,6 @@ describe("renewal", () => {
       question(await certificate(gateway, 90, Date.now(), strange), next),
       question({ request: unknown, pem: unlisted.pem, serial: unlisted.serial }, next),
       question(good, next, { key: (await signingRequest()).key }),
-      question(good, next, { timeMs: Date.now() - 16 * 60_000 }),
       { ...question(good, next), request: (await signingRequest()).pem },
       question(good, good.request.pem),
     ];
@@ -212,6 +214,19 @@ describe("renewal", () => {
     expect(answers.map(({ status }) => status)).toEqual(questions.map(() => 403));
     expect(new Set(answers.map((one) => JSON.stringify(one))).size).toBe(1);
     expect((await post(await start(), renewPath, question(good, next))).status).toBe(200);
+  });
+
+  it("tells a gateway whose clock is wrong that, and nobody else: a new token would not help it", async () => {
+    const [api, good, next] = [await start(), await certificate(), await signingRequest()];
+    const timeMs = Date.now() - 16 * 60_000;
+    const answer = await post(api, renewPath, question(good, next.pem, { timeMs }));
+    expect(answer).toMatchObject({ status: 403, body: { code: "GATEWAY_CLOCK" } });
+    expect(answer.body.remedy).toContain("clock");
+    expect(answer.body.detail).toContain(isoTime(timeMs));
+    const stranger = question(good, next.pem, { timeMs, key: next.key });
+    expect((await post(api, renewPath, stranger)).body).toMatchObject({ code: "ENROLMENT_REFUSED" });
+    expect((await post(api, renewPath, question(good, next.pem, { timeMs: 8.64e15 }))).status).toBe(400);
+    expect((await post(api, renewPath, question(good, next.pem))).status).toBe(200);
   });
 
   it("bounds how many of one gateway are valid", async () => {

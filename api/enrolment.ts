@@ -16,14 +16,17 @@ import type { Ledger } from "@jilian/store/ledger.ts";
 import type { ApiDeps } from "./app.ts";
 import type { EnrolmentConfig } from "./enrolment-config.ts";
 
-/** A gateway whose clock is further off cannot renew; nor can it speak TLS for long. */
+/** A gateway whose clock is further off cannot renew until it is set. */
 const mostSkewMs = 15 * 60_000;
 /** Certificates of one gateway that are valid at once: one that cannot keep what it gets must not fill the ledger. */
 const mostValid = 32;
 
 type Gateway = { group: string; node: string };
-/** Why something was refused: for the log and the audit alone, never for the one who asked. */
-export type Refused = { refused: string; gateway?: Gateway };
+/**
+ * Why something was refused: for the log and the audit alone, never for the one who asked. `clockMs`: only the gateway's time is wrong; it
+ * has shown that it has the key, and is told.
+ */
+export type Refused = { refused: string; gateway?: Gateway; clockMs?: number };
 
 type Parts = { config: EnrolmentConfig; deps: ApiDeps; authority: Authority };
 const nameOf = ({ group, node }: Gateway) => `${group}/${node}`;
@@ -126,7 +129,7 @@ function gatewayOfOld({ deps, authority }: Parts, question: RenewQuestion): Know
   if (!verify("sha256", text, old.publicKey, Buffer.from(question.signature, "base64")))
     return { refused: "not signed by the key of the certificate" };
   if (Math.abs(question.timeMs - Date.now()) > mostSkewMs)
-    return { refused: "the time is more than 15 min off", gateway };
+    return { refused: "the time is more than 15 min off", gateway, clockMs: question.timeMs };
   const known = ledger.certificate(old.serialNumber);
   if (!known) return { refused: "the certificate is not in the ledger", gateway };
   const state = certificateState(known, Date.now());

@@ -1,6 +1,6 @@
 import type { Socket } from "node:net";
+import { networkOf } from "@jilian/domain/network.ts";
 import type { BrokerConfig } from "./config.ts";
-import { networkOf } from "./limits.ts";
 import { roomFor } from "./strangers.ts";
 
 /** All connections, those of one address, handshakes under way. */

@@ -2,6 +2,7 @@ import { createHmac, randomBytes } from "node:crypto";
 import type { Socket } from "node:net";
 import { messageOf } from "@jilian/domain/errors.ts";
 import { clonedGateway } from "@jilian/domain/identity.ts";
+import { networkOf } from "@jilian/domain/network.ts";
 import type { Ledger, Principal } from "@jilian/store/ledger.ts";
 import type { AedesOptions, AuthenticateError, Client, ConnectPacket, PublishPacket } from "aedes";
 import type { Logger } from "pino";
@@ -20,7 +21,7 @@ import {
 import { stampDeath } from "./aware.ts";
 import type { CertificateCheck, Holding } from "./certificates.ts";
 import type { BrokerConfig } from "./config.ts";
-import { failureBudget, networkOf, remembered, strangerBudget, takeoverBudget } from "./limits.ts";
+import { failureBudget, remembered, strangerBudget, takeoverBudget } from "./limits.ts";
 import type { Sessions } from "./sessions.ts";
 import { secureSocketOf } from "./websocket.ts";
 

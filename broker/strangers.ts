@@ -1,4 +1,4 @@
-import { networkOf } from "./limits.ts";
+import { networkOf } from "@jilian/domain/network.ts";
 
 /** A client that is there takes less to finish; one that says nothing for longer may give way to the next. */
 const patienceMs = 2000;
