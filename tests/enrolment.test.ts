@@ -39,6 +39,7 @@ let dir = "";
 let box = "";
 let config: PlatformConfig;
 let platform: Platform;
+let parts: Parameters<typeof startPlatform>[2];
 
 /** A ledger of another process, as a command opens it. */
 function withLedger<T>(work: (ledger: Ledger) => T): T {
@@ -93,7 +94,7 @@ api: { port: 0, tls: { ${tls} }, enrolment: { brokerHost: localhost, brokerPort:
   if (!read.ok || !registry.ok) throw new Error("the configuration has faults");
   config = read.value;
   expect(await jilian("certificates", "broker", "localhost,127.0.0.1")).toContain(join(dir, "broker.pem"));
-  const parts = { registry: registry.value, clock: systemClock, clockSetting: undefined, log, baseDir: dir };
+  parts = { registry: registry.value, clock: systemClock, clockSetting: undefined, log, baseDir: dir };
   platform = await startPlatform(serviceNames, config, parts);
 });
 afterAll(async () => {
@@ -278,4 +279,25 @@ it("renews as the real program does: at its start, with a new connection, shown 
   } finally {
     await end();
   }
+});
+
+it("lets gateways in by the certificates they have when the authority's key is lost, and tells how to get it back", {
+  timeout: 40_000,
+}, async () => {
+  await age();
+  await platform.close();
+  rmSync(join(dir, "authority.key"));
+  const lines: string[] = [];
+  platform = await startPlatform(serviceNames, config, {
+    ...parts,
+    log: pino({ level: "error" }, { write: (line: string) => void lines.push(line) }),
+  });
+  expect(JSON.parse(lines[0] ?? "{}")).toMatchObject({
+    code: "AUTHORITY_UNUSABLE",
+    remedy: expect.stringContaining("restore it from a backup"),
+  });
+  const { running } = await startNode();
+  await vi.waitFor(() => expect(running.node.stats()).toMatchObject({ born: true, connects: 1 }), 10_000);
+  await running.close();
+  expect(existsSync(join(dir, "authority.key"))).toBe(false);
 });
