@@ -9,7 +9,7 @@ import {
   renameSync,
   rmSync,
   statSync,
-  writeSync,
+  writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { JilianError, messageOf } from "@jilian/domain/errors.ts";
@@ -108,7 +108,8 @@ export function placeFor(path: string, mode: number): Place {
   return {
     put: (text) =>
       guarded(() => {
-        writeSync(fd, text);
+        // Not `writeSync`, which on a medium that fills up writes a part and says nothing.
+        writeFileSync(fd, text);
         fsyncSync(fd);
         close();
         chmodSync(own, mode);
@@ -128,7 +129,12 @@ export function placeFor(path: string, mode: number): Place {
 }
 
 export function putFile(path: string, text: string, mode: number): void {
-  placeFor(path, mode).put(text);
+  const place = placeFor(path, mode);
+  try {
+    place.put(text);
+  } finally {
+    place.giveUp();
+  }
 }
 
 /** Key and certificate as their one file holds them. */

@@ -16,7 +16,6 @@ import {
   renameSync,
   rmSync,
   writeFileSync,
-  writeSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { gatewayUri } from "@jilian/domain/enrolment.ts";
@@ -146,7 +145,7 @@ function placeOnce(path: string, text: string, mode: number): void {
   try {
     const fd = openSync(own, "wx", mode);
     try {
-      writeSync(fd, text);
+      writeFileSync(fd, text);
       fsyncSync(fd);
     } finally {
       closeSync(fd);

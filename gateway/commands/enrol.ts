@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, renameSync, statSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { type EnrolAnswer, enrolAnswerSchema, enrolPath, gatewayOfAltName } from "@jilian/domain/enrolment.ts";
 import { JilianError, messageOf } from "@jilian/domain/errors.ts";
@@ -123,8 +123,8 @@ function placeConfiguration(asked: Asked, answer: EnrolAnswer): string[] {
     putFile(`${config}.new`, configuration, 0o640);
     return [`${config} is filled in already and was kept; that of the platform is ${name}.new: compare them`, check];
   }
-  // The example that an installation puts there is not lost either.
-  if (there !== undefined && there !== configuration) renameSync(config, `${config}.before`);
+  // The example that an installation puts there is not lost either; at no moment is there no file.
+  if (there !== undefined && there !== configuration) putFile(`${config}.before`, there, 0o640);
   putFile(config, configuration, 0o640);
   return [`configuration: ${config}${there === undefined ? "" : ` (what was there is ${name}.before)`}`, check];
 }
