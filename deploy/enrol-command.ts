@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { resolve } from "node:path";
-import { JilianError } from "@jilian/domain/errors.ts";
+import { JilianError, messageOf } from "@jilian/domain/errors.ts";
 import { isoTime } from "@jilian/domain/periods.ts";
 import { certificatesOf } from "@jilian/domain/tls.ts";
 import { openAuthority } from "@jilian/store/authority.ts";
@@ -55,11 +55,18 @@ function numberOf(text: string | undefined, most: number, standard: number, refu
 }
 
 /** What a person at the box needs to trust an interface whose certificate no public authority has signed. */
-function fingerprintOf({ config, baseDir }: EnrolCommandParts): string | undefined {
+function trustLines({ config, baseDir }: EnrolCommandParts): string {
   const { tls } = config.api;
-  if (!tls) return undefined;
+  if (!tls) return "";
   const path = resolve(baseDir, tls.certFile);
-  return certificatesOf(readFileSync(path, "utf8"), path)[0]?.fingerprint256.replaceAll(":", "").toLowerCase();
+  try {
+    const [own] = certificatesOf(readFileSync(path, "utf8"), path);
+    const fingerprint = own?.fingerprint256.replaceAll(":", "").toLowerCase();
+    return `where the box does not know who signed this platform's certificate, add:\n  --fingerprint sha256:${fingerprint}\n`;
+  } catch (thrown) {
+    // The token is made, and is shown this once.
+    return `note: no fingerprint: api.tls.certFile cannot be read yet: ${messageOf(thrown)}\n`;
+  }
 }
 
 function audit(ledger: Ledger, parts: EnrolCommandParts, action: string, subject: string, detail: object): void {
@@ -90,17 +97,13 @@ function makeToken(name: string, parts: EnrolCommandParts): void {
     return ledger.certificates(placeOf(name)).filter((one) => certificateState(one, nowMs) === "valid").length;
   });
   const url = enrolment?.publicUrl ?? "https://PLATFORM";
-  const fingerprint = fingerprintOf(parts);
   say(`token:    ${token}\nexpires:  ${isoTime(expiresMs)}\n`);
   say(`on the box 在网关上执行:\n  sudo jilian-gateway enrol ${url} ${token}\n`);
   if (valid > 0)
     say(
       `note: ${valid} certificates of it stay valid; when a box is gone: jilian certificates ${name}, jilian revoke SERIAL\n`,
     );
-  if (fingerprint !== undefined)
-    say(
-      `where the box does not know who signed this platform's certificate, add:\n  --fingerprint sha256:${fingerprint}\n`,
-    );
+  say(trustLines(parts));
 }
 
 function list(name: string | undefined, { withLedger, say }: EnrolCommandParts): void {
