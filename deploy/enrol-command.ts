@@ -30,8 +30,8 @@ export type EnrolCommandParts = {
   /** Folder that relative paths of the configuration start at. */
   baseDir: string;
   dataDir: string;
-  /** Names of the registered gateways, `factory/gateway`. */
-  gateways: (ledger: Ledger) => ReadonlySet<string>;
+  /** Names of the registered gateways, `factory/gateway`; of the registry that was applied last, undefined where none was. */
+  gateways: (ledger: Ledger) => { known: ReadonlySet<string>; applied: ReadonlySet<string> | undefined };
   withLedger: <T>(work: (ledger: Ledger) => T) => T;
   /** `user@host` of who calls. */
   caller: string;
@@ -83,8 +83,8 @@ function makeToken(name: string, parts: EnrolCommandParts): void {
   const token = newToken();
   const nowMs = Date.now();
   const expiresMs = nowMs + hours * hourMs;
-  const valid = withLedger((ledger) => {
-    const known = parts.gateways(ledger);
+  const { valid, isApplied } = withLedger((ledger) => {
+    const { known, applied } = parts.gateways(ledger);
     if (!known.has(name)) {
       refuse(
         `gateway ${name} is not in the registry\n  known: ${[...known].join(", ")}\n  remedy: add it to cluster.yaml first`,
@@ -94,11 +94,14 @@ function makeToken(name: string, parts: EnrolCommandParts): void {
       ledger.addToken({ hash: tokenHash(token), ...placeOf(name), createdMs: nowMs, expiresMs });
       audit(ledger, parts, "enrolment.token", `gateway ${name}`, { expires: isoTime(expiresMs) });
     });
-    return ledger.certificates(placeOf(name)).filter((one) => certificateState(one, nowMs) === "valid").length;
+    const all = ledger.certificates(placeOf(name));
+    const isValid = (one: GatewayCertificate) => certificateState(one, nowMs) === "valid";
+    return { valid: all.filter(isValid).length, isApplied: applied?.has(name) ?? true };
   });
   const url = enrolment?.publicUrl ?? "https://PLATFORM";
   say(`token:    ${token}\nexpires:  ${isoTime(expiresMs)}\n`);
   say(`on the box 在网关上执行:\n  sudo jilian-gateway enrol ${url} ${token}\n`);
+  if (!isApplied) say("note: the box is refused before: jilian registry apply cluster.yaml\n");
   if (valid > 0)
     say(
       `note: ${valid} certificates of it stay valid; when a box is gone: jilian certificates ${name}, jilian revoke SERIAL\n`,

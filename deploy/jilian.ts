@@ -126,15 +126,13 @@ function makeCredential(kind: string | undefined, names: string[], setting: Sett
   const [first = "", second = ""] = names;
   let principal: Principal;
   if (kind === "gateway") {
-    const { applied, known } = withLedger({ config, baseDir }, (ledger) => ({
-      ...{ applied: newestRegistry(ledger), known: registeredGateways(registry, ledger) },
-    }));
+    const { applied, known } = withLedger({ config, baseDir }, (ledger) => registeredGateways(registry, ledger));
     if (!known.has(`${first}/${second}`)) {
       refuse(
         `gateway ${first}/${second} is not in the registry\n  known: ${[...known].join(", ")}\n  remedy: add it to cluster.yaml first`,
       );
     }
-    if (applied && !applied.gateways.has(`${first}/${second}`))
+    if (applied && !applied.has(`${first}/${second}`))
       process.stderr.write("note: its devices do not count before: jilian registry apply cluster.yaml\n");
     principal = { kind, name: `${first}/${second}`, group: first, node: second };
   } else if (kind === "viewer") {
@@ -250,8 +248,9 @@ async function runRecompute({ config, baseDir }: Setting): Promise<void> {
 }
 
 /** Gateways of the registry file and of what was applied last. */
-function registeredGateways(registry: Registry, ledger: Ledger): ReadonlySet<string> {
-  return new Set([...(newestRegistry(ledger) ?? registry).gateways, ...registry.gateways]);
+function registeredGateways(registry: Registry | undefined, ledger: Ledger) {
+  const applied = newestRegistry(ledger)?.gateways;
+  return { known: new Set([...(applied ?? []), ...(registry?.gateways ?? [])]), applied };
 }
 
 async function runEnrol(command: string, words: readonly string[], path: string): Promise<void> {
@@ -263,7 +262,7 @@ async function runEnrol(command: string, words: readonly string[], path: string)
     await enrolCommand(command, words, {
       ...{ options: { hours, days }, config, baseDir, dataDir: storePaths(config, baseDir).dataDir },
       gateways: (ledger) =>
-        "registry" in setting ? registeredGateways(setting.registry as Registry, ledger) : new Set(),
+        registeredGateways("registry" in setting ? (setting.registry as Registry) : undefined, ledger),
       withLedger: (work) => withLedger(setting, work),
       ...{ caller: callerName(), say: (text) => process.stdout.write(text), refuse },
     });

@@ -33,6 +33,7 @@ import { afterAll, beforeAll, expect, it, vi } from "vitest";
 
 /** From the command that makes a token to a gateway that sends, renews its certificate, and is cut off: real sockets, real TLS. */
 const name = `${gateway.group}/${gateway.node}`;
+const unapplied = `${gateway.group}/gw-next`;
 const dayMs = 86_400_000;
 const log = pino({ level: "silent" });
 let dir = "";
@@ -56,7 +57,7 @@ async function jilian(command: string, ...words: string[]): Promise<string> {
   let said = "";
   await platformCommand(command, words, {
     ...{ options: {}, config, baseDir: dir, dataDir: dir, withLedger, caller: "chen@platform" },
-    gateways: () => new Set([name]),
+    gateways: () => ({ known: new Set([name, unapplied]), applied: new Set([name]) }),
     say: (text) => {
       said += text;
     },
@@ -133,6 +134,7 @@ async function startNode() {
 
 it("gives a new box its certificate and configuration, and to nobody else", async () => {
   await expect(jilian("enrol", `${gateway.group}/gw-77`)).rejects.toThrow("is not in the registry");
+  expect(await jilian("enrol", unapplied)).toContain("refused before: jilian registry apply");
   const { token, fingerprint } = await newToken();
   const target = ["--config", join(box, "gateway.yaml")];
   const enrol = (...args: string[]) => call(enrolCommand, args);
@@ -176,7 +178,7 @@ it("gives a new box its certificate and configuration, and to nobody else", asyn
   const actions = withLedger((ledger) => ledger.audit({ limit: 10 })).map(({ action }) => action);
   expect(actions.sort()).toEqual([
     ...["certificate.broker", "certificate.issue", "certificate.issue"],
-    ...["enrolment.refuse", "enrolment.token", "enrolment.token", "registry.apply"],
+    ...["enrolment.refuse", "enrolment.token", "enrolment.token", "enrolment.token", "registry.apply"],
   ]);
 });
 
