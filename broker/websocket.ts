@@ -2,11 +2,14 @@ import { createServer, type IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import type { TLSSocket } from "node:tls";
 import { createWebSocketStream, type WebSocket, WebSocketServer } from "ws";
+import { minuteBudget } from "./limits.ts";
 import { roomFor } from "./strangers.ts";
 
 /** Sub-protocol and binary frames: MQTT 3.1.1, 6. */
 const subprotocol = "mqtt";
 const path = "/mqtt";
+/** Pings, pongs and empty frames; as many at once. */
+const idleFramesPerMinute = 600;
 /** What a client that was not accepted may send beside its CONNECT: frame headers. */
 const strangerBytes = 32_768;
 
@@ -42,6 +45,20 @@ export type WebSocketDeps = {
 /** Protocols that a client offers; text of the network, of bounded length (the head of a request is). */
 function offered({ headers }: IncomingMessage): string[] {
   return (headers["sec-websocket-protocol"] ?? "").split(",").map((name) => name.trim());
+}
+
+/** Ends a connection whose frames carry nothing all the time: they cost the thread that carries everything, and count as no message. */
+function boundIdleFrames(ws: WebSocket): void {
+  const frames = minuteBudget(() => idleFramesPerMinute);
+  const idle = () => {
+    if (frames.isLeft("")) frames.spend("");
+    else ws.terminate();
+  };
+  ws.on("ping", idle);
+  ws.on("pong", idle);
+  ws.on("message", (data: Buffer) => {
+    if (data.length === 0) idle();
+  });
 }
 
 /** The bytes of MQTT in the frames of a connection. */
@@ -92,6 +109,7 @@ export function webSocketSide(deps: WebSocketDeps): WebSocketSide {
     settle(socket);
     counts.done += 1;
     let bytes = 0;
+    boundIdleFrames(ws);
     const { isAccepted } = deps.onClient(streamOf(ws, socket));
     know?.(isAccepted);
     const count = (chunk: Uint8Array) => {
