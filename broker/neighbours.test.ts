@@ -4,12 +4,17 @@ import { readFileSync } from "node:fs";
 import { connect as connectTcp, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import { certificateFolder, hasOpenssl, makeAuthority } from "@jilian/domain/test-certificates.ts";
+import { pino } from "pino";
 import { Value } from "typebox/value";
 import { afterEach, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import { brokerSchema } from "./config.ts";
+import type { BrokerFault } from "./gate.ts";
+import { lineBudget } from "./limits.ts";
+import { newCounters } from "./stats.ts";
+import { refusalTeller } from "./tell.ts";
 import { secrets, type TestBroker, testBroker, until } from "./test-broker.ts";
-import { connectPacket, rawClient } from "./test-wire.ts";
+import { connectPacket, header, rawClient } from "./test-wire.ts";
 
 const { limits: usual } = Value.Create(brokerSchema);
 let test: TestBroker;
@@ -153,5 +158,46 @@ describe("births of one factory", () => {
     // What has gone for it was told.
     expect(broker.stats().birthsDropped).toBeGreaterThan(0);
     expect(test.faults.map(({ code, subject }) => `${code} ${subject}`)).toContain("BROKER_BIRTH_NOT_KEPT f1/gw-1");
+  });
+});
+
+describe("the log and the findings", () => {
+  it("do not grow with each connection of somebody who was not let in", async () => {
+    const broker = await start();
+    for (let i = 0; i < 40; i += 1) {
+      const socket = connectTcp(broker.port, "127.0.0.1");
+      socket.on("error", () => {});
+      socket.write(header(0x10, 20_000));
+      await once(socket, "close");
+    }
+    expect(broker.stats().ended.oversize).toBe(40);
+    const lines = test.logLines.filter((line) => line.includes("BROKER_PAYLOAD_TOO_LARGE")).length;
+    expect(lines).toBeGreaterThan(0);
+    expect(lines + broker.stats().linesNotLogged).toBe(40);
+    expect(lines).toBeLessThan(30);
+    expect(test.faults.at(-1)?.subject).toBe("127.0.0.1");
+  });
+
+  it("name the network of a stranger whose addresses are as many as he likes", async () => {
+    await start();
+    const lines: string[] = [];
+    const faults: BrokerFault[] = [];
+    const log = pino({}, { write: (line: string) => lines.push(line) });
+    const told = {
+      log,
+      counters: newCounters(),
+      report: (fault: BrokerFault) => faults.push(fault),
+      lines: lineBudget(),
+    };
+    const refuse = refusalTeller(told, new Map());
+    const refusal = { code: "BROKER_BAD_CREDENTIALS", reason: "wrong" };
+    for (let i = 0; i < 100; i += 1) {
+      const address = `2001:db8:1:2::${i}`;
+      refuse("refusedConnects", refusal, { subject: address, address });
+    }
+    expect(lines.length).toBeLessThan(30);
+    expect(new Set(faults.map(({ subject }) => subject))).toEqual(new Set(["2001:db8:1:2::/64"]));
+    refuse("refusedConnects", refusal, { subject: "f1/gw-1", address: "2001:db8:1:2::1" });
+    expect(faults.at(-1)?.subject).toBe("f1/gw-1");
   });
 });

@@ -1,4 +1,5 @@
 import { keepEveryLength } from "@jilian/domain/mqtt-lengths.ts";
+import { networkOf } from "@jilian/domain/network.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import { Aedes } from "aedes";
 import type { Logger } from "pino";
@@ -8,7 +9,7 @@ import { attachBus, type Bus } from "./bus.ts";
 import { certificateCheck } from "./certificates.ts";
 import type { BrokerConfig } from "./config.ts";
 import { addressOf, type BrokerFault, createGate } from "./gate.ts";
-import { type Backlog, createBacklog, limitPackets } from "./limits.ts";
+import { type Backlog, createBacklog, limitPackets, lineBudget } from "./limits.ts";
 import { openListeners } from "./listeners.ts";
 import { type AccessLedger, watchRevocations } from "./revocation.ts";
 import { createSessions, type Sessions } from "./sessions.ts";
@@ -67,8 +68,8 @@ type Guards = {
 /** Guards a new connection and hands it to Aedes. */
 function receive(socket: Connection, { aedes, config, sessions, backlog, told }: Guards) {
   const client = aedes.handle(socket);
-  const who = () => client.id ?? addressOf(client);
   const isAccepted = () => sessions.of(client) !== undefined;
+  const who = () => (isAccepted() ? client.id : networkOf(addressOf(client)));
   const { log, counters, report } = told;
   let toldMs = Number.NEGATIVE_INFINITY;
 
@@ -135,7 +136,7 @@ export async function startBroker(given: BrokerConfig, deps: BrokerDeps): Promis
   const { log, enterpriseOf = () => undefined, now = Date.now } = deps;
   const config = { ...given, limits: { ...given.limits } };
   const counters = newCounters();
-  const told = { log, counters, report: reporter(deps, counters) };
+  const told = { log, counters, report: reporter(deps, counters), lines: lineBudget() };
   const refusedByCode = new Map<string, number>();
   const sessions = createSessions(() => config.limits, enterpriseOf);
   const connected = new Set<string>();
