@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { isIP } from "node:net";
 import { resolve } from "node:path";
 import { JilianError, messageOf } from "@jilian/domain/errors.ts";
 import { isoTime } from "@jilian/domain/periods.ts";
@@ -168,9 +169,12 @@ function revokeGateway(name: string, parts: EnrolCommandParts): void {
   say(`${name}: withdrawn 已停用: ${what}; open connections end within seconds\n`);
 }
 
+/** RFC 1123, 2.1, with a first label of `*` or none; the last label is not a number, which would be an address that is wrong. */
+const isHostName = /^(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*(?!\d+$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/i;
+
 async function signServer(names: string, parts: EnrolCommandParts): Promise<void> {
   const hosts = names.split(",").filter((name) => name !== "");
-  const wrong = hosts.find((host) => !/^[A-Za-z0-9.:*-]{1,253}$/.test(host));
+  const wrong = hosts.find((host) => host.length > 253 || !(isIP(host) || isHostName.test(host)));
   if (hosts.length === 0 || wrong !== undefined) parts.refuse(`"${wrong ?? ""}" is no name or address of a machine`);
   const days = numberOf(parts.options.days, 825, 825, parts.refuse);
   const authority = await openAuthority(parts.dataDir);

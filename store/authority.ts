@@ -17,6 +17,7 @@ import {
   rmSync,
   writeFileSync,
 } from "node:fs";
+import { isIP } from "node:net";
 import { dirname, join } from "node:path";
 import { gatewayUri } from "@jilian/domain/enrolment.ts";
 import { codeOf, JilianError, messageOf } from "@jilian/domain/errors.ts";
@@ -284,11 +285,10 @@ function authorityOf(own: X509Certificate, key: ReturnType<typeof createPrivateK
     issueServer: async (names, days, nowMs) => {
       const lib = await x509();
       const keys = (await webcrypto.subtle.generateKey(ecdsa, true, ["sign", "verify"])) as webcrypto.CryptoKeyPair;
-      const isAddress = (name: string) => /^[\d.]+$|:/.test(name);
       const pem = await sign({
         ...{ serialNumber: newSerial(), subject: "CN=Jilian broker", isServer: true },
         publicKeyDer: new Uint8Array(await webcrypto.subtle.exportKey("spki", keys.publicKey)),
-        altNames: names.map((value) => ({ type: isAddress(value) ? "ip" : "dns", value })),
+        altNames: names.map((value) => ({ type: isIP(value) ? "ip" : "dns", value })),
         ...{ notBefore: new Date(nowMs - backdatedMs), notAfter: new Date(endOf(days, nowMs)) },
       });
       const secret = await webcrypto.subtle.exportKey("pkcs8", keys.privateKey);

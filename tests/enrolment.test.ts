@@ -134,6 +134,8 @@ async function startNode() {
 
 it("gives a new box its certificate and configuration, and to nobody else", async () => {
   await expect(jilian("enrol", `${gateway.group}/gw-77`)).rejects.toThrow("is not in the registry");
+  for (const wrong of ["10.0.0", "999.1.1.1", "ff:zz", "a..b", "-x", "a_b", "mqtt.example.cn,10.0.0"])
+    await expect(jilian("certificates", "broker", wrong), wrong).rejects.toThrow("is no name or address");
   expect(await jilian("enrol", unapplied)).toContain("refused before: jilian registry apply");
   const { token, fingerprint } = await newToken();
   const target = ["--config", join(box, "gateway.yaml")];
