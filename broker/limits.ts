@@ -89,7 +89,10 @@ export function limitPackets(
 }
 
 /** What waits for clients that read slowly, over all of them. */
-export type Backlog = { readonly guard: (socket: Duplex, onExcess: () => void) => void };
+export type Backlog = {
+  /** @param ownerOf who shares what waits for all with others: an enterprise, or an account of the platform */
+  readonly guard: (socket: Duplex, onExcess: () => void, ownerOf: () => string) => void;
+};
 
 /**
  * Bounds what waits for a client that does not read, and for all of them; beyond it the client is ended. Aedes itself would stop reading
@@ -102,20 +105,26 @@ export function createBacklog(
   most: () => { clientBytes: number; totalBytes: number },
   endWrites: number = defaultEndWrites,
 ): Backlog {
-  const waiting = new Map<Duplex, () => void>();
+  const waiting = new Map<Duplex, { giveUp: () => void; ownerOf: () => string }>();
 
-  /** Ends the one for which most waits, when too much waits for all. */
+  /** Ends the one for which most waits, of the owner for whom most waits, when too much waits for all. */
   function boundAll(): void {
     let total = 0;
-    let slowest: Duplex | undefined;
-    for (const socket of waiting.keys()) {
-      total += socket.writableLength;
-      if (slowest === undefined || socket.writableLength > slowest.writableLength) slowest = socket;
+    for (const socket of waiting.keys()) total += socket.writableLength;
+    if (total <= most().totalBytes) return;
+    const owners = new Map<string, { bytes: number; slowest: Duplex }>();
+    for (const [socket, { ownerOf }] of waiting) {
+      const { bytes, slowest } = owners.get(ownerOf()) ?? { bytes: 0, slowest: socket };
+      owners.set(ownerOf(), {
+        bytes: bytes + socket.writableLength,
+        slowest: socket.writableLength > slowest.writableLength ? socket : slowest,
+      });
     }
-    if (slowest && total > most().totalBytes) waiting.get(slowest)?.();
+    const [largest] = [...owners.values()].sort((a, b) => b.bytes - a.bytes);
+    if (largest) waiting.get(largest.slowest)?.giveUp();
   }
   return {
-    guard: (socket, onExcess) => {
+    guard: (socket, onExcess, ownerOf) => {
       const write = socket.write.bind(socket) as (...args: unknown[]) => boolean;
       let writes = 0;
       const giveUp = () => {
@@ -135,7 +144,7 @@ export function createBacklog(
           if (writes > 0) settle();
           return true;
         }
-        if (writes === 0) waiting.set(socket, giveUp);
+        if (writes === 0) waiting.set(socket, { giveUp, ownerOf });
         writes += 1;
         if (writes > endWrites || socket.writableLength > most().clientBytes) giveUp();
         else if (writes % 64 === 0) boundAll();

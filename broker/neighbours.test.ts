@@ -2,6 +2,7 @@
 import { type EventEmitter, once } from "node:events";
 import { readFileSync } from "node:fs";
 import { connect as connectTcp, type Socket } from "node:net";
+import { Duplex } from "node:stream";
 import { connect as connectTls } from "node:tls";
 import { certificateFolder, hasOpenssl, makeAuthority } from "@jilian/domain/test-certificates.ts";
 import { pino } from "pino";
@@ -10,7 +11,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import { brokerSchema } from "./config.ts";
 import type { BrokerFault } from "./gate.ts";
-import { lineBudget } from "./limits.ts";
+import { createBacklog, lineBudget } from "./limits.ts";
 import { newCounters } from "./stats.ts";
 import { refusalTeller } from "./tell.ts";
 import { secrets, type TestBroker, testBroker, until } from "./test-broker.ts";
@@ -200,4 +201,26 @@ describe("the log and the findings", () => {
     refuse("refusedConnects", refusal, { subject: "f1/gw-1", address: "2001:db8:1:2::1" });
     expect(faults.at(-1)?.subject).toBe("f1/gw-1");
   });
+});
+
+it("what waits for many clients of one enterprise ends one of them, and not who has a little more waiting for him alone", async () => {
+  await start();
+  const ended: string[] = [];
+  const backlog = createBacklog(() => ({ clientBytes: 1e9, totalBytes: 1_000_000 }));
+  const open = (name: string, owner: string) => {
+    const socket = new Duplex({ read: () => {}, write: () => {}, highWaterMark: 1 });
+    backlog.guard(
+      socket,
+      () => ended.push(name),
+      () => owner,
+    );
+    return socket;
+  };
+  const host = open("ingest", "host ingest");
+  const viewers = Array.from({ length: 10 }, (_, i) => open(`viewer ${i}`, "eb"));
+  for (let i = 0; i < 64; i += 1) host.write(Buffer.alloc(2000));
+  for (let i = 0; i < 128; i += 1) for (const viewer of viewers) if (!viewer.destroyed) viewer.write(Buffer.alloc(900));
+  expect(ended.length).toBeGreaterThan(0);
+  expect(ended).not.toContain("ingest");
+  for (const one of [host, ...viewers]) one.destroy();
 });

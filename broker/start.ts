@@ -95,9 +95,9 @@ function receive(socket: Connection, { aedes, config, sessions, backlog, told }:
       }),
     onChunk: spend,
   });
-  backlog.guard(socket, () =>
-    tellEnd(told, "slow", { code: "BROKER_SLOW_CLIENT", subject: who(), detail: "does not read what is sent to it" }),
-  );
+  const onSlow = () =>
+    tellEnd(told, "slow", { code: "BROKER_SLOW_CLIENT", subject: who(), detail: "does not read what is sent to it" });
+  backlog.guard(socket, onSlow, () => sessions.of(client)?.owner ?? "nobody");
   return { isAccepted };
 }
 
