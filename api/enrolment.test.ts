@@ -106,6 +106,13 @@ describe("enrolment", () => {
     for (const one of all) answers.push(told(await post(api, enrolPath, { token: one, request })));
     expect(answers[0]).toMatchObject(refusedText);
     expect(new Set(answers.map((one) => JSON.stringify(one))).size).toBe(1);
+    // A slip beside the token is told without what was sent.
+    const slips = [{ token: `${newToken()}-${"S3CRET".repeat(20)}`, request }, { token: "S3CRET", request: "S3CRET" }];
+    for (const slip of [...slips, { token: "S3CRET", request, more: "S3CRET" }, { tokn: "S3CRET", request }]) {
+      const { status, body } = await post(api, enrolPath, slip);
+      expect([status, JSON.stringify(body).includes("S3CRET")], JSON.stringify(body)).toEqual([400, false]);
+    }
+    expect(world.lines.join("")).not.toContain("S3CRET");
     // A token that is wrong is told before the request is looked at.
     expect(told(await post(api, enrolPath, { token: newToken(), request: "x".repeat(100) }))).toEqual(answers[0]);
   });
