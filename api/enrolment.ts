@@ -26,7 +26,7 @@ type Gateway = { group: string; node: string };
  * Why something was refused: for the log and the audit alone, never for the one who asked. `clockMs`: only the gateway's time is wrong; it
  * has shown that it has the key, and is told.
  */
-export type Refused = { refused: string; gateway?: Gateway; clockMs?: number };
+export type Refused = { refused: string; gateway?: Gateway; clockMs?: number; isUsed?: true };
 
 type Parts = { config: EnrolmentConfig; deps: ApiDeps; authority: Authority };
 const nameOf = ({ group, node }: Gateway) => `${group}/${node}`;
@@ -71,9 +71,33 @@ function gatewayOfToken({ ledger, registry }: ApiDeps, hash: string): Gateway | 
   const token = ledger.token(hash);
   if (!token) return { refused: "no such token" };
   const gateway = { group: token.group, node: token.node };
-  if (token.usedMs !== null) return { refused: "the token was used or withdrawn", gateway };
+  if (token.usedMs !== null) return { refused: "the token was used or withdrawn", gateway, isUsed: true };
   if (token.expiresMs <= Date.now()) return { refused: "the token has expired", gateway };
   return registry.gateways.has(nameOf(gateway)) ? gateway : { refused: "the gateway is not registered", gateway };
+}
+
+/**
+ * What was answered to a token that is used up, for the very key that it was answered to: on a bad line the answer may be lost. Who has
+ * the token without the key gets nothing.
+ */
+async function answeredBefore(parts: Parts, gateway: Gateway, request: string): Promise<EnrolAnswer | undefined> {
+  const checked = await checkRequest(request).catch(() => undefined);
+  if (!parts.deps.registry.gateways.has(nameOf(gateway))) return undefined;
+  const before = checked && signedBefore(parts.deps.ledger.certificates(gateway), checked);
+  return before && answerOf(parts, gateway, before);
+}
+
+function answerOf(parts: Parts, gateway: Gateway, { pem, expiresMs }: Pick<Issued, "pem" | "expiresMs">): EnrolAnswer {
+  const { config, authority } = parts;
+  return {
+    ...gateway,
+    certificate: pem,
+    expires: isoTime(expiresMs),
+    authority: authority.certificate,
+    brokerCa: brokerCaOf(parts),
+    broker: { host: config.brokerHost, port: config.brokerPort },
+    configuration: configurationOf(parts, gateway),
+  };
 }
 
 /**
@@ -89,9 +113,13 @@ export async function enrol(
   const { ledger } = deps;
   const hash = tokenHash(token);
   const gateway = gatewayOfToken(deps, hash);
-  if ("refused" in gateway) return gateway;
+  if ("refused" in gateway) {
+    const again = gateway.isUsed && gateway.gateway && (await answeredBefore(parts, gateway.gateway, request));
+    return again || gateway;
+  }
   const checked = await checkRequest(request);
-  const [configuration, brokerCa] = [configurationOf(parts, gateway), brokerCaOf(parts)];
+  // What cannot be read is found before the token is used up.
+  answerOf(parts, gateway, { pem: "", expiresMs: 0 });
   const issued = await authority.issueGateway(gateway, checked, config.certificateDays, Date.now());
   const isKept = ledger.transaction(() => {
     // Somebody may have come first while it was signed.
@@ -100,16 +128,9 @@ export async function enrol(
     audit(ledger, "certificate.issue", gateway, origin, { serial: issued.serial, expires: isoTime(issued.expiresMs) });
     return true;
   });
-  if (!isKept) return { refused: "the token was used or withdrawn", gateway };
-  return {
-    ...gateway,
-    certificate: issued.pem,
-    expires: isoTime(issued.expiresMs),
-    authority: authority.certificate,
-    brokerCa,
-    broker: { host: config.brokerHost, port: config.brokerPort },
-    configuration,
-  };
+  if (!isKept)
+    return (await answeredBefore(parts, gateway, request)) ?? { refused: "the token was used or withdrawn", gateway };
+  return answerOf(parts, gateway, issued);
 }
 
 type Known = { gateway: Gateway; old: X509Certificate; known: GatewayCertificate };

@@ -158,6 +158,7 @@ it("gives a new box its certificate and configuration, and to nobody else", asyn
   expect(done.out).toContain(`this box is now ${name}`);
   expect(done.out).toContain("next: jilian-gateway check");
   expect(statSync(join(box, "identity.pem")).mode & 0o777).toBe(0o600);
+  expect(existsSync(join(box, "identity.pending"))).toBe(false);
   expect(readFileSync(join(box, "gateway.yaml"), "utf8")).toContain("certFile: identity.pem");
   expect(readFileSync(join(box, "gateway.yaml.before"), "utf8")).toContain("必填");
   const [first] = withLedger((ledger) => ledger.certificates());

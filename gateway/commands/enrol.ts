@@ -11,7 +11,7 @@ import {
   enrolmentFile,
   identityFile,
   identityText,
-  newKey,
+  pendingKey,
   placeFor,
   platformCaFile,
   putFile,
@@ -134,13 +134,14 @@ async function enrol(asked: Asked, { print, complain, signal }: CommandIo): Prom
   const path = join(dir, identityFile);
   const place = placeFor(path, 0o600);
   try {
-    const { key, keyPem, request } = newKey();
+    const { key, keyPem, request, settle } = pendingKey(dir);
     const answer = await askPlatform(url, enrolPath, { token, request }, { trust, answer: enrolAnswerSchema, signal });
     const certificate = checkedCertificate(answer.certificate, key, answer.authority);
     const named = gatewayOfAltName(certificate.subjectAltName);
     if (named?.group !== answer.group || named.node !== answer.node)
       complain("note: the certificate names another gateway");
     keep(asked, answer, place.put, keyPem);
+    settle();
     print(`this box is now ${answer.group}/${answer.node}`);
     print(
       `key and certificate: ${path} (the key was made here; the certificate ends ${answer.expires} and renews itself)`,
