@@ -20,3 +20,16 @@ export function greatestOf(numbers: Iterable<number>): number {
   for (const number of numbers) if (number > greatest) greatest = number;
   return greatest;
 }
+
+/** A list in the order of a number of each item, equal ones as they stand: the list itself where it is in order, as most are. */
+export function inOrderOf<T>(list: T[], numberOf: (item: T) => number): T[];
+export function inOrderOf<T>(list: readonly T[], numberOf: (item: T) => number): readonly T[];
+export function inOrderOf<T>(list: readonly T[], numberOf: (item: T) => number): readonly T[] {
+  let before = Number.NEGATIVE_INFINITY;
+  for (const item of list) {
+    const number = numberOf(item);
+    if (number < before) return list.toSorted((a, b) => numberOf(a) - numberOf(b));
+    before = number;
+  }
+  return list;
+}

@@ -265,10 +265,15 @@ export function accountBook(store: BookStore, devices: readonly string[]) {
     queued: (id: string, samples: readonly Sample[], nowMs: number): void => {
       const device = books.get(id);
       if (!device) return;
-      for (const [at, own] of Map.groupBy(samples, ({ sourceTimeMs }) => hourOf(sourceTimeMs))) {
-        device.sampleMs = own.reduce((ms, { sourceTimeMs }) => Math.max(ms, sourceTimeMs), device.sampleMs);
+      const byHour = new Map<number, number>();
+      for (const { sourceTimeMs } of samples) {
+        const at = hourOf(sourceTimeMs);
+        byHour.set(at, (byHour.get(at) ?? 0) + 1);
+        if (sourceTimeMs > device.sampleMs) device.sampleMs = sourceTimeMs;
+      }
+      for (const [at, count] of byHour) {
         change(id, at, "counts", (account, hour) => {
-          account.queued += own.length;
+          account.queued += count;
           hour.queuedAtMs = nowMs;
         });
       }

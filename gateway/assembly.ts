@@ -37,8 +37,10 @@ export function collectInto(
     onSamples: (device, samples) => {
       const ids = idsOf.get(device);
       for (let from = 0; from < samples.length; from += maxRecordSamples) {
-        const part = samples.slice(from, from + maxRecordSamples);
-        const stored = part.map(({ metric, ...sample }) => ({ ...sample, metricId: ids?.get(metric) as number }));
+        const part = samples.length > maxRecordSamples ? samples.slice(from, from + maxRecordSamples) : samples;
+        const stored = part.map(({ metric, value, status, sourceTimeMs, gatewayTimeMs }) => {
+          return { metricId: ids?.get(metric) as number, value, status, sourceTimeMs, gatewayTimeMs };
+        });
         accounts.queued(device, part);
         const record = outbox.write(device, stored);
         if (record) edge.recordWritten(record);

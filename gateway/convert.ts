@@ -77,6 +77,7 @@ export function converterOf(tag: CommonTag): Converter {
     exact: isIntegerType(tag.type) && decimal,
     isEnumeration: false,
     convert(raw) {
+      if (identity && tag.range === undefined) return raw;
       let { value, status } = raw;
       const worsen = (to: number) => {
         if (to >>> 30 > status >>> 30) status = to;

@@ -1,5 +1,6 @@
 import { encodeHeader, outboxUuid } from "@jilian/domain/commit.ts";
 import { DataType, type DataTypeNumber, type Value } from "@jilian/domain/datatypes.ts";
+import { inOrderOf } from "@jilian/domain/lists.ts";
 import type { OutMetric, OutPayload } from "@jilian/domain/sparkplug/payload.ts";
 import { fits, statusProperties } from "./births.ts";
 import type { OutboxRecord, StoredSample } from "./model.ts";
@@ -11,10 +12,7 @@ function ownDatatype(value: Exclude<Value, null>): DataTypeNumber {
   return typeof value === "string" ? DataType.String : DataType.Double;
 }
 
-/** A value that waited while its metric's datatype was changed carries the datatype of its own; every other leaves it to the birth. */
-function typeOf(value: Value, born: DataTypeNumber): { datatype: DataTypeNumber; declare?: true } {
-  return value === null || fits(born, value) ? { datatype: born } : { datatype: ownDatatype(value), declare: true };
-}
+const sourceTimeOf = ({ sourceTimeMs }: StoredSample): number => sourceTimeMs;
 
 /**
  * The DDATA payload of one outbox record (CONTRACTS 1): the record's id in the body, metrics by alias in time order, and flagged
@@ -29,18 +27,19 @@ export function dataPayload(
   nowMs: number,
 ): Omit<OutPayload, "seq"> | undefined {
   const metrics: OutMetric[] = [];
-  for (const sample of record.samples.toSorted((a, b) => a.sourceTimeMs - b.sourceTimeMs)) {
+  for (const sample of inOrderOf(record.samples, sourceTimeOf)) {
     const { metricId, value, status, sourceTimeMs } = sample;
     const datatype = bornAs(metricId);
     if (datatype === undefined) return undefined;
-    metrics.push({
-      alias: metricId,
-      timestampMs: sourceTimeMs,
-      value,
-      ...typeOf(value, datatype),
-      ...(isNewest(sample) ? {} : { historical: true }),
-      ...(status === 0 ? {} : { properties: statusProperties(status) }),
-    });
+    const metric: OutMetric = { alias: metricId, timestampMs: sourceTimeMs, datatype, value };
+    // A value that waited while its metric's datatype was changed carries the datatype of its own; every other leaves it to the birth.
+    if (value !== null && !fits(datatype, value)) {
+      metric.datatype = ownDatatype(value);
+      metric.declare = true;
+    }
+    if (!isNewest(sample)) metric.historical = true;
+    if (status !== 0) metric.properties = statusProperties(status);
+    metrics.push(metric);
   }
   return { timestampMs: nowMs, uuid: outboxUuid, body: encodeHeader(record), metrics };
 }

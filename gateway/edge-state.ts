@@ -10,6 +10,7 @@ const untried: Connection = { connected: false, status: Status.BadWaitingForInit
 export function edgeState(outbox: OpenedOutbox, configured: readonly string[]) {
   const connections = new Map<string, Connection>(configured.map((device) => [device, untried]));
   const forms = new Map<string, { text: string; version: number; names: ReadonlySet<string> }>();
+  /** Of this table alone, and changed in place: samples that live on would cost the collector of garbage more than all the rest. */
   const last = new Map<number, StoredSample>(outbox.newest().map((sample) => [sample.metricId, sample]));
 
   /** Returns whether the device's birth looks different from before. */
@@ -23,7 +24,16 @@ export function edgeState(outbox: OpenedOutbox, configured: readonly string[]) {
   }
 
   function observe({ samples }: OutboxRecord): void {
-    for (const sample of samples) if (isNewest(sample)) last.set(sample.metricId, sample);
+    for (const { metricId, value, status, sourceTimeMs, gatewayTimeMs } of samples) {
+      const known = last.get(metricId);
+      if (known === undefined) last.set(metricId, { metricId, value, status, sourceTimeMs, gatewayTimeMs });
+      else if (sourceTimeMs >= known.sourceTimeMs) {
+        known.value = value;
+        known.status = status;
+        known.sourceTimeMs = sourceTimeMs;
+        known.gatewayTimeMs = gatewayTimeMs;
+      }
+    }
   }
 
   function isNewest({ metricId, sourceTimeMs }: Sample & { metricId: number }): boolean {
@@ -41,7 +51,8 @@ export function edgeState(outbox: OpenedOutbox, configured: readonly string[]) {
     observe,
     isNewest,
     metricsByDevice,
-    lastOf: (metricId: number): StoredSample | undefined => last.get(metricId),
+    /** Not to be kept: it is changed by the next one. */
+    lastOf: (metricId: number): Readonly<StoredSample> | undefined => last.get(metricId),
     /** Goes up when the device's birth must be sent again. */
     formOf: (device: string): number => forms.get(device)?.version ?? 0,
     /** Whether a metric is one of its device now, and not only of readings that still wait. */

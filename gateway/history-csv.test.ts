@@ -5,9 +5,10 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { historyTag } from "./history.ts";
 import { type Before, consumptionOf, csvLine } from "./history-csv.ts";
-import { createSeries, emptyQuarter, type Quarter, quarterMs, quarterOf } from "./history-quarter.ts";
+import { emptyQuarter, type Quarter, quarterMs, quarterOf } from "./history-quarter.ts";
 import type { KnownTag } from "./history-tables.ts";
 import { zoneTimes } from "./history-zone.ts";
+import { seriesOf } from "./test-history.ts";
 
 const modulus = 1000;
 const definition = {
@@ -58,7 +59,7 @@ function record(steps: readonly Step[], first: number) {
       structuredClone([...file.values()].filter((row) => row.quarter < q).sort((a, b) => b.quarter - a.quarter)[0]),
     onEnded: write,
   } as const;
-  let series = createSeries(options);
+  let series = seriesOf(options);
   let atMs = startMs;
   let count = first;
   const through = new Map<number, number>();
@@ -70,7 +71,7 @@ function record(steps: readonly Step[], first: number) {
   for (const { stepMs, rise, restart, zeros } of steps) {
     if (restart) {
       end();
-      series = createSeries(options);
+      series = seriesOf(options);
     }
     for (let i = 0; i < zeros && through.size > 0; i += 1) {
       atMs += 60_000;

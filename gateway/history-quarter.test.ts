@@ -1,15 +1,8 @@
 import { Status } from "@jilian/domain/quality.ts";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import {
-  createSeries,
-  type HistoryKind,
-  maxCodes,
-  otherCode,
-  type Quarter,
-  quarterMs,
-  quarterOf,
-} from "./history-quarter.ts";
+import { type HistoryKind, maxCodes, otherCode, type Quarter, quarterMs, quarterOf } from "./history-quarter.ts";
+import { seriesOf } from "./test-history.ts";
 
 const startMs = 1_000_000 * quarterMs;
 const holdMs = 400_000;
@@ -27,7 +20,7 @@ function fold(events: readonly Event[], kind: HistoryKind, endMs: number): Map<n
   const file = new Map<number, Quarter>();
   const write = (row: Quarter | undefined) => row && file.set(row.quarter, row);
   const begin = () =>
-    createSeries({
+    seriesOf({
       kind,
       holdMs,
       modulus,
@@ -159,13 +152,10 @@ describe("a drawn sequence of samples, restarts and checkpoints", () => {
 
 /** A counter that is written nowhere. */
 const counterSeries = () =>
-  createSeries({
+  seriesOf({
     kind: "counter",
     holdMs,
     modulus,
-    written: () => undefined,
-    before: () => undefined,
-    onEnded: () => undefined,
   });
 
 /** A counter that is given values one second apart from the start of a quarter hour on. */
@@ -218,13 +208,10 @@ describe("a register that falls", () => {
   });
 
   test("keeps whole numbers of 64 bits as they are", () => {
-    const series = createSeries({
+    const series = seriesOf({
       kind: "counter",
       holdMs,
       modulus: undefined,
-      written: () => undefined,
-      before: () => undefined,
-      onEnded: () => undefined,
     });
     series.add({ value: 2n ** 62n + 1n, status: Status.Good, sourceTimeMs: startMs });
     expect(series.running(startMs)?.register).toBe(2n ** 62n + 1n);
@@ -233,12 +220,11 @@ describe("a register that falls", () => {
 
 describe("time that does not run as it should", () => {
   const series = (ended: Quarter[], written: (quarter: number) => Quarter | undefined = () => undefined) =>
-    createSeries({
+    seriesOf({
       kind: "gauge",
       holdMs,
       modulus: undefined,
       written,
-      before: () => undefined,
       onEnded: (row) => ended.push(row),
     });
   const add = (to: ReturnType<typeof series>, atMs: number, value = 1) =>
@@ -289,13 +275,10 @@ describe("time that does not run as it should", () => {
 });
 
 test("a state with more codes than are told apart keeps their time together", () => {
-  const series = createSeries({
+  const series = seriesOf({
     kind: "state",
     holdMs,
     modulus: undefined,
-    written: () => undefined,
-    before: () => undefined,
-    onEnded: () => undefined,
   });
   for (let i = 0; i <= 2 * maxCodes; i += 1)
     series.add({ value: i, status: Status.Good, sourceTimeMs: startMs + i * 1000 });
@@ -305,13 +288,10 @@ test("a state with more codes than are told apart keeps their time together", ()
 });
 
 test("text and time are no quantities; a bool is a state", () => {
-  const series = createSeries({
+  const series = seriesOf({
     kind: "state",
     holdMs,
     modulus: undefined,
-    written: () => undefined,
-    before: () => undefined,
-    onEnded: () => undefined,
   });
   series.add({ value: true, status: Status.Good, sourceTimeMs: startMs });
   series.add({ value: false, status: Status.Good, sourceTimeMs: startMs + 2000 });

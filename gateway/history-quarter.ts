@@ -46,23 +46,40 @@ export type Quarter = {
 
 export function emptyQuarter(quarter: number): Quarter {
   return {
-    ...{ quarter, goodMs: 0, count: 0, sum: 0, integral: 0, low: undefined, high: undefined },
-    ...{ register: undefined, registerMs: 0, wraps: 0, resets: 0, codes: undefined, untilMs: quarter * quarterMs },
+    quarter,
+    goodMs: 0,
+    count: 0,
+    sum: 0,
+    integral: 0,
+    low: undefined,
+    high: undefined,
+    register: undefined,
+    registerMs: 0,
+    wraps: 0,
+    resets: 0,
+    codes: undefined,
+    untilMs: quarter * quarterMs,
   };
 }
 
-export type SeriesOptions = {
+/** Where the quarter hours of many metrics come from and go to. `Key`: what stands for a metric there. */
+export type SeriesFile<Key> = {
+  /** What was written of a quarter hour earlier, before a restart or by a clock that has run back since. */
+  readonly written: (key: Key, quarter: number) => Quarter | undefined;
+  /** The last quarter hour before one that was written of this metric: what its register went on from. */
+  readonly before: (key: Key, quarter: number) => Quarter | undefined;
+  /** Takes a quarter hour that is over. */
+  readonly onEnded: (key: Key, ended: Quarter) => void;
+};
+
+export type SeriesOptions<Key> = {
+  readonly key: Key;
+  readonly file: SeriesFile<Key>;
   readonly kind: HistoryKind;
   /** A value counts as holding for so long after its reading, ms: beyond it nobody can tell. */
   readonly holdMs: number;
   /** Count after which a register begins again at 0, in its unit; undefined where it has none. */
   readonly modulus: number | undefined;
-  /** What was written of a quarter hour earlier, before a restart or by a clock that has run back since. */
-  readonly written: (quarter: number) => Quarter | undefined;
-  /** The last quarter hour before one that was written of this metric: what its register went on from. */
-  readonly before: (quarter: number) => Quarter | undefined;
-  /** Takes a quarter hour that is over. */
-  readonly onEnded: (ended: Quarter) => void;
 };
 
 /** What became of a sample: taken; of a quarter hour that was closed already; not later than what is known. */
@@ -96,175 +113,211 @@ function heldOf(value: Value): Held | undefined {
 }
 
 /**
- * Folds the samples of one metric into quarter hours. Pure but for its state, and bounded: one quarter hour is open at a time, since the
- * source times of a metric rise (CONTRACTS 3). A span is never negative: time is accounted for once, from the last sample on.
+ * What is known of one metric. Data with functions beside it, since a gateway has thousands: as closures of its own the functions took most
+ * of the memory that a tag takes.
+ */
+export type Series<Key = unknown> = {
+  readonly key: Key;
+  readonly file: SeriesFile<Key>;
+  readonly kind: HistoryKind;
+  readonly modulus: number | undefined;
+  /** From the next reading on a value holds for so long, ms. */
+  holdMs: number;
+  open: Quarter | undefined;
+  held: Held | undefined;
+  holdEndMs: number;
+  /** Time is accounted for up to here. */
+  doneMs: number;
+  sampleMs: number;
+  register: number | bigint | undefined;
+  registerMs: number;
+  /** The quarter hour in which the register began to read 0 after a higher value, while it has read nothing else since. */
+  zeroQuarter: number | undefined;
+};
+
+/**
+ * Begins to fold the samples of one metric into quarter hours. Pure but for its state, and bounded: one quarter hour is open at a time, since
+ * the source times of a metric rise (CONTRACTS 3). A span is never negative: time is accounted for once, from the last sample on.
  *
  * A value holds from its reading to the next one of any quality, no longer than `holdMs`; only values of good quality are taken, and one
  * of another quality ends the hold. A reading at the very boundary belongs to the quarter hour that begins.
  */
-export function createSeries({ kind, holdMs, modulus, written, before, onEnded }: SeriesOptions) {
-  let open: Quarter | undefined;
-  let held: Held | undefined;
-  let holdEndMs = 0;
-  /** Time is accounted for up to here. */
-  let doneMs = Number.NEGATIVE_INFINITY;
-  let sampleMs = Number.NEGATIVE_INFINITY;
-  let register: number | bigint | undefined;
-  let registerMs = 0;
-  /** The quarter hour in which the register began to read 0 after a higher value, while it has read nothing else since. */
-  let zeroQuarter: number | undefined;
-  let heldForMs = holdMs;
-
-  function end(): void {
-    if (!open) return;
-    const ended = open;
-    open = undefined;
-    onEnded(ended);
-  }
-
-  /** From what was written of a register. */
-  function goOn(from: Quarter): void {
-    if (from.register === undefined) return;
-    ({ register, registerMs } = from);
-    if (kind === "counter" && from.low === 0) zeroQuarter ??= from.quarter;
-  }
-
-  /** The open quarter hour; begun where it is another one, or gone on with where a part of it was written. */
-  function quarterAt(quarter: number): Quarter {
-    if (open?.quarter === quarter) return open;
-    end();
-    open = written(quarter) ?? emptyQuarter(quarter);
-    if (open.register !== undefined) goOn(open);
-    else if (held !== undefined && kind === "counter") {
-      open.register = register;
-      open.registerMs = registerMs;
-    }
-    return open;
-  }
-
-  /** Accounts for the time up to a moment, quarter hour by quarter hour. */
-  function account(toMs: number): void {
-    while (held !== undefined && doneMs < Math.min(toMs, holdEndMs)) {
-      const quarter = quarterOf(doneMs);
-      const to = quarterAt(quarter);
-      const untilMs = Math.min(toMs, holdEndMs, (quarter + 1) * quarterMs);
-      addSpan(to, held, kind, untilMs - doneMs);
-      doneMs = untilMs;
-      to.untilMs = untilMs;
-    }
-    if (held !== undefined && holdEndMs <= toMs) held = undefined;
-    doneMs = Math.max(doneMs, toMs);
-  }
-
-  /** As the platform judges a fall where it knows no greatest power: a rollover when it is less than half the modulus. */
-  function noteFall(to: Quarter, from: Held, found: Held): void {
-    const rise = modulus === undefined ? Number.NaN : Number(found) + modulus - Number(from);
-    if (modulus !== undefined && rise >= 0 && rise <= modulus / 2) to.wraps += 1;
-    else to.resets += 1;
-  }
-
-  /**
-   * A meter that restarts, and a concentrator that has lost its meter, read 0 for a while and then what they read before; an exchanged
-   * meter counts on from 0. What a fall to 0 was is told by what comes after it, and mostly not even then: to the platform neither the way
-   * down nor the way up is an increase that can be told (docs/contracts.md, leaves). So the quarter hours of both are marked as of a
-   * register that fell, and have no amount. One that counts on from 0 within the quarter hour, less than half its width beyond where it
-   * was, has rolled over. While it reads 0 the register stays what it was.
-   */
-  function noteRegister(to: Quarter, found: Held, timeMs: number): void {
-    if (register !== undefined && Number(found) === 0 && Number(register) > 0) {
-      if (zeroQuarter === undefined) to.resets += 1;
-      zeroQuarter ??= to.quarter;
-      to.low = 0;
-      to.register = register;
-      to.registerMs = registerMs;
-      return;
-    }
-    if (register !== undefined && zeroQuarter !== undefined) noteBack(to, register, found);
-    zeroQuarter = undefined;
-    to.low = undefined;
-    if (register !== undefined && found < register) noteFall(to, register, found);
-    register = found;
-    registerMs = timeMs;
-    to.register = register;
-    to.registerMs = registerMs;
-  }
-
-  /** The register reads something again after a 0, before which it was `from`. */
-  function noteBack(to: Quarter, from: Held, found: Held): void {
-    const isSame = zeroQuarter === to.quarter;
-    if (found >= from) {
-      if (!isSame) to.resets += 1;
-      return;
-    }
-    const { resets } = to;
-    noteFall(to, from, 0);
-    register = 0;
-    if (!isSame) to.resets = resets + 1;
-    // The mark of the fall: taken back from a rollover, and set once for a reset.
-    else to.resets -= 1;
-  }
-
-  function take(found: Held, timeMs: number, atMs: number): void {
-    const to = quarterAt(quarterOf(atMs));
-    if (kind === "counter") noteRegister(to, found, timeMs);
-    // A late reading was none of this quarter hour; its value holds in it.
-    if (timeMs < atMs) return;
-    to.count += 1;
-    if (kind !== "gauge") return;
-    to.sum += Number(found);
-    addExtremes(to, Number(found));
-  }
-
-  /** What an earlier run of the program has written of this moment's quarter hour and before it. */
-  function begin(timeMs: number): void {
-    const quarter = quarterOf(timeMs);
-    const earlier = before(quarter);
-    if (earlier) goOn(earlier);
-    const same = written(quarter);
-    if (same) doneMs = same.untilMs;
-    else if (earlier) doneMs = earlier.untilMs;
-    sampleMs = doneMs;
-  }
-
+export function createSeries<Key>({ key, file, kind, holdMs, modulus }: SeriesOptions<Key>): Series<Key> {
   return {
-    /** From the next reading on a value holds for so long, ms: its heartbeat is another one now. */
-    holds(ms: number): void {
-      heldForMs = ms;
-    },
-    add({ value, status, sourceTimeMs }: Pick<Sample, "value" | "status" | "sourceTimeMs">): Taken {
-      if (sampleMs === Number.NEGATIVE_INFINITY) begin(sourceTimeMs);
-      if (sourceTimeMs <= sampleMs) return "older";
-      sampleMs = sourceTimeMs;
-      const isLate = sourceTimeMs < doneMs;
-      // What holds from a closed quarter hour on holds in the one that is open.
-      const fromMs = Math.max(sourceTimeMs, doneMs);
-      account(fromMs);
-      const found = qualityOf(status) === "good" ? heldOf(value) : undefined;
-      if (found !== undefined) take(found, sourceTimeMs, fromMs);
-      held = found;
-      holdEndMs = sourceTimeMs + heldForMs;
-      if (open) open.untilMs = Math.max(open.untilMs, Math.min(fromMs, (open.quarter + 1) * quarterMs - 1));
-      return isLate ? "late" : "taken";
-    },
-    /** Ends every quarter hour before this one. */
-    closeBefore(quarter: number): void {
-      if (open === undefined && held === undefined) return;
-      if (doneMs < quarter * quarterMs) account(quarter * quarterMs);
-      if (open && open.quarter < quarter) end();
-    },
-    /** Accounts for the time up to a moment for good: nothing that is read before it comes any more. */
-    settle: account,
-    /** A copy of the quarter hour that runs, with what holds up to a moment: what of it can be written already. */
-    running(nowMs: number): Quarter | undefined {
-      if (!open) return undefined;
-      const copy = { ...open, codes: open.codes && new Map(open.codes) };
-      const untilMs = Math.min(nowMs, holdEndMs, (open.quarter + 1) * quarterMs);
-      if (held === undefined || quarterOf(doneMs) !== open.quarter || untilMs <= doneMs) return copy;
-      addSpan(copy, held, kind, untilMs - doneMs);
-      copy.untilMs = untilMs;
-      return copy;
-    },
+    key,
+    file,
+    kind,
+    modulus,
+    holdMs,
+    open: undefined,
+    held: undefined,
+    holdEndMs: 0,
+    doneMs: Number.NEGATIVE_INFINITY,
+    sampleMs: Number.NEGATIVE_INFINITY,
+    register: undefined,
+    registerMs: 0,
+    zeroQuarter: undefined,
   };
 }
 
-export type Series = ReturnType<typeof createSeries>;
+function end<Key>(series: Series<Key>): void {
+  const { open } = series;
+  if (!open) return;
+  series.open = undefined;
+  series.file.onEnded(series.key, open);
+}
+
+/** From what was written of a register. */
+function goOn<Key>(series: Series<Key>, { quarter, register, registerMs, low }: Quarter): void {
+  if (register === undefined) return;
+  series.register = register;
+  series.registerMs = registerMs;
+  if (series.kind === "counter" && low === 0) series.zeroQuarter ??= quarter;
+}
+
+/** The open quarter hour; begun where it is another one, or gone on with where a part of it was written. */
+function quarterAt<Key>(series: Series<Key>, quarter: number): Quarter {
+  if (series.open?.quarter === quarter) return series.open;
+  end(series);
+  const open = series.file.written(series.key, quarter) ?? emptyQuarter(quarter);
+  series.open = open;
+  if (open.register !== undefined) goOn(series, open);
+  else if (series.held !== undefined && series.kind === "counter") {
+    open.register = series.register;
+    open.registerMs = series.registerMs;
+  }
+  return open;
+}
+
+/** Accounts for the time up to a moment, quarter hour by quarter hour. */
+function account<Key>(series: Series<Key>, toMs: number): void {
+  while (series.held !== undefined && series.doneMs < Math.min(toMs, series.holdEndMs)) {
+    const quarter = quarterOf(series.doneMs);
+    const to = quarterAt(series, quarter);
+    const untilMs = Math.min(toMs, series.holdEndMs, (quarter + 1) * quarterMs);
+    addSpan(to, series.held, series.kind, untilMs - series.doneMs);
+    series.doneMs = untilMs;
+    to.untilMs = untilMs;
+  }
+  if (series.held !== undefined && series.holdEndMs <= toMs) series.held = undefined;
+  series.doneMs = Math.max(series.doneMs, toMs);
+}
+
+/** As the platform judges a fall where it knows no greatest power: a rollover when it is less than half the modulus. */
+function noteFall(to: Quarter, modulus: number | undefined, from: Held, found: Held): void {
+  const rise = modulus === undefined ? Number.NaN : Number(found) + modulus - Number(from);
+  if (modulus !== undefined && rise >= 0 && rise <= modulus / 2) to.wraps += 1;
+  else to.resets += 1;
+}
+
+/**
+ * A meter that restarts, and a concentrator that has lost its meter, read 0 for a while and then what they read before; an exchanged
+ * meter counts on from 0. What a fall to 0 was is told by what comes after it, and mostly not even then: to the platform neither the way
+ * down nor the way up is an increase that can be told (docs/contracts.md, leaves). So the quarter hours of both are marked as of a
+ * register that fell, and have no amount. One that counts on from 0 within the quarter hour, less than half its width beyond where it
+ * was, has rolled over. While it reads 0 the register stays what it was.
+ */
+function noteRegister<Key>(series: Series<Key>, to: Quarter, found: Held, timeMs: number): void {
+  const { register } = series;
+  if (register !== undefined && Number(found) === 0 && Number(register) > 0) {
+    if (series.zeroQuarter === undefined) to.resets += 1;
+    series.zeroQuarter ??= to.quarter;
+    to.low = 0;
+    to.register = register;
+    to.registerMs = series.registerMs;
+    return;
+  }
+  let from = register;
+  if (from !== undefined && series.zeroQuarter !== undefined) from = noteBack(series, to, from, found);
+  series.zeroQuarter = undefined;
+  to.low = undefined;
+  if (from !== undefined && found < from) noteFall(to, series.modulus, from, found);
+  series.register = found;
+  series.registerMs = timeMs;
+  to.register = found;
+  to.registerMs = timeMs;
+}
+
+/** The register reads something again after a 0, before which it was `from`. @returns what it counts on from */
+function noteBack<Key>({ zeroQuarter, modulus }: Series<Key>, to: Quarter, from: Held, found: Held): Held {
+  const isSame = zeroQuarter === to.quarter;
+  if (found >= from) {
+    if (!isSame) to.resets += 1;
+    return from;
+  }
+  const { resets } = to;
+  noteFall(to, modulus, from, 0);
+  if (!isSame) to.resets = resets + 1;
+  // The mark of the fall: taken back from a rollover, and set once for a reset.
+  else to.resets -= 1;
+  return 0;
+}
+
+function take<Key>(series: Series<Key>, found: Held, timeMs: number, atMs: number): void {
+  const to = quarterAt(series, quarterOf(atMs));
+  if (series.kind === "counter") noteRegister(series, to, found, timeMs);
+  // A late reading was none of this quarter hour; its value holds in it.
+  if (timeMs < atMs) return;
+  to.count += 1;
+  if (series.kind !== "gauge") return;
+  to.sum += Number(found);
+  addExtremes(to, Number(found));
+}
+
+/** What an earlier run of the program has written of this moment's quarter hour and before it. */
+function begin<Key>(series: Series<Key>, timeMs: number): void {
+  const { key, file } = series;
+  const quarter = quarterOf(timeMs);
+  const earlier = file.before(key, quarter);
+  if (earlier) goOn(series, earlier);
+  const same = file.written(key, quarter);
+  if (same) series.doneMs = same.untilMs;
+  else if (earlier) series.doneMs = earlier.untilMs;
+  series.sampleMs = series.doneMs;
+}
+
+export function addSample<Key>(
+  series: Series<Key>,
+  { value, status, sourceTimeMs }: Pick<Sample, "value" | "status" | "sourceTimeMs">,
+): Taken {
+  if (series.sampleMs === Number.NEGATIVE_INFINITY) begin(series, sourceTimeMs);
+  if (sourceTimeMs <= series.sampleMs) return "older";
+  series.sampleMs = sourceTimeMs;
+  const isLate = sourceTimeMs < series.doneMs;
+  // What holds from a closed quarter hour on holds in the one that is open.
+  const fromMs = Math.max(sourceTimeMs, series.doneMs);
+  account(series, fromMs);
+  const found = qualityOf(status) === "good" ? heldOf(value) : undefined;
+  if (found !== undefined) take(series, found, sourceTimeMs, fromMs);
+  series.held = found;
+  series.holdEndMs = sourceTimeMs + series.holdMs;
+  const { open } = series;
+  if (open) open.untilMs = Math.max(open.untilMs, Math.min(fromMs, (open.quarter + 1) * quarterMs - 1));
+  return isLate ? "late" : "taken";
+}
+
+/** Ends every quarter hour before this one. */
+export function closeBefore<Key>(series: Series<Key>, quarter: number): void {
+  if (series.open === undefined && series.held === undefined) return;
+  if (series.doneMs < quarter * quarterMs) account(series, quarter * quarterMs);
+  if (series.open && series.open.quarter < quarter) end(series);
+}
+
+/** Accounts for the time up to a moment for good: nothing that is read before it comes any more. */
+export function settle<Key>(series: Series<Key>, toMs: number): void {
+  account(series, toMs);
+}
+
+/** A copy of the quarter hour that runs, with what holds up to a moment: what of it can be written already. */
+export function runningOf<Key>(
+  { open, held, holdEndMs, doneMs, kind }: Series<Key>,
+  nowMs: number,
+): Quarter | undefined {
+  if (!open) return undefined;
+  const copy = { ...open, codes: open.codes && new Map(open.codes) };
+  const untilMs = Math.min(nowMs, holdEndMs, (open.quarter + 1) * quarterMs);
+  if (held === undefined || quarterOf(doneMs) !== open.quarter || untilMs <= doneMs) return copy;
+  addSpan(copy, held, kind, untilMs - doneMs);
+  copy.untilMs = untilMs;
+  return copy;
+}

@@ -5,7 +5,19 @@ import { counterRoles, isRole, roles } from "@jilian/domain/roles.ts";
 import { type MetricDefinition, stalenessWindowMs } from "@jilian/domain/sample.ts";
 import type { Logger } from "pino";
 import type { HistorySetting } from "./history-config.ts";
-import { createSeries, type HistoryKind, type Quarter, quarterMs, quarterOf, type Series } from "./history-quarter.ts";
+import {
+  addSample,
+  closeBefore,
+  createSeries,
+  type HistoryKind,
+  type Quarter,
+  quarterMs,
+  quarterOf,
+  runningOf,
+  type Series,
+  type SeriesFile,
+  settle,
+} from "./history-quarter.ts";
 import { daysThatFit, tooShort } from "./history-reach.ts";
 import { historyStore } from "./history-store.ts";
 import type { HistoryTag } from "./history-tables.ts";
@@ -80,8 +92,6 @@ export function historyTag(device: string, definition: MetricDefinition): Histor
 
 const isSame = (a: HistoryTag, b: HistoryTag): boolean => JSON.stringify(a) === JSON.stringify(b);
 
-type Recorded = { readonly tag: HistoryTag; readonly series: Series };
-
 /**
  * Keeps the box's own history: of each metric with a number and each quarter hour of UTC its register, mean, extremes and seconds of good
  * quality, for months, whatever becomes of the platform. The technical specification of the national energy monitoring asks an end device
@@ -95,7 +105,7 @@ export function startHistory(options: HistoryOptions) {
   const { clock, log } = options;
   const tell = atMostEvery(60_000);
   const store = historyStore({ ...options, retryMs: options.retryMs ?? 10_000, nowMs: clock.now });
-  const devices = new Map<string, Map<string, Recorded>>();
+  const devices = new Map<string, Map<string, Series<HistoryTag>>>();
   let waiting: (readonly [HistoryTag, Quarter])[] = [];
   let closedBefore = Number.NEGATIVE_INFINITY;
   let checkpointedMs = performance.now();
@@ -127,35 +137,34 @@ export function startHistory(options: HistoryOptions) {
     );
   }
 
-  function record(tag: HistoryTag, heartbeatMs: number | undefined): Recorded {
-    const series = createSeries({
-      kind: tag.kind,
-      holdMs: stalenessWindowMs(heartbeatMs),
-      modulus: tag.modulus === "" ? undefined : Number(tag.modulus),
-      written: (quarter) => store.written(tag, quarter),
-      before: (quarter) => store.before(tag, quarter),
-      onEnded: (ended) => {
-        waiting.push([tag, ended]);
-      },
-    });
-    return { tag, series };
+  const file: SeriesFile<HistoryTag> = {
+    written: store.written,
+    before: store.before,
+    onEnded: (tag, ended) => {
+      waiting.push([tag, ended]);
+    },
+  };
+
+  function record(tag: HistoryTag, heartbeatMs: number | undefined): Series<HistoryTag> {
+    const modulus = tag.modulus === "" ? undefined : Number(tag.modulus);
+    return createSeries({ key: tag, file, kind: tag.kind, holdMs: stalenessWindowMs(heartbeatMs), modulus });
   }
 
   function define(device: string, definitions: readonly MetricDefinition[]): void {
     const before = devices.get(device);
-    const now = new Map<string, Recorded>();
+    const now = new Map<string, Series<HistoryTag>>();
     for (const definition of definitions) {
       const tag = historyTag(device, definition);
       if (!tag) continue;
       const known = before?.get(tag.name);
-      const goesOn = known !== undefined && isSame(known.tag, tag);
-      if (goesOn) known.series.holds(stalenessWindowMs(definition.heartbeatMs));
+      const goesOn = known !== undefined && isSame(known.key, tag);
+      if (goesOn) known.holdMs = stalenessWindowMs(definition.heartbeatMs);
       now.set(tag.name, goesOn ? known : record(tag, definition.heartbeatMs));
     }
     // What is defined otherwise now begins anew; what it was until now is kept.
-    for (const [name, { tag, series }] of before ?? []) {
-      const open = now.get(name)?.series === series ? undefined : series.running(clock.now());
-      if (open) waiting.push([tag, open]);
+    for (const [name, series] of before ?? []) {
+      const open = now.get(name) === series ? undefined : runningOf(series, clock.now());
+      if (open) waiting.push([series.key, open]);
     }
     devices.set(device, now);
     isReckoned = false;
@@ -167,7 +176,8 @@ export function startHistory(options: HistoryOptions) {
     const of = devices.get(device);
     let older = 0;
     for (const sample of samples) {
-      const taken = of?.get(sample.metric)?.series.add(sample);
+      const series = of?.get(sample.metric);
+      const taken = series && addSample(series, sample);
       if (taken === "late") counts.lateSamples += 1;
       else if (taken === "older") older += 1;
     }
@@ -184,14 +194,14 @@ export function startHistory(options: HistoryOptions) {
     waiting = waiting.slice(-most);
   }
 
-  function* all(): Generator<Recorded> {
+  function* all(): Generator<Series<HistoryTag>> {
     for (const of of devices.values()) yield* of.values();
   }
 
   /** How far back the history of the tags of now can reach, and a warning where that is less than it is kept for. */
   function reckon(): void {
     isReckoned = true;
-    const kinds = [...all()].map(({ tag }) => tag.kind);
+    const kinds = [...all()].map(({ kind }) => kind);
     fitsDays = daysThatFit(kinds, options);
     const short = tooShort(kinds, options);
     if (short && short.found !== shortTold)
@@ -210,10 +220,10 @@ export function startHistory(options: HistoryOptions) {
 
   /** Everything that has ended, and what runs as far as it is. */
   function writeAll(isLast = false): void {
-    if (isLast) for (const { series } of all()) series.settle(clock.now());
-    const running = [...all()].flatMap(({ tag, series }) => {
-      const open = series.running(clock.now());
-      return open ? [[tag, open] as const] : [];
+    if (isLast) for (const series of all()) settle(series, clock.now());
+    const running = [...all()].flatMap((series) => {
+      const open = runningOf(series, clock.now());
+      return open ? [[series.key, open] as const] : [];
     });
     if (write([...waiting, ...running])) waiting = [];
     checkpointedMs = performance.now();
@@ -225,7 +235,7 @@ export function startHistory(options: HistoryOptions) {
     const before = quarterOf(clock.now() - latenessMs);
     if (before !== closedBefore) {
       closedBefore = before;
-      for (const { series } of all()) series.closeBefore(before);
+      for (const series of all()) closeBefore(series, before);
     }
     const interval = (options.checkpointMs ?? checkpointMs) / clock.rate;
     if (performance.now() - checkpointedMs >= interval) writeAll();

@@ -140,7 +140,7 @@ export function placeFor(path: string, mode: number): Place {
   return {
     put: (text) =>
       guarded(() => {
-        // Not `writeSync`, which on a medium that fills up writes a part and says nothing.
+        // Not writeSync, which takes it for done when a medium that is nearly full takes a part.
         writeFileSync(fd, text);
         fsyncSync(fd);
         close();

@@ -256,3 +256,13 @@ describe("source times", () => {
     });
   });
 });
+
+it("what was told of a tag stays as it was told, whatever is read later", () => {
+  const shaper = createShaper(deviceOf("type: uint16"), { lastSourceTimeMs: 0 });
+  const [sample] = shaper.shape([good(1)], t0);
+  const told = shaper.last()[0]?.seen;
+  shaper.shape([good(2)], t0 + 1000);
+  shaper.lost(Status.BadTimeout, t0 + 2000);
+  expect([sample?.value, told]).toEqual([1, { value: 1, status: Status.Good, timeMs: t0 }]);
+  expect(shaper.last()[0]?.seen).toEqual({ value: null, status: Status.BadTimeout, timeMs: t0 + 2000 });
+});

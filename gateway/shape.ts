@@ -1,4 +1,5 @@
 import type { Value } from "@jilian/domain/datatypes.ts";
+import { inOrderOf } from "@jilian/domain/lists.ts";
 import { qualityOf, Status } from "@jilian/domain/quality.ts";
 import { type Converter, checkedRange, converterOf } from "./convert.ts";
 import { deadbandOf } from "./definitions.ts";
@@ -75,8 +76,8 @@ type TagState = {
   /** Time of observation of the last sample, not its source time: that one stands still while a clock that ran back catches up. */
   observedMs: number;
   held: Held | undefined;
-  /** What was read last, whether or not it made a sample. */
-  seen: LastValue["seen"];
+  /** What was read last, whether or not it made a sample: changed in place, since what lives on is what garbage collection costs. */
+  seen: { value: Value; status: number; timeMs: number } | undefined;
 };
 
 function stateOf(device: CommonDevice, tag: CommonTag | DerivedTag, lastMs: number): TagState {
@@ -96,6 +97,19 @@ function stateOf(device: CommonDevice, tag: CommonTag | DerivedTag, lastMs: numb
     seen: undefined,
   };
 }
+
+function see(state: TagState, value: Value, status: number, timeMs: number): void {
+  const { seen } = state;
+  if (seen === undefined) {
+    state.seen = { value, status, timeMs };
+    return;
+  }
+  seen.value = value;
+  seen.status = status;
+  seen.timeMs = timeMs;
+}
+
+const sourceTimeOf = ({ sourceTimeMs }: ShapedSample): number => sourceTimeMs;
 
 /** Whether a counter was set back, or started again from 0. */
 function hasFallen(before: Value, after: Value): boolean {
@@ -172,16 +186,17 @@ export function createShaper(device: CommonDevice, { lastSourceTimeMs, rate = 1,
     return { metric: state.tag.name, value, status, sourceTimeMs: timeMs, gatewayTimeMs: nowMs };
   }
 
-  /** The sample of what is held of a tag, if anything is. */
-  function release(state: TagState): ShapedSample[] {
+  /** Adds the sample of what is held of a tag, if anything is. */
+  function release(state: TagState, samples: ShapedSample[]): void {
     const { held } = state;
-    if (held === undefined) return [];
+    if (held === undefined) return;
     state.held = undefined;
     if (!held.isTimed) lastPollMs = Math.max(lastPollMs, held.timeMs);
-    return [sampleOf(state, held.value, held.status, held.timeMs, held.nowMs)];
+    samples.push(sampleOf(state, held.value, held.status, held.timeMs, held.nowMs));
   }
 
-  function shapeOne(reading: RawReading, poll: Time, nowMs: number): ShapedSample[] {
+  /** @param samples what becomes of the reading is added to them */
+  function shapeOne(reading: RawReading, poll: Time, nowMs: number, samples: ShapedSample[]): void {
     const state = states[reading.tag] as TagState;
     const { converter, tag, held } = state;
     let { value, status } = converter ? converter.convert(reading) : checkedRange(reading, tag.range);
@@ -191,24 +206,26 @@ export function createShaper(device: CommonDevice, { lastSourceTimeMs, rate = 1,
     if (converter) deriver.see(reading.tag, { value, status }, reading.sourceTimeMs);
     const isHidden =
       qualityOf(status) === "bad" || (state.isCounter && held !== undefined && hasFallen(held.value, value));
-    const samples = isHidden ? release(state) : [];
+    if (isHidden) release(state, samples);
     const { timeMs, certain } = timeOf(reading, state, poll, nowMs);
     if (!certain && qualityOf(status) !== "bad") status = Status.Uncertain;
     if (qualityOf(status) === "bad" && converter) bad += 1;
-    state.seen = { value, status, timeMs };
+    see(state, value, status, timeMs);
     const elapsedMs = nowMs - state.observedMs;
     const sinceMs = reading.sourceTimeMs === undefined ? elapsedMs + graceMs : timeMs - state.lastMs;
     const fate = fateOf(state, { value, status }, elapsedMs, sinceMs);
     const isTimed = reading.sourceTimeMs !== undefined;
     state.held = fate === "hold" ? { value, status, timeMs, isTimed, nowMs } : undefined;
-    if (fate !== "report") return samples;
+    if (fate !== "report") return;
     if (!isTimed) lastPollMs = Math.max(lastPollMs, poll.timeMs);
     samples.push(sampleOf(state, value, status, timeMs, nowMs));
-    return samples;
   }
 
-  const heldReadings = () => states.filter(({ held, converter }) => held !== undefined && converter).length;
-  const inOrder = (samples: ShapedSample[]) => samples.sort((a, b) => a.sourceTimeMs - b.sourceTimeMs);
+  function heldReadings(): number {
+    let found = 0;
+    for (const { held, converter } of states) if (held !== undefined && converter) found += 1;
+    return found;
+  }
 
   function count(polled: number, made: number, derived: number): void {
     counts = { polled, suppressed: polled - made, bad, ...(derived > 0 ? { marked: derived } : {}) };
@@ -218,7 +235,8 @@ export function createShaper(device: CommonDevice, { lastSourceTimeMs, rate = 1,
   function releaseAll(): ShapedSample[] {
     bad = 0;
     const polled = heldReadings();
-    const samples = states.flatMap(release);
+    const samples: ShapedSample[] = [];
+    for (const state of states) release(state, samples);
     count(polled, polled, samples.length - polled);
     return samples;
   }
@@ -229,14 +247,16 @@ export function createShaper(device: CommonDevice, { lastSourceTimeMs, rate = 1,
       bad = 0;
       const before = heldReadings();
       const poll = pollTime(nowMs);
-      const samples = readings.flatMap((reading) => shapeOne(reading, poll, nowMs));
-      const derived = deriver.take().flatMap((reading) => shapeOne(reading, poll, nowMs));
-      count(readings.length + before - heldReadings(), samples.length, derived.length);
-      return inOrder([...samples, ...derived]);
+      const samples: ShapedSample[] = [];
+      for (const reading of readings) shapeOne(reading, poll, nowMs, samples);
+      const made = samples.length;
+      for (const reading of deriver.take()) shapeOne(reading, poll, nowMs, samples);
+      count(readings.length + before - heldReadings(), made, samples.length - made);
+      return inOrderOf(samples, sourceTimeOf);
     },
     counts: () => counts,
-    last: () => states.map(({ tag, seen }) => ({ tag, seen })),
-    rest: () => inOrder(releaseAll()),
+    last: () => states.map(({ tag, seen }) => ({ tag, seen: seen && { ...seen } })),
+    rest: () => inOrderOf(releaseAll(), sourceTimeOf),
     lost(status, nowMs) {
       const released = releaseAll();
       if (isLost) return released;
@@ -247,8 +267,8 @@ export function createShaper(device: CommonDevice, { lastSourceTimeMs, rate = 1,
         .filter((state) => state.reported)
         .map((state) => sampleOf(state, null, status, Math.max(timeMs, state.lastMs + 1), nowMs));
       if (marks.length > 0) lastPollMs = timeMs;
-      for (const state of states) if (state.seen) state.seen = { value: null, status, timeMs: state.lastMs };
-      return inOrder([...released, ...marks]);
+      for (const state of states) if (state.seen) see(state, null, status, state.lastMs);
+      return inOrderOf([...released, ...marks], sourceTimeOf);
     },
   };
 }

@@ -3,12 +3,23 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DataType, type DataTypeNumber } from "@jilian/domain/datatypes.ts";
 import { Status } from "@jilian/domain/quality.ts";
-import type { MetricDefinition } from "@jilian/domain/sample.ts";
+import type { MetricDefinition, Sample } from "@jilian/domain/sample.ts";
 import { pino } from "pino";
 import { expect, vi } from "vitest";
 import { type History, type HistoryOptions, startHistory } from "./history.ts";
 import { openHistoryToRead } from "./history-file.ts";
-import { quarterMs, quarterOf } from "./history-quarter.ts";
+import {
+  addSample,
+  closeBefore,
+  createSeries,
+  type Quarter,
+  quarterMs,
+  quarterOf,
+  runningOf,
+  type SeriesFile,
+  type SeriesOptions,
+  settle,
+} from "./history-quarter.ts";
 import { readRows, readTags } from "./history-read.ts";
 import type { HistoryRow, KnownTag } from "./history-tables.ts";
 import type { CollectorEvents, ShapedSample } from "./model.ts";
@@ -104,3 +115,26 @@ export async function written(bench: HistoryBench, count: number): Promise<Histo
 
 export const firstQuarter = quarterOf(firstMs);
 export const at = (quarters: number, ms = 0): number => firstMs + quarters * quarterMs + ms;
+
+/** A series of its own, with what it reads and writes, driven by methods. */
+export function seriesOf(
+  setting: Omit<SeriesOptions<undefined>, "key" | "file"> & {
+    readonly written?: (quarter: number) => Quarter | undefined;
+    readonly before?: (quarter: number) => Quarter | undefined;
+    readonly onEnded?: (ended: Quarter) => void;
+  },
+) {
+  const { written = () => undefined, before = () => undefined, onEnded = () => undefined, ...options } = setting;
+  const file: SeriesFile<undefined> = {
+    written: (_, quarter) => written(quarter),
+    before: (_, quarter) => before(quarter),
+    onEnded: (_, ended) => onEnded(ended),
+  };
+  const series = createSeries({ ...options, key: undefined, file });
+  return {
+    add: (sample: Pick<Sample, "value" | "status" | "sourceTimeMs">) => addSample(series, sample),
+    closeBefore: (quarter: number) => closeBefore(series, quarter),
+    settle: (toMs: number) => settle(series, toMs),
+    running: (nowMs: number) => runningOf(series, nowMs),
+  };
+}

@@ -86,6 +86,24 @@ test("is asked for again while the store fails, and one that the store refuses h
   expect(await dated()).toEqual([["a", "energy.import 0", "energy.export 5000"]]);
 });
 
+test("one definition that the store refuses costs none of the births that came with it", async () => {
+  const names = ["a", "b", "c", "d", "e"];
+  for (const name of names) put(born("energy.import", t0, name), t0 + 1000);
+  const telemetry: Telemetry = {
+    ...world.telemetry,
+    redefineSeries: async (wanted) => {
+      if (wanted.some(({ metric }) => metric === "c")) throw Object.assign(new Error("no"), { code: "VALUE_MISFIT" });
+      await world.telemetry.redefineSeries(wanted);
+    },
+  };
+  const writer = start(telemetry);
+  await until(() => live.counters.get("storedSamples") === names.length, "the samples");
+  queue.bear(names.map((name) => born("energy.export", t0 + 5000, name)));
+  await writer.close();
+  const changed = (name: string) => [name, "energy.import 0", "energy.export 5000"];
+  expect(await dated()).toEqual([changed("a"), changed("b"), ["c"], changed("d"), changed("e")]);
+});
+
 test("a birth holds from its own time on, whatever is known to lie after what its gateway tells", async () => {
   // Told by an older release of the gateway at its birth, after the last reading; a newer one tells of the time after that reading.
   const [first, second] = [born("energy.import", t0), born("energy.export", t0 + 5000)];

@@ -80,13 +80,26 @@ async function numberSeries(telemetry: Telemetry, records: readonly QueuedRecord
   return fresh;
 }
 
-/** Notes what births say of series that the store has. What it never takes is told once more by samples, and refused with those. */
-async function redefine({ telemetry, log }: WriterParts, births: readonly BornMetric[]): Promise<void> {
+/**
+ * Notes what births say of series that the store has. What it never takes is found by halving, told once more by samples, and refused with
+ * those: one such metric must not cost what other births said at that moment.
+ */
+async function redefine(
+  { telemetry, log }: Pick<WriterParts, "telemetry" | "log">,
+  births: readonly BornMetric[],
+): Promise<void> {
   try {
     await telemetry.redefineSeries(births.map(wantedOf));
   } catch (error) {
     if (!lineFaults.has(codeOf(error))) throw error;
-    log.warn({ code: "BIRTH_REFUSED", cause: codeOf(error), err: messageOf(error) }, "what births say was not stored");
+    const half = births.length >> 1;
+    if (half > 0)
+      for (const some of [births.slice(0, half), births.slice(half)]) await redefine({ telemetry, log }, some);
+    else
+      log.warn(
+        { code: "BIRTH_REFUSED", cause: codeOf(error), err: messageOf(error) },
+        "what a birth says was not stored",
+      );
   }
 }
 

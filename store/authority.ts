@@ -146,6 +146,7 @@ function placeOnce(path: string, text: string, mode: number): void {
   try {
     const fd = openSync(own, "wx", mode);
     try {
+      // Not writeSync, which takes it for done when a medium that is nearly full takes a part.
       writeFileSync(fd, text);
       fsyncSync(fd);
     } finally {

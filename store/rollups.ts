@@ -279,11 +279,12 @@ export function rollupReader(from: RollupParts): RollupReader {
       const leaves = await minutes.read(sources, fromMs, toMs, nowMs, soon);
       const found = new Map<number, Rollups>();
       for (let at = fromMs; at < toMs; at += stepMs) {
-        const of = sources.map((source) => {
+        const of: Rollups = new Map();
+        for (const source of sources) {
           const open = rollUp(source, leaves, at, at + stepMs, nowMs);
-          return [source.key, withNow(source.key, closeRollup(open), at, at + stepMs, nowMs)] as const;
-        });
-        found.set(at, new Map(of));
+          of.set(source.key, withNow(source.key, closeRollup(open), at, at + stepMs, nowMs));
+        }
+        found.set(at, of);
       }
       return found;
     },

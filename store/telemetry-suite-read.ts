@@ -1,6 +1,6 @@
 import { Status } from "@jilian/domain/quality.ts";
 import { describe, expect, it } from "vitest";
-import { brief, makeSeries, sample, startMs } from "./telemetry-fixtures.ts";
+import { brief, listed, makeSeries, sample, startMs } from "./telemetry-fixtures.ts";
 import type { Harness } from "./telemetry-suite.ts";
 
 const minute = 60_000;
@@ -185,7 +185,7 @@ function neighbourTests({ store, nowAndReopened }: Harness): void {
       ],
     ];
     await nowAndReopened(async (open) => {
-      expect((await open.readWithNeighbours(windows)).map((rows) => rows.map(brief))).toEqual(expected);
+      expect((await open.readWithNeighbours(windows)).map((rows) => listed(rows).map(brief))).toEqual(expected);
     });
     expect(await store().readWithNeighbours([])).toEqual([]);
   });
@@ -204,12 +204,12 @@ function farNeighbourTests({ store, nowAndReopened }: Harness): void {
     const expected = (last: number[]) => [[last], [last], []];
     await nowAndReopened(async (open) => {
       const found = await open.readWithNeighbours(windows);
-      expect(found.map((rows) => rows.map(brief))).toEqual(expected([1000, 2]));
+      expect(found.map((rows) => listed(rows).map(brief))).toEqual(expected([1000, 2]));
     });
     await store().write({ samples: [sample(a, 3000, 4), sample(a, 2000, 3)], commits: [] });
     await nowAndReopened(async (open) => {
       const found = await open.readWithNeighbours(windows);
-      expect(found.map((rows) => rows.map(brief))).toEqual(expected([3000, 4]));
+      expect(found.map((rows) => listed(rows).map(brief))).toEqual(expected([3000, 4]));
     });
   });
 
@@ -230,7 +230,7 @@ function farNeighbourTests({ store, nowAndReopened }: Harness): void {
     });
     await store().write({ samples, commits: [] });
     const found = await store().readWithNeighbours(series.map((id) => window(id, at, at + minute)));
-    expect(found.map((rows) => rows.map(brief))).toEqual(
+    expect(found.map((rows) => listed(rows).map(brief))).toEqual(
       distances.map((distance, i) => [
         [at - distance, -i],
         [at + minute - 1 + distance, i],

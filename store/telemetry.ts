@@ -6,6 +6,7 @@ import type { Range } from "@jilian/domain/range-set.ts";
 import type { Level, Result } from "@jilian/domain/result.ts";
 import type { MetricDefinition, SeriesKey } from "@jilian/domain/sample.ts";
 import type { StateLeaf } from "@jilian/domain/state-leaf.ts";
+import type { Readings } from "./columns/readings.ts";
 import type { DatedDefinition } from "./series-versions.ts";
 
 /** Number of a series in this store; small and dense. */
@@ -136,9 +137,9 @@ export type Telemetry = {
   readonly readMany: (windows: readonly Window[]) => Promise<StoredRow[][]>;
   /**
    * For each window its usable samples (status good or uncertain, value not null) and the nearest usable one before and after it,
-   * by source time: what a leaf depends on (CONTRACTS 4).
+   * by source time: what a leaf depends on (CONTRACTS 4). As columns: most of what is read is folded, and objects would cost more than all else.
    */
-  readonly readWithNeighbours: (windows: readonly Window[]) => Promise<StoredRow[][]>;
+  readonly readWithNeighbours: (windows: readonly Window[]) => Promise<Readings[]>;
   /** Newest sample of every series, by source time. */
   readonly latest: () => Promise<StoredRow[]>;
   /** What transactions in (afterTx, upToTx] changed. */

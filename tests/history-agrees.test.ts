@@ -4,11 +4,13 @@ import { Status } from "@jilian/domain/quality.ts";
 import { stalenessWindowMs } from "@jilian/domain/sample.ts";
 import { historyTag } from "@jilian/gateway/history.ts";
 import { type Before, consumptionOf } from "@jilian/gateway/history-csv.ts";
-import { createSeries, type Quarter, quarterMs } from "@jilian/gateway/history-quarter.ts";
+import { type Quarter, quarterMs } from "@jilian/gateway/history-quarter.ts";
 import type { KnownTag } from "@jilian/gateway/history-tables.ts";
 import { zoneTimes } from "@jilian/gateway/history-zone.ts";
+import { seriesOf } from "@jilian/gateway/test-history.ts";
 import { counterRule, foldCounter } from "@jilian/ingest/kpi/counter.ts";
 import type { StoredRow } from "@jilian/store/telemetry.ts";
+import { asReadings } from "@jilian/store/telemetry-fixtures.ts";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 
@@ -49,7 +51,7 @@ function boxOf(readings: readonly Reading[], modulus: number | undefined, stops:
   const file = new Map<number, Quarter>();
   const write = (row: Quarter | undefined) => row && file.set(row.quarter, row);
   const begin = () =>
-    createSeries({
+    seriesOf({
       kind: "counter",
       holdMs: stalenessWindowMs(heartbeatMs),
       modulus,
@@ -102,7 +104,7 @@ test.each([undefined, 1000])(
           let before: Before | undefined;
           for (const row of file.values()) {
             const fromMs = row.quarter * quarterMs;
-            const leaves = foldCounter(rows, rule, fromMs, fromMs + quarterMs);
+            const leaves = foldCounter(asReadings(rows), rule, fromMs, fromMs + quarterMs);
             const { amount } = consumptionOf({ ...row, tag: 1 }, tag, before, zone);
             const resets = leaves.some((leaf) => leaf.resets > 0);
             if (before && amount !== "") {

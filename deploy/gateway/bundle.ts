@@ -11,10 +11,20 @@ export type Bundle = {
   packageDirs: string[];
 };
 
+const unused = (name: string, exported: string): string =>
+  `${exported} = class { constructor() { throw new Error("${name} is not in this build") } };`;
+
 /** Libraries that a library asks for eagerly and the gateway never uses: what stands in their place throws when it is used after all. */
 const absent: Readonly<Record<string, string>> = {
   // modbus-serial loads every transport with its first line, and the native binding costs 18 MB. Our serial lines use what Node has.
-  serialport: "exports.SerialPort = class { constructor() { throw new Error('serialport is not in this build') } };",
+  serialport: unused("serialport", "exports.SerialPort"),
+  // mqtt knows brokers behind web sockets and SOCKS proxies, and no configuration names one.
+  ws: unused("ws", "module.exports"),
+  // As with its own switch, READABLE_STREAM=disable: the streams that Node has, not a second copy of them.
+  "readable-stream": 'module.exports = require("node:stream");',
+  socks: "exports.SocksClient = { createConnection() { throw new Error('socks is not in this build') } };",
+  // node-opcua announces servers in the local network; this is a client, which is told its endpoint.
+  "sterfive-bonjour-service": unused("sterfive-bonjour-service", "exports.Bonjour"),
 };
 
 const withoutUnused: Plugin = {
@@ -76,26 +86,29 @@ const lazyCommonJs = (root: string): Plugin => ({
   },
 });
 
-/** How esbuild keeps names, as it writes it into one of the files. */
-const nameGiven = '(target,value)=>__defProp(target,"name",{value,configurable:!0})';
+/** Gives a class the name that it has in its source, where a bundle calls it otherwise. */
+export function withClassNames(source: string): string {
+  return source.replace(
+    /^(?:export |export default )?class (\w+)[^{\n]*\{$/gm,
+    (head, name) =>
+      `${head} static { if (this.name !== "${name}") Object.defineProperty(this, "name", { value: "${name}" }); }`,
+  );
+}
 
 /**
- * Gives a name only to what has not got it: esbuild does so to each function each time that it is made, and a function with a property of its
- * own takes 330 bytes more. Six functions are made for each tag.
- * @throws Error when esbuild writes it otherwise
+ * node-opcua compares names of classes at run time. esbuild's way (`keepNames`) would give a name to each function, each time that it is made
+ * and has not got it yet, as an arrow function has not then: 330 bytes more for each of the three that each tag has. Without it functions
+ * have the names of their sources, but for the few that stand for different things in one file.
  */
-function withNamesAsNeeded(files: Bundle["files"]): Bundle["files"] {
-  const asNeeded = nameGiven.replace("=>", "=>target.name===value?target:");
-  let found = 0;
-  const changed = files.map(({ path, content }) => {
-    const text = Buffer.from(content).toString("utf8");
-    if (!text.includes(`__name=${nameGiven}`)) return { path, content };
-    found += 1;
-    return { path, content: Buffer.from(text.replace(`__name=${nameGiven}`, () => `__name=${asNeeded}`)) };
-  });
-  if (found === 0) throw new Error("esbuild keeps names otherwise than this bundle knows");
-  return changed;
-}
+const opcuaClassNames: Plugin = {
+  name: "opcua-class-names",
+  setup: ({ onLoad }) => {
+    onLoad({ filter: /[\\/]node_modules[\\/]node-opcua[^\\/]*[\\/]dist[\\/].*\.js$/ }, ({ path }) => ({
+      contents: withClassNames(readFileSync(path, "utf8")),
+      loader: "js",
+    }));
+  },
+};
 
 /** The folder of the npm package that a bundled file belongs to. */
 function packageDirOf(input: string): string | undefined {
@@ -114,7 +127,7 @@ function profilesIn(root: string): Bundle["files"] {
 
 /**
  * Bundles the gateway from its TypeScript sources. What is imported lazily (a driver that no device uses, above all OPC UA) stays a file
- * of its own and is not loaded. Names are kept: node-opcua compares class names at run time, and stack traces stay readable.
+ * of its own and is not loaded. Names are kept, of functions and of node-opcua's classes: stack traces stay readable.
  * The same sources and packages give the same bytes.
  * @param root the repository
  */
@@ -131,21 +144,20 @@ export async function bundleGateway(root: string): Promise<Bundle> {
     outdir,
     write: false,
     ...nodeModules,
+    keepNames: false,
     chunkNames: "chunks/[name]-[hash]",
     minifyWhitespace: true,
     minifySyntax: true,
     legalComments: "none",
     // Not installed: an optional part of node-opcua's lock that it does not need here.
     external: ["proper-lockfile"],
-    plugins: [withoutUnused, lazyCommonJs(root)],
+    plugins: [withoutUnused, opcuaClassNames, lazyCommonJs(root)],
     metafile: true,
   });
   const dirs = Object.keys(result.metafile.inputs).map(packageDirOf);
   return {
     files: [
-      ...withNamesAsNeeded(
-        result.outputFiles.map(({ path, contents }) => ({ path: relative(outdir, path), content: contents })),
-      ),
+      ...result.outputFiles.map(({ path, contents }) => ({ path: relative(outdir, path), content: contents })),
       ...profilesIn(root),
     ].sort((a, b) => (a.path < b.path ? -1 : 1)),
     packageDirs: [...new Set(dirs.filter((dir) => dir !== undefined))].sort(),

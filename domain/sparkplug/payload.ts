@@ -1,7 +1,8 @@
-import { fromBinary, toBinary } from "@bufbuild/protobuf";
-import { DataType, fromWire, isSupported, toWire, type Value, type WireValue } from "../datatypes.ts";
+import { fromBinary } from "@bufbuild/protobuf";
+import { DataType, fromWire, isSupported, type Value, type WireValue } from "../datatypes.ts";
 import { JilianError } from "../errors.ts";
 import { PayloadSchema } from "./generated/sparkplug_b_pb.js";
+import { writePayload } from "./write.ts";
 
 /** A property of a metric (Sparkplug 3.0, 6.4.18). */
 export type Property = { datatype: number; value: Value };
@@ -51,55 +52,13 @@ export type InPayload = {
   metrics: InMetric[];
 };
 
-type Oneof = WireValue & { $typeName?: never };
-
-function encodeProperties(properties: Properties) {
-  const keys = Object.keys(properties);
-  const values = keys.map((key) => {
-    const { datatype, value } = properties[key] as Property;
-    if (value === null)
-      return {
-        $typeName: "jilian.sparkplug.Payload.PropertyValue" as const,
-        type: datatype,
-        isNull: true,
-        value: none,
-      };
-    const wire = toWire(datatype, value) as Exclude<Oneof, { case: "bytesValue" }>;
-    return { $typeName: "jilian.sparkplug.Payload.PropertyValue" as const, type: datatype, value: wire };
-  });
-  return { $typeName: "jilian.sparkplug.Payload.PropertySet" as const, keys, values };
-}
-
-const none: { case: undefined } = { case: undefined };
-
-function encodeMetric(metric: OutMetric) {
-  return {
-    $typeName: "jilian.sparkplug.Payload.Metric" as const,
-    timestamp: BigInt(metric.timestampMs),
-    value: metric.value === null ? none : (toWire(metric.datatype, metric.value) as Oneof),
-    ...(metric.name === undefined ? {} : { name: metric.name }),
-    ...(metric.alias === undefined ? {} : { alias: BigInt(metric.alias) }),
-    ...(metric.declare ? { datatype: metric.datatype } : {}),
-    ...(metric.historical ? { isHistorical: true } : {}),
-    ...(metric.transient ? { isTransient: true } : {}),
-    ...(metric.value === null ? { isNull: true } : {}),
-    ...(metric.properties === undefined ? {} : { properties: encodeProperties(metric.properties) }),
-  };
-}
-
 /**
  * Encodes a Sparkplug B payload.
  * @throws JilianError VALUE_MISFIT when a value is not one of its datatype
+ * @throws RangeError for a time, alias or seq that is no whole number of 64 bits
  */
 export function encodePayload(payload: OutPayload): Uint8Array<ArrayBuffer> {
-  return toBinary(PayloadSchema, {
-    $typeName: "jilian.sparkplug.Payload",
-    timestamp: BigInt(payload.timestampMs),
-    metrics: payload.metrics.map(encodeMetric),
-    ...(payload.seq === undefined ? {} : { seq: BigInt(payload.seq) }),
-    ...(payload.uuid === undefined ? {} : { uuid: payload.uuid }),
-    ...(payload.body === undefined ? {} : { body: payload.body }),
-  });
+  return writePayload(payload);
 }
 
 const noProperties: Properties = {};

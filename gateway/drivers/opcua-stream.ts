@@ -1,4 +1,5 @@
 import type { Clock } from "@jilian/domain/clock.ts";
+import type { Value } from "@jilian/domain/datatypes.ts";
 import { qualityOf, Status } from "@jilian/domain/quality.ts";
 import type { RawReading } from "../model.ts";
 import { toleratedSkewMs } from "../shape.ts";
@@ -18,7 +19,7 @@ type TagState = {
   readonly tag: OpcuaTag;
   readonly sentinels: SentinelTest | undefined;
   /** What came last, as the server sent it, and with which status it was passed on. */
-  last: (Decoded & { passedAs: number }) | undefined;
+  last: { value: Value; status: number; misfit: string | undefined; passedAs: number } | undefined;
   /** Its source time, UTC ms. */
   lastSourceMs: number | undefined;
   /** StatusCode of the server's refusal to monitor it. */
@@ -80,6 +81,19 @@ type Options = {
   /** True while changes that the server has sent already may still be on their way. */
   readonly catchesUp: () => boolean;
 };
+
+/** In place: of thousands of tags an object each second that lives on costs more than decoding what it holds. */
+function keep(state: TagState, { value, status, misfit }: Decoded, passedAs: number): void {
+  const { last } = state;
+  if (last === undefined) {
+    state.last = { value, status, misfit, passedAs };
+    return;
+  }
+  last.value = value;
+  last.status = status;
+  last.misfit = misfit;
+  last.passedAs = passedAs;
+}
 
 function stateOf(tag: OpcuaTag, { samplingMs, sentinels }: Options): TagState {
   const seenMs = performance.now();
@@ -156,7 +170,7 @@ export function createStream(options: Options, events: StreamEvents): OpcuaStrea
     const passedAs = !certain && qualityOf(decoded.status) === "good" ? Status.Uncertain : decoded.status;
     if (decoded.misfit !== undefined && decoded.misfit !== state.last?.misfit)
       events.onMisfit(state.tag, decoded.misfit);
-    state.last = { ...decoded, passedAs };
+    keep(state, decoded, passedAs);
     state.lastSourceMs = sourceTimeOf(value);
     state.seenMs = performance.now();
     state.differsMs = undefined;

@@ -3,6 +3,7 @@ import { JilianError } from "@jilian/domain/errors.ts";
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
 import { deviceKeyOf } from "@jilian/domain/identity.ts";
 import { hourMs, minuteMs } from "@jilian/domain/periods.ts";
+import { qualityOf } from "@jilian/domain/quality.ts";
 import {
   type CompletenessLedger,
   type DeviceHour,
@@ -116,11 +117,11 @@ function accountReader({ telemetry, index }: KeeperParts, onInvalid: KeeperParts
     );
     const found = new Map<string, StoredAccount>();
     for (const some of slices(windows, windowsAtOnce)) {
-      const answers = await telemetry.readWithNeighbours(some);
-      for (const [i, { series: id, fromMs, toMs }] of some.entries()) {
+      const answers = await telemetry.readMany(some);
+      for (const [i, { series: id }] of some.entries()) {
         const series = index.seriesOf(id) as Series;
-        for (const { value, sourceTimeMs } of answers[i] ?? []) {
-          if (sourceTimeMs < fromMs || sourceTimeMs >= toMs) continue;
+        for (const { value, sourceTimeMs, status } of answers[i] ?? []) {
+          if (value === null || qualityOf(status) === "bad") continue;
           try {
             const account: Account = decodeAccount(String(value));
             const device = deviceKeyOf(series);

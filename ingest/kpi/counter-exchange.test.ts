@@ -3,6 +3,7 @@ import { emptyLeaf, estimatedOf, mergeLeaves } from "@jilian/domain/leaf.ts";
 import { dayMs, minuteMs } from "@jilian/domain/periods.ts";
 import type { MetricDefinition } from "@jilian/domain/sample.ts";
 import type { StoredRow } from "@jilian/store/telemetry.ts";
+import { asReadings } from "@jilian/store/telemetry-fixtures.ts";
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { counterRule, foldCounter, type MeterVersion } from "./counter.ts";
@@ -30,7 +31,7 @@ const meter = (...exchanges: Meter["exchanges"]): Meter => ({ carrier: "electric
 
 function fold(readings: [seconds: number, value: number][], minutes: number, versions: MeterVersion[], over = {}) {
   const rows = readings.map(([seconds, value]) => row(t0 + seconds * 1000, value));
-  return foldCounter(rows, counterRule({ ...base, ...over }, versions), t0, t0 + minutes * minuteMs);
+  return foldCounter(asReadings(rows), counterRule({ ...base, ...over }, versions), t0, t0 + minutes * minuteMs);
 }
 
 describe("a meter exchange, by hand", () => {
@@ -97,8 +98,10 @@ describe("a meter exchange, by hand", () => {
     const rows = [row(t0 - 40 * dayMs, 10), row(t0 + 30_000, 12)];
     const version = { fromMs: 0, meter: meter({ atMs: t0 - 20 * dayMs, oldFinal: "11", newInitial: "11" }) };
     const rule = counterRule(base, [version]);
-    expect(foldCounter(rows, rule, t0, t0 + minuteMs)).toEqual([{ ...emptyLeaf, samples: 1, resets: 1 }]);
-    expect(foldCounter(rows, rule, t0 - 20 * dayMs, t0 - 19 * dayMs).every((l) => l.amount === 0n)).toBe(true);
+    expect(foldCounter(asReadings(rows), rule, t0, t0 + minuteMs)).toEqual([{ ...emptyLeaf, samples: 1, resets: 1 }]);
+    expect(foldCounter(asReadings(rows), rule, t0 - 20 * dayMs, t0 - 19 * dayMs).every((l) => l.amount === 0n)).toBe(
+      true,
+    );
   });
 });
 
@@ -238,14 +241,17 @@ test("against a plain reference: whatever readings, falls, rollovers and exchang
       };
       const rule = counterRule(base, [{ fromMs: 0, ratedPowerKW: 36, meter: own }]);
       const stored = rows.map(({ at, value }) => row(t0 + at * 1000, Number(value) / 1_000_000));
-      const leaves = foldCounter(stored, rule, t0, t0 + minutes * minuteMs);
+      const leaves = foldCounter(asReadings(stored), rule, t0, t0 + minutes * minuteMs);
       const expected = reference(rows, swaps, minutes);
       expect(leaves.map(({ amount, resets }) => ({ amount, resets }))).toEqual(expected);
       seenResets += expected.filter(({ resets }) => resets > 0).length;
       seenAmounts += expected.filter(({ amount }) => amount > 0n).length;
       // Window by window it is the same.
       const halves = [0, Math.floor(minutes / 2), minutes].map((m) => t0 + m * minuteMs) as [number, number, number];
-      const parts = [foldCounter(stored, rule, halves[0], halves[1]), foldCounter(stored, rule, halves[1], halves[2])];
+      const parts = [
+        foldCounter(asReadings(stored), rule, halves[0], halves[1]),
+        foldCounter(asReadings(stored), rule, halves[1], halves[2]),
+      ];
       expect(parts.flat()).toEqual(leaves);
     }),
     { numRuns: 600 },

@@ -3,6 +3,7 @@ import { type CounterLeaf, emptyLeaf, estimatedOf, mergeLeaves } from "@jilian/d
 import { dayMs, minuteMs } from "@jilian/domain/periods.ts";
 import type { MetricDefinition } from "@jilian/domain/sample.ts";
 import type { StoredRow } from "@jilian/store/telemetry.ts";
+import { asReadings } from "@jilian/store/telemetry-fixtures.ts";
 import { describe, expect, test } from "vitest";
 import { random } from "../test-random.ts";
 import { type CounterRule, counterRule, foldCounter, increase, type Register } from "./counter.ts";
@@ -31,7 +32,7 @@ function fold(
   ratedPowerKW?: number,
 ): CounterLeaf[] {
   const rows = readings.map(([seconds, value]) => row(t0 + seconds * second, value));
-  return foldCounter(rows, rated({ ...base, ...over }, ratedPowerKW), t0, t0 + minutes * minuteMs);
+  return foldCounter(asReadings(rows), rated({ ...base, ...over }, ratedPowerKW), t0, t0 + minutes * minuteMs);
 }
 
 const amounts = (leaves: CounterLeaf[]) => leaves.map((leaf) => leaf.amount);
@@ -271,13 +272,15 @@ describe("bad input", () => {
   test("readings more than 31 days apart are no neighbours", () => {
     const rule = counterRule(base);
     const rows = [row(5000, 7), row(t0 + 30_000, 100), row(t0 + 40_000, 101)];
-    expect(foldCounter(rows, rule, t0, t0 + minuteMs)).toEqual([
+    expect(foldCounter(asReadings(rows), rule, t0, t0 + minuteMs)).toEqual([
       { ...emptyLeaf, amount: 1_000_000n, coveredMs: 10_000, samples: 2, resets: 1 },
     ]);
-    expect(foldCounter(rows, rule, t0 - 31 * dayMs, t0).every((l) => l.amount === 0n && l.resets === 0)).toBe(true);
-    expect(foldCounter(rows, rule, 0, minuteMs)).toEqual([{ ...emptyLeaf, samples: 1 }]);
+    expect(
+      foldCounter(asReadings(rows), rule, t0 - 31 * dayMs, t0).every((l) => l.amount === 0n && l.resets === 0),
+    ).toBe(true);
+    expect(foldCounter(asReadings(rows), rule, 0, minuteMs)).toEqual([{ ...emptyLeaf, samples: 1 }]);
     const near = [row(t0 - 31 * dayMs, 7), row(t0, 100)];
-    const whole = foldCounter(near, rule, t0 - 31 * dayMs, t0).reduce(mergeLeaves);
+    const whole = foldCounter(asReadings(near), rule, t0 - 31 * dayMs, t0).reduce(mergeLeaves);
     expect(whole).toMatchObject({ amount: 93_000_000n, resets: 0, inGap: false, left: 0n, right: 0n });
   });
 });
@@ -306,7 +309,7 @@ describe("properties", () => {
 
   test.each(seeds)("the sum of all minutes is last minus first, however they are merged (%i)", (seed) => {
     const rows = readingsOf(seed);
-    const leaves = foldCounter(rows, rule, t0, endOf(rows));
+    const leaves = foldCounter(asReadings(rows), rule, t0, endOf(rows));
     const risen = ((rows.at(-1) as StoredRow).value as bigint) - ((rows[0] as StoredRow).value as bigint);
     expect(amounts(leaves).reduce((a, b) => a + b)).toBe(risen * 1_000_000n);
     const { whole } = random(seed + 1000);
@@ -330,9 +333,9 @@ describe("properties", () => {
       const inside = rows.filter((r) => r.sourceTimeMs >= fromMs && r.sourceTimeMs < end);
       const after = rows.find((r) => r.sourceTimeMs >= end);
       const needed = [before, ...inside, after].filter((r) => r !== undefined);
-      found.push(...foldCounter(needed, rule, fromMs, end));
+      found.push(...foldCounter(asReadings(needed), rule, fromMs, end));
       fromMs = end;
     }
-    expect(found).toEqual(foldCounter(rows, rule, t0, toMs));
+    expect(found).toEqual(foldCounter(asReadings(rows), rule, t0, toMs));
   });
 });

@@ -5,8 +5,8 @@ import { type Ratio, ratioOf, timesRatio } from "@jilian/domain/meter-ratio.ts";
 import { dayMs, minuteMs } from "@jilian/domain/periods.ts";
 import { type Carrier, carrierRoles, defaultScale, scaleOfUnit } from "@jilian/domain/roles.ts";
 import { type MetricDefinition, stalenessWindowMs } from "@jilian/domain/sample.ts";
+import { numberAt, type ReadingColumns, type Readings } from "@jilian/store/columns/readings.ts";
 import type { DatedDefinition } from "@jilian/store/series-versions.ts";
-import type { StoredRow } from "@jilian/store/telemetry.ts";
 
 /** A meter exchange (换表): what the old register said last and the new one first, at the scale. Both are readings, made by hand. */
 type Exchange = { readonly atMs: number; readonly oldFinal: bigint; readonly newInitial: bigint };
@@ -172,10 +172,12 @@ export function increase(register: Register, before: bigint, after: bigint, elap
 /** `value` is null where the store holds something that no register can say: nothing is told up to it and from it on. */
 type Reading = { atMs: number; value: bigint | null };
 
-function readingOf({ value, sourceTimeMs }: StoredRow, rule: CounterRule): Reading {
-  if (typeof value !== "number" && typeof value !== "bigint") return { atMs: sourceTimeMs, value: null };
-  const scaled = valueAtScale(value, rule.scale, rule.float32);
-  return { atMs: sourceTimeMs, value: scaled < absurd && scaled > -absurd ? scaled : null };
+function readingAt(columns: ReadingColumns, i: number, { scale, float32 }: CounterRule): Reading {
+  const atMs = columns.sourceMs[i] as number;
+  const value = numberAt(columns, i);
+  if (value === undefined) return { atMs, value: null };
+  const scaled = valueAtScale(value, scale, float32);
+  return { atMs, value: scaled < absurd && scaled > -absurd ? scaled : null };
 }
 
 /** Adds the part of one increase that falls into one minute. The parts of an increase over its minutes add up to it exactly. */
@@ -224,10 +226,10 @@ function stepsOf(from: Reading, to: Reading, { exchanges }: Register): { from: R
  * Folds readings into the leaves of the minutes in [fromMs, toMs). Pure: the same readings give the same digits. An increase that cannot
  * be told is counted in every minute that it touches, because each of them lacks a part of it; of two readings too far apart to be
  * neighbours, in the last one's alone. What bounds an increase is the register in force at its later reading.
- * @param rows usable readings in the window and the nearest one before and after it, by source time
+ * @param readings usable ones in the window and the nearest one before and after it, by source time
  */
 export function foldCounter(
-  rows: readonly StoredRow[],
+  { columns, first, end }: Readings,
   rule: CounterRule,
   fromMs: number,
   toMs: number,
@@ -235,8 +237,8 @@ export function foldCounter(
   const leaves = Array.from({ length: Math.max(0, (toMs - fromMs) / minuteMs) }, () => ({ ...emptyLeaf }));
   const at = (timeMs: number) => Math.floor((timeMs - fromMs) / minuteMs);
   let before: Reading | undefined;
-  for (const row of rows) {
-    const reading = readingOf(row, rule);
+  for (let i = first; i < end; i += 1) {
+    const reading = readingAt(columns, i, rule);
     const own = leaves[at(reading.atMs)];
     if (own && reading.value !== null) own.samples += 1;
     if (before) addIncreases(before, reading);
@@ -257,9 +259,9 @@ export function foldCounter(
     const known = from.value !== null && to.value !== null;
     const rise = known ? increase(register, from.value as bigint, to.value as bigint, elapsedMs) : null;
     // A reading exactly on a minute's edge ends the increase in the minute before.
-    const end = elapsedMs > 0 ? at(to.atMs - 1) : at(to.atMs);
-    const start = elapsedMs > longestGapMs ? end : at(from.atMs);
-    for (let m = Math.max(start, 0); m <= Math.min(end, leaves.length - 1); m += 1) {
+    const last = elapsedMs > 0 ? at(to.atMs - 1) : at(to.atMs);
+    const start = elapsedMs > longestGapMs ? last : at(from.atMs);
+    for (let m = Math.max(start, 0); m <= Math.min(last, leaves.length - 1); m += 1) {
       const leaf = leaves[m] as CounterLeaf;
       if (rise === null) leaf.resets += 1;
       else addPart(leaf, from, to, rise, fromMs + m * minuteMs, windowMs);

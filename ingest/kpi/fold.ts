@@ -3,13 +3,13 @@ import { getOrMake } from "@jilian/domain/get-or-make.ts";
 import type { CounterLeaf } from "@jilian/domain/leaf.ts";
 import { append } from "@jilian/domain/lists.ts";
 import { minuteMs, periodStart } from "@jilian/domain/periods.ts";
+import { between, type Readings, seek } from "@jilian/store/columns/readings.ts";
 import type {
   ChangedMinute,
   ConnectionRow,
   LeafRow,
   OnlineQuery,
   SeriesId,
-  StoredRow,
   Telemetry,
   Window,
 } from "@jilian/store/telemetry.ts";
@@ -60,9 +60,11 @@ function* partsOf(runs: readonly Run[]): Generator<Run[]> {
  * The minutes that new readings can change: from their predecessor's minute to their successor's (CONTRACTS 4). Of a neighbour that is too
  * far away to be one, only the minute in which that is noted.
  */
-export function reach(rows: readonly StoredRow[], { series, firstMs, lastMs }: Run): Window[] {
-  const before = rows.findLast((row) => row.sourceTimeMs < firstMs)?.sourceTimeMs ?? firstMs;
-  const after = rows.find((row) => row.sourceTimeMs > lastMs)?.sourceTimeMs ?? lastMs;
+export function reach({ columns, first, end }: Readings, { series, firstMs, lastMs }: Run): Window[] {
+  const times = columns.sourceMs;
+  const [low, high] = [seek(times, first, end, firstMs) - 1, seek(times, first, end, lastMs + 1)];
+  const before = low >= first ? (times[low] as number) : firstMs;
+  const after = high < end ? (times[high] as number) : lastMs;
   const window = (fromMs: number, toMs: number): Window => ({
     series,
     fromMs: periodStart("minute", fromMs),
@@ -73,42 +75,58 @@ export function reach(rows: readonly StoredRow[], { series, firstMs, lastMs }: R
   return [window(fromMs, lastMs), window(after - 1, after)];
 }
 
-type Span = { window: Window; rows: readonly StoredRow[] };
+type Span = { window: Window; readings: Readings };
+
+/**
+ * Parts a window where it reaches beyond what was read: nothing lies between that and the neighbour, so that all is known of every minute but
+ * the neighbour's own.
+ */
+function partsAt(read: Window, window: Window): { near: Window[]; far: Window[] } {
+  const { series, fromMs, toMs } = window;
+  if (fromMs >= read.toMs || toMs <= read.fromMs) return { near: [], far: [window] };
+  const edges = [fromMs < read.fromMs ? fromMs + minuteMs : fromMs, toMs > read.toMs ? toMs - minuteMs : toMs] as const;
+  const pieces = [
+    { series, fromMs, toMs: edges[0] },
+    { series, fromMs: edges[1], toMs },
+  ];
+  return {
+    near: [{ series, fromMs: edges[0], toMs: edges[1] }],
+    far: pieces.filter((piece) => piece.toMs > piece.fromMs),
+  };
+}
 
 /** The spans that runs of changed minutes reach, each with the readings that it depends on. */
 async function spansOf(telemetry: Telemetry, runs: readonly Run[]): Promise<Span[]> {
   const wide = runs.map(
     ({ series, fromMs, toMs }): Window => ({ series, fromMs: fromMs - minuteMs, toMs: toMs + minuteMs }),
   );
-  const near = await telemetry.readWithNeighbours(wide);
+  const read = await telemetry.readWithNeighbours(wide);
   const spans: Span[] = [];
-  const far: Window[] = [];
+  const distant: Window[] = [];
   for (const [i, run] of runs.entries()) {
-    const rows = near[i] ?? [];
-    const { fromMs, toMs } = wide[i] as Window;
-    for (const window of reach(rows, run)) {
-      // A gap reaches beyond the rows at hand: the minutes at its ends have to be read too.
-      if (window.fromMs < fromMs || window.toMs > toMs) far.push(window);
-      else spans.push({ window, rows });
+    const readings = read[i] as Readings;
+    for (const window of reach(readings, run)) {
+      const { near, far } = partsAt(wide[i] as Window, window);
+      append(distant, far);
+      for (const own of near) spans.push({ window: own, readings });
     }
   }
-  const found = await telemetry.readWithNeighbours(far);
-  return [...spans, ...far.map((window, i) => ({ window, rows: found[i] ?? [] }))];
+  const found = await telemetry.readWithNeighbours(distant);
+  return [...spans, ...distant.map((window, i) => ({ window, readings: found[i] as Readings }))];
 }
 
 /** Folds minutes that are of one fold; of a gauge into the columns in which the store keeps its leaves (domain/gauge-leaf.ts). */
-function foldPiece({ counter, gauge }: Fold, rows: readonly StoredRow[], fromMs: number, toMs: number): CounterLeaf[] {
-  if (counter) return foldCounter(rows, counter, fromMs, toMs);
-  return gauge ? foldGauge(rows, gauge, fromMs, toMs).map(storedGauge) : [];
+function foldPiece({ counter, gauge }: Fold, readings: Readings, fromMs: number, toMs: number): CounterLeaf[] {
+  if (counter) return foldCounter(readings, counter, fromMs, toMs);
+  return gauge ? foldGauge(readings, gauge, fromMs, toMs).map(storedGauge) : [];
 }
 
 /** Folds a window of a series, in the minutes in which it is a counter or a gauge. */
-function foldWindow(index: SeriesIndex, { series, fromMs, toMs }: Window, rows: readonly StoredRow[]): LeafRow[] {
+function foldWindow(index: SeriesIndex, { series, fromMs, toMs }: Window, readings: Readings): LeafRow[] {
   const folds = index.foldsOf(series);
   return cut(folds, fromMs, toMs).flatMap((piece) => {
     const { of: fold } = piece;
-    const isOwn = ({ sourceTimeMs: at }: StoredRow) => at >= fold.sinceMs && at < fold.untilMs;
-    const own = folds.length === 1 ? rows : rows.filter(isOwn);
+    const own = folds.length === 1 ? readings : between(readings, fold.sinceMs, fold.untilMs);
     const leaves = foldPiece(fold, own, piece.fromMs, piece.toMs);
     return leaves.map((leaf, m) => ({ series, minuteMs: piece.fromMs + m * minuteMs, leaf }));
   });
@@ -121,7 +139,7 @@ export async function* foldCounters(
   changed: readonly ChangedMinute[],
 ): AsyncGenerator<LeafRow[]> {
   for (const runs of partsOf(runsBySeries(changed.filter((c) => index.isSummed(c.series)))))
-    for (const { window, rows } of await spansOf(telemetry, runs)) yield foldWindow(index, window, rows);
+    for (const { window, readings } of await spansOf(telemetry, runs)) yield foldWindow(index, window, readings);
 }
 
 /** Folds windows of whole minutes of counters and gauges, whatever has changed in them. */
@@ -134,7 +152,7 @@ export async function* foldWindows(
   for (let i = 0; i < wanted.length; i += windowsAtOnce) {
     const some = wanted.slice(i, i + windowsAtOnce);
     const found = await telemetry.readWithNeighbours(some);
-    for (const [w, window] of some.entries()) yield foldWindow(index, window, found[w] ?? []);
+    for (const [w, window] of some.entries()) yield foldWindow(index, window, found[w] as Readings);
   }
 }
 

@@ -3,7 +3,7 @@ import { valueAtScale } from "@jilian/domain/decimal.ts";
 import { absurdGauge, addGauges, type GaugeSum, gaugeScale, noGauge } from "@jilian/domain/gauge-leaf.ts";
 import { minuteMs } from "@jilian/domain/periods.ts";
 import { type MetricDefinition, stalenessWindowMs } from "@jilian/domain/sample.ts";
-import type { StoredRow } from "@jilian/store/telemetry.ts";
+import { numberAt, type ReadingColumns, type Readings } from "@jilian/store/columns/readings.ts";
 import { longestGapMs } from "./counter.ts";
 
 /** What folding a gauge needs to know beside its readings. */
@@ -26,9 +26,11 @@ const one = 10n ** BigInt(gaugeScale);
 
 type Reading = { atMs: number; value: bigint | undefined };
 
-function readingOf({ value, sourceTimeMs: atMs, ingestTimeMs }: StoredRow, { float32, isDelay }: GaugeRule): Reading {
-  if (isDelay) return { atMs, value: BigInt(ingestTimeMs - atMs) * one };
-  if (typeof value !== "number" && typeof value !== "bigint") return { atMs, value: undefined };
+function readingAt(columns: ReadingColumns, i: number, { float32, isDelay }: GaugeRule): Reading {
+  const atMs = columns.sourceMs[i] as number;
+  if (isDelay) return { atMs, value: BigInt((columns.ingestMs[i] as number) - atMs) * one };
+  const value = numberAt(columns, i);
+  if (value === undefined) return { atMs, value };
   const scaled = valueAtScale(value, gaugeScale, float32);
   return { atMs, value: scaled < absurdGauge && scaled > -absurdGauge ? scaled : undefined };
 }
@@ -37,9 +39,14 @@ function readingOf({ value, sourceTimeMs: atMs, ingestTimeMs }: StoredRow, { flo
  * Folds readings into the leaves of the minutes in [fromMs, toMs). Pure. A value holds until the next reading, at most for the window. Of the
  * newest reading nothing is held before the next one is there: so a minute depends on the same neighbours as one of a counter, late data
  * reaches no further, and nothing is held beyond now.
- * @param rows usable readings in the window and the nearest one before and after it, by source time
+ * @param readings usable ones in the window and the nearest one before and after it, by source time
  */
-export function foldGauge(rows: readonly StoredRow[], rule: GaugeRule, fromMs: number, toMs: number): GaugeSum[] {
+export function foldGauge(
+  { columns, first, end }: Readings,
+  rule: GaugeRule,
+  fromMs: number,
+  toMs: number,
+): GaugeSum[] {
   const leaves: GaugeSum[] = Array.from({ length: Math.max(0, (toMs - fromMs) / minuteMs) }, () => noGauge);
   const minuteOf = (timeMs: number) => Math.floor((timeMs - fromMs) / minuteMs);
   const add = (minute: number, more: Partial<GaugeSum>) => {
@@ -47,8 +54,8 @@ export function foldGauge(rows: readonly StoredRow[], rule: GaugeRule, fromMs: n
     if (own) leaves[minute] = addGauges(own, { ...noGauge, ...more });
   };
   let before: Reading | undefined;
-  for (const row of rows) {
-    const reading = readingOf(row, rule);
+  for (let i = first; i < end; i += 1) {
+    const reading = readingAt(columns, i, rule);
     const { atMs, value } = reading;
     // Nobody asks for the spread of delays, and squares of years would not fit the store.
     const squares = rule.isDelay ? 0n : (value ?? 0n) ** 2n;

@@ -13,6 +13,7 @@ export type KpiWorkerData = {
   logLevel: string;
   isStoreOwned: boolean;
   leaseMs: number | undefined;
+  keepResultsMs: number;
 };
 export type KpiMessage = { type: "settle"; id: number } | { type: "close" };
 export type KpiReply =
@@ -59,6 +60,11 @@ export type KpiParts = {
   /** How long another engine may give no sign of life before this one takes its place; 15 s if absent. */
   leaseMs?: number;
   log: Logger;
+  /**
+   * Told of figures of periods that go on, or ended within this time; of all if absent. A recompute makes more of older ones in a second than
+   * the broker's thread can take over without holding up its messages.
+   */
+  keepResultsMs?: number;
   onResults: (results: Result[]) => void;
 };
 
@@ -101,7 +107,7 @@ function threadEnded(cause: unknown): JilianError {
 
 async function startWorker(
   config: Pick<IngestConfig, "kpiIntervalMs" | "provisionalIntervalMs">,
-  { telemetry, ledgerPath, clockSetting, isStoreOwned = false, leaseMs, log }: KpiParts,
+  { telemetry, ledgerPath, clockSetting, isStoreOwned = false, leaseMs, keepResultsMs = Infinity, log }: KpiParts,
 ): Promise<Worker> {
   const port = await telemetry.port();
   const { kpiIntervalMs, provisionalIntervalMs } = config;
@@ -111,7 +117,7 @@ async function startWorker(
     kpiIntervalMs,
     provisionalIntervalMs,
     logLevel: log.level,
-    ...{ isStoreOwned, leaseMs },
+    ...{ isStoreOwned, leaseMs, keepResultsMs },
   };
   return new Worker(new URL("./worker.ts", import.meta.url), {
     name: "kpi",

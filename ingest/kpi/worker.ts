@@ -97,7 +97,9 @@ async function step({ engine, lease }: Leased): Promise<number> {
   lease.check();
   const asked = settling.length;
   const startedMs = performance.now();
-  const { results, caughtUp } = await engine.tick({ thorough: asked > 0 });
+  const { results: made, caughtUp } = await engine.tick({ thorough: asked > 0 });
+  const sinceMs = clock.now() - data.keepResultsMs;
+  const results = made.filter(({ endMs }) => endMs >= sinceMs);
   reply({ type: "results", results, caughtUp, lagTx: engine.lagTx(), durationMs: performance.now() - startedMs });
   if (!caughtUp) return 0;
   for (const id of settling.splice(0, asked)) reply({ type: "settled", id });

@@ -64,7 +64,10 @@ export function setValue(to: SampleColumns, i: number, value: Value): void {
   }
 }
 
-export function valueAt(from: SampleColumns, i: number): Value {
+export function valueAt(
+  from: Pick<SampleColumns, "kind" | "number" | "integer"> & { text: Pick<Map<number, string>, "get"> },
+  i: number,
+): Value {
   switch (from.kind[i]) {
     case Kind.number:
       return from.number[i] as number;

@@ -1,11 +1,20 @@
 import { BIGINT, type DuckDBConnection, INTEGER } from "@duckdb/node-api";
 import { emptyColumns, pickRows, type SampleColumns } from "../columns/columns.ts";
+import { emptyReadings, seek } from "../columns/readings.ts";
 import { type Span, spansOf } from "../columns/windows.ts";
 import type { Window } from "../telemetry.ts";
-import type { WindowColumns } from "../thread/engine.ts";
+import type { ReadingWindows, WindowColumns } from "../thread/engine.ts";
 import { append, snapshot, temporary } from "./database.ts";
 import { whole, wholeMs } from "./reads.ts";
-import { appendedSamples, readNumberColumns, readSamples, sampleList, usable } from "./rows.ts";
+import {
+  appendedSamples,
+  readingList,
+  readNumberColumns,
+  readPlaced,
+  readReadings,
+  sampleList,
+  usable,
+} from "./rows.ts";
 
 /** How far neighbours are sought, step by step: most are a heartbeat away, and only what is not found costs a longer scan. */
 const reachesMs = [120_000, 1_800_000, 28_800_000, 432_000_000, Number.POSITIVE_INFINITY];
@@ -91,53 +100,46 @@ function boundsOf(spans: readonly Span[]): string {
   return `source_ms >= ${whole(fromMs)} AND source_ms < ${whole(toMs)}`;
 }
 
-/** The rows that some queries of (span, sample) find, by span and source time, and how many of each span. */
-async function readFound(connection: DuckDBConnection, queries: readonly string[], spans: number) {
-  const counts = new Int32Array(spans);
-  const result = await connection.run(
-    `SELECT ${sampleList("found")}, span FROM (${queries.join(" UNION ALL ")}) AS found ORDER BY span, source_ms`,
-  );
-  return { rows: await readSamples(result, counts), counts };
-}
-
-/** Where each span ends among the rows. */
-function endsOf(counts: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> {
-  let end = 0;
-  return counts.map((count) => {
-    end += count;
-    return end;
-  });
-}
-
-/** The rows that lie in their spans. */
-const within = (spans: readonly Span[]) => `SELECT span, sample.* FROM sample JOIN span USING (series)
+/** The rows of a list that lie in their spans, with the number of the span. */
+const within = (list: string, spans: readonly Span[]) => `SELECT ${list}, span FROM sample JOIN span USING (series)
   WHERE source_ms >= from_ms AND source_ms < to_ms AND ${boundsOf(spans)}`;
 
 /** The spans' usable samples with their neighbours, by span and source time, and where each span ends in them. */
 async function readSpans(connection: DuckDBConnection, spans: readonly Span[], known: Known) {
   await fillSpans(connection, spans);
-  const picked = [
-    ...(await neighbours(connection, spans, known.before, "before")),
-    ...(await neighbours(connection, spans, known.after, "after")),
+  const before = await neighbours(connection, spans, known.before, "before");
+  const after = await neighbours(connection, spans, known.after, "after");
+  // In the order of time, as far as it goes: what lies in the spans is mostly stored so.
+  const results = [
+    ...(await readPicked(connection, before)),
+    ...(await readKnown(connection, known)),
+    await connection.run(`${within(readingList("sample"), spans)} AND ${usable}`),
+    ...(await readPicked(connection, after)),
   ];
+  return await readReadings(results, spans.length);
+}
+
+/** Rows that were picked by their numbers. */
+async function readPicked(connection: DuckDBConnection, picked: readonly (readonly [span: number, row: number])[]) {
+  if (picked.length === 0) return [];
   await temporary(connection, "neighbour", picked.length, {
     span: [INTEGER, (i) => picked[i]?.[0] as number],
     row_number: [BIGINT, (i) => BigInt(picked[i]?.[1] as number)],
   });
-  const queries = [
-    `${within(spans)} AND ${usable}`,
-    "SELECT span, sample.* FROM sample JOIN neighbour ON sample.rowid = row_number",
+  return [
+    await connection.run(
+      `SELECT ${readingList("sample")}, span FROM sample JOIN neighbour ON sample.rowid = row_number`,
+    ),
   ];
-  if (known.ended.length > 0) {
-    await connection.run("CREATE OR REPLACE TEMP TABLE ended AS SELECT 0 AS span, sample.* FROM sample LIMIT 0");
-    await append(connection, "ended", known.ended.length, [
-      [INTEGER, (i) => known.ended[i] as number],
-      ...appendedSamples(known.rows, Array.from(known.ended.keys())),
-    ]);
-    queries.push("FROM ended");
-  }
-  const { rows, counts } = await readFound(connection, queries, spans.length);
-  return { rows, ends: endsOf(counts) };
+}
+
+/** Rows that are known without the table. */
+async function readKnown(connection: DuckDBConnection, { ended, rows }: Known) {
+  if (ended.length === 0) return [];
+  await connection.run("CREATE OR REPLACE TEMP TABLE ended AS SELECT 0 AS span, sample.* FROM sample LIMIT 0");
+  const own = appendedSamples(rows, Array.from(ended.keys()));
+  await append(connection, "ended", ended.length, [[INTEGER, (i) => ended[i] as number], ...own]);
+  return [await connection.run(`SELECT ${readingList("ended")}, span FROM ended`)];
 }
 
 /** For each window its samples, of any quality. */
@@ -145,21 +147,11 @@ export async function readWindows(connection: DuckDBConnection, windows: readonl
   if (windows.length === 0) return { rows: emptyColumns(0), firsts: new Int32Array(0), counts: new Int32Array(0) };
   return await snapshot(connection, async () => {
     await fillSpans(connection, windows);
-    const { rows, counts } = await readFound(connection, [within(windows)], windows.length);
-    const firsts = endsOf(counts).map((end, i) => end - (counts[i] as number));
-    return { rows, firsts, counts };
+    const result = await connection.run(within(sampleList("sample"), windows));
+    const { rows, ends } = await readPlaced(result, windows.length);
+    const firsts = ends.map((_, i) => ends[i - 1] ?? 0);
+    return { rows, firsts, counts: ends.map((end, i) => end - (firsts[i] as number)) };
   });
-}
-
-/** First of the sorted rows [low, high) at or after a time. */
-function seek(times: Float64Array, low: number, high: number, ms: number): number {
-  let [from, to] = [low, high];
-  while (from < to) {
-    const middle = (from + to) >>> 1;
-    if ((times[middle] as number) < ms) from = middle + 1;
-    else to = middle;
-  }
-  return from;
 }
 
 /**
@@ -171,10 +163,10 @@ export async function readNeighbours(
   connection: DuckDBConnection,
   windows: readonly Window[],
   usableRows: SampleColumns,
-): Promise<WindowColumns> {
+): Promise<ReadingWindows> {
   const firsts = new Int32Array(windows.length);
   const counts = new Int32Array(windows.length);
-  if (windows.length === 0) return { rows: emptyColumns(0), firsts, counts };
+  if (windows.length === 0) return { rows: emptyReadings(0), firsts, counts };
   const { spans, spanOf } = spansOf(windows);
   const known = fromMemory(spans, usableRows);
   const { rows, ends } = await snapshot(connection, () => readSpans(connection, spans, known));

@@ -1,7 +1,8 @@
 import { isUsable, pickRows, type SampleColumns } from "../columns/columns.ts";
+import { readingsOf, seek } from "../columns/readings.ts";
 import { type Span, spansOf } from "../columns/windows.ts";
 import type { Window } from "../telemetry.ts";
-import type { WindowColumns } from "../thread/engine.ts";
+import type { ReadingWindows } from "../thread/engine.ts";
 import type { RecentBook } from "./recent.ts";
 import { notBad } from "./samples.ts";
 import { concat, type SampleReader } from "./spans.ts";
@@ -139,17 +140,6 @@ async function readSpans(
   });
 }
 
-/** First of sorted rows at or after a time. */
-function seek(times: Float64Array, ms: number): number {
-  let [from, to] = [0, times.length];
-  while (from < to) {
-    const middle = (from + to) >>> 1;
-    if ((times[middle] as number) < ms) from = middle + 1;
-    else to = middle;
-  }
-  return from;
-}
-
 /** Where each part begins when they follow each other. */
 function startsOf(parts: readonly SampleColumns[]): Int32Array<ArrayBuffer> {
   const starts = new Int32Array(parts.length);
@@ -166,7 +156,7 @@ export async function readNeighbours(
   reader: SampleReader,
   recent: RecentBook,
   usable: SampleColumns,
-): Promise<WindowColumns> {
+): Promise<ReadingWindows> {
   const { spans, spanOf } = spansOf(windows);
   const rowsOf = await readSpans(spans, reader, recent, usable);
   const firsts = new Int32Array(windows.length);
@@ -175,10 +165,10 @@ export async function readNeighbours(
   for (const [i, { fromMs, toMs }] of windows.entries()) {
     const span = spanOf[i] as number;
     const times = (rowsOf[span] as SampleColumns).sourceMs;
-    const first = Math.max(0, seek(times, fromMs) - 1);
-    const end = Math.min(times.length, seek(times, toMs) + 1);
+    const first = Math.max(0, seek(times, 0, times.length, fromMs) - 1);
+    const end = Math.min(times.length, seek(times, 0, times.length, toMs) + 1);
     firsts[i] = (starts[span] as number) + first;
     counts[i] = Math.max(0, end - first);
   }
-  return { rows: concat(rowsOf), firsts, counts };
+  return { rows: readingsOf(concat(rowsOf)), firsts, counts };
 }

@@ -16,8 +16,9 @@ import {
   unpackRollups,
   unpackStates,
 } from "../columns/packing.ts";
+import type { Readings } from "../columns/readings.ts";
 import type { StoredRow, Telemetry } from "../telemetry.ts";
-import type { Engine, WindowColumns } from "./engine.ts";
+import type { Engine, ReadingWindows, WindowColumns } from "./engine.ts";
 import { storeClosed } from "./faults.ts";
 import { type Answer, buffersOf, decodeError, type Method, type Request } from "./protocol.ts";
 
@@ -102,6 +103,10 @@ function unpackWindows({ rows, firsts, counts }: WindowColumns): StoredRow[][] {
   return Array.from(firsts, (first, i) => samples.slice(first, first + (counts[i] as number)));
 }
 
+function readingsIn({ rows: columns, firsts, counts }: ReadingWindows): Readings[] {
+  return Array.from(firsts, (first, i) => ({ columns, first, end: first + (counts[i] as number) }));
+}
+
 /** The contract over a port. `close` is what closing means for this user. */
 export function telemetryOver(port: MessagePort, close: (end: Remote["end"]) => Promise<void>): Telemetry {
   const { call, attach, end } = createRemote(port);
@@ -115,7 +120,7 @@ export function telemetryOver(port: MessagePort, close: (end: Remote["end"]) => 
     lastTx: () => call("lastTx"),
     read: async (window, limit) => unpackSamples(await call("read", window, limit)),
     readMany: async (windows) => unpackWindows(await call("readMany", windows)),
-    readWithNeighbours: async (windows) => unpackWindows(await call("readWithNeighbours", windows)),
+    readWithNeighbours: async (windows) => readingsIn(await call("readWithNeighbours", windows)),
     latest: async () => unpackSamples(await call("latest")),
     changedMinutes: async (afterTx, upToTx) => unpackChanged(await call("changedMinutes", afterTx, upToTx)),
     countSamples: async (series, fromMs, toMs) => unpackCounts(await call("countSamples", series, fromMs, toMs)),

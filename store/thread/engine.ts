@@ -8,6 +8,7 @@ import type {
   RollupColumns,
   StateColumns,
 } from "../columns/packing.ts";
+import type { ReadingColumns } from "../columns/readings.ts";
 import type {
   CommitEntry,
   MinuteResultQuery,
@@ -23,6 +24,9 @@ import type {
 /** Windows as rows of one shared set of columns: window i is rows [firsts[i], firsts[i] + counts[i]). */
 export type WindowColumns = { rows: SampleColumns; firsts: Int32Array<ArrayBuffer>; counts: Int32Array<ArrayBuffer> };
 
+/** Likewise of readings. */
+export type ReadingWindows = Omit<WindowColumns, "rows"> & { rows: ReadingColumns };
+
 /** The store inside its thread: the contract's calls with rows as columns. What crosses a port is exactly this. */
 export type Engine = {
   ensureSeries: (wanted: readonly WantedSeries[]) => Promise<SeriesId[]>;
@@ -34,7 +38,7 @@ export type Engine = {
   lastTx: () => Promise<number>;
   read: (window: Window, limit: number) => Promise<SampleColumns>;
   readMany: (windows: readonly Window[]) => Promise<WindowColumns>;
-  readWithNeighbours: (windows: readonly Window[]) => Promise<WindowColumns>;
+  readWithNeighbours: (windows: readonly Window[]) => Promise<ReadingWindows>;
   latest: () => Promise<SampleColumns>;
   changedMinutes: (afterTx: number, upToTx: number) => Promise<ChangedColumns>;
   countSamples: (series: readonly SeriesId[], fromMs: number, toMs: number) => Promise<CountColumns>;

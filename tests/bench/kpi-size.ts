@@ -19,6 +19,7 @@ export type KpiCosts = {
   latencyMedianMs: number;
   latencyMostMs: number;
   lateHourMs: number;
+  lateHourCpuMs: number;
   recomputedHourS: number;
   recomputedMonthMin: number;
   leaves: number;
@@ -46,21 +47,28 @@ async function elapsedMs(work: () => Promise<unknown>): Promise<number> {
 }
 
 /** The plant with every clock right: costs are to be those of ordinary days. */
-function plantOf(enterprises: number, more: Pick<PlantOptions, "fromMs" | "untilMs" | "pollMs">): Plant {
+export function plantOf(enterprises: number, more: Pick<PlantOptions, "fromMs" | "untilMs" | "pollMs">): Plant {
   const plant = makePlant({ seed: 3, enterprises, ...more });
   const gateways = plant.gateways.map((gateway) => ({ ...gateway, clock: "true" as const, accounts: false }));
   return { ...plant, gateways };
 }
 
-/** Messages by minute, made before anything is measured. */
-function messagesOf(plant: Plant, stepMs: number): { steps: Message[][]; samples: number } {
+/** Messages by step, made before anything is measured, and how many samples there are at the end of each. */
+function messagesOf(plant: Plant, stepMs: number): { steps: Message[][]; samples: number[] } {
   const feed = feedOf(plant, quiet);
   const steps: Message[][] = [];
-  for (let at = plant.options.fromMs + stepMs; at <= plant.options.untilMs; at += stepMs) steps.push(feed.until(at));
-  return { steps, samples: feed.book.samples() };
+  const samples: number[] = [];
+  for (let at = plant.options.fromMs + stepMs; at <= plant.options.untilMs; at += stepMs) {
+    steps.push(feed.until(at));
+    samples.push(feed.book.samples());
+  }
+  return { steps, samples };
 }
 
-/** Folding alone, then every figure of what was folded. */
+/**
+ * Folding alone, then every figure of what was folded. The first half is folded unmeasured: what is compiled meanwhile, in this thread and the
+ * store's, would else be most of what a few minutes cost.
+ */
 async function measureFolding(enterprises: number, minutes: number) {
   const plant = plantOf(enterprises, { fromMs, untilMs: fromMs + minutes * minuteMs, pollMs: 1000 });
   const { steps, samples } = messagesOf(plant, minuteMs);
@@ -68,25 +76,36 @@ async function measureFolding(enterprises: number, minutes: number) {
   const platform = await openPlatform({ file: plant.file, clock });
   try {
     clock.set(plant.options.untilMs + 20 * minuteMs);
-    const storedS = await cpuSeconds(async () => {
-      for (const step of steps) await platform.deliver(step);
-    });
     const telemetry = platform.telemetry();
+    const half = Math.floor(steps.length / 2);
+    let halfTx = 0;
+    const storedS = await cpuSeconds(async () => {
+      for (const [i, step] of steps.entries()) {
+        if (i === half) halfTx = await telemetry.lastTx();
+        await platform.deliver(step);
+      }
+    });
+    // Where figures are made, a thread of its own, no messages are kept.
+    steps.length = 0;
     const versions = onlyVersion(indexRegistry(plant.file));
     const index = seriesIndex(telemetry, () => versions);
     await index.learn();
     const ignored = { onResets: () => undefined, onTouched: () => undefined };
     const keeper = leafKeeper({ telemetry, index, fromTx: 0, ...ignored });
+    const fold = async (afterTx: number, upToTx: number) => {
+      await keeper.fold(await telemetry.changedMinutes(afterTx, upToTx), upToTx, clock.now());
+    };
     const sizeBefore = platform.storeBytes();
-    const foldedS = await cpuSeconds(async () => {
-      const upTo = await telemetry.lastTx();
-      await keeper.fold(await telemetry.changedMinutes(0, upTo), upTo, clock.now());
-    });
+    await fold(0, halfTx);
+    const lastTx = await telemetry.lastTx();
+    const foldedS = await cpuSeconds(() => fold(halfTx, lastTx));
     const { series, leaves } = await countLeaves(platform);
     const bytes = platform.storeBytes() - sizeBefore;
     const figuresS = await cpuSeconds(() => platform.settle());
     const rssMb = process.memoryUsage.rss() / 1e6;
-    return { samples, storedS, foldedS, figuresS, series, leaves, bytes, rssMb };
+    const all = samples.at(-1) as number;
+    const folded = all - (samples[half - 1] as number);
+    return { samples: all, folded, storedS, foldedS, figuresS, series, leaves, bytes, rssMb };
   } finally {
     await platform.close();
   }
@@ -129,11 +148,20 @@ async function measureLiving(enterprises: number, seconds: number) {
     // Sessions begin anew, since the messages of the living hour came in between.
     const late = messagesOf(history, hourMs).steps.flatMap((step) => step.filter(({ topic }) => isLate(topic)));
     await platform.deliver(late);
-    const lateHourMs = await elapsedMs(() => platform.settle());
+    let lateHourMs = 0;
+    const lateHourS = await cpuSeconds(async () => {
+      lateHourMs = await elapsedMs(() => platform.settle());
+    });
     await platform.forgetFigures();
     const recomputedHourS = (await elapsedMs(() => platform.settle())) / 1000;
     const at = (share: number) => took[Math.min(took.length - 1, Math.floor(took.length * share))] as number;
-    return { latencyMedianMs: at(0.5), latencyMostMs: at(0.99), lateHourMs, recomputedHourS };
+    return {
+      latencyMedianMs: at(0.5),
+      latencyMostMs: at(0.99),
+      lateHourMs,
+      lateHourCpuMs: lateHourS * 1000,
+      recomputedHourS,
+    };
   } finally {
     await platform.close();
   }
@@ -144,16 +172,17 @@ const isLate = (topic: string) => topic.startsWith("spBv1.0/e0-f0/");
 
 /** @param full samples enough for a rate that stands on its own feet; else some seconds' worth */
 export async function measureKpi(enterprises: number, full: boolean): Promise<KpiCosts> {
-  const minutes = Math.max(2, Math.ceil((full ? 960 : 240) / enterprises));
-  const folding = await measureFolding(enterprises, Math.min(60, minutes));
+  const minutes = Math.max(2, Math.ceil((full ? 1920 : 480) / enterprises));
+  const folding = await measureFolding(enterprises, Math.min(120, minutes));
   const living = await measureLiving(enterprises, full ? 120 : 40);
   const { samples } = folding;
   return {
     series: folding.series,
     samples,
     storedPerCoreS: samples / folding.storedS,
-    foldedPerCoreS: samples / folding.foldedS,
-    figuresPerCoreS: samples / (folding.foldedS + folding.figuresS),
+    foldedPerCoreS: folding.folded / folding.foldedS,
+    // The engine folds all of it by itself.
+    figuresPerCoreS: samples / folding.figuresS,
     ...living,
     recomputedMonthMin: (living.recomputedHourS * 24 * 30) / 60,
     leaves: folding.leaves,

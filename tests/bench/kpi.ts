@@ -1,13 +1,15 @@
 /**
  * `npm run bench:kpi`: what the KPI engine costs, and how that grows with the number of enterprises. Small by default (1, 4, 16
  * enterprises, some minutes); `-- --full` measures 1, 40, 400 and a whole day. Each size is a process of its own, so that its memory is
- * its own. Rates are samples for a second of processor time, of all threads: a busy machine does not change them much. Compare ratios.
+ * its own. Rates are samples for a second of processor time, of all threads: a busy machine does not change them much. Compare ratios. At the
+ * end, how long a message takes through a broker in whose process a month is computed again, and through the same one before.
  */
 import { spawnSync } from "node:child_process";
 import { cpus } from "node:os";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { wholeNumber } from "../whole-number.ts";
+import { type BrokerLatency, measureBroker } from "./kpi-broker.ts";
 import { type KpiCosts, measureKpi } from "./kpi-size.ts";
 
 const print = (line = "") => process.stdout.write(`${line}\n`);
@@ -15,6 +17,7 @@ const { values: asked } = parseArgs({
   options: {
     full: { type: "boolean", default: false },
     size: { type: "string" },
+    broker: { type: "boolean", default: false },
     sizes: { type: "string" },
     help: { type: "boolean", short: "h" },
   },
@@ -40,6 +43,7 @@ const rows: [keyof KpiCosts, string][] = [
   ["latencyMedianMs", "a second's samples stored to figures, ms, median"],
   ["latencyMostMs", "the same, 99 %"],
   ["lateHourMs", "a late hour of a factory, ms"],
+  ["lateHourCpuMs", "the same, processor time of all threads, ms"],
   ["recomputedHourS", "an hour of all recomputed from the store, s"],
   ["recomputedMonthMin", "hence a month, minutes"],
   ["leaves", "leaves"],
@@ -52,14 +56,24 @@ if (asked.size !== undefined) {
   process.exit(0);
 }
 
+if (asked.broker) {
+  print(JSON.stringify(await measureBroker()));
+  process.exit(0);
+}
+
+/** The last line of what a process of its own prints, as JSON. */
+function measureApart<T>(what: string, args: readonly string[]): T {
+  const own = [fileURLToPath(import.meta.url), ...args];
+  const { stdout, stderr, status } = spawnSync(process.execPath, [...process.execArgv, ...own], { encoding: "utf8" });
+  if (status !== 0) throw new Error(`the measurement of ${what} failed:\n${stderr}`);
+  return JSON.parse(stdout.trim().split("\n").at(-1) as string) as T;
+}
+
 const sizes =
   asked.sizes?.split(",").map((size) => wholeNumber("sizes", size, 1)) ?? (asked.full ? [1, 40, 400] : [1, 4, 16]);
-const measured = sizes.map((size): KpiCosts => {
-  const args = [fileURLToPath(import.meta.url), "--size", String(size), ...(asked.full ? ["--full"] : [])];
-  const { stdout, stderr, status } = spawnSync(process.execPath, [...process.execArgv, ...args], { encoding: "utf8" });
-  if (status !== 0) throw new Error(`the measurement of ${size} enterprises failed:\n${stderr}`);
-  return JSON.parse(stdout.trim().split("\n").at(-1) as string) as KpiCosts;
-});
+const measured = sizes.map((size) =>
+  measureApart<KpiCosts>(`${size} enterprises`, ["--size", String(size), ...(asked.full ? ["--full"] : [])]),
+);
 
 const shown = (n: number) => (n >= 100 ? Math.round(n).toLocaleString("en") : n.toPrecision(3));
 print(`Node ${process.version}, ${cpus().length} cores (${cpus()[0]?.model ?? "unknown"})\n`);
@@ -73,3 +87,13 @@ for (const [key, text] of rows) {
   const reached = aim ? `${shown(aim.more ? last / aim.value : aim.value / last)} x` : "";
   print(`| ${text} | ${values.map(shown).join(" | ")} | ${shown(growth)} x | ${aim?.text ?? ""} | ${reached} |`);
 }
+
+const latency = measureApart<BrokerLatency>("the broker", ["--broker"]);
+const pair = ([median, most]: readonly [number, number]) => `${shown(median)} | ${shown(most)}`;
+print("\n| broker latency, publish to receive, ms | median | 99 % |");
+print("|---|---:|---:|");
+print(`| figures idle | ${pair(latency.idleMs)} |`);
+print(`| during a month's recompute | ${pair(latency.recomputingMs)} |`);
+print(
+  `\n${latency.messages} messages each, ${latency.lost} lost; ${latency.hours} hours were computed again meanwhile`,
+);

@@ -1,0 +1,43 @@
+import { DataType } from "@jilian/domain/datatypes.ts";
+import { append } from "@jilian/domain/lists.ts";
+import { hourMs, minuteMs, periodStart } from "@jilian/domain/periods.ts";
+import type { Result } from "@jilian/domain/result.ts";
+import { versionOf } from "@jilian/store/registry-versions.ts";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { openWorld, silent, testRegistry, type World } from "../test-world.ts";
+import { startKpi } from "./start.ts";
+
+let world: World;
+beforeEach(async () => {
+  world = await openWorld();
+});
+afterEach(() => world.end());
+
+test("figures that ended long ago are published, and not told to the thread of the broker", async () => {
+  world.ledger.addRegistryVersion(versionOf(testRegistry(false), { fromMs: 0, appliedMs: 0 }));
+  const definition = { name: "energy", datatype: DataType.Double, unit: "kWh", role: "energy.import" } as const;
+  const place = { group: "f2", node: "gw-1", device: "meter-1", metric: "energy" };
+  const wanted = { ...place, definition: { ...definition, simulated: false } };
+  const [series] = (await world.telemetry.ensureSeries([wanted])) as [number];
+  const nowMs = Date.now();
+  const oldMs = periodStart("hour", nowMs) - 3 * hourMs;
+  const samples = [oldMs, oldMs + minuteMs, nowMs - 2 * minuteMs, nowMs - minuteMs].map((at, value) => {
+    return { series, sourceTimeMs: at, value, status: 0, gatewayTimeMs: at, ingestTimeMs: at };
+  });
+  await world.telemetry.write({ samples, commits: [] });
+  const told: Result[] = [];
+  const keepResultsMs = hourMs;
+  const kpi = await startKpi(
+    { kpiIntervalMs: 50, provisionalIntervalMs: 50 },
+    {
+      ...{ telemetry: world.telemetry, ledgerPath: world.ledgerPath, clockSetting: undefined, log: silent },
+      ...{ isStoreOwned: true, keepResultsMs, onResults: (results) => append(told, results) },
+    },
+  );
+  await kpi.settle();
+  await kpi.close();
+  const query = { level: "factory", period: "hour", fromMs: oldMs, toMs: oldMs + 1, limit: 1000 } as const;
+  expect(world.ledger.readResults(query)).not.toEqual([]);
+  expect(told.filter(({ period }) => period === "minute")).not.toEqual([]);
+  expect(told.filter(({ endMs }) => endMs < nowMs - keepResultsMs)).toEqual([]);
+}, 30_000);
