@@ -47,21 +47,6 @@ describe("the files of an identity", () => {
     expect(readEnrolment(dir)).toBeUndefined();
   });
 
-  it.skipIf(process.platform === "win32")(
-    "stay what they were when the medium takes a part of the new one only",
-    () => {
-      const path = join(dir, "identity.pem");
-      writeFileSync(path, "the old one");
-      const module = new URL("./identity.ts", import.meta.url).href;
-      const code = `import { putFile } from ${JSON.stringify(module)};
-      try { putFile(process.argv[1], "x".repeat(20_000), 0o600); } catch (thrown) { process.stdout.write(String(thrown.code)); }`;
-      // A bound of 8 blocks of 512 or 1024 bytes: what goes beyond is not written, as on a medium that is full.
-      const args = ["-c", `ulimit -f 8; exec "$0" --input-type=module -e "$1" "$2"`, process.execPath, code, path];
-      expect(execFileSync("sh", args, { encoding: "utf8" })).toBe("IDENTITY_UNWRITABLE");
-      expect([readFileSync(path, "utf8"), readdirSync(dir)]).toEqual(["the old one", ["identity.pem"]]);
-    },
-  );
-
   it.skipIf(!hasOpenssl)("begin with a request that OpenSSL reads and verifies", () => {
     const { request, key } = newKey();
     const run = (...args: string[]) =>
