@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type EnrolAnswer, enrolPath, renewalText, renewPath } from "@jilian/domain/enrolment.ts";
+import { isoTime } from "@jilian/domain/periods.ts";
 import { type Authority, checkRequest, openAuthority } from "@jilian/store/authority.ts";
 import { newToken, tokenHash } from "@jilian/store/enrolment-token.ts";
 import { signingRequest, type TestRequest } from "@jilian/store/test-requests.ts";
@@ -67,11 +68,13 @@ const told = ({ status, body: { code, detail, remedy } }: Answer) => ({ status, 
 describe("enrolment", () => {
   it("signs the first certificate of a gateway for its token, once, and says where to go on", async () => {
     const api = await start();
-    const request = await signingRequest();
+    const requests = await Promise.all([1, 2, 3].map(() => signingRequest()));
     const once = token();
-    const answers = await Promise.all([1, 2, 3].map(() => post(api, enrolPath, { token: once, request: request.pem })));
+    const answers = await Promise.all(requests.map(({ pem }) => post(api, enrolPath, { token: once, request: pem })));
     expect(answers.map(({ status }) => status).sort()).toEqual([200, 403, 403]);
-    const answer = answers.find(({ status }) => status === 200)?.body as EnrolAnswer;
+    const at = answers.findIndex(({ status }) => status === 200);
+    const answer = answers[at]?.body as EnrolAnswer;
+    const [request, late] = [requests[at] as TestRequest, requests[(at + 1) % 3] as TestRequest];
     expect(answer).toMatchObject({
       ...gateway,
       broker: { host: "mqtt.example", port: 8883 },
@@ -91,7 +94,7 @@ describe("enrolment", () => {
     });
     expect(JSON.parse(issued?.detail ?? "{}")).toMatchObject({ serial: made.serialNumber });
     expect(audited("enrolment.refuse")).toHaveLength(2);
-    expect((await post(api, enrolPath, { token: once, request: request.pem })).status).toBe(403);
+    expect((await post(api, enrolPath, { token: once, request: late.pem })).status).toBe(403);
     expect(audited("enrolment.refuse")).toHaveLength(3);
     expect(world.lines.join("")).not.toContain(once);
     expect(api.apiStats().counts.refusedEnrolments).toBe(3);
@@ -105,8 +108,35 @@ describe("enrolment", () => {
     for (const one of all) answers.push(told(await post(api, enrolPath, { token: one, request })));
     expect(answers[0]).toMatchObject(refusedText);
     expect(new Set(answers.map((one) => JSON.stringify(one))).size).toBe(1);
+    // A slip beside the token is told without what was sent.
+    const slips = [
+      { token: `${newToken()}-${"S3CRET".repeat(20)}`, request },
+      { token: "S3CRET", request: "S3CRET" },
+    ];
+    for (const slip of [...slips, { token: "S3CRET", request, more: "S3CRET" }, { tokn: "S3CRET", request }]) {
+      const { status, body } = await post(api, enrolPath, slip);
+      expect([status, JSON.stringify(body).includes("S3CRET")], JSON.stringify(body)).toEqual([400, false]);
+    }
+    expect(world.lines.join("")).not.toContain("S3CRET");
     // A token that is wrong is told before the request is looked at.
     expect(told(await post(api, enrolPath, { token: newToken(), request: "x".repeat(100) }))).toEqual(answers[0]);
+  });
+
+  it("gives the same certificate again to who asks with the same token and key, since an answer may be lost on the way", async () => {
+    const [api, once, request] = [await start(), token(), await signingRequest()];
+    const first = await post(api, enrolPath, { token: once, request: request.pem });
+    const certificates = world.ledger.certificates().length;
+    expect(await post(api, enrolPath, { token: once, request: request.pem })).toEqual(first);
+    expect(world.ledger.certificates()).toHaveLength(certificates);
+    // The token alone gives nothing, nor the key with another gateway's token.
+    const { pem } = await signingRequest();
+    expect((await post(api, enrolPath, { token: once, request: pem })).status).toBe(403);
+    expect((await post(api, enrolPath, { token: once, request: "x".repeat(100) })).status).toBe(403);
+    const other = token({ group: "jinlv-2", node: "gw-1" });
+    await post(api, enrolPath, { token: other, request: pem });
+    expect((await post(api, enrolPath, { token: other, request: request.pem })).status).toBe(403);
+    world.ledger.revokeCertificate(new X509Certificate(String(first.body.certificate)).serialNumber, Date.now());
+    expect((await post(api, enrolPath, { token: once, request: request.pem })).status).toBe(403);
   });
 
   it("refuses a request that proves nothing, and keeps the token for a better one", async () => {
@@ -151,6 +181,8 @@ describe("enrolment", () => {
     expect(budget.isLeft("a")).toBe(true);
     budget.spend("a");
     expect(budget.isLeft("a")).toBe(false);
+    for (let i = 0; i < 10; i += 1) budget.spend(`2001:db8::${i}`);
+    expect([budget.isLeft("2001:db8::ffff"), budget.isLeft("2001:db8:0:1::1")]).toEqual([false, true]);
     const off = await start(false);
     expect(await post(off, enrolPath, { token: "x", request })).toMatchObject({
       status: 503,
@@ -203,7 +235,6 @@ describe("renewal", () => {
       question(await certificate(gateway, 90, Date.now(), strange), next),
       question({ request: unknown, pem: unlisted.pem, serial: unlisted.serial }, next),
       question(good, next, { key: (await signingRequest()).key }),
-      question(good, next, { timeMs: Date.now() - 16 * 60_000 }),
       { ...question(good, next), request: (await signingRequest()).pem },
       question(good, good.request.pem),
     ];
@@ -212,6 +243,19 @@ describe("renewal", () => {
     expect(answers.map(({ status }) => status)).toEqual(questions.map(() => 403));
     expect(new Set(answers.map((one) => JSON.stringify(one))).size).toBe(1);
     expect((await post(await start(), renewPath, question(good, next))).status).toBe(200);
+  });
+
+  it("tells a gateway whose clock is wrong that, and nobody else: a new token would not help it", async () => {
+    const [api, good, next] = [await start(), await certificate(), await signingRequest()];
+    const timeMs = Date.now() - 16 * 60_000;
+    const answer = await post(api, renewPath, question(good, next.pem, { timeMs }));
+    expect(answer).toMatchObject({ status: 403, body: { code: "GATEWAY_CLOCK" } });
+    expect(answer.body.remedy).toContain("clock");
+    expect(answer.body.detail).toContain(isoTime(timeMs));
+    const stranger = question(good, next.pem, { timeMs, key: next.key });
+    expect((await post(api, renewPath, stranger)).body).toMatchObject({ code: "ENROLMENT_REFUSED" });
+    expect((await post(api, renewPath, question(good, next.pem, { timeMs: 8.64e15 }))).status).toBe(400);
+    expect((await post(api, renewPath, question(good, next.pem))).status).toBe(200);
   });
 
   it("bounds how many of one gateway are valid", async () => {

@@ -16,14 +16,17 @@ import type { Ledger } from "@jilian/store/ledger.ts";
 import type { ApiDeps } from "./app.ts";
 import type { EnrolmentConfig } from "./enrolment-config.ts";
 
-/** A gateway whose clock is further off cannot renew; nor can it speak TLS for long. */
+/** A gateway whose clock is further off cannot renew until it is set. */
 const mostSkewMs = 15 * 60_000;
 /** Certificates of one gateway that are valid at once: one that cannot keep what it gets must not fill the ledger. */
 const mostValid = 32;
 
 type Gateway = { group: string; node: string };
-/** Why something was refused: for the log and the audit alone, never for the one who asked. */
-export type Refused = { refused: string; gateway?: Gateway };
+/**
+ * Why something was refused: for the log and the audit alone, never for the one who asked. `clockMs`: only the gateway's time is wrong; it
+ * has shown that it has the key, and is told.
+ */
+export type Refused = { refused: string; gateway?: Gateway; clockMs?: number; isUsed?: true };
 
 type Parts = { config: EnrolmentConfig; deps: ApiDeps; authority: Authority };
 const nameOf = ({ group, node }: Gateway) => `${group}/${node}`;
@@ -68,9 +71,33 @@ function gatewayOfToken({ ledger, registry }: ApiDeps, hash: string): Gateway | 
   const token = ledger.token(hash);
   if (!token) return { refused: "no such token" };
   const gateway = { group: token.group, node: token.node };
-  if (token.usedMs !== null) return { refused: "the token was used or withdrawn", gateway };
+  if (token.usedMs !== null) return { refused: "the token was used or withdrawn", gateway, isUsed: true };
   if (token.expiresMs <= Date.now()) return { refused: "the token has expired", gateway };
   return registry.gateways.has(nameOf(gateway)) ? gateway : { refused: "the gateway is not registered", gateway };
+}
+
+/**
+ * What was answered to a token that is used up, for the very key that it was answered to: on a bad line the answer may be lost. Who has
+ * the token without the key gets nothing.
+ */
+async function answeredBefore(parts: Parts, gateway: Gateway, request: string): Promise<EnrolAnswer | undefined> {
+  const checked = await checkRequest(request).catch(() => undefined);
+  if (!parts.deps.registry.gateways.has(nameOf(gateway))) return undefined;
+  const before = checked && signedBefore(parts.deps.ledger.certificates(gateway), checked);
+  return before && answerOf(parts, gateway, before);
+}
+
+function answerOf(parts: Parts, gateway: Gateway, { pem, expiresMs }: Pick<Issued, "pem" | "expiresMs">): EnrolAnswer {
+  const { config, authority } = parts;
+  return {
+    ...gateway,
+    certificate: pem,
+    expires: isoTime(expiresMs),
+    authority: authority.certificate,
+    brokerCa: brokerCaOf(parts),
+    broker: { host: config.brokerHost, port: config.brokerPort },
+    configuration: configurationOf(parts, gateway),
+  };
 }
 
 /**
@@ -86,9 +113,13 @@ export async function enrol(
   const { ledger } = deps;
   const hash = tokenHash(token);
   const gateway = gatewayOfToken(deps, hash);
-  if ("refused" in gateway) return gateway;
+  if ("refused" in gateway) {
+    const again = gateway.isUsed && gateway.gateway && (await answeredBefore(parts, gateway.gateway, request));
+    return again || gateway;
+  }
   const checked = await checkRequest(request);
-  const [configuration, brokerCa] = [configurationOf(parts, gateway), brokerCaOf(parts)];
+  // What cannot be read is found before the token is used up.
+  answerOf(parts, gateway, { pem: "", expiresMs: 0 });
   const issued = await authority.issueGateway(gateway, checked, config.certificateDays, Date.now());
   const isKept = ledger.transaction(() => {
     // Somebody may have come first while it was signed.
@@ -97,16 +128,9 @@ export async function enrol(
     audit(ledger, "certificate.issue", gateway, origin, { serial: issued.serial, expires: isoTime(issued.expiresMs) });
     return true;
   });
-  if (!isKept) return { refused: "the token was used or withdrawn", gateway };
-  return {
-    ...gateway,
-    certificate: issued.pem,
-    expires: isoTime(issued.expiresMs),
-    authority: authority.certificate,
-    brokerCa,
-    broker: { host: config.brokerHost, port: config.brokerPort },
-    configuration,
-  };
+  if (!isKept)
+    return (await answeredBefore(parts, gateway, request)) ?? { refused: "the token was used or withdrawn", gateway };
+  return answerOf(parts, gateway, issued);
 }
 
 type Known = { gateway: Gateway; old: X509Certificate; known: GatewayCertificate };
@@ -126,7 +150,7 @@ function gatewayOfOld({ deps, authority }: Parts, question: RenewQuestion): Know
   if (!verify("sha256", text, old.publicKey, Buffer.from(question.signature, "base64")))
     return { refused: "not signed by the key of the certificate" };
   if (Math.abs(question.timeMs - Date.now()) > mostSkewMs)
-    return { refused: "the time is more than 15 min off", gateway };
+    return { refused: "the time is more than 15 min off", gateway, clockMs: question.timeMs };
   const known = ledger.certificate(old.serialNumber);
   if (!known) return { refused: "the certificate is not in the ledger", gateway };
   const state = certificateState(known, Date.now());

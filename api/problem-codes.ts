@@ -24,6 +24,12 @@ export const problemCodes = {
     when: "the token, or the certificate that is to be renewed, is wrong, used, expired or withdrawn; which of them is not told",
     zh: "令牌或待续期的证书错误、已用、过期或已停用；不说明是哪一种",
   },
+  GATEWAY_CLOCK: {
+    status: 403,
+    title: "The gateway's clock is wrong",
+    when: "a renewal is rightly signed, and its time is more than 15 min from the platform's",
+    zh: "续期签名正确，但网关时钟与平台相差超过 15 分钟",
+  },
   ENTITY_UNKNOWN: {
     status: 404,
     title: "No such entity",

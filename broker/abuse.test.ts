@@ -130,7 +130,7 @@ describe("a client that does not read", () => {
     expect(longestPauseMs).toBeLessThan(1000);
     // The publisher floods: it is read more slowly meanwhile, by its own share.
     expect(test.faults.filter(({ code }) => code !== "BROKER_THROTTLED")).toEqual([
-      expect.objectContaining({ code: "BROKER_SLOW_CLIENT", subject: "ingest-stalled" }),
+      expect.objectContaining({ code: "BROKER_SLOW_CLIENT", subject: "ingest -stalled" }),
     ]);
   });
 

@@ -43,6 +43,15 @@ export function userNameOf({ kind, name }: Pick<Principal, "kind" | "name">): st
 }
 
 /**
+ * Which session of the broker a client id is. Names may hold dashes: `wall@ea` with `wall@ea-north` is another client than the account
+ * `wall@ea-north`, so that neither takes the other's place. No name and no suffix has a blank.
+ */
+export function sessionOf(principal: Pick<Principal, "kind" | "name">, clientId: string): string {
+  const userName = userNameOf(principal);
+  return clientId === userName ? clientId : `${userName} ${clientId.slice(userName.length)}`;
+}
+
+/**
  * Whether a client with valid credentials may open this session; undefined when it may. The client id is tied to the user name, because
  * MQTT disconnects whoever holds an id when it is used again (MQTT 3.1.1, 3.1.4-2): nobody can push out another.
  */

@@ -1,6 +1,8 @@
+import { createHmac, randomBytes } from "node:crypto";
 import type { Socket } from "node:net";
 import { messageOf } from "@jilian/domain/errors.ts";
 import { clonedGateway } from "@jilian/domain/identity.ts";
+import { networkOf } from "@jilian/domain/network.ts";
 import type { Ledger, Principal } from "@jilian/store/ledger.ts";
 import type { AedesOptions, AuthenticateError, Client, ConnectPacket, PublishPacket } from "aedes";
 import type { Logger } from "pino";
@@ -13,12 +15,13 @@ import {
   maySubscribe,
   operatorPrefix,
   type Refusal,
+  sessionOf,
   topicFault,
 } from "./access.ts";
 import { stampDeath } from "./aware.ts";
 import type { CertificateCheck, Holding } from "./certificates.ts";
 import type { BrokerConfig } from "./config.ts";
-import { failureBudget, knownNetworks, networkOf, strangerBudget, takeoverBudget } from "./limits.ts";
+import { failureBudget, remembered, strangerBudget, takeoverBudget } from "./limits.ts";
 import type { Sessions } from "./sessions.ts";
 import { secureSocketOf } from "./websocket.ts";
 
@@ -98,7 +101,9 @@ function doorkeeper(config: BrokerConfig, deps: Deps): (logIn: LogIn) => Holding
   const { ledger, log, isConnected, onTakeover, sessions, certificates } = deps;
   const failures = failureBudget();
   const strangers = strangerBudget();
-  const known = knownNetworks();
+  const known = remembered();
+  const past = remembered();
+  const digestKey = randomBytes(32);
   const takeovers = takeoverBudget();
 
   /** Of two gateways with one name the one that is there stays when they change places all the time. */
@@ -123,17 +128,23 @@ function doorkeeper(config: BrokerConfig, deps: Deps): (logIn: LogIn) => Holding
   /** @param revision of the ledger, read before anything is looked up */
   function byPassword({ name: userName, password, address }: LogIn, revision: number): Holding | Turned {
     const network = networkOf(address);
-    if (!failures.isLeft(network) || !(known.has(network) || strangers.isLeft("all"))) {
+    const { kind, name } = accountOf(userName);
+    const stamp = ledger.credentialStamp(kind, name);
+    // Who gave the right password before is not held up by what others guess, from the same address or from everywhere.
+    const digest = createHmac("sha256", digestKey)
+      .update(JSON.stringify([userName, password, stamp]))
+      .digest("base64");
+    const isHeldUp = !failures.isLeft(network) || !(known.has(network) || strangers.isLeft("all"));
+    if (isHeldUp && !past.has(digest)) {
       return {
         code: "BROKER_TOO_MANY_FAILURES",
         reason: "too many failed log-ins; wait some seconds",
       };
     }
-    const { kind, name } = accountOf(userName);
-    const stamp = ledger.credentialStamp(kind, name);
     const principal = ledger.authenticate(kind, name, secretOf(userName, password));
     if (principal) {
       known.add(network);
+      past.add(digest);
       return { principal, revision, proof: { stamp } };
     }
     failures.spend(network);
@@ -160,10 +171,11 @@ function doorkeeper(config: BrokerConfig, deps: Deps): (logIn: LogIn) => Holding
     const { clientId, clean = false, keepalive = 0, will } = logIn.packet;
     const willFlags = will && { topic: will.topic, qos: will.qos ?? 0, retain: will.retain ?? false };
     const connect = { clientId, clean, keepaliveS: keepalive, will: willFlags };
+    const session = sessionOf(principal, clientId);
     const turned =
       mayConnect(principal, connect, config.keepaliveMaxMs) ??
-      mayTakeOver(principal, clientId) ??
-      sessions.mayEnter(principal, clientId, isConnected(clientId));
+      mayTakeOver(principal, session) ??
+      sessions.mayEnter(principal, session, isConnected(session));
     return turned ? { ...turned, subject: principal.name } : found;
   };
 }
@@ -240,6 +252,8 @@ export function createGate(config: BrokerConfig, deps: Deps): Gate {
         return;
       }
       holdings.set(client, found);
+      // Aedes knows sessions by this.
+      client.id = sessionOf(found.principal, client.id);
       sessions.open(client, found.principal);
       done(null, true);
     },

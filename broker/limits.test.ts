@@ -1,5 +1,6 @@
+import { networkOf } from "@jilian/domain/network.ts";
 import { describe, expect, it } from "vitest";
-import { failureBudget, networkOf, packetLengths, takeoverBudget } from "./limits.ts";
+import { failureBudget, packetLengths, takeoverBudget } from "./limits.ts";
 
 describe("packet lengths", () => {
   // MQTT 3.1.1, table 2.4: the first and last length of each number of digits.

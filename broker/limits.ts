@@ -89,7 +89,10 @@ export function limitPackets(
 }
 
 /** What waits for clients that read slowly, over all of them. */
-export type Backlog = { readonly guard: (socket: Duplex, onExcess: () => void) => void };
+export type Backlog = {
+  /** @param ownerOf who shares what waits for all with others: an enterprise, or an account of the platform */
+  readonly guard: (socket: Duplex, onExcess: () => void, ownerOf: () => string) => void;
+};
 
 /**
  * Bounds what waits for a client that does not read, and for all of them; beyond it the client is ended. Aedes itself would stop reading
@@ -102,20 +105,26 @@ export function createBacklog(
   most: () => { clientBytes: number; totalBytes: number },
   endWrites: number = defaultEndWrites,
 ): Backlog {
-  const waiting = new Map<Duplex, () => void>();
+  const waiting = new Map<Duplex, { giveUp: () => void; ownerOf: () => string }>();
 
-  /** Ends the one for which most waits, when too much waits for all. */
+  /** Ends the one for which most waits, of the owner for whom most waits, when too much waits for all. */
   function boundAll(): void {
     let total = 0;
-    let slowest: Duplex | undefined;
-    for (const socket of waiting.keys()) {
-      total += socket.writableLength;
-      if (slowest === undefined || socket.writableLength > slowest.writableLength) slowest = socket;
+    for (const socket of waiting.keys()) total += socket.writableLength;
+    if (total <= most().totalBytes) return;
+    const owners = new Map<string, { bytes: number; slowest: Duplex }>();
+    for (const [socket, { ownerOf }] of waiting) {
+      const { bytes, slowest } = owners.get(ownerOf()) ?? { bytes: 0, slowest: socket };
+      owners.set(ownerOf(), {
+        bytes: bytes + socket.writableLength,
+        slowest: socket.writableLength > slowest.writableLength ? socket : slowest,
+      });
     }
-    if (slowest && total > most().totalBytes) waiting.get(slowest)?.();
+    const [largest] = [...owners.values()].sort((a, b) => b.bytes - a.bytes);
+    if (largest) waiting.get(largest.slowest)?.giveUp();
   }
   return {
-    guard: (socket, onExcess) => {
+    guard: (socket, onExcess, ownerOf) => {
       const write = socket.write.bind(socket) as (...args: unknown[]) => boolean;
       let writes = 0;
       const giveUp = () => {
@@ -135,7 +144,7 @@ export function createBacklog(
           if (writes > 0) settle();
           return true;
         }
-        if (writes === 0) waiting.set(socket, giveUp);
+        if (writes === 0) waiting.set(socket, { giveUp, ownerOf });
         writes += 1;
         if (writes > endWrites || socket.writableLength > most().clientBytes) giveUp();
         else if (writes % 64 === 0) boundAll();
@@ -143,22 +152,6 @@ export function createBacklog(
       };
     },
   };
-}
-
-/**
- * Whose limits an address shares: IPv4 its own, IPv6 the /64 of a subscriber line (RFC 6177), within which anyone may choose addresses.
- */
-export function networkOf(address: string): string {
-  const [plain = ""] = address.split("%");
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(plain);
-  if (mapped) return mapped[1] as string;
-  if (!plain.includes(":")) return plain;
-  const [head = "", tail] = plain.toLowerCase().split("::");
-  const groups = (text: string) => (text === "" ? [] : text.split(":"));
-  const rest = tail === undefined ? [] : groups(tail);
-  const zeros = Array(Math.max(0, 8 - groups(head).length - rest.length)).fill("0");
-  const whole = [...groups(head), ...(tail === undefined ? [] : zeros), ...rest];
-  return `${whole.slice(0, 4).join(":")}::/64`;
 }
 
 /** What may happen at once, and how much of that comes back in a second. */
@@ -201,15 +194,15 @@ export const failureBudget = (nowMs: () => number = () => performance.now()) =>
 export const strangerBudget = (nowMs: () => number = () => performance.now()) =>
   budget(() => ({ atOnce: 100, perSecond: 20 }), nowMs);
 
-/** Networks that someone has logged in from; the one that was used longest ago is forgotten first. */
-export function knownNetworks() {
+/** Names of some kind, bounded: the one that was added longest ago is forgotten first. */
+export function remembered() {
   const known = new Set<string>();
   return {
-    has: (network: string): boolean => known.has(network),
-    add: (network: string): void => {
-      known.delete(network);
+    has: (name: string): boolean => known.has(name),
+    add: (name: string): void => {
+      known.delete(name);
       if (known.size >= maxSpenders) known.delete(known.keys().next().value as string);
-      known.add(network);
+      known.add(name);
     },
   };
 }

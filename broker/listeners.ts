@@ -6,7 +6,8 @@ import { codeOf, JilianError, messageOf } from "@jilian/domain/errors.ts";
 import { certificatesOf, type TlsMaterial, tlsMaterial, validityFault } from "@jilian/domain/tls.ts";
 import type { Logger } from "pino";
 import { type BrokerConfig, type BrokerTlsConfig, isLoopback, plainPort } from "./config.ts";
-import { type DropReason, entrance } from "./entrance.ts";
+import { type DropReason, entrance, type Take } from "./entrance.ts";
+import { roomFor } from "./strangers.ts";
 import { type Connection, type WebSocketSide, webSocketSide } from "./websocket.ts";
 
 /** How often the files are looked at for a renewed certificate. */
@@ -174,13 +175,16 @@ function handshakes(
     ...trusting(certificate.current()),
     handshakeTimeout: timeoutMs,
   });
-  const idOf = (socket: Socket) => `${socket.remoteAddress} ${socket.remotePort}`;
+  const room = roomFor<Socket>((raw) => raw.destroy());
+  // Behind one address two clients may have the same port towards two of ours.
+  const idOf = (socket: Socket) => `${socket.remoteAddress} ${socket.remotePort} ${socket.localPort}`;
   server.on("secureConnection", (socket: TLSSocket) => {
     const id = idOf(socket);
-    const take = pending.get(id)?.take;
+    const own = pending.get(id);
     pending.delete(id);
     counts.done += 1;
-    if (take) take(socket);
+    if (own) room.leave(own.raw);
+    if (own) own.take(socket);
     else socket.destroy();
   });
   server.on("tlsClientError", (thrown, socket: TLSSocket) => {
@@ -194,11 +198,14 @@ function handshakes(
   timer.unref();
   return {
     begin: (raw, take) => {
-      if (pending.size >= limits.handshakes) return false;
+      const address = raw.remoteAddress ?? "unknown";
+      if (room.size() >= limits.handshakes && !room.makeRoom(address)) return false;
       const id = idOf(raw);
       const own = { raw, take };
       pending.set(id, own);
+      room.enter(raw, address);
       raw.once("close", () => {
+        room.leave(raw);
         if (pending.get(id) === own) pending.delete(id);
       });
       server.emit("connection", raw);
@@ -245,17 +252,18 @@ export async function openListeners(config: BrokerConfig, deps: ListenerDeps): P
   const secure = config.tls && handshakes(config.tls, config, deps);
   const overWeb = webSockets(config, deps);
 
-  const serverOf = (take: (socket: Socket) => boolean) =>
-    createServer({ noDelay: true, keepAlive: true }, (socket) => accept(socket, take));
+  const serverOf = (take: Take) => createServer({ noDelay: true, keepAlive: true }, (socket) => accept(socket, take));
   const plain =
     plainPort(config) === undefined
       ? undefined
-      : serverOf((socket) => {
-          deps.onClient(socket);
+      : serverOf((socket, know) => {
+          know(deps.onClient(socket).isAccepted);
           return true;
         });
-  const tlsServer = secure && serverOf((raw) => secure.begin(raw, deps.onClient));
-  const webServer = secure && overWeb && serverOf((raw) => secure.begin(raw, overWeb.take));
+  const tlsServer =
+    secure && serverOf((raw, know) => secure.begin(raw, (socket) => know(deps.onClient(socket).isAccepted)));
+  const webServer =
+    secure && overWeb && serverOf((raw, know) => secure.begin(raw, (socket) => overWeb.take(socket, know)));
   const servers = [plain, tlsServer, webServer].filter((server) => server !== undefined);
 
   const freed: Promise<unknown>[] = [];

@@ -12,6 +12,8 @@ export type Session = {
   readonly principal: Principal;
   /** Whose limits it shares; undefined for those of the platform itself. */
   readonly enterprise: string | undefined;
+  /** Its enterprise, or its account where that is of none. */
+  readonly owner: string;
   /** What it has taken, and with it its enterprise. */
   readonly meters: readonly Meter[];
 };
@@ -77,7 +79,8 @@ export function createSessions(limits: () => BrokerLimits, enterpriseOf: Enterpr
     const enterprise = enterpriseOfPrincipal(principal, enterpriseOf);
     const own = createMeter(() => limits().client);
     const shared = enterprise === undefined ? [] : [meterOf(enterprise)];
-    sessions.set(client, { client, principal, enterprise, meters: [own, ...shared] });
+    const owner = enterprise === undefined ? accountKey(principal) : `enterprise ${enterprise}`;
+    sessions.set(client, { client, principal, enterprise, owner, meters: [own, ...shared] });
     const change = (by: 1 | -1) => {
       accounts.add(accountKey(principal), by);
       kinds.add(principal.kind, by);

@@ -67,7 +67,7 @@ describe("shares of a running broker", () => {
     expect(broker.stats().throttled.client).toBeGreaterThan(0);
     const told = test.faults.filter(({ code }) => code === "BROKER_THROTTLED");
     expect(told, "once, not at each pause").toEqual([
-      { code: "BROKER_THROTTLED", subject: "ingest-flood", detail: expect.stringContaining("share") },
+      { code: "BROKER_THROTTLED", subject: "ingest -flood", detail: expect.stringContaining("share") },
     ]);
     // What it had sent is taken in time: nothing is thrown away.
     await until(() => (heard.get(flooded) ?? 0) > taken, "it is read on");

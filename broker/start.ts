@@ -1,4 +1,5 @@
 import { keepEveryLength } from "@jilian/domain/mqtt-lengths.ts";
+import { networkOf } from "@jilian/domain/network.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import { Aedes } from "aedes";
 import type { Logger } from "pino";
@@ -8,7 +9,7 @@ import { attachBus, type Bus } from "./bus.ts";
 import { certificateCheck } from "./certificates.ts";
 import type { BrokerConfig } from "./config.ts";
 import { addressOf, type BrokerFault, createGate } from "./gate.ts";
-import { type Backlog, createBacklog, limitPackets } from "./limits.ts";
+import { type Backlog, createBacklog, limitPackets, lineBudget } from "./limits.ts";
 import { openListeners } from "./listeners.ts";
 import { type AccessLedger, watchRevocations } from "./revocation.ts";
 import { createSessions, type Sessions } from "./sessions.ts";
@@ -67,8 +68,8 @@ type Guards = {
 /** Guards a new connection and hands it to Aedes. */
 function receive(socket: Connection, { aedes, config, sessions, backlog, told }: Guards) {
   const client = aedes.handle(socket);
-  const who = () => client.id ?? addressOf(client);
   const isAccepted = () => sessions.of(client) !== undefined;
+  const who = () => (isAccepted() ? client.id : networkOf(addressOf(client)));
   const { log, counters, report } = told;
   let toldMs = Number.NEGATIVE_INFINITY;
 
@@ -94,20 +95,22 @@ function receive(socket: Connection, { aedes, config, sessions, backlog, told }:
       }),
     onChunk: spend,
   });
-  backlog.guard(socket, () =>
-    tellEnd(told, "slow", { code: "BROKER_SLOW_CLIENT", subject: who(), detail: "does not read what is sent to it" }),
-  );
+  const onSlow = () =>
+    tellEnd(told, "slow", { code: "BROKER_SLOW_CLIENT", subject: who(), detail: "does not read what is sent to it" });
+  backlog.guard(socket, onSlow, () => sessions.of(client)?.owner ?? "nobody");
   return { isAccepted };
 }
 
-function birthKeeper(aedes: Aedes, config: BrokerConfig, { log, counters, report }: Told) {
+function birthKeeper(aedes: Aedes, config: BrokerConfig, { log, counters, report }: Told, enterpriseOf: EnterpriseOf) {
   const most = () => ({ gatewayBytes: config.limits.birthBytesPerGateway, totalBytes: config.limits.birthBytes });
-  const births = keepBirths(aedes, most, (node) => {
+  const onDropped = (node: string) => {
     counters.birthsDropped += 1;
     const fault = { code: "BROKER_BIRTH_NOT_KEPT", subject: node, detail: "beyond broker.limits.birthBytes" };
     log.debug(fault, "a birth is not kept for later subscribers");
     report(fault);
-  });
+  };
+  const ownerOf = (factory: string) => enterpriseOf(factory) ?? `factory ${factory}`;
+  const births = keepBirths(aedes, most, onDropped, ownerOf);
   aedes.on("publish", (packet, client) => {
     if (client) births.note(packet.topic, packet.payload as Buffer);
   });
@@ -133,7 +136,7 @@ export async function startBroker(given: BrokerConfig, deps: BrokerDeps): Promis
   const { log, enterpriseOf = () => undefined, now = Date.now } = deps;
   const config = { ...given, limits: { ...given.limits } };
   const counters = newCounters();
-  const told = { log, counters, report: reporter(deps, counters) };
+  const told = { log, counters, report: reporter(deps, counters), lines: lineBudget() };
   const refusedByCode = new Map<string, number>();
   const sessions = createSessions(() => config.limits, enterpriseOf);
   const connected = new Set<string>();
@@ -161,7 +164,7 @@ export async function startBroker(given: BrokerConfig, deps: BrokerDeps): Promis
   aedes.on("clientDisconnect", ({ id }) => connected.delete(id));
   const bus = attachBus(aedes, log);
   logEvents(aedes, gate, told);
-  const births = birthKeeper(aedes, config, told);
+  const births = birthKeeper(aedes, config, told, enterpriseOf);
   const most = () => ({ clientBytes: config.limits.client.queueBytes, totalBytes: config.limits.queueBytes });
   const guards = { aedes, config, sessions, told, backlog: createBacklog(most, deps.endWrites) };
   const watch = watchRevocations(aedes, {

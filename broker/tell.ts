@@ -1,6 +1,7 @@
 /** What the broker counts, logs and reports of its clients; what comes too often is counted alone, so that nobody fills a disk. */
 import type { EventEmitter } from "node:events";
 import { codeOf, messageOf } from "@jilian/domain/errors.ts";
+import { networkOf } from "@jilian/domain/network.ts";
 import type { Aedes, Client } from "aedes";
 import type { Logger } from "pino";
 import { addressOf, type BrokerFault, type Gate, type Note } from "./gate.ts";
@@ -35,7 +36,23 @@ export function reporter(
   };
 }
 
-export type Told = { log: Logger; counters: Counters; report: (fault: BrokerFault) => void };
+export type Told = {
+  log: Logger;
+  counters: Counters;
+  report: (fault: BrokerFault) => void;
+  /** Of lines about one matter. */
+  lines: ReturnType<typeof lineBudget>;
+};
+
+/** Whether a line about a matter may be written; one that may not is counted. */
+function takesLine({ lines, counters }: Pick<Told, "lines" | "counters">, matter: string): boolean {
+  if (lines.isLeft(matter)) {
+    lines.spend(matter);
+    return true;
+  }
+  counters.linesNotLogged += 1;
+  return false;
+}
 
 /** What ends a connection by its own doing is counted and told; a connection that merely broke is not. */
 function endReasonOf(error: Error): EndReason | undefined {
@@ -46,8 +63,8 @@ function endReasonOf(error: Error): EndReason | undefined {
   return "malformed";
 }
 
-export function logEvents(aedes: Aedes, gate: Gate, { log, counters }: Told) {
-  const lines = lineBudget();
+export function logEvents(aedes: Aedes, gate: Gate, told: Told) {
+  const { log, counters } = told;
   const counted = new WeakSet<Client>();
   const ended = (client: Client, error: Error) => {
     // Aedes tells an end once for each packet that was still in the same piece.
@@ -59,11 +76,7 @@ export function logEvents(aedes: Aedes, gate: Gate, { log, counters }: Told) {
     counted.add(client);
     counters.ended[reason] += 1;
     if (reason !== "malformed") return;
-    if (!lines.isLeft(address)) {
-      counters.linesNotLogged += 1;
-      return;
-    }
-    lines.spend(address);
+    if (!takesLine(told, `BROKER_MALFORMED ${networkOf(address)}`)) return;
     log.warn(
       { ...who, code: "BROKER_MALFORMED" },
       `client disconnected, it does not keep to MQTT: ${messageOf(error)}`,
@@ -89,26 +102,24 @@ export function logEvents(aedes: Aedes, gate: Gate, { log, counters }: Told) {
 }
 
 /** Counts, logs and reports that a connection is ended. */
-export function tellEnd({ log, counters, report }: Told, reason: EndReason, fault: BrokerFault): void {
-  counters.ended[reason] += 1;
-  log.warn(fault, "client disconnected");
-  report(fault);
+export function tellEnd(told: Told, reason: EndReason, fault: BrokerFault): void {
+  told.counters.ended[reason] += 1;
+  if (takesLine(told, `${fault.code} ${fault.subject}`)) told.log.warn(fault, "client disconnected");
+  told.report(fault);
 }
 
-/** Counts, logs and reports refusals; what comes too often is counted only. */
-export function refusalTeller({ log, counters, report }: Told, refusedByCode: Map<string, number>): Note {
-  const lines = lineBudget();
-  return (counter, { code, reason }, { subject, address, detail }) => {
+/**
+ * Counts, logs and reports refusals; what comes too often is counted only. Of who has proved to be nobody the network is named: of IPv6
+ * anyone has as many addresses as he likes.
+ */
+export function refusalTeller(told: Told, refusedByCode: Map<string, number>): Note {
+  const { log, counters, report } = told;
+  return (counter, { code, reason }, { subject: named, address, detail }) => {
+    const subject = named === address ? networkOf(address) : named;
     counters[counter] += 1;
     refusedByCode.set(code, (refusedByCode.get(code) ?? 0) + 1);
     report({ code, subject, detail: detail ? `${reason} (${detail})` : reason });
-    const matter = `${code} ${subject}`;
-    if (!lines.isLeft(matter)) {
-      counters.linesNotLogged += 1;
-      return;
-    }
-    lines.spend(matter);
-    log.warn({ code, subject, address, detail }, `refused: ${reason}`);
+    if (takesLine(told, `${code} ${subject}`)) log.warn({ code, subject, address, detail }, `refused: ${reason}`);
   };
 }
 
@@ -122,7 +133,11 @@ export function dropTeller({ log, report }: Told): ListenerDeps["onDrop"] {
   return (reason, address) => {
     if (!lines.isLeft(reason)) return;
     lines.spend(reason);
-    const fault = { code: "BROKER_TOO_MANY_CONNECTIONS", subject: address, detail: `beyond ${limits[reason]}` };
+    const fault = {
+      code: "BROKER_TOO_MANY_CONNECTIONS",
+      subject: networkOf(address),
+      detail: `beyond ${limits[reason]}`,
+    };
     log.warn(fault, "connection closed at once");
     report(fault);
   };

@@ -2,10 +2,14 @@ import { createServer, type IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import type { TLSSocket } from "node:tls";
 import { createWebSocketStream, type WebSocket, WebSocketServer } from "ws";
+import { minuteBudget } from "./limits.ts";
+import { roomFor } from "./strangers.ts";
 
 /** Sub-protocol and binary frames: MQTT 3.1.1, 6. */
 const subprotocol = "mqtt";
 const path = "/mqtt";
+/** Pings, pongs and empty frames; as many at once. */
+const idleFramesPerMinute = 600;
 /** What a client that was not accepted may send beside its CONNECT: frame headers. */
 const strangerBytes = 32_768;
 
@@ -21,8 +25,8 @@ export function secureSocketOf(connection: object): object {
 }
 
 export type WebSocketSide = {
-  /** Takes a connection whose TLS handshake is done. */
-  readonly take: (socket: TLSSocket) => void;
+  /** Takes a connection whose TLS handshake is done; tells, once it speaks MQTT, whether its client was let in. */
+  readonly take: (socket: TLSSocket, know: (isAccepted: () => boolean) => void) => void;
   readonly pending: () => number;
   readonly count: () => { done: number; failed: number };
 };
@@ -43,6 +47,20 @@ function offered({ headers }: IncomingMessage): string[] {
   return (headers["sec-websocket-protocol"] ?? "").split(",").map((name) => name.trim());
 }
 
+/** Ends a connection whose frames carry nothing all the time: they cost the thread that carries everything, and count as no message. */
+function boundIdleFrames(ws: WebSocket): void {
+  const frames = minuteBudget(() => idleFramesPerMinute);
+  const idle = () => {
+    if (frames.isLeft("")) frames.spend("");
+    else ws.terminate();
+  };
+  ws.on("ping", idle);
+  ws.on("pong", idle);
+  ws.on("message", (data: Buffer) => {
+    if (data.length === 0) idle();
+  });
+}
+
 /** The bytes of MQTT in the frames of a connection. */
 function streamOf(ws: WebSocket, socket: Duplex): Connection {
   const stream = createWebSocketStream(ws);
@@ -61,7 +79,8 @@ function streamOf(ws: WebSocket, socket: Duplex): Connection {
  * nothing itself.
  */
 export function webSocketSide(deps: WebSocketDeps): WebSocketSide {
-  const pending = new Map<Duplex, NodeJS.Timeout>();
+  const pending = new Map<Duplex, { timer: NodeJS.Timeout; know: (isAccepted: () => boolean) => void }>();
+  const room = roomFor<Duplex>((socket) => fail(socket, "its place was needed"));
   const counts = { done: 0, failed: 0 };
   const sockets = new WebSocketServer({
     noServer: true,
@@ -73,8 +92,9 @@ export function webSocketSide(deps: WebSocketDeps): WebSocketSide {
   const http = createServer({ maxHeaderSize: 8192, keepAlive: false });
 
   function settle(socket: Duplex): void {
-    clearTimeout(pending.get(socket));
+    clearTimeout(pending.get(socket)?.timer);
     pending.delete(socket);
+    room.leave(socket);
   }
   function fail(socket: Duplex, why: string, answer?: string): void {
     if (!pending.has(socket)) return;
@@ -85,10 +105,13 @@ export function webSocketSide(deps: WebSocketDeps): WebSocketSide {
     else socket.end(`HTTP/1.1 ${answer}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`, () => socket.destroy());
   }
   function carry(ws: WebSocket, socket: Duplex): void {
+    const know = pending.get(socket)?.know;
     settle(socket);
     counts.done += 1;
     let bytes = 0;
+    boundIdleFrames(ws);
     const { isAccepted } = deps.onClient(streamOf(ws, socket));
+    know?.(isAccepted);
     const count = (chunk: Uint8Array) => {
       bytes += chunk.length;
       if (isAccepted()) socket.removeListener("data", count);
@@ -110,15 +133,15 @@ export function webSocketSide(deps: WebSocketDeps): WebSocketSide {
     sockets.handleUpgrade(request, socket, head, (ws) => carry(ws, socket));
   });
   return {
-    take: (socket) => {
-      if (pending.size >= deps.maxPending()) {
+    take: (socket, know) => {
+      const address = socket.remoteAddress ?? "unknown";
+      if (room.size() >= deps.maxPending() && !room.makeRoom(address)) {
         socket.destroy();
         return;
       }
-      pending.set(
-        socket,
-        setTimeout(() => fail(socket, "no upgrade in time"), deps.timeoutMs),
-      );
+      const timer = setTimeout(() => fail(socket, "no upgrade in time"), deps.timeoutMs);
+      pending.set(socket, { timer, know });
+      room.enter(socket, address);
       socket.once("close", () => settle(socket));
       http.emit("connection", socket);
     },

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
+import { isIP } from "node:net";
 import { resolve } from "node:path";
-import { JilianError } from "@jilian/domain/errors.ts";
+import { JilianError, messageOf } from "@jilian/domain/errors.ts";
 import { isoTime } from "@jilian/domain/periods.ts";
 import { certificatesOf } from "@jilian/domain/tls.ts";
 import { openAuthority } from "@jilian/store/authority.ts";
@@ -30,8 +31,8 @@ export type EnrolCommandParts = {
   /** Folder that relative paths of the configuration start at. */
   baseDir: string;
   dataDir: string;
-  /** Names of the registered gateways, `factory/gateway`. */
-  gateways: (ledger: Ledger) => ReadonlySet<string>;
+  /** Names of the registered gateways, `factory/gateway`; of the registry that was applied last, undefined where none was. */
+  gateways: (ledger: Ledger) => { known: ReadonlySet<string>; applied: ReadonlySet<string> | undefined };
   withLedger: <T>(work: (ledger: Ledger) => T) => T;
   /** `user@host` of who calls. */
   caller: string;
@@ -55,11 +56,18 @@ function numberOf(text: string | undefined, most: number, standard: number, refu
 }
 
 /** What a person at the box needs to trust an interface whose certificate no public authority has signed. */
-function fingerprintOf({ config, baseDir }: EnrolCommandParts): string | undefined {
+function trustLines({ config, baseDir }: EnrolCommandParts): string {
   const { tls } = config.api;
-  if (!tls) return undefined;
+  if (!tls) return "";
   const path = resolve(baseDir, tls.certFile);
-  return certificatesOf(readFileSync(path, "utf8"), path)[0]?.fingerprint256.replaceAll(":", "").toLowerCase();
+  try {
+    const [own] = certificatesOf(readFileSync(path, "utf8"), path);
+    const fingerprint = own?.fingerprint256.replaceAll(":", "").toLowerCase();
+    return `where the box does not know who signed this platform's certificate, add:\n  --fingerprint sha256:${fingerprint}\n`;
+  } catch (thrown) {
+    // The token is made, and is shown this once.
+    return `note: no fingerprint: api.tls.certFile cannot be read yet: ${messageOf(thrown)}\n`;
+  }
 }
 
 function audit(ledger: Ledger, parts: EnrolCommandParts, action: string, subject: string, detail: object): void {
@@ -76,8 +84,8 @@ function makeToken(name: string, parts: EnrolCommandParts): void {
   const token = newToken();
   const nowMs = Date.now();
   const expiresMs = nowMs + hours * hourMs;
-  const valid = withLedger((ledger) => {
-    const known = parts.gateways(ledger);
+  const { valid, isApplied } = withLedger((ledger) => {
+    const { known, applied } = parts.gateways(ledger);
     if (!known.has(name)) {
       refuse(
         `gateway ${name} is not in the registry\n  known: ${[...known].join(", ")}\n  remedy: add it to cluster.yaml first`,
@@ -87,20 +95,19 @@ function makeToken(name: string, parts: EnrolCommandParts): void {
       ledger.addToken({ hash: tokenHash(token), ...placeOf(name), createdMs: nowMs, expiresMs });
       audit(ledger, parts, "enrolment.token", `gateway ${name}`, { expires: isoTime(expiresMs) });
     });
-    return ledger.certificates(placeOf(name)).filter((one) => certificateState(one, nowMs) === "valid").length;
+    const all = ledger.certificates(placeOf(name));
+    const isValid = (one: GatewayCertificate) => certificateState(one, nowMs) === "valid";
+    return { valid: all.filter(isValid).length, isApplied: applied?.has(name) ?? true };
   });
   const url = enrolment?.publicUrl ?? "https://PLATFORM";
-  const fingerprint = fingerprintOf(parts);
   say(`token:    ${token}\nexpires:  ${isoTime(expiresMs)}\n`);
   say(`on the box 在网关上执行:\n  sudo jilian-gateway enrol ${url} ${token}\n`);
+  if (!isApplied) say("note: the box is refused before: jilian registry apply cluster.yaml\n");
   if (valid > 0)
     say(
       `note: ${valid} certificates of it stay valid; when a box is gone: jilian certificates ${name}, jilian revoke SERIAL\n`,
     );
-  if (fingerprint !== undefined)
-    say(
-      `where the box does not know who signed this platform's certificate, add:\n  --fingerprint sha256:${fingerprint}\n`,
-    );
+  say(trustLines(parts));
 }
 
 function list(name: string | undefined, { withLedger, say }: EnrolCommandParts): void {
@@ -162,9 +169,12 @@ function revokeGateway(name: string, parts: EnrolCommandParts): void {
   say(`${name}: withdrawn 已停用: ${what}; open connections end within seconds\n`);
 }
 
+/** RFC 1123, 2.1, with a first label of `*` or none; the last label is not a number, which would be an address that is wrong. */
+const isHostName = /^(\*\.)?([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*(?!\d+$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/i;
+
 async function signServer(names: string, parts: EnrolCommandParts): Promise<void> {
   const hosts = names.split(",").filter((name) => name !== "");
-  const wrong = hosts.find((host) => !/^[A-Za-z0-9.:*-]{1,253}$/.test(host));
+  const wrong = hosts.find((host) => host.length > 253 || !(isIP(host) || isHostName.test(host)));
   if (hosts.length === 0 || wrong !== undefined) parts.refuse(`"${wrong ?? ""}" is no name or address of a machine`);
   const days = numberOf(parts.options.days, 825, 825, parts.refuse);
   const authority = await openAuthority(parts.dataDir);

@@ -179,3 +179,22 @@ it("makes tokens for registered gateways only, lists and revokes certificates", 
   expect(actions.slice(0, 3)).toEqual(["credential.revoke", "enrolment.withdraw", "certificate.revoke"]);
   ledger.close();
 });
+
+it("makes the broker's certificate, tokens and revocations before its files are there, and while they are broken", {
+  timeout: 40_000,
+}, async () => {
+  const name = "xinghua-casting/gw-casting";
+  const run = (...args: string[]) => jilian([...args, "--config", platform]);
+  const tls = "tls: { certFile: broker.pem, keyFile: broker.key }";
+  edit(platform, /broker: \{ (.*) \}/, `broker: { $1, ${tls} }`);
+  edit(platform, "port: 18080", `port: 18080\n  ${tls}\n  enrolment: { brokerHost: mqtt.example }`);
+  const [early, check] = await Promise.all([run("enrol", name), run("check")]);
+  expect(early.err).toBe("");
+  expect(early).toMatchObject({ code: 0, out: expect.stringContaining("certFile cannot be read yet") });
+  expect(check).toMatchObject({ code: 2, err: expect.stringContaining("TLS_FILE_UNREADABLE") });
+  expect(await run("certificates", "broker", "mqtt.example")).toMatchObject({ code: 0, err: "" });
+  expect((await run("check")).code).toBe(0);
+  writeFileSync(join(base, "demo/broker.pem"), "broken");
+  edit(join(base, "demo/cluster.yaml"), "cluster:", "broken:");
+  expect((await run("revoke", name)).out).toContain("1 tokens");
+});

@@ -72,8 +72,11 @@ function unreadable(text: string, file: string, path: string, thrown: unknown, r
   return faultsAt(text, file, [{ path, found: messageOf(thrown), expected: "the path of a readable file", remedy }]);
 }
 
-/** Reads and checks `platform.yaml` and the files it names before anything starts; all their faults are listed together. */
-function readSetting(file: string, services: readonly ServiceName[]): Setting & { printed: string } {
+/**
+ * Reads and checks `platform.yaml` and the files it names before anything starts; all their faults are listed together.
+ * @param isServing false for a command that only changes the ledger: it may be the one that makes the files of TLS
+ */
+function readSetting(file: string, services: readonly ServiceName[], isServing = true): Setting & { printed: string } {
   const baseDir = dirname(resolve(file));
   const text = readText(file);
   const config = readPlatformConfig(text, file, services, process.env);
@@ -88,7 +91,7 @@ function readSetting(file: string, services: readonly ServiceName[]): Setting & 
       faults.push(...unreadable(text, file, "/remoteBroker/passwordFile", error, remedy));
     }
   }
-  if (config.ok) faults.push(...faultsAt(text, file, tlsFaults(config.value, services, baseDir)));
+  if (config.ok && isServing) faults.push(...faultsAt(text, file, tlsFaults(config.value, services, baseDir)));
   const registryPath = textAt(named, "/registry");
   let registry: Checked<Registry> | undefined;
   if (registryPath !== undefined) {
@@ -123,15 +126,13 @@ function makeCredential(kind: string | undefined, names: string[], setting: Sett
   const [first = "", second = ""] = names;
   let principal: Principal;
   if (kind === "gateway") {
-    const { applied, known } = withLedger({ config, baseDir }, (ledger) => ({
-      ...{ applied: newestRegistry(ledger), known: registeredGateways(registry, ledger) },
-    }));
+    const { applied, known } = withLedger({ config, baseDir }, (ledger) => registeredGateways(registry, ledger));
     if (!known.has(`${first}/${second}`)) {
       refuse(
         `gateway ${first}/${second} is not in the registry\n  known: ${[...known].join(", ")}\n  remedy: add it to cluster.yaml first`,
       );
     }
-    if (applied && !applied.gateways.has(`${first}/${second}`))
+    if (applied && !applied.has(`${first}/${second}`))
       process.stderr.write("note: its devices do not count before: jilian registry apply cluster.yaml\n");
     principal = { kind, name: `${first}/${second}`, group: first, node: second };
   } else if (kind === "viewer") {
@@ -176,7 +177,7 @@ function withLedger<T>({ config, baseDir }: Pick<Setting, "config" | "baseDir">,
   }
 }
 
-function listCredentials(setting: Setting): void {
+function listCredentials(setting: Pick<Setting, "config" | "baseDir">): void {
   for (const { kind, name, createdMs } of withLedger(setting, (ledger) => ledger.credentials())) {
     const made = createdMs === null ? "made by an earlier release" : `made ${new Date(createdMs).toISOString()}`;
     process.stdout.write(`${kind.padEnd(8)} ${name.padEnd(40)} ${made}\n`);
@@ -184,7 +185,7 @@ function listCredentials(setting: Setting): void {
 }
 
 /** The interface looks at keys with each request, and the broker each second at whose access has changed. */
-function revokeCredential([kind = "", name = ""]: string[], setting: Setting): void {
+function revokeCredential([kind = "", name = ""]: string[], setting: Pick<Setting, "config" | "baseDir">): void {
   if (!["gateway", "host", "viewer", "api", "operator"].includes(kind)) refuse(help);
   const of = { kind: kind as Principal["kind"], name };
   const revoked = withLedger(setting, (ledger) =>
@@ -247,17 +248,21 @@ async function runRecompute({ config, baseDir }: Setting): Promise<void> {
 }
 
 /** Gateways of the registry file and of what was applied last. */
-function registeredGateways(registry: Registry, ledger: Ledger): ReadonlySet<string> {
-  return new Set([...(newestRegistry(ledger) ?? registry).gateways, ...registry.gateways]);
+function registeredGateways(registry: Registry | undefined, ledger: Ledger) {
+  const applied = newestRegistry(ledger)?.gateways;
+  return { known: new Set([...(applied ?? []), ...(registry?.gateways ?? [])]), applied };
 }
 
-async function runEnrol(command: string, words: readonly string[], setting: Setting): Promise<void> {
-  const { config, registry, baseDir } = setting;
+async function runEnrol(command: string, words: readonly string[], path: string): Promise<void> {
+  // To withdraw access must be possible whatever is wrong with other files.
+  const setting = command === "revoke" ? readPlatformFile(path) : readSetting(path, serviceNames, false);
+  const { config, baseDir } = setting;
   const { hours, days } = parsed.values;
   try {
     await enrolCommand(command, words, {
       ...{ options: { hours, days }, config, baseDir, dataDir: storePaths(config, baseDir).dataDir },
-      gateways: (ledger) => registeredGateways(registry, ledger),
+      gateways: (ledger) =>
+        registeredGateways("registry" in setting ? (setting.registry as Registry) : undefined, ledger),
       withLedger: (work) => withLedger(setting, work),
       ...{ caller: callerName(), say: (text) => process.stdout.write(text), refuse },
     });
@@ -310,8 +315,7 @@ if (parsed.values.help) process.stdout.write(helps[command ?? ""] ?? help);
 else if (command === "version") process.stdout.write(await versions());
 else if (command === "registry" && (file !== undefined || names[0] === "check")) await runRegistryCommand(names, file);
 else if (command === "recompute" && file !== undefined) await runRecompute(readSetting(file, serviceNames));
-else if (file !== undefined && enrolCommands.includes(command ?? ""))
-  await runEnrol(command ?? "", names, readSetting(file, serviceNames));
+else if (file !== undefined && enrolCommands.includes(command ?? "")) await runEnrol(command ?? "", names, file);
 else if (file === undefined || !["run", "check", "credential"].includes(command ?? "")) refuse(help);
 else if (command === "run") {
   const unknown = names.filter((name) => !isService(name));
@@ -332,6 +336,6 @@ else if (command === "run") {
   process.stdout.write(parsed.values.print ? printed : `${file}: no fault. ${found}.\n`);
   // Not among what --print gives to other programs.
   for (const warning of warnings) process.stderr.write(`warning: ${warning}\n`);
-} else if (names[0] === "list") listCredentials(readSetting(file, serviceNames));
-else if (names[0] === "revoke") revokeCredential(names.slice(1), readSetting(file, serviceNames));
-else makeCredential(names[0], names.slice(1), readSetting(file, serviceNames));
+} else if (names[0] === "list") listCredentials(readPlatformFile(file));
+else if (names[0] === "revoke") revokeCredential(names.slice(1), readPlatformFile(file));
+else makeCredential(names[0], names.slice(1), readSetting(file, serviceNames, false));

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { resolve } from "node:path";
 import type { Clock } from "@jilian/domain/clock.ts";
-import { JilianError } from "@jilian/domain/errors.ts";
+import { codeOf, JilianError, messageOf } from "@jilian/domain/errors.ts";
 import { stateTopic } from "@jilian/domain/topics.ts";
 import { connectBus, type SparkplugBus, statePayload } from "@jilian/ingest/bus.ts";
 import type { IngestParts } from "@jilian/ingest/start.ts";
@@ -127,10 +127,25 @@ export async function startPlatform(
   // Made at first need: where nobody enrols there is no key to lose.
   let opened: Promise<Authority> | undefined;
   const authority = () => {
-    opened ??= openAuthority(paths.dataDir);
+    opened ??= openAuthority(paths.dataDir).catch((thrown: unknown) => {
+      // Such as a full disk: the next one who needs it tries again.
+      opened = undefined;
+      throw thrown;
+    });
     return opened;
   };
-  const hasAuthority = config.api.enrolment !== undefined || existsSync(authorityFiles(paths.dataDir).key);
+  const files = authorityFiles(paths.dataDir);
+  const hasAuthority = config.api.enrolment !== undefined || existsSync(files.key) || existsSync(files.certificate);
+  /** Without its key nobody enrols or renews, which must not keep those out who have a certificate, nor the rest of the platform. */
+  const authorityCertificate = async (): Promise<string | undefined> => {
+    try {
+      return (await authority()).certificate;
+    } catch (thrown) {
+      const remedy = thrown instanceof JilianError ? thrown.remedy : "see the cause";
+      log.error({ err: thrown, code: codeOf(thrown), remedy }, `gateways cannot enrol or renew: ${messageOf(thrown)}`);
+      return existsSync(files.certificate) ? readFileSync(files.certificate, "utf8") : undefined;
+    }
+  };
   try {
     const ledger = openLedger({ path: paths.ledger, log });
     running.ledger = ledger;
@@ -144,7 +159,7 @@ export async function startPlatform(
         (running.registry ?? known ?? parts.registry).factories.get(factory)?.enterpriseId;
       const broker = await startBroker(placedBroker(config, baseDir), {
         ...{ ledger, log: logOf("broker"), onFault, enterpriseOf, now: clock.now },
-        authority: config.broker.tls && hasAuthority ? (await authority()).certificate : undefined,
+        authority: config.broker.tls && hasAuthority ? await authorityCertificate() : undefined,
       });
       running.broker = broker;
       closers.push(broker.close);

@@ -37,7 +37,7 @@ export const renewQuestionSchema = Type.Object(
   {
     certificate: pem("the certificate that is to be replaced, PEM 现用证书"),
     request: pem("certificate signing request with the new key, PKCS #10 in PEM 证书签名请求"),
-    timeMs: Type.Integer({ description: "now, UTC ms 当前时间" }),
+    timeMs: Type.Integer({ minimum: 0, maximum: 8.6e15, description: "now, UTC ms 当前时间" }),
     signature: Type.String({
       minLength: 16,
       maxLength: 2048,

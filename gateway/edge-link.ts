@@ -71,7 +71,7 @@ function unreachable(broker: BrokerSettings, thrown: unknown): JilianError {
 function remedyOf(thrown: unknown): string {
   const code = (thrown as { code?: unknown }).code;
   return code === 4 || code === 5
-    ? "check broker.username and broker.password, or that the certificate is not revoked, and that the broker knows this gateway"
+    ? "check broker.username and broker.password, or that the certificate has not ended and is not revoked, and that the broker knows this gateway"
     : "check broker.host and broker.port, the network, and that the broker runs; the gateway keeps trying";
 }
 

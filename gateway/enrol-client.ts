@@ -48,8 +48,14 @@ async function open(url: URL, trust: Trust, signal: AbortSignal): Promise<Socket
   const port = Number(url.port || (url.protocol === "https:" ? 443 : 80));
   if (url.protocol !== "https:") {
     const socket = connectTcp({ host, port });
-    await once(socket, "connect", { signal });
-    return socket;
+    try {
+      await once(socket, "connect", { signal });
+      return socket;
+    } catch (thrown) {
+      // It would go on trying for minutes.
+      socket.destroy();
+      throw thrown;
+    }
   }
   const isKnown = !("fingerprint" in trust) && !("isAnswerSigned" in trust);
   const socket = connectTls({

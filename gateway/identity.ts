@@ -1,4 +1,12 @@
-import { generateKeyPairSync, type KeyObject, randomBytes, sign, X509Certificate } from "node:crypto";
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  randomBytes,
+  sign,
+  X509Certificate,
+} from "node:crypto";
 import {
   chmodSync,
   chownSync,
@@ -21,6 +29,7 @@ import { Value } from "typebox/value";
  * renewal leaves the old pair or the new one.
  */
 export const identityFile = "identity.pem";
+const pendingFile = "identity.pending";
 export const platformCaFile = "platform-ca.pem";
 export const enrolmentFile = "enrolment.json";
 
@@ -56,7 +65,11 @@ export type NewKey = { readonly key: KeyObject; readonly keyPem: string; readonl
  * the token or by the certificate before who asks. So little is in it that the box needs no library of 20 MB for it.
  */
 export function newKey(): NewKey {
-  const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  return requestOf(generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey);
+}
+
+function requestOf(privateKey: KeyObject): NewKey {
+  const publicKey = createPublicKey(privateKey);
   const [version, subject, attributes] = [derOf(0x02, Buffer.from([0])), derOf(0x30), derOf(0xa0)];
   const info = derOf(0x30, version, subject, publicKey.export({ type: "spki", format: "der" }), attributes);
   const signature = derOf(0x03, Buffer.from([0]), sign("sha256", info, privateKey));
@@ -69,6 +82,25 @@ export function newKey(): NewKey {
     keyPem: privateKey.export({ type: "pkcs8", format: "pem" }).toString(),
     request: `-----BEGIN CERTIFICATE REQUEST-----\n${lines.join("\n")}\n-----END CERTIFICATE REQUEST-----\n`,
   };
+}
+
+/**
+ * The key of an enrolment whose answer did not come, or a new one, kept until there is a certificate for it: with the same token and key
+ * the platform gives the same answer again.
+ * @throws JilianError IDENTITY_UNWRITABLE
+ */
+export function pendingKey(dir: string): NewKey & { readonly settle: () => void } {
+  const path = join(dir, pendingFile);
+  const settle = () => rmSync(path, { force: true });
+  try {
+    const kept = createPrivateKey(readFileSync(path, "utf8"));
+    if (kept.asymmetricKeyDetails?.namedCurve === "prime256v1") return { ...requestOf(kept), settle };
+  } catch {
+    // None is there, or a torn one that no certificate is for.
+  }
+  const made = newKey();
+  putFile(path, made.keyPem, 0o600);
+  return { ...made, settle };
 }
 
 function unusable(path: string, thrown: unknown): JilianError {
@@ -129,7 +161,12 @@ export function placeFor(path: string, mode: number): Place {
 }
 
 export function putFile(path: string, text: string, mode: number): void {
-  placeFor(path, mode).put(text);
+  const place = placeFor(path, mode);
+  try {
+    place.put(text);
+  } finally {
+    place.giveUp();
+  }
 }
 
 /** Key and certificate as their one file holds them. */

@@ -62,12 +62,41 @@ describe("the platform's authority", () => {
     expect(again.serial).not.toBe(issued.serial);
   });
 
+  it("is not made anew in the place of one whose key is lost, and gives away no certificate of another", async () => {
+    const files = authorityFiles(folder);
+    const { certificate } = await openAuthority(folder);
+    const [key, pem] = [readFileSync(files.key), readFileSync(files.certificate, "utf8")];
+    rmSync(files.key);
+    await expect(openAuthority(folder)).rejects.toMatchObject({ code: "AUTHORITY_UNUSABLE", address: files.key });
+    expect(readdirSync(folder)).toEqual(["authority.pem"]);
+    // The key was restored from a backup, and an authority of somebody else's lies beside it.
+    writeFileSync(files.key, key, { mode: 0o600 });
+    writeFileSync(files.certificate, "another");
+    expect((await openAuthority(folder)).certificate).toBe(certificate);
+    expect(readFileSync(files.certificate, "utf8")).toBe(pem);
+    expect(readdirSync(folder).sort()).toEqual(["authority.key", "authority.pem"]);
+  });
+
+  it("signs nothing while the clock stands at 1970 or after its end, and is not made at 1970", async () => {
+    await expect(openAuthority(folder, 5000)).rejects.toMatchObject({ code: "AUTHORITY_UNUSABLE" });
+    expect(readdirSync(folder)).toEqual([]);
+    const authority = await openAuthority(folder);
+    const checked = await checkRequest((await signingRequest()).pem);
+    for (const nowMs of [5000, Date.now() + 21 * 365 * dayMs]) {
+      await expect(authority.issueGateway(gateway, checked, 90, nowMs)).rejects.toMatchObject({
+        code: "AUTHORITY_UNUSABLE",
+        remedy: expect.stringContaining("clock"),
+      });
+      await expect(authority.issueServer(["a"], 90, nowMs)).rejects.toMatchObject({ code: "AUTHORITY_UNUSABLE" });
+    }
+  });
+
   it("signs no certificate beyond its own end, and knows those of another authority", async () => {
     const old = await openAuthority(folder, Date.now() - 20 * 365 * dayMs + 10 * dayMs);
     const checked = await checkRequest((await signingRequest({ kind: "P-384" })).pem);
     const { expiresMs, pem } = await old.issueGateway(gateway, checked, 90, Date.now());
     expect(expiresMs).toBeLessThan(Date.now() + 11 * dayMs);
-    rmSync(authorityFiles(folder).key);
+    for (const file of Object.values(authorityFiles(folder))) rmSync(file);
     expect((await openAuthority(folder)).hasSigned(new X509Certificate(pem))).toBe(false);
   });
 

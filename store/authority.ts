@@ -6,10 +6,21 @@ import {
   webcrypto,
   type X509Certificate,
 } from "node:crypto";
-import { closeSync, existsSync, fsyncSync, linkSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  linkSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
+import { isIP } from "node:net";
+import { dirname, join } from "node:path";
 import { gatewayUri } from "@jilian/domain/enrolment.ts";
-import { JilianError, messageOf } from "@jilian/domain/errors.ts";
+import { codeOf, JilianError, messageOf } from "@jilian/domain/errors.ts";
 import { certificatesOf } from "@jilian/domain/tls.ts";
 
 const dayMs = 86_400_000;
@@ -19,6 +30,8 @@ const authorityDays = 20 * 365;
 const backdatedMs = dayMs;
 const ecdsa = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" } as const;
 const leastRsaBits = 2048;
+/** An earlier time is that of a clock whose battery is empty: what it dates has ended when the clock is set. */
+const leastClockMs = Date.UTC(2001, 0);
 
 export type Issued = { pem: string; serial: string; keyHash: string; issuedMs: number; expiresMs: number };
 
@@ -116,6 +129,17 @@ async function makeAuthority(nowMs: number): Promise<string> {
   return `${key}\n${own.toString("pem")}\n`;
 }
 
+/** A name that a folder got survives a power cut only then. Not every system opens folders. */
+function syncFolder(path: string): void {
+  if (process.platform === "win32") return;
+  const fd = openSync(dirname(path), "r");
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}
+
 /** Writes a file of which there must be one only, whichever of several processes comes first: whole, or not at all. */
 function placeOnce(path: string, text: string, mode: number): void {
   const own = `${path}.${process.pid}.${randomBytes(4).toString("hex")}`;
@@ -129,11 +153,29 @@ function placeOnce(path: string, text: string, mode: number): void {
       closeSync(fd);
     }
     linkSync(own, path);
+    syncFolder(path);
   } catch (thrown) {
     if ((thrown as NodeJS.ErrnoException).code !== "EEXIST") throw thrown;
   } finally {
     rmSync(own, { force: true });
   }
+}
+
+/** Puts the certificate to give away where there is none, or another. */
+function placeCertificate(path: string, certificate: string): void {
+  if (existsSync(path) && readFileSync(path, "utf8") === certificate) return;
+  const own = `${path}.${process.pid}.${randomBytes(4).toString("hex")}`;
+  writeFileSync(own, certificate, { mode: 0o644, flush: true });
+  renameSync(own, path);
+}
+
+function wrongClock(path: string | undefined, nowMs: number, remedy: string): JilianError {
+  return new JilianError(`the time here is ${new Date(nowMs).toISOString()}: what is signed now is good for nothing`, {
+    code: "AUTHORITY_UNUSABLE",
+    action: "sign a certificate",
+    remedy: `is the clock of this machine right? ${remedy}`,
+    ...(path === undefined ? {} : { address: path }),
+  });
 }
 
 function failed(path: string, thrown: unknown): JilianError {
@@ -143,6 +185,16 @@ function failed(path: string, thrown: unknown): JilianError {
     address: path,
     remedy: "give this user the right to read and write there; where the file is damaged, restore it from a backup",
     cause: thrown,
+  });
+}
+
+/** A new one in its place would lock out every gateway that has a certificate of the old one. */
+function lost({ key, certificate }: { key: string; certificate: string }): JilianError {
+  return new JilianError("the key of the platform's authority is gone, its certificate is still there", {
+    code: "AUTHORITY_UNUSABLE",
+    action: "open the certificate authority",
+    address: key,
+    remedy: `restore it from a backup; without one remove ${certificate}: then there is a new authority, and every gateway has to enrol again`,
   });
 }
 
@@ -159,16 +211,20 @@ export function authorityFiles(dataDir: string): { key: string; certificate: str
 export async function openAuthority(dataDir: string, nowMs = Date.now()): Promise<Authority> {
   const files = authorityFiles(dataDir);
   try {
-    if (!existsSync(files.key)) placeOnce(files.key, await makeAuthority(nowMs), 0o600);
+    if (!existsSync(files.key)) {
+      if (nowMs < leastClockMs) throw wrongClock(files.key, nowMs, "Set it first.");
+      if (existsSync(files.certificate) && !existsSync(files.key)) throw lost(files);
+      placeOnce(files.key, await makeAuthority(nowMs), 0o600);
+    }
     const text = readFileSync(files.key, "utf8");
     const [own] = certificatesOf(text, files.key);
     const key = createPrivateKey(text);
     if (!own?.checkPrivateKey(key)) throw new Error("key and certificate do not belong together");
     const certificate = own.toString();
-    if (!existsSync(files.certificate)) placeOnce(files.certificate, certificate, 0o644);
+    placeCertificate(files.certificate, certificate);
     return authorityOf(own, key);
   } catch (thrown) {
-    throw failed(files.key, thrown);
+    throw codeOf(thrown) === "AUTHORITY_UNUSABLE" ? thrown : failed(files.key, thrown);
   }
 }
 
@@ -187,6 +243,10 @@ function authorityOf(own: X509Certificate, key: ReturnType<typeof createPrivateK
 
   async function sign(wanted: Wanted): Promise<string> {
     const { serialNumber, subject, publicKeyDer, altNames, isServer, notBefore, notAfter } = wanted;
+    // The clock of this machine, which dates both.
+    const nowMs = notBefore.getTime() + backdatedMs;
+    if (nowMs < leastClockMs || nowMs > own.validToDate.getTime())
+      throw wrongClock(undefined, nowMs, `The authority's own certificate ends ${own.validToDate.toISOString()}.`);
     const lib = await x509();
     const signingKey = key.toCryptoKey(ecdsa, false, ["sign"]);
     const publicKey = new lib.PublicKey(publicKeyDer as Uint8Array<ArrayBuffer>);
@@ -226,11 +286,10 @@ function authorityOf(own: X509Certificate, key: ReturnType<typeof createPrivateK
     issueServer: async (names, days, nowMs) => {
       const lib = await x509();
       const keys = (await webcrypto.subtle.generateKey(ecdsa, true, ["sign", "verify"])) as webcrypto.CryptoKeyPair;
-      const isAddress = (name: string) => /^[\d.]+$|:/.test(name);
       const pem = await sign({
         ...{ serialNumber: newSerial(), subject: "CN=Jilian broker", isServer: true },
         publicKeyDer: new Uint8Array(await webcrypto.subtle.exportKey("spki", keys.publicKey)),
-        altNames: names.map((value) => ({ type: isAddress(value) ? "ip" : "dns", value })),
+        altNames: names.map((value) => ({ type: isIP(value) ? "ip" : "dns", value })),
         ...{ notBefore: new Date(nowMs - backdatedMs), notAfter: new Date(endOf(days, nowMs)) },
       });
       const secret = await webcrypto.subtle.exportKey("pkcs8", keys.privateKey);

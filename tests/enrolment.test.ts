@@ -33,12 +33,14 @@ import { afterAll, beforeAll, expect, it, vi } from "vitest";
 
 /** From the command that makes a token to a gateway that sends, renews its certificate, and is cut off: real sockets, real TLS. */
 const name = `${gateway.group}/${gateway.node}`;
+const unapplied = `${gateway.group}/gw-next`;
 const dayMs = 86_400_000;
 const log = pino({ level: "silent" });
 let dir = "";
 let box = "";
 let config: PlatformConfig;
 let platform: Platform;
+let parts: Parameters<typeof startPlatform>[2];
 
 /** A ledger of another process, as a command opens it. */
 function withLedger<T>(work: (ledger: Ledger) => T): T {
@@ -55,7 +57,7 @@ async function jilian(command: string, ...words: string[]): Promise<string> {
   let said = "";
   await platformCommand(command, words, {
     ...{ options: {}, config, baseDir: dir, dataDir: dir, withLedger, caller: "chen@platform" },
-    gateways: () => new Set([name]),
+    gateways: () => ({ known: new Set([name, unapplied]), applied: new Set([name]) }),
     say: (text) => {
       said += text;
     },
@@ -94,7 +96,7 @@ api: { port: 0, tls: { ${tls} }, enrolment: { brokerHost: localhost, brokerPort:
   if (!read.ok || !registry.ok) throw new Error("the configuration has faults");
   config = read.value;
   expect(await jilian("certificates", "broker", "localhost,127.0.0.1")).toContain(join(dir, "broker.pem"));
-  const parts = { registry: registry.value, clock: systemClock, clockSetting: undefined, log, baseDir: dir };
+  parts = { registry: registry.value, clock: systemClock, clockSetting: undefined, log, baseDir: dir };
   platform = await startPlatform(serviceNames, config, parts);
 });
 afterAll(async () => {
@@ -133,6 +135,9 @@ async function startNode() {
 
 it("gives a new box its certificate and configuration, and to nobody else", async () => {
   await expect(jilian("enrol", `${gateway.group}/gw-77`)).rejects.toThrow("is not in the registry");
+  for (const wrong of ["10.0.0", "999.1.1.1", "ff:zz", "a..b", "-x", "a_b", "mqtt.example.cn,10.0.0"])
+    await expect(jilian("certificates", "broker", wrong), wrong).rejects.toThrow("is no name or address");
+  expect(await jilian("enrol", unapplied)).toContain("refused before: jilian registry apply");
   const { token, fingerprint } = await newToken();
   const target = ["--config", join(box, "gateway.yaml")];
   const enrol = (...args: string[]) => call(enrolCommand, args);
@@ -154,6 +159,7 @@ it("gives a new box its certificate and configuration, and to nobody else", asyn
   expect(done.out).toContain(`this box is now ${name}`);
   expect(done.out).toContain("next: jilian-gateway check");
   expect(statSync(join(box, "identity.pem")).mode & 0o777).toBe(0o600);
+  expect(existsSync(join(box, "identity.pending"))).toBe(false);
   expect(readFileSync(join(box, "gateway.yaml"), "utf8")).toContain("certFile: identity.pem");
   expect(readFileSync(join(box, "gateway.yaml.before"), "utf8")).toContain("必填");
   const [first] = withLedger((ledger) => ledger.certificates());
@@ -179,7 +185,7 @@ it("gives a new box its certificate and configuration, and to nobody else", asyn
   const actions = withLedger((ledger) => ledger.audit({ limit: 10 })).map(({ action }) => action);
   expect(actions.sort()).toEqual([
     ...["certificate.broker", "certificate.issue", "certificate.issue", "certificate.issue"],
-    ...["enrolment.refuse", "enrolment.token", "enrolment.token", "enrolment.token", "registry.apply"],
+    ...["enrolment.refuse", ...Array(4).fill("enrolment.token"), "registry.apply"],
   ]);
 });
 
@@ -282,4 +288,25 @@ it("renews as the real program does: at its start, with a new connection, shown 
   } finally {
     await end();
   }
+});
+
+it("lets gateways in by the certificates they have when the authority's key is lost, and tells how to get it back", {
+  timeout: 40_000,
+}, async () => {
+  await age();
+  await platform.close();
+  rmSync(join(dir, "authority.key"));
+  const lines: string[] = [];
+  platform = await startPlatform(serviceNames, config, {
+    ...parts,
+    log: pino({ level: "error" }, { write: (line: string) => void lines.push(line) }),
+  });
+  expect(JSON.parse(lines[0] ?? "{}")).toMatchObject({
+    code: "AUTHORITY_UNUSABLE",
+    remedy: expect.stringContaining("restore it from a backup"),
+  });
+  const { running } = await startNode();
+  await vi.waitFor(() => expect(running.node.stats()).toMatchObject({ born: true, connects: 1 }), 10_000);
+  await running.close();
+  expect(existsSync(join(dir, "authority.key"))).toBe(false);
 });

@@ -7,6 +7,7 @@ import {
   renewQuestionSchema,
 } from "@jilian/domain/enrolment.ts";
 import { JilianError } from "@jilian/domain/errors.ts";
+import { isoTime } from "@jilian/domain/periods.ts";
 import type { Authority } from "@jilian/store/authority.ts";
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { ApiDeps, App } from "../app.ts";
@@ -19,7 +20,14 @@ import type { Stats } from "../stats.ts";
 /** Two certificates and a request, each of an RSA key of 4096 bits. */
 const maxQuestionBytes = 32 * 1024;
 const problems = [
-  ...(["PARAMETER_INVALID", "ENROLMENT_REFUSED", "CSR_INVALID", "TOO_MANY_ENROLMENTS", "ENROLMENT_OFF"] as const),
+  ...([
+    "PARAMETER_INVALID",
+    "ENROLMENT_REFUSED",
+    "GATEWAY_CLOCK",
+    "CSR_INVALID",
+    "TOO_MANY_ENROLMENTS",
+    "ENROLMENT_OFF",
+  ] as const),
 ];
 
 type Parts = { config: EnrolmentConfig; deps: ApiDeps; authority: Authority };
@@ -56,6 +64,13 @@ function doorOf(config: EnrolmentConfig | undefined, deps: ApiDeps, stats: Pick<
     budget.spend(request.ip);
     tell(refused, request);
     auditRefusal(deps.ledger, refused, request.ip);
+    if (refused.clockMs !== undefined)
+      throw problem({
+        code: "GATEWAY_CLOCK",
+        status: 403,
+        detail: `the gateway's clock says ${isoTime(refused.clockMs)}, the platform's ${isoTime(Date.now())}`,
+        remedy: "set the gateway's clock, better by NTP; the certificate then renews itself",
+      });
     throw problem({
       code: "ENROLMENT_REFUSED",
       status: 403,

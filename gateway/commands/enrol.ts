@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, renameSync, statSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import { type EnrolAnswer, enrolAnswerSchema, enrolPath, gatewayOfAltName } from "@jilian/domain/enrolment.ts";
 import { JilianError, messageOf } from "@jilian/domain/errors.ts";
@@ -11,7 +11,7 @@ import {
   enrolmentFile,
   identityFile,
   identityText,
-  newKey,
+  pendingKey,
   placeFor,
   platformCaFile,
   putFile,
@@ -124,8 +124,8 @@ function placeConfiguration(asked: Asked, answer: EnrolAnswer): string[] {
     putFile(`${config}.new`, configuration, 0o640);
     return [`${config} is filled in already and was kept; that of the platform is ${name}.new: compare them`, check];
   }
-  // The example that an installation puts there is not lost either.
-  if (isOther) renameSync(config, `${config}.before`);
+  // The example that an installation puts there is not lost either; at no moment is there no file.
+  if (isOther) putFile(`${config}.before`, there, 0o640);
   putFile(config, configuration, 0o640);
   return [`configuration: ${config}${isOther ? ` (what was there is ${name}.before)` : ""}`, check];
 }
@@ -135,13 +135,14 @@ async function enrol(asked: Asked, { print, complain, signal }: CommandIo): Prom
   const path = join(dir, identityFile);
   const place = placeFor(path, 0o600);
   try {
-    const { key, keyPem, request } = newKey();
+    const { key, keyPem, request, settle } = pendingKey(dir);
     const answer = await askPlatform(url, enrolPath, { token, request }, { trust, answer: enrolAnswerSchema, signal });
     const certificate = checkedCertificate(answer.certificate, key, answer.authority);
     const named = gatewayOfAltName(certificate.subjectAltName);
     if (named?.group !== answer.group || named.node !== answer.node)
       complain("note: the certificate names another gateway");
     keep(asked, answer, place.put, keyPem);
+    settle();
     print(`this box is now ${answer.group}/${answer.node}`);
     print(
       `key and certificate: ${path} (the key was made here; the certificate ends ${answer.expires} and renews itself)`,

@@ -1,9 +1,8 @@
-import { beforeAll, describe, expect, it, test } from "vitest";
+import { beforeAll, describe, expect, it } from "vitest";
 import { type Capture, isPublish, levels, sent } from "./capture.ts";
 import type { Row } from "./check.ts";
 import { record } from "./record.ts";
-import { checkedRows, deviations, outcomeOf, pendingRows, statements } from "./rows.ts";
-import { withCertificates } from "./rows-aware.ts";
+import { checkedRows, deviations, outcomeOf, statements } from "./rows.ts";
 
 /** The statements of Sparkplug 3.0.0 with a name of their own. */
 const statementCount = 299;
@@ -29,8 +28,6 @@ describe("the product at work keeps", () => {
     // When it holds, the deviation is mended: take it out of the list.
     expect(statement && outcomeOf(statement, capture).outcome).toBe("deviates");
   });
-
-  for (const { id, reason } of statements) if (reason === "pending") test.todo(id);
 });
 
 describe("a capture that breaks it is found out by", () => {
@@ -46,27 +43,11 @@ describe("a capture that breaks it is found out by", () => {
   });
 });
 
-describe("a row that waits is ready to be switched on", () => {
-  it.for(Object.keys(pendingRows))("%s", (id) => {
-    const { check, breaks } = pendingRows[id] as Row;
-    const kept = withCertificates(capture);
-    expect(check(kept)).toEqual({ seen: expect.any(Number), faults: [] });
-    expect(check(kept).seen).toBeGreaterThan(0);
-    for (const make of breaks) {
-      const { seen, faults } = check(make(kept));
-      expect(seen === 0 || faults.length > 0, id).toBe(true);
-    }
-  });
-});
-
 describe("the list", () => {
-  it("has every statement once, each checked, pending or with the reason why traffic cannot falsify it", () => {
+  it("has every statement once, each checked or with the reason why traffic cannot falsify it", () => {
     expect(new Set(statements.map(({ id }) => id)).size).toBe(statementCount);
     expect(statements).toHaveLength(statementCount);
     expect(Object.keys(checkedRows).toSorted()).toEqual(checked.map(({ id }) => id).toSorted());
-    expect(Object.keys(pendingRows)).toEqual(
-      statements.filter(({ reason }) => reason === "pending").map(({ id }) => id),
-    );
     expect(Object.keys(deviations).filter((id) => !checked.some((one) => one.id === id))).toEqual([]);
   });
 

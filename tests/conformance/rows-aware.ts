@@ -1,7 +1,4 @@
-/**
- * Rows about a Sparkplug aware server: it keeps births as certificates and dates deaths (Sparkplug 3.0, 10.1.4). Those that the broker does not
- * do yet are `pending` in statements.tsv; they are switched on by taking that word out.
- */
+/** Rows about a Sparkplug aware server: it keeps births as certificates and dates deaths (Sparkplug 3.0, 10.1.4). */
 import {
   type Capture,
   delivered,
@@ -115,20 +112,3 @@ export const awareRows: Rows = {
     )(capture);
   }),
 };
-
-/** The capture as it would be of a server that keeps certificates: by it, rows that wait are seen to work. */
-export function withCertificates(capture: Capture): Capture {
-  const at = capture.findIndex(asksForThem);
-  const { link } = capture[at] as Subscribe;
-  const kept = birthsThen(capture).map(
-    (birth): Publish => ({
-      ...birth,
-      who: "probe",
-      link,
-      from: "server",
-      topic: `${prefix}${birth.topic}`,
-      retain: true,
-    }),
-  );
-  return capture.filter((entry): boolean => !isCertificate(entry)).toSpliced(at + 1, 0, ...kept);
-}

@@ -1,4 +1,4 @@
-/** All statements of the specification: those that are checked, those that wait, and why the others are not. */
+/** All statements of the specification: those that are checked, and why the others are not. */
 import { readFileSync } from "node:fs";
 import type { Capture } from "./capture.ts";
 import type { Row, Rows, Verdict } from "./check.ts";
@@ -14,7 +14,7 @@ import { propertyRows } from "./rows-properties.ts";
 import { serverRows } from "./rows-server.ts";
 import { stateRows } from "./rows-state.ts";
 
-const allRows: Rows = {
+export const checkedRows: Rows = {
   ...messageRows,
   ...payloadRows,
   ...propertyRows,
@@ -42,7 +42,7 @@ export type Statement = {
   id: string;
   level: "MUST" | "SHOULD" | "MAY";
   who: "edge" | "host" | "server" | "aware";
-  /** Why no capture can falsify it, or `pending` where the product is yet to do it; undefined for one that is checked. */
+  /** Why no capture can falsify it; undefined for one that is checked. */
   reason: string | undefined;
 };
 
@@ -55,16 +55,11 @@ export const statements: readonly Statement[] = readFileSync(new URL("statements
     return { id, level: level as Statement["level"], who: who as Statement["who"], reason };
   });
 
-const isPending = (id: string): boolean => statements.some((one) => one.id === id && one.reason === "pending");
-export const checkedRows: Rows = Object.fromEntries(Object.entries(allRows).filter(([id]) => !isPending(id)));
-/** Ready to be switched on when the product does what they ask for: by taking `pending` out of the list. */
-export const pendingRows: Rows = Object.fromEntries(Object.entries(allRows).filter(([id]) => isPending(id)));
-
-export type Outcome = "holds" | "deviates" | "FAILS" | "pending" | "not by traffic";
+export type Outcome = "holds" | "deviates" | "FAILS" | "not by traffic";
 
 /** A row holds when the capture speaks to it and has no fault. */
 export function outcomeOf({ id, reason }: Statement, capture: Capture): { outcome: Outcome; verdict?: Verdict } {
-  if (reason !== undefined) return { outcome: reason === "pending" ? "pending" : "not by traffic" };
+  if (reason !== undefined) return { outcome: "not by traffic" };
   const verdict = (checkedRows[id] as Row).check(capture);
   const holds = verdict.seen > 0 && verdict.faults.length === 0;
   if (id in deviations) return { outcome: holds ? "FAILS" : "deviates", verdict };
