@@ -1,6 +1,10 @@
+import { arrayText } from "./arrays.ts";
 import { JilianError } from "./errors.ts";
 
-/** Sparkplug B datatype numbers (Sparkplug 3.0, 6.4.16). Arrays, data sets and templates are not carried by this product yet. */
+/**
+ * Sparkplug B datatype numbers (Sparkplug 3.0, 6.4.16). Data sets, templates and property sets (16, 19-21) are not carried by this product.
+ * Bytes and File are kept as text in base64, arrays as JSON (arrays.ts): they are read from nodes of other make, ours send none.
+ */
 export const DataType = {
   Int8: 1,
   Int16: 2,
@@ -18,6 +22,20 @@ export const DataType = {
   Text: 14,
   UUID: 15,
   Bytes: 17,
+  File: 18,
+  Int8Array: 22,
+  Int16Array: 23,
+  Int32Array: 24,
+  Int64Array: 25,
+  UInt8Array: 26,
+  UInt16Array: 27,
+  UInt32Array: 28,
+  UInt64Array: 29,
+  FloatArray: 30,
+  DoubleArray: 31,
+  BooleanArray: 32,
+  StringArray: 33,
+  DateTimeArray: 34,
 } as const;
 export type DataTypeName = keyof typeof DataType;
 export type DataTypeNumber = (typeof DataType)[DataTypeName];
@@ -62,7 +80,8 @@ export function isText(datatype: number): boolean {
 }
 
 function misfit(value: unknown, datatype: number, why: string): JilianError {
-  return new JilianError(`value ${String(value)} does not fit datatype ${datatype}: ${why}`, {
+  const text = value instanceof Uint8Array ? `of ${value.length} bytes` : String(value);
+  return new JilianError(`value ${text} does not fit datatype ${datatype}: ${why}`, {
     code: "VALUE_MISFIT",
     action: "encode or decode a Sparkplug value",
     remedy: "correct the datatype of the tag in the gateway's configuration, or the node's birth certificate",
@@ -126,5 +145,15 @@ export function fromWire(datatype: number, wire: WireValue): Value {
   }
   if (datatype === DataType.Boolean && wire.case === "booleanValue") return wire.value;
   if (isText(datatype) && wire.case === "stringValue") return wire.value;
+  if (wire.case === "bytesValue") {
+    const text = bytesText(datatype, wire.value);
+    if (text !== undefined) return text;
+  }
   throw misfit(wire.value, datatype, `field ${wire.case}`);
+}
+
+/** What a type that travels as bytes is kept as; undefined when the bytes are none of it. */
+function bytesText(datatype: number, bytes: Uint8Array): string | undefined {
+  if (datatype === DataType.Bytes || datatype === DataType.File) return Buffer.from(bytes).toString("base64");
+  return datatype >= DataType.Int8Array && datatype <= DataType.DateTimeArray ? arrayText(datatype, bytes) : undefined;
 }
