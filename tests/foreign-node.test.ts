@@ -33,7 +33,11 @@ it.skipIf(!hasForeignNode)(`stores what it sent, every datatype, time and qualit
     },
   );
   closers.push(ingest.close);
-  const { sent, asked, births } = await runForeignNode({ port: broker.port, user: account.name, password: "secret of gw-1" });
+  const { sent, asked, births } = await runForeignNode({
+    port: broker.port,
+    user: account.name,
+    password: "secret of gw-1",
+  });
   await until(() => live.nodes.get("f1/gw-1")?.alive === false, "its death");
   await until(() => ingest.queuedSamples() === 0, "the store");
   // Not for ever: a device without a birth is asked for with ever longer waits, and each rebirth here is answered.
