@@ -40,6 +40,8 @@ export type MqttBusConfig = {
   username: string;
   password: string;
   hostId: string;
+  /** What is heard of the nodes; everything when absent. Of one node all or nothing: its births, seq and aliases belong together. */
+  filters?: readonly string[] | undefined;
 };
 
 const reconnectMs = 500;
@@ -102,9 +104,13 @@ export function connectBus(
     will: will(),
   });
   const announce = () => client.publishAsync(state, stateOf(true), { qos: 1, retain: true });
-  client.on("message", (topic, payload) => {
+  /** Our own STATE is heard always: an old will that contradicts it has to be answered. */
+  const filters = config.filters ? [...config.filters, state] : [allNodesFilter];
+  client.on("message", (topic, payload, { retain }) => {
     // The will of an earlier connection can come after the birth of this one (Sparkplug 3.0, 5.6).
     if (topic === state && !closing && isOffline(payload)) announce().catch(() => undefined);
+    // A birth or value that a node of other make had retained is of some day, and says nothing of whether the node lives: it is asked.
+    if (retain && topic !== state) return;
     for (const handler of handlers) handler(topic, payload);
   });
   let toldError = "";
@@ -131,7 +137,7 @@ export function connectBus(
   });
   client.on("connect", async () => {
     try {
-      await client.subscribeAsync(allNodesFilter, { qos: 1 });
+      await client.subscribeAsync(filters, { qos: 1 });
       await announce();
       announced = true;
       toldError = "";
