@@ -121,11 +121,11 @@ export function decodePayload(bytes: Uint8Array): InPayload {
 }
 
 /**
- * The value of a received metric, by its own datatype or else the one of its birth certificate.
+ * The value of a received metric, by its own datatype or else the one of its birth certificate; 0, Unknown, is none (Sparkplug 3.0, 6.4.16).
  * @throws JilianError VALUE_MISFIT when the value contradicts the datatype
  */
 export function readValue(metric: InMetric, bornDatatype: number): Value {
-  return metric.isNull ? null : fromWire(metric.datatype ?? bornDatatype, metric.wire);
+  return metric.isNull ? null : fromWire(metric.datatype || bornDatatype, metric.wire);
 }
 
 /** A property of type String, or undefined. */
