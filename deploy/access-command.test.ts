@@ -8,7 +8,7 @@ it("prints mosquitto's access file: of each registered gateway what it may tell 
   try {
     const program = bench.start(["access", "mosquitto", "--config", bench.config]);
     expect(await program.ended, program.output.err).toBe(0);
-    const names = ["xinghua-casting/gw-casting", "xinghua-extrusion/gw-extrusion", "xinghua-rolling/gw-rolling"];
+    const names = ["nanling-extrusion/gw-extrusion", "xinghua-casting/gw-casting", "xinghua-rolling/gw-rolling"];
     const users = [...program.output.out.matchAll(/^user (.*)$/gm)].map(([, name]) => name);
     expect(users).toEqual(["jilian", ...names]);
     expect(program.output.out).toBe(mosquittoAccess(names.toReversed(), "jilian"));
