@@ -4,20 +4,39 @@ import { startBroker } from "@jilian/broker/start.ts";
 import { ingestSchema } from "@jilian/ingest/config.ts";
 import { startIngest } from "@jilian/ingest/start.ts";
 import { openWorld, silent, testRegistry, until } from "@jilian/ingest/test-world.ts";
+import { hasInfluxd, startInfluxd } from "@jilian/store/influx/influxd.ts";
+import { openInfluxTelemetry } from "@jilian/store/influx/telemetry.ts";
+import { settingOf } from "@jilian/store/influx/test-setting.ts";
 import { createLiveState } from "@jilian/store/live.ts";
+import type { OwnedTelemetry } from "@jilian/store/thread/owner.ts";
 import { pino } from "pino";
 import { Value } from "typebox/value";
 import { afterEach, expect, it } from "vitest";
 import { hasForeignNode, noForeignNode, runForeignNode } from "./foreign-node.ts";
+import { isThorough } from "./thorough.ts";
 
 const closers: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();
 });
 
-it.skipIf(!hasForeignNode)(`stores what it sent, every datatype, time and quality${noForeignNode}`, async () => {
+/** The store of a test, closed with it. */
+type Open = () => Promise<OwnedTelemetry>;
+
+async function influx(): Promise<OwnedTelemetry> {
+  const server = await startInfluxd();
+  closers.push(server.stop);
+  const log = pino({ level: "silent" });
+  const telemetry = await openInfluxTelemetry({ ...settingOf(server.url, "foreign"), log });
+  closers.push(telemetry.close);
+  return telemetry;
+}
+
+/** What is stored of all that the node sends must be what it sent. */
+async function play(open?: Open): Promise<void> {
   const world = await openWorld();
   closers.push(world.end);
+  const telemetry = (await open?.()) ?? world.telemetry;
   const account = { kind: "gateway", name: "f1/gw-1", group: "f1", node: "gw-1" } as const;
   world.ledger.setCredential(account, "secret of gw-1");
   const broker = await startBroker({ ...Value.Create(brokerSchema), port: 0 }, { ledger: world.ledger, log: silent });
@@ -27,7 +46,7 @@ it.skipIf(!hasForeignNode)(`stores what it sent, every datatype, time and qualit
   const ingest = await startIngest(
     { ...Value.Create(ingestSchema), lingerMs: 1, reorderMs: 50, rebirthIntervalMs: 100 },
     {
-      ...{ bus: broker.bus, telemetry: world.telemetry, ledger: world.ledger, ledgerPath: world.ledgerPath, live },
+      ...{ bus: broker.bus, telemetry, ledger: world.ledger, ledgerPath: world.ledgerPath, live },
       ...{ registry: testRegistry(true), clock: { now: () => Date.now(), rate: 1 }, clockSetting: undefined },
       log: pino({ level: "warn" }, { write: (line) => void lines.push(JSON.parse(line)) }),
     },
@@ -49,8 +68,8 @@ it.skipIf(!hasForeignNode)(`stores what it sent, every datatype, time and qualit
   const close = ingest.close;
   closers.splice(closers.indexOf(close), 1);
   await close();
-  for (const { id, device, metric } of await world.telemetry.series())
-    for (const row of await world.telemetry.read({ series: id, fromMs: 0, toMs: 1e15 }, 1000)) {
+  for (const { id, device, metric } of await telemetry.series())
+    for (const row of await telemetry.read({ series: id, fromMs: 0, toMs: 1e15 }, 1000)) {
       const value = row.value === null ? null : `${typeof row.value} ${row.value}`;
       stored.push([device, metric, row.sourceTimeMs, value, row.status]);
     }
@@ -70,4 +89,11 @@ it.skipIf(!hasForeignNode)(`stores what it sent, every datatype, time and qualit
   ]);
   expect(live.counters.get("uncarriedSamples")).toBe(6 + 40);
   expect(live.counters.get("unreadableMessages")).toBe(1);
-});
+}
+
+it.skipIf(!hasForeignNode)(`stores what it sent, every datatype, time and quality${noForeignNode}`, () => play());
+
+it.skipIf(!hasForeignNode || !hasInfluxd() || !isThorough)(
+  `stores the same in InfluxDB (JILIAN_TESTS=all)${noForeignNode}`,
+  () => play(influx),
+);

@@ -56,7 +56,7 @@ moment = datetime.datetime(2026, 1, 5, 2, 3, 4, 567000, tzinfo=datetime.timezone
 types = [
     (T.INT8, -128, 127), (T.INT16, -32768, 5), (T.INT32, -2**31, 2**31 - 1), (T.INT64, -2**63, 2**63 - 1), (T.UINT8, 0, 255),
     (T.UINT16, 1, 65535), (T.UINT32, 7, 2**32 - 1), (T.UINT64, 2**53 + 1, 2**63 - 1), (T.FLOAT, single, -2.5), (T.DOUBLE, 0.1, -1e+300),
-    (T.BOOLEAN, False, True), (T.STRING, "温度", "a\\nb"), (T.DATETIME, moment, moment), (T.TEXT, "", "text"),
+    (T.BOOLEAN, False, True), (T.STRING, "温度", "a\\nb"), (T.DATETIME, moment, moment), (T.TEXT, "", "长" * 20000),
     (T.UUID, "00000000-0000-4000-8000-000000000001", "x"), (T.BYTES, b"\\x00\\xff", b""), (T.FILE, b"%PDF", b"\\x80"),
     (T.INT8_ARRAY, (-17, 123), ()), (T.INT16_ARRAY, (-30000, 30000), (1,)), (T.INT32_ARRAY, (-1, 315338746), (2,)),
     (T.INT64_ARRAY, (-4270929666821191986, 2**63 - 1), (3,)), (T.UINT8_ARRAY, (23, 250), (4,)), (T.UINT16_ARRAY, (30, 52360), (5,)),
@@ -83,7 +83,7 @@ def uncarried():
     return [dataset("set"), template("motor", False), Raw(name="properties", datatype=20, timestamp=start), Raw(name="lists", datatype=21),
             Raw(name="of later years", datatype=35, int_value=1), Raw(name="of no type", int_value=1)]
 
-names = ["Temp", "temp", "TEMP", "a/b/c", "温度/一号", "n" * 300, 'quote"\\'', "ends with \\\\", "tab\\tand = , space", "#+", "__proto__", "💡"]
+names = ["Temp", "temp", "TEMP", "a/b/c", "温度/一号", "n" * 300, 'quote"\\'', "ends with \\\\", "tab\\tand = , space", "#+", "__proto__", "💡", "zero\\0within", "zero"]
 births = 0
 
 def birth():
