@@ -149,7 +149,7 @@ function meaningOf(
 /**
  * Takes the metrics of a birth into the session. A metric that was known with the same definition keeps its series number;
  * what the device was born with before is void, its aliases too.
- * @returns what cannot be carried, unless the birth before said the same: metrics of a type without a series (templates, data sets), without
+ * @returns what cannot be carried, unless the birth before said the same: metrics of a type without a series (templates), without
  *   a name, with one too long, and aliases that stand for two; the rest of the birth holds
  */
 export function declare(session: NodeSession, device: string, payload: InPayload, nowMs: number): string[] {

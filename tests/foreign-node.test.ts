@@ -85,9 +85,9 @@ async function play(open?: Open): Promise<void> {
     .map(({ device, metrics }) => [device, metrics]);
   expect(told).toEqual([
     ["", ["_types_/Motor"]],
-    ["meter-1", ["set", "motor", "properties", "lists", "of later years", "of no type"]],
+    ["meter-1", ["motor", "properties", "lists", "of later years", "of no type"]],
   ]);
-  expect(live.counters.get("uncarriedSamples")).toBe(6 + 40);
+  expect(live.counters.get("uncarriedSamples")).toBe(5 + 40);
   expect(live.counters.get("unreadableMessages")).toBe(1);
 }
 

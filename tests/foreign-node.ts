@@ -65,12 +65,18 @@ types = [
     (T.STRING_ARRAY, ("ABC", "温", ""), ("x",)), (T.DATETIME_ARRAY, (moment, moment), (moment,)),
 ]
 
-def dataset(name):
-    found = Raw(name=name, datatype=16, timestamp=start)
-    found.dataset_value.num_of_columns = 1
-    found.dataset_value.columns.append("c")
-    found.dataset_value.types.append(3)
-    found.dataset_value.rows.add().elements.add().int_value = 5
+def dataset(name, at):
+    found = Raw(name=name, datatype=16, timestamp=at)
+    table = found.dataset_value
+    table.num_of_columns = 3
+    table.columns.extend(["一", "b", "c"])
+    table.types.extend([T.INT8, T.STRING, T.DOUBLE])
+    for number in (-1, 7):
+        elements = table.rows.add().elements
+        elements.add().int_value = number % 256
+        elements.add().string_value = str(number)
+        elements.add().double_value = number / 8
+    keep("meter-1", name, T.STRING, '{"columns":["一","b","c"],"types":["Int8","String","Double"],"rows":[[-1,"-1",-0.125],[7,"7",0.875]]}', at)
     return found
 
 def template(name, is_definition):
@@ -80,7 +86,7 @@ def template(name, is_definition):
     return found
 
 def uncarried():
-    return [dataset("set"), template("motor", False), Raw(name="properties", datatype=20, timestamp=start), Raw(name="lists", datatype=21),
+    return [template("motor", False), Raw(name="properties", datatype=20, timestamp=start), Raw(name="lists", datatype=21),
             Raw(name="of later years", datatype=35, int_value=1), Raw(name="of no type", int_value=1)]
 
 names = ["Temp", "temp", "TEMP", "a/b/c", "温度/一号", "n" * 300, 'quote"\\'', "ends with \\\\", "tab\\tand = , space", "#+", "__proto__", "💡", "zero\\0within", "zero"]
@@ -97,7 +103,7 @@ def birth():
         template("_types_/Motor", True),
     ], True))
     keep("", "Properties/OS", T.STRING, "TempleOS", at)
-    publish("DBIRTH", "meter-1", payload([Metric(at, kind.name, kind, value=first) for kind, first, _ in types] + uncarried(), True))
+    publish("DBIRTH", "meter-1", payload([Metric(at, kind.name, kind, value=first) for kind, first, _ in types] + [dataset("set", at)] + uncarried(), True))
     for kind, first, _ in types: keep("meter-1", kind.name, kind, first, at)
     publish("DBIRTH", "meter-2", payload([Metric(at, kind.name, kind, alias=2**63 + i) for i, (kind, _, _) in enumerate(types)], True))
     publish("DBIRTH", "feeder-1", payload([Metric(at, name, T.INT32, value=i) for i, name in enumerate(names)], True))
@@ -112,7 +118,7 @@ def quality(metric, value, types=False):
 
 def data():
     at = start + 10_000
-    publish("DDATA", "meter-1", payload([Metric(at, kind.name, kind, value=second) for kind, _, second in types] + uncarried(), False))
+    publish("DDATA", "meter-1", payload([Metric(at, kind.name, kind, value=second) for kind, _, second in types] + [dataset("set", at)] + uncarried(), False))
     for kind, _, second in types: keep("meter-1", kind.name, kind, second, at)
     publish("DDATA", "meter-2", payload([Metric(at, None, kind, value=second, alias=2**63 + i) for i, (kind, _, second) in enumerate(types)], False))
     for kind, _, second in types: keep("meter-2", kind.name, kind, second, at)
