@@ -48,15 +48,10 @@ function placedBroker({ broker: { tls, ...plain } }: PlatformConfig, baseDir: st
 }
 
 /** A broker of this process as a bus: the host's STATE is told on it like on any other (Sparkplug 3.0, 5.6). */
-async function localBus(
-  bus: SparkplugBus,
-  hostId: string,
-  clock: Clock,
-): Promise<SparkplugBus & { close: () => Promise<void> }> {
+function localBus(bus: SparkplugBus, hostId: string, clock: Clock): SparkplugBus & { close: () => Promise<void> } {
   const tell = (online: boolean) =>
     bus.publish(stateTopic(hostId), statePayload(online, clock.now()), { qos: 1, retain: true });
-  await tell(true);
-  return { ...bus, close: () => tell(false) };
+  return { ...bus, announce: () => tell(true), close: () => tell(false) };
 }
 
 function remoteBus(
@@ -155,7 +150,7 @@ export async function startPlatform(
       running.broker = broker;
       closers.push(broker.close);
       platform.brokerPort = broker.port;
-      if (services.includes("ingest")) bus = await localBus(broker.bus, config.ingest.hostId, clock);
+      if (services.includes("ingest")) bus = localBus(broker.bus, config.ingest.hostId, clock);
     }
     if (!services.includes("ingest")) return platform;
     const registry = openRegistry(parts.registry, { ledger, clock, log });

@@ -9,7 +9,7 @@ import {
   renameSync,
   rmSync,
   statSync,
-  writeSync,
+  writeFileSync,
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { JilianError, messageOf } from "@jilian/domain/errors.ts";
@@ -108,7 +108,8 @@ export function placeFor(path: string, mode: number): Place {
   return {
     put: (text) =>
       guarded(() => {
-        writeSync(fd, text);
+        // Not writeSync, which takes it for done when a medium that is nearly full takes a part.
+        writeFileSync(fd, text);
         fsyncSync(fd);
         close();
         chmodSync(own, mode);

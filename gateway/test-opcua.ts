@@ -3,7 +3,14 @@ import { connect, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { OPCUACertificateManager } from "node-opcua-certificate-manager";
-import { coerceNodeId, MessageSecurityMode, StatusCodes, Variant, type VariantOptions } from "node-opcua-client";
+import {
+  coerceNodeId,
+  MessageSecurityMode,
+  ServiceCounterDataType,
+  StatusCodes,
+  Variant,
+  type VariantOptions,
+} from "node-opcua-client";
 import { OPCUAServer, type ServerSession, type Subscription } from "node-opcua-server";
 
 type AddressSpace = NonNullable<OPCUAServer["engine"]["addressSpace"]>;
@@ -15,6 +22,8 @@ export type TestServer = {
   readonly port: number;
   /** Sets a value with its status and source time; the node is made when it is not there. */
   readonly set: (name: string, value: VariantOptions, how?: { status?: string; sourceTimeMs?: number | null }) => void;
+  /** Adds a variable whose value is a structure of a type that the machine's maker has defined. */
+  readonly structure: (name: string) => void;
   readonly remove: (name: string) => void;
   readonly start: () => Promise<void>;
   readonly stop: () => Promise<void>;
@@ -42,6 +51,13 @@ export type TestServerOptions = {
 };
 
 export const testNamespace = "urn:test:machine";
+
+/** Any structure, sent as one of a type in a namespace of its own. */
+class MakersType extends ServiceCounterDataType {
+  override get schema() {
+    return Object.assign(Object.create(super.schema), { encodingDefaultBinary: coerceNodeId("ns=2;i=5000") });
+  }
+}
 
 type Held = { value: VariantOptions; status: string; sourceTimeMs: number | null };
 
@@ -127,6 +143,12 @@ export async function startTestServer(options: TestServerOptions): Promise<TestS
       held.set(name, one);
       if (isNew) add(name, one);
       else show(name, one);
+    },
+    structure(name) {
+      add(name, { value: { dataType: "UInt32", value: 1 }, status: "Good", sourceTimeMs: Date.now() });
+      // The server's own way to a value would look the type up.
+      const { $dataValue } = variables.get(name) as unknown as { $dataValue: { value: Variant } };
+      $dataValue.value = new Variant({ dataType: "ExtensionObject", value: new MakersType() });
     },
     remove(name) {
       held.delete(name);

@@ -35,6 +35,7 @@ test("a subscription that the broker refuses is asked for again, and STATE is to
     silent,
   );
   try {
+    await bus.announce?.();
     await until(() => heard.includes("STATE"), "STATE");
     expect(heard).toEqual(["refused", "refused", "granted", "STATE"]);
     // This broker acknowledges nothing: the end does not wait for it.

@@ -12,6 +12,8 @@ export type SparkplugBus = {
   /** Hands every message of every node to the handler, in order, synchronously. Returns its removal. */
   readonly onMessage: (handler: (topic: string, payload: Uint8Array) => void) => () => void;
   readonly publish: (topic: string, payload: Uint8Array, options: { qos: 0 | 1; retain: boolean }) => Promise<void>;
+  /** Says on STATE that the host is there, from now on with each connection: for when everything that nodes say is taken. */
+  readonly announce?: () => Promise<void>;
   /** Calls the handler when the connection to the broker was lost; absent where none can be. */
   readonly onLost?: (handler: () => void) => void;
   /** Whether nodes are heard now; absent where that cannot change. */
@@ -78,7 +80,9 @@ export function connectBus(
 ): SparkplugBus & { close: () => Promise<void> } {
   const handlers = new Set<(topic: string, payload: Uint8Array) => void>();
   const lostHandlers = new Set<() => void>();
-  let announced = false;
+  /** Subscribed on this connection. */
+  let hears = false;
+  let isHost = false;
   let closing = false;
   const state = stateTopic(config.hostId);
   let bornMs = nowMs();
@@ -103,12 +107,12 @@ export function connectBus(
     resubscribe: false,
     will: will(),
   });
-  const announce = () => client.publishAsync(state, stateOf(true), { qos: 1, retain: true });
+  const tellOnline = () => client.publishAsync(state, stateOf(true), { qos: 1, retain: true });
   /** Our own STATE is heard always: an old will that contradicts it has to be answered. */
   const filters = config.filters ? [...config.filters, state] : [allNodesFilter];
   client.on("message", (topic, payload, { retain }) => {
     // The will of an earlier connection can come after the birth of this one (Sparkplug 3.0, 5.6).
-    if (topic === state && !closing && isOffline(payload)) announce().catch(() => undefined);
+    if (topic === state && isHost && !closing && isOffline(payload)) tellOnline().catch(() => undefined);
     // A birth or value that a node of other make had retained is of some day, and says nothing of whether the node lives: it is asked.
     if (retain && topic !== state) return;
     for (const handler of handlers) handler(topic, payload);
@@ -138,8 +142,8 @@ export function connectBus(
   client.on("connect", async () => {
     try {
       await client.subscribeAsync(filters, { qos: 1 });
-      await announce();
-      announced = true;
+      if (isHost) await tellOnline();
+      hears = true;
       toldError = "";
       log.info({ address }, "ingest is connected to the broker");
     } catch (error) {
@@ -153,11 +157,16 @@ export function connectBus(
     }
   });
   client.on("close", () => {
-    if (announced) for (const handler of lostHandlers) handler();
-    announced = false;
+    if (hears) for (const handler of lostHandlers) handler();
+    hears = false;
   });
   return {
-    isConnected: () => client.connected && announced,
+    isConnected: () => client.connected && hears,
+    announce: async () => {
+      isHost = true;
+      // What fails ends with the connection; the next one tells it.
+      if (client.connected && hears) void tellOnline().catch(() => client.stream.destroy());
+    },
     onLost: (handler) => lostHandlers.add(handler),
     onMessage: (handler) => {
       handlers.add(handler);

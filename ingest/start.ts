@@ -122,6 +122,8 @@ export async function startIngest(config: IngestConfig, parts: IngestParts): Pro
   });
   const detach = bus.onMessage(receiver.handle);
   bus.onLost?.(receiver.lost);
+  // Only now: nodes that wait for their host are born at once, and would be asked again for what nobody has heard.
+  await bus.announce?.();
   return {
     queuedSamples: queue.samples,
     stats: () => ({

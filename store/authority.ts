@@ -6,7 +6,7 @@ import {
   webcrypto,
   type X509Certificate,
 } from "node:crypto";
-import { closeSync, existsSync, fsyncSync, linkSync, openSync, readFileSync, rmSync, writeSync } from "node:fs";
+import { closeSync, existsSync, fsyncSync, linkSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { gatewayUri } from "@jilian/domain/enrolment.ts";
 import { JilianError, messageOf } from "@jilian/domain/errors.ts";
@@ -122,7 +122,8 @@ function placeOnce(path: string, text: string, mode: number): void {
   try {
     const fd = openSync(own, "wx", mode);
     try {
-      writeSync(fd, text);
+      // Not writeSync, which takes it for done when a medium that is nearly full takes a part.
+      writeFileSync(fd, text);
       fsyncSync(fd);
     } finally {
       closeSync(fd);

@@ -69,6 +69,7 @@ async function jilian(command: string, ...words: string[]): Promise<string> {
 /** Of a new box, as the platform keeps it. */
 const gatewayYaml = (port: number) => `group: ${gateway.group}
 node: ${gateway.node}
+primaryHost: jilian
 broker: { host: localhost, port: ${port}, tls: { caFile: platform-ca.pem, certFile: identity.pem, keyFile: identity.pem } }
 outbox: { path: outbox.db }
 devices:
@@ -165,17 +166,20 @@ it("gives a new box its certificate and configuration, and to nobody else", asyn
   const again = await enrol(urlOf(), token, ...target, "--fingerprint", fingerprint);
   expect(again).toMatchObject({ code: 1, err: expect.stringContaining("ENROLMENT_REFUSED") });
   expect(serialIn("identity.pem")).toBe(first?.serial);
+  // One that is the platform's already is left, and nothing told of another.
+  const ca = join(dir, "authority.pem");
+  const same = await enrol(urlOf(), (await newToken()).token, ...target, "--ca", ca);
+  expect(same).toMatchObject({ code: 0, out: expect.not.stringContaining("gateway.yaml.before") });
   // A configuration that is filled in is kept when the gateway enrols anew; here by the authority's file.
   writeFileSync(join(box, "gateway.yaml"), `${readFileSync(join(box, "gateway.yaml"), "utf8")}# own\n`);
-  const ca = join(dir, "authority.pem");
   const renewed = await enrol(urlOf(), (await newToken()).token, ...target, "--ca", ca);
   expect(renewed).toMatchObject({ code: 0, err: "" });
   expect(renewed.out).toContain("gateway.yaml.new");
   expect(serialIn("identity.pem")).not.toBe(first?.serial);
   const actions = withLedger((ledger) => ledger.audit({ limit: 10 })).map(({ action }) => action);
   expect(actions.sort()).toEqual([
-    ...["certificate.broker", "certificate.issue", "certificate.issue"],
-    ...["enrolment.refuse", "enrolment.token", "enrolment.token", "registry.apply"],
+    ...["certificate.broker", "certificate.issue", "certificate.issue", "certificate.issue"],
+    ...["enrolment.refuse", "enrolment.token", "enrolment.token", "enrolment.token", "registry.apply"],
   ]);
 });
 

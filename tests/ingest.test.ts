@@ -223,7 +223,7 @@ describe("the connection of the host", () => {
     broker.bus.onMessage((topic, payload) => {
       if (topic === stateTopic("jilian")) states.push(JSON.parse(new TextDecoder().decode(payload)).online);
     });
-    mqttBus();
+    await mqttBus().announce?.();
     await until(() => states.length === 1, "the birth of the host");
     await broker.bus.publish(stateTopic("jilian"), Buffer.from('{"online":false,"timestamp":1}'), {
       qos: 1,
@@ -232,6 +232,19 @@ describe("the connection of the host", () => {
     await until(() => states.length === 3, "the birth again");
     await closers.pop()?.();
     expect(states).toEqual([true, false, true, false]);
+  });
+
+  test("nodes that wait for their host are heard when they are born as soon as it says that it is there", async () => {
+    const node = await startNode();
+    broker.bus.onMessage((topic, payload) => {
+      const isOnline = topic === stateTopic("jilian") && JSON.parse(new TextDecoder().decode(payload)).online;
+      if (isOnline) void node.birth();
+    });
+    const bus = mqttBus();
+    await until(() => bus.isConnected?.() === true, "the connection");
+    await start(bus);
+    await until(() => live.nodes.get("f2/gw-1")?.alive === true, "the birth");
+    expect(node.rebirths()).toBe(0);
   });
 
   test("a broker that goes away is found again; nodes are taken as dead until they are born again", async () => {

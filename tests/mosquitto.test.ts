@@ -127,6 +127,7 @@ describe.skipIf(!hasMosquitto)(`mosquitto${noMosquitto}`, () => {
         // What it says itself it hears too.
         if (/\/N(BIRTH|DATA)\//.test(topic)) heard.push(`${topic} ${Buffer.from(payload).toString()}`);
       });
+      await bus.announce?.();
       await until(() => bus.isConnected?.() === true, "ingest");
 
       const commands: string[] = [];

@@ -119,14 +119,15 @@ function placeConfiguration(asked: Asked, answer: EnrolAnswer): string[] {
     ];
   }
   const name = basename(config);
-  if (there !== undefined && there !== configuration && isWhole(there)) {
+  const isOther = there !== undefined && there !== configuration;
+  if (isOther && isWhole(there)) {
     putFile(`${config}.new`, configuration, 0o640);
     return [`${config} is filled in already and was kept; that of the platform is ${name}.new: compare them`, check];
   }
   // The example that an installation puts there is not lost either.
-  if (there !== undefined && there !== configuration) renameSync(config, `${config}.before`);
+  if (isOther) renameSync(config, `${config}.before`);
   putFile(config, configuration, 0o640);
-  return [`configuration: ${config}${there === undefined ? "" : ` (what was there is ${name}.before)`}`, check];
+  return [`configuration: ${config}${isOther ? ` (what was there is ${name}.before)` : ""}`, check];
 }
 
 async function enrol(asked: Asked, { print, complain, signal }: CommandIo): Promise<void> {

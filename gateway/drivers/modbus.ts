@@ -217,18 +217,21 @@ export function createModbusReader(device: ModbusUnit, access: ModbusAccess): Dr
     const others = plan.filter(({ group }) => !isDue(group));
     const isIdle = queue.length === 0 && plan.length > 0;
     const inFlight = mostInFlight();
-    const isTogether = inFlight > 1 && queue.length > 1;
     if (isIdle && startedMs - answeredMs >= (access.unprovenMs ?? unprovenMs)) await prove(live);
     let answered = 0;
     let lastException = 2;
     const known = looked !== undefined && startedMs <= looked.untilMs ? looked : undefined;
     looked = undefined;
+    // What was read while nothing else was asked tells nothing of requests that come together.
+    const isTogether = inFlight > 1 && queue.filter((block) => block !== known?.block).length > 1;
+    let answeredNow = 0;
 
     async function readBlock(block: Planned): Promise<void> {
       const answer =
         block === known?.block ? known.answer : await live.read(block.table, block.address, block.quantity);
       if ("bytes" in answer) {
         answered += 1;
+        if (block !== known?.block) answeredNow += 1;
         answeredMs = performance.now();
         delete block.exception;
         for (const i of block.tags) {
@@ -264,7 +267,7 @@ export function createModbusReader(device: ModbusUnit, access: ModbusAccess): Dr
       }
       if (isTogether) halfAnswered = 0;
     } catch (thrown) {
-      if (isTogether && answered > 0 && codeOf(thrown) === "MODBUS_TIMEOUT") noteHalfAnswered();
+      if (isTogether && answeredNow > 0 && codeOf(thrown) === "MODBUS_TIMEOUT") noteHalfAnswered();
       for (const group of due) rates.ask(group);
       throw thrown;
     }

@@ -20,6 +20,7 @@ import {
 } from "./opcua-errors.ts";
 import { loadLibrary, type OpcuaLibrary } from "./opcua-library.ts";
 import type { Pki } from "./opcua-pki.ts";
+import { leaveStructures } from "./opcua-start.ts";
 
 /** One session on one server. It works until it breaks, and never after; short cuts of the network it survives by itself. */
 export type OpcuaConnection = {
@@ -300,6 +301,7 @@ export async function openConnection(
     }
     created = client.createSession(identityOf(library, device));
     const session = await bounded(target, "open a session", signal, created);
+    leaveStructures(library, session);
     watch(client, session, {
       onRecreated: () => fail(sessionLost(target, "the server has forgotten the session")),
       onCut: (isCut) => {

@@ -9,6 +9,7 @@ import type { OpcuaDevice } from "./opcua-config.ts";
 import { type OpcuaConnection, takeLeave } from "./opcua-connection.ts";
 import { connectionLost, nothingReadable, type OpcuaTarget, sessionLost, subscriptionDead } from "./opcua-errors.ts";
 import { resolveNodeId } from "./opcua-nodes.ts";
+import { startSubscription } from "./opcua-start.ts";
 import { createStream, type OpcuaStream } from "./opcua-stream.ts";
 
 /** A device's subscription: it works until it is found dead, and never after. */
@@ -222,7 +223,7 @@ export async function subscribe(
   const { publishingMs, keepAlives, holdMs, checkMs } = intervalsOf(device, clock);
   const stream = createDeviceStream(device, connection, options);
   const subscription = await connection.request("create a subscription", () =>
-    session.createSubscription2({
+    startSubscription(connection.library, session, {
       requestedPublishingInterval: publishingMs,
       requestedMaxKeepAliveCount: keepAlives,
       requestedLifetimeCount: Math.max(4 * keepAlives, Math.ceil(lifetimeMs / publishingMs)),

@@ -1,6 +1,6 @@
 import { openSync } from "node:fs";
 import { expect, it } from "vitest";
-import { collectedMb, compareRest, metricsIn, openFiles, sumOf } from "./watch.ts";
+import { collectedMb, compareRest, metricsIn, openFiles, risenOf, sumOf } from "./watch.ts";
 
 it("reads what the collector says of its full collections alone", () => {
   const full =
@@ -13,6 +13,10 @@ it("reads what the collector says of its full collections alone", () => {
 it("adds a metric up over its labels, and no other that begins like it", () => {
   const metrics = metricsIn('# HELP a text\na{x="1"} 2\na{x="2"} 3\na_total 7\n');
   expect([sumOf(metrics, "a"), sumOf(metrics, "a_total"), sumOf(metrics, "b")]).toEqual([5, 7, 0]);
+});
+
+it("adds up a counter over its beginnings", () => {
+  expect([risenOf([2, 5, 5, 1, 3, 0]), risenOf([])]).toEqual([8, 0]);
 });
 
 it.skipIf(process.platform !== "linux")("counts open files by kind", () => {

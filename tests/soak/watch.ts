@@ -63,6 +63,14 @@ export function sumOf(metrics: ReadonlyMap<string, number>, name: string): numbe
   return [...metrics].reduce((sum, [key, value]) => sum + (key === name || key.startsWith(`${name}{`) ? value : 0), 0);
 }
 
+/** How far a counter went up that begins again at 0, as all do of what a reload begins anew. @param values in their order, from its begin */
+export function risenOf(values: readonly number[]): number {
+  return values.reduce((sum, value, i) => {
+    const before = values[i - 1] ?? 0;
+    return sum + (value < before ? value : value - before);
+  }, 0);
+}
+
 /** Open files of a process: sockets, pipes and the like counted by kind, files by name. */
 export function openFiles(pid: number): Map<string, number> {
   const found = new Map<string, number>();
@@ -126,6 +134,8 @@ async function lookAt(pid: number, opsPort: number, atMs: number): Promise<Look>
     "other resources": all - timers,
     "event loop delay, 99 %": 1000 * sumOf(metrics, "nodejs_eventloop_lag_p99_seconds"),
     pending: sumOf(metrics, "jilian_gateway_outbox_pending_records"),
+    failures: sumOf(metrics, "jilian_gateway_device_failures_total"),
+    opens: sumOf(metrics, "jilian_gateway_line_opens_total"),
   };
   return { atMs, values, kinds: { files: Object.fromEntries(files), resources: Object.fromEntries(resources) } };
 }
