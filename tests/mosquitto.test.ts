@@ -40,9 +40,9 @@ async function start(path: string, ports: readonly number[]): Promise<Running> {
 }
 
 /** Everything that a client hears, and a way to know that what was sent before has been routed. */
-async function clientOf(port: number, name: Account) {
+async function clientOf(port: number, name: Account, clientId: string = name) {
   const client: MqttClient = await connectAsync(`mqtt://127.0.0.1:${port}`, {
-    ...{ username: name, password: passwords[name], clientId: `${name} under another id`, reconnectPeriod: 0 },
+    ...{ username: name, password: passwords[name], clientId, reconnectPeriod: 0 },
   });
   closers.push(() => client.endAsync(true));
   const heard: string[] = [];
@@ -98,10 +98,10 @@ describe.skipIf(!hasMosquitto)(`mosquitto${noMosquitto}`, () => {
     // It may hear what it told itself as little as another's.
     expect(new Set(one.heard)).toEqual(new Set(["spBv1.0/f1/NCMD/gw-1 of jilian", "spBv1.0/STATE/jilian last"]));
 
-    // Under whatever id it comes, it takes nobody's place but its own.
+    // Under another's id it takes nobody's place but its own.
     const gone = new Set<string>();
     for (const [name, { client }] of Object.entries({ one, two, host })) client.on("close", () => gone.add(name));
-    await clientOf(port, "f1/gw-1");
+    await clientOf(port, "f1/gw-1", "f2/gw-1");
     await until(() => gone.has("one"), "its own old connection");
     expect([...gone]).toEqual(["one"]);
   });
