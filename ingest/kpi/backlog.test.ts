@@ -1,9 +1,11 @@
 import { DataType } from "@jilian/domain/datatypes.ts";
 import { hourMs, minuteMs, type Period } from "@jilian/domain/periods.ts";
 import type { Result } from "@jilian/domain/result.ts";
+import type { ChangedMinute, Telemetry } from "@jilian/store/telemetry.ts";
 import { expect, test } from "vitest";
 import { always, testRegistry } from "../test-world.ts";
 import { createEngine } from "./engine.ts";
+import { changeReader } from "./progress.ts";
 import { clock, settle, useWorld, world } from "./test-engine.ts";
 
 /** 10:00 in Shanghai. */
@@ -75,4 +77,106 @@ test("a backlog of hours is taken a bounded part with each tick, the newest firs
   expect(newest).toEqual(newest.toSorted((a, b) => b - a));
   expect(await figure("minute", t0 + 7 * minuteMs)).toMatchObject({ value: "3", status: "revised", revision: 1 });
   expect(await figure("hour", t0)).toMatchObject({ value: "121", status: "revised", revision: 1 });
+});
+
+test("a present that fills every tick neither leaves late minutes over nor holds up the ledger's progress", async () => {
+  // Everybody's minute that runs is as much as a tick takes.
+  const engine = await createEngine({ ...setting(), factoriesPerTick: 3 });
+  clock.set(t0 + 10 * minuteMs);
+  await store(every(t0, t0 + 10 * minuteMs, minuteMs, (i) => i * 2));
+  const lateTx = await world.telemetry.lastTx();
+  for (let i = 1; i <= 40; i += 1) {
+    clock.set(t0 + 10 * minuteMs + i * 5000);
+    await store([[clock.now(), 20 + i / 6]]);
+    await engine.tick();
+  }
+  expect(await figure("minute", t0 + 2 * minuteMs)).toMatchObject({ value: "2", status: "provisional" });
+  expect(world.ledger.getNumber("kpi.foldedTx")).toBeGreaterThanOrEqual(lateTx);
+  await engine.close();
+});
+
+test("an engine that ends with figures left noted has vouched for none of their readings", async () => {
+  const first = await createEngine(setting());
+  const halfHourMs = 30 * minuteMs;
+  await store(every(t0, t0 + 4 * hourMs + 1, halfHourMs, (i) => i * 60));
+  clock.set(t0 + 5 * hourMs);
+  await settle(first);
+  await first.close();
+  const progress = () => world.ledger.getNumber("kpi.foldedTx") as number;
+  const before = progress();
+  const engine = await createEngine({ ...setting(), factoriesPerTick: 16 });
+  for (let i = 0; i < 8; i += 1) {
+    const [fromMs, toMs] = [t0 + i * halfHourMs, t0 + (i + 1) * halfHourMs];
+    await store(every(fromMs + minuteMs, toMs, minuteMs, (m) => i * 60 + (m + 1) * 2 + (m % 2)));
+    await engine.tick();
+  }
+  for (let i = 0; i < 3; i += 1) await engine.tick();
+  await engine.close();
+  expect(progress()).toBeGreaterThan(before);
+  expect(progress()).toBeLessThan(await world.telemetry.lastTx());
+  const next = await createEngine(setting());
+  await settle(next);
+  await next.close();
+  expect(progress()).toBe(await world.telemetry.lastTx());
+  const of = { indicator: "energy.electricity", level: "factory", entity: "f2" } as const;
+  const span = { period: "minute", fromMs: t0, toMs: t0 + 4 * hourMs, limit: 1000 } as const;
+  const found = await world.telemetry.readMinuteResults({ ...of, ...span });
+  expect(found).toHaveLength(240);
+  for (const [m, { value, revision }] of found.entries())
+    if (m % 30 > 0 && m % 30 < 29) expect([value, revision]).toEqual([m % 2 ? "3" : "1", 1]);
+});
+
+test("large transactions are folded few at a time, small ones many", async () => {
+  const engine = await createEngine({ ...setting(), minutesPerTick: 40 });
+  clock.set(t0 + 8 * hourMs);
+  const reading = (m: number) => [t0 + m * minuteMs, m * 2] as const;
+  for (let i = 0; i < 24; i += 1) await store(Array.from({ length: 20 }, (_, m) => reading(i * 20 + m)));
+  for (let i = 1; i <= 100; i += 1) await store([[t0 + 479 * minuteMs + i, 958]]);
+  const steps: number[] = [];
+  for (let lag = 124; lag > 0; lag = engine.lagTx()) {
+    await engine.tick();
+    steps.push(lag - engine.lagTx());
+  }
+  expect(steps[0]).toBeLessThanOrEqual(20);
+  expect(steps.slice(1, 3)).toEqual([2, 2]);
+  expect(Math.max(...steps)).toBeGreaterThan(30);
+  expect(steps.length).toBeLessThan(15);
+  await settle(engine);
+  await engine.close();
+  expect(await figure("hour", t0 + 6 * hourMs)).toMatchObject({ value: "120", status: "final", revision: 0 });
+});
+
+test("a recompute computes the minutes of an hour in bounded parts", async () => {
+  const first = await createEngine(setting());
+  await store(every(t0, t0 + 2 * hourMs + 1, 10 * minuteMs, (i) => i * 20));
+  clock.set(t0 + 3 * hourMs);
+  await settle(first);
+  await first.close();
+  world.ledger.addRecompute({ fromMs: t0, toMs: t0 + 2 * hourMs, reason: "test" }, clock.now());
+  // What is computed together is asked for together.
+  const asked: number[][] = [];
+  const readMinuteResults: Telemetry["readMinuteResults"] = (query) => {
+    if (query.period === "minute") asked.push([query.fromMs, query.toMs]);
+    return world.telemetry.readMinuteResults(query);
+  };
+  const telemetry = { ...world.telemetry, readMinuteResults };
+  const engine = await createEngine({ ...setting(), telemetry, factoriesPerTick: 30 });
+  await settle(engine);
+  await engine.close();
+  expect(world.ledger.nextRecompute()).toBeUndefined();
+  const again = asked.filter(([fromMs = 0]) => fromMs < t0 + 2 * hourMs);
+  expect(again.length).toBeGreaterThanOrEqual(12);
+  for (const [fromMs = 0, toMs = 0] of again) expect(toMs - fromMs).toBeLessThanOrEqual(10 * minuteMs);
+});
+
+test("what many transactions changed is read in parts and says what one question would", async () => {
+  const reading = (i: number) => [t0 + ((i * 7919) % 300) * 1000, i] as const;
+  for (let i = 0; i < 60; i += 1) await store([reading(3 * i), reading(3 * i + 1), reading(3 * i + 2)]);
+  const { telemetry } = world;
+  const lastTx = await telemetry.lastTx();
+  const inOrder = (changed: readonly ChangedMinute[]) => changed.toSorted((a, b) => a.minuteMs - b.minuteMs);
+  const { changed, upToTx } = await changeReader(telemetry, 1000, 10_000)(0, lastTx);
+  expect(upToTx).toBe(lastTx);
+  expect(inOrder(changed)).toEqual(inOrder(await telemetry.changedMinutes(0, lastTx)));
+  expect(await changeReader(telemetry, 1000, 10_000)(lastTx, lastTx)).toEqual({ changed: [], upToTx: lastTx });
 });

@@ -22,7 +22,7 @@ import { birthKeeper } from "./births.ts";
 import type { CountOptions } from "./completeness.ts";
 import type { Computed, Moment } from "./compute.ts";
 import { judgeSites, judgeWithdrawn } from "./findings.ts";
-import { finalName, progressName, resume, sinceName } from "./progress.ts";
+import { changeReader, figurePace, finalName, progressName, resume, sinceName } from "./progress.ts";
 import { publisher } from "./publish.ts";
 import { recomputer } from "./recompute.ts";
 import { steps } from "./runs.ts";
@@ -43,9 +43,12 @@ export type EngineParts = {
   provisionalIntervalMs: number;
   /** Transactions folded in one tick at most: a long backlog is taken in steps, so that today's figures go on. */
   txPerTick: number;
+  /** Minutes of series that they change at most, about: of larger transactions fewer are folded in one tick. 200,000 if absent. */
+  minutesPerTick?: number;
   /**
    * Factories whose figures of a kind of period are computed in one tick at most, each counted once for each of its periods: the newest
-   * first, the others with the next ticks, so that memory does not grow with a backlog. If absent an hour of minutes of 60 factories.
+   * first, the others with the next ticks, so that memory does not grow with a backlog. If absent an hour of minutes of 60 factories, and
+   * at least four minutes of all: what the present alone brings.
    */
   factoriesPerTick?: number;
   /** Told when figures cannot be brought to displays (Telemetry.showResults); it is tried again with every tick. */
@@ -59,7 +62,8 @@ export type EngineParts = {
 export type Engine = {
   /**
    * Brings leaves and results up to date with the store, or one bounded step nearer. A thorough tick computes all provisional figures
-   * too, whenever they were last, and has shown them when it ends. @returns the figures it computed, as they stand
+   * too, whenever they were last, and has shown them when it ends. @returns the figures it computed, as they stand; minutes that a recompute
+   * makes only of the last day
    */
   readonly tick: (options?: { thorough?: boolean }) => Promise<{ results: Result[]; caughtUp: boolean }>;
   /** Transactions of the store that are not folded, as of the last tick. */
@@ -83,12 +87,14 @@ const longer = periods.filter((period) => period !== "minute");
  * everything stored is folded: a figure must not be final and then revised only because the engine was behind.
  */
 export async function createEngine(parts: EngineParts): Promise<Engine> {
-  const { telemetry, ledger, clock, factoriesPerTick = 3600 } = parts;
+  const { telemetry, ledger, clock } = parts;
   /** One version of the registry in each tick. */
   let knownVersions = parts.versions();
   const versions = () => knownVersions;
   const startedMs = clock.now();
   let foldedTx = await resume(parts, startedMs);
+  const changesAfter = changeReader(telemetry, parts.txPerTick, parts.minutesPerTick ?? 200_000);
+  const most = figurePace(versions, parts.factoriesPerTick);
   /** Last transaction of the store when it was last asked. */
   let seenTx = foldedTx;
   const shop = workshop({ ...parts, versions }, foldedTx);
@@ -97,7 +103,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   const births = birthKeeper({ ledger, index, redefine: shop.redefine });
   await births.begin();
   const start = figureStart(ledger.getNumber(sinceName) ?? startedMs, shop.hours);
-  const book = spanBook(versions, start);
+  const book = spanBook(versions, start, () => foldedTx);
   // Periods that ended while no engine ran get their figures now; those past the watermark, when they are made final.
   let seenMinute = Math.max(finalMs("minute"), periodStart("minute", startedMs - watermarkMs));
   let lookedAt = { short: Number.NEGATIVE_INFINITY, long: Number.NEGATIVE_INFINITY };
@@ -158,7 +164,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     for (const one of computed) append(figures, one.results);
     append(figures, withdrawn);
     // First, since a figure is withdrawn once: a kill in between has it withdrawn again.
-    judgeWithdrawn(ledger, withdrawn, nowMs);
+    judgeWithdrawn({ ledger, index, versions }, withdrawn, nowMs);
     const results = await publishAll(figures, nowMs);
     const finals = new Map(periods.map((period) => [period, finalMs(period)]));
     judge(
@@ -180,11 +186,11 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   async function refresh(kinds: readonly Period[], nowMs: number, behind: boolean): Promise<[Result[], boolean]> {
     const waits = mustWait(nowMs, behind);
     const computed: Computed[] = [];
-    const due = kinds.map((period) => [period, book.due(period, nowMs, waits, factoriesPerTick)] as const);
+    const due = kinds.map((period) => [period, book.due(period, nowMs, waits, most.factories(nowMs))] as const);
     for (const [, spans] of due) append(computed, await shop.compute(spans, moment(nowMs)));
     const results = await publish(computed, nowMs);
     for (const [period, spans] of due) book.settled(period, spans, nowMs);
-    return [results, kinds.some((period) => book.due(period, nowMs, waits, 1).length > 0)];
+    return [results, kinds.some((period) => book.isDue(period, nowMs, waits))];
   }
 
   /** Makes final what the watermark has passed: every figure of every period that has any, once. */
@@ -192,11 +198,10 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     const computed: Computed[] = [];
     const withdrawn: Result[] = [];
     const reached = new Map<Period, number>();
-    const factories = versions().at(nowMs).factories.size;
+    const atOnce = Math.min(finalsPerTick, most.periods(nowMs));
     for (const period of periods) {
       const fromMs = finalMs(period);
-      const most = Math.max(1, Math.min(finalsPerTick, Math.floor(factoriesPerTick / factories)));
-      const stepMs = isFixedPeriod(period) ? most * periodLengthMs(period) : longestFinalsMs;
+      const stepMs = isFixedPeriod(period) ? atOnce * periodLengthMs(period) : longestFinalsMs;
       const toMs = Math.min(periodStart("minute", nowMs - watermarkMs), fromMs + stepMs);
       const ended = spansOver(period, versions(), fromMs, toMs, nowMs).filter(
         (span) => span.endMs > fromMs && span.endMs <= toMs && start.hasFigures(span),
@@ -222,9 +227,8 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     await keeper.flush(nowMs);
     const lastTx = await telemetry.lastTx();
     seenTx = lastTx;
-    const upToTx = Math.min(lastTx, foldedTx + parts.txPerTick);
+    const { changed, upToTx } = await changesAfter(foldedTx, lastTx);
     if (upToTx > foldedTx) {
-      const changed = await telemetry.changedMinutes(foldedTx, upToTx);
       // The store knows what births say before it has a sample of them: nothing is folded by what does not hold any more.
       await learnNew(nowMs);
       touchAll(await keeper.fold(changed, upToTx, nowMs), nowMs);
@@ -252,6 +256,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     hours: shop.hours,
     start,
     refold: shop.refold,
+    minutesAtOnce: most.periods,
     publish: async (kinds, nowMs) => {
       const computed: Computed[] = [];
       const withdrawn: Result[] = [];
@@ -259,7 +264,10 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
         append(computed, await shop.compute(computing.spans, moment(nowMs)));
         append(withdrawn, await withdraw(computing, moment(nowMs)));
       }
-      pastResults = await publish(computed, nowMs, withdrawn);
+      const own = await publish(computed, nowMs, withdrawn);
+      // Nobody is told of older minutes: in the hour of a recompute they are most of what there is.
+      const told = own.filter(({ period, endMs }) => period !== "minute" || endMs > nowMs - dayMs);
+      append(pastResults, told);
     },
     store: (nowMs) => shop.storeRollups(nowMs),
   });
@@ -318,12 +326,15 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
 
   /** The ledger vouches for what is folded once every figure that depends on it is published. */
   async function noteProgress(nowMs: number): Promise<void> {
-    if (!book.isEmpty() || shop.alarms.isBusy()) return;
-    completeness.published();
-    shop.alarms.noteProgress();
+    if (shop.alarms.isBusy()) return;
+    const safeTx = Math.min(keeper.safeTx(), book.safeTx());
+    const isAll = book.isEmpty();
+    if (isAll) {
+      completeness.published();
+      shop.alarms.noteProgress();
+    }
     await shop.storeRollups(nowMs);
-    const safeTx = keeper.safeTx();
-    births.note();
+    if (isAll) births.note();
     if (safeTx > (ledger.getNumber(progressName) ?? 0)) ledger.setNumber(progressName, safeTx);
   }
 

@@ -3,6 +3,7 @@ import { indicators } from "@jilian/domain/indicators/catalogue.ts";
 import { dayMs, hourMs, minuteMs } from "@jilian/domain/periods.ts";
 import type { MetricDefinition } from "@jilian/domain/sample.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
+import type { RegistryFile } from "@jilian/store/registry-schema.ts";
 import { followVersions } from "@jilian/store/registry-versions.ts";
 import { describe, expect, test } from "vitest";
 import { testRegistry } from "../test-world.ts";
@@ -181,6 +182,37 @@ describe("findings of periods that are final", { timeout: 120_000 }, () => {
     expect(found()).toEqual([[...feeders, 1, true]]);
     const cure = `registry ${removed}, it was found with ${before}`;
     expect(world.ledger.findingPeriods(...feeders, 9)).toMatchObject([{ closedMs: clock.now(), closedBy: cure }]);
+    await engine.close();
+  });
+
+  test("a reset is closed where its factory is removed from its day, stays so, and is open again when that is put right", async () => {
+    const before = apply(0.05);
+    const engine = await engineOf();
+    const reset = ["UNEXPLAINED_RESET", "f1/gw-1/meter-1"] as const;
+    const open = () => world.ledger.findingPeriods(...reset, 9).map(({ closedMs }) => closedMs === null);
+    const applied = async (file: RegistryFile): Promise<string> => {
+      clock.set(clock.now() + minuteMs);
+      const version = applyRegistry(file, t0);
+      await settle(engine);
+      return version;
+    };
+    await store("f1/gw-1/meter-1", "energy.import", [0, 24], (hour) => (hour < 12 ? 500 + hour : hour));
+    clock.set(t0 + dayMs + 20 * minuteMs);
+    await settle(engine);
+    expect(open()).toEqual([true]);
+    const without = structuredClone(testRegistry(false).file);
+    without.enterprises[0]?.factories.shift();
+    const removed = await applied(without);
+    expect(open()).toEqual([false]);
+    const [day] = world.ledger.findingPeriods(...reset, 9);
+    expect(day?.closedBy).toBe(`registry ${removed}, it was found with ${before}`);
+    // Another fall of that day comes late.
+    await store("f1/gw-1/meter-1", "energy.import", [18.05, 18.05], () => 900);
+    clock.set(clock.now() + minuteMs);
+    await settle(engine);
+    expect(open()).toEqual([false]);
+    await applied(testRegistry(false).file);
+    expect(open()).toEqual([true]);
     await engine.close();
   });
 

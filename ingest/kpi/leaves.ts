@@ -15,7 +15,7 @@ import type {
   Window,
 } from "@jilian/store/telemetry.ts";
 import { foldConnections, foldCounters, foldOnline, foldWindows } from "./fold.ts";
-import { type ResetDay, resetDays } from "./reset-days.ts";
+import { daysWithResets, type ResetDay, resetDays } from "./reset-days.ts";
 import { runsOf, steps } from "./runs.ts";
 import type { OnlineDevice, SeriesIndex } from "./series-index.ts";
 import { foldStates } from "./state.ts";
@@ -260,6 +260,9 @@ export function leafKeeper({ telemetry, index, fromTx, onResets, onTouched }: Le
     const windows = series.map((id): Window => ({ series: id, fromMs, toMs: untilMs }));
     const again = pending((rows) => write(rows, foldedTx, nowMs));
     for await (const rows of foldWindows(telemetry, index, windows)) {
+      // Leaves may be as they were, and the factory not: what was found of it may be closed.
+      const days = daysWithResets({ index }, rows);
+      if (days.length > 0) onResets(days, foldedTx, nowMs);
       append(again.leaves, rows);
       await again.written(leavesAtOnce);
     }

@@ -1,6 +1,8 @@
+import { getOrMake } from "@jilian/domain/get-or-make.ts";
 import { type Period, periodStart, periods, watermarkMs } from "@jilian/domain/periods.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
-import type { Telemetry } from "@jilian/store/telemetry.ts";
+import type { RegistryVersions } from "@jilian/store/registry-versions.ts";
+import type { ChangedMinute, SeriesId, Telemetry } from "@jilian/store/telemetry.ts";
 
 /** How far the ledger vouches for what is folded: a transaction of the store. */
 export const progressName = "kpi.foldedTx";
@@ -28,4 +30,60 @@ export async function resume(
       if (ledger.getNumber(finalName(period)) === undefined) ledger.setNumber(finalName(period), fromMs);
   });
   return ledger.getNumber(progressName) ?? 0;
+}
+
+/** Transactions that are asked for at once before it is known how much they hold. */
+const firstTx = 20;
+
+/** What several questions about what follows each other answered, as one would have. */
+function merged(parts: readonly (readonly ChangedMinute[])[]): readonly ChangedMinute[] {
+  if (parts.length < 2) return parts[0] ?? [];
+  const bySeries = new Map<SeriesId, Map<number, ChangedMinute>>();
+  for (const part of parts)
+    for (const one of part) {
+      const own = getOrMake(bySeries, one.series, () => new Map<number, ChangedMinute>());
+      const before = own.get(one.minuteMs) ?? one;
+      const firstMs = Math.min(before.firstMs, one.firstMs);
+      own.set(one.minuteMs, { ...one, firstMs, lastMs: Math.max(before.lastMs, one.lastMs) });
+    }
+  return [...bySeries.values()].flatMap((own) => [...own.values()]);
+}
+
+/**
+ * Reads what transactions changed, as many as a fold can hold in memory: a transaction holds one sample or tens of thousands.
+ * @param mostTx at most, however small they are
+ * @param mostMinutes that they change, each counted for each series, about
+ */
+export function changeReader(telemetry: Pick<Telemetry, "changedMinutes">, mostTx: number, mostMinutes: number) {
+  let pace = firstTx;
+  /** @returns what the transactions in (afterTx, upToTx] changed, and which those are */
+  return async (afterTx: number, lastTx: number): Promise<{ changed: readonly ChangedMinute[]; upToTx: number }> => {
+    const endTx = Math.min(lastTx, afterTx + mostTx);
+    const parts: ChangedMinute[][] = [];
+    let upToTx = afterTx;
+    for (let minutes = 0; upToTx < endTx && minutes < mostMinutes / 2; ) {
+      const nextTx = Math.min(endTx, upToTx + pace);
+      const part = await telemetry.changedMinutes(upToTx, nextTx);
+      parts.push(part);
+      minutes += part.length;
+      const fitting = Math.floor(((nextTx - upToTx) * mostMinutes) / Math.max(1, part.length));
+      pace = Math.max(1, Math.min(fitting, 2 * pace, mostTx));
+      upToTx = nextTx;
+    }
+    return { changed: merged(parts), upToTx };
+  };
+}
+
+/**
+ * How much of the figures is computed at once. @param asked factories, each counted once for each of its periods; if undefined an hour of minutes
+ * of 60 factories, and at least four minutes of all
+ */
+export function figurePace(versions: () => RegistryVersions, asked: number | undefined) {
+  const all = (nowMs: number) => Math.max(1, versions().at(nowMs).factories.size);
+  const factories = (nowMs: number) => asked ?? Math.max(3600, 4 * all(nowMs));
+  return {
+    factories,
+    /** Periods of everybody, at least one. */
+    periods: (nowMs: number) => Math.max(1, Math.floor(factories(nowMs) / all(nowMs))),
+  };
 }

@@ -24,9 +24,14 @@ async function stepsOf(hours: readonly number[], [fromMs, toMs]: readonly [numbe
     versions: always(testRegistry(false)),
     hours: known,
     start: figureStart(t0 + 10 * dayMs, known),
-    refold: async () => undefined,
+    refold: async (_fromMs, _toMs, asOfMs) => {
+      computed.push({ nowMs: asOfMs, spans: [] });
+    },
+    minutesAtOnce: () => 25,
     publish: async (kinds, asOfMs) => {
-      computed.push({ nowMs: asOfMs, spans: kinds.flatMap(({ spans }) => spans) });
+      for (const { period, spans } of kinds) if (period === "minute") expect(spans.length).toBeLessThanOrEqual(25);
+      computed.at(-1)?.spans.push(...kinds.flatMap(({ spans }) => spans));
+      expect(asOfMs).toBe(computed.at(-1)?.nowMs);
     },
     store: async () => undefined,
   });

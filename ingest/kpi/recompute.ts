@@ -17,6 +17,8 @@ export type RecomputeParts = {
   start: FigureStart;
   /** Folds the leaves of an hour again. */
   refold: (fromMs: number, toMs: number, nowMs: number) => Promise<void>;
+  /** Minutes that are computed together at most: of many factories an hour of them would fill the memory. */
+  minutesAtOnce: (nowMs: number) => number;
   /** Computes and publishes periods, given by kind, as of the step's time: the leaves are as of then. */
   publish: (kinds: readonly Computing[], nowMs: number) => Promise<void>;
   /** Called with what was made, before progress is noted. */
@@ -39,6 +41,17 @@ function completedBy(
     );
     return { period, spans, afterMs: hour, upToMs: nextMs, untilMs };
   });
+}
+
+/** Minutes in parts of so many, then all that is longer. */
+function inParts(kinds: readonly Computing[], minutesAtOnce: number): Computing[][] {
+  const minutes = kinds.filter(({ period }) => period === "minute");
+  const parts = minutes.flatMap((computing) => {
+    const { spans } = computing;
+    const starts = Array.from({ length: Math.ceil(spans.length / minutesAtOnce) }, (_, i) => i * minutesAtOnce);
+    return starts.map((from) => [{ ...computing, spans: spans.slice(from, from + minutesAtOnce) }]);
+  });
+  return [...parts, kinds.filter(({ period }) => period !== "minute")];
 }
 
 /**
@@ -75,7 +88,8 @@ export function recomputer(parts: RecomputeParts) {
     const untilMs = Math.min(job.toMs, nowMs);
     if (hour < untilMs) {
       await parts.refold(hour, hour + hourMs, nowMs);
-      await parts.publish(completedBy(parts, [hour, nextHour(hour + hourMs)], untilMs, nowMs), nowMs);
+      const kinds = completedBy(parts, [hour, nextHour(hour + hourMs)], untilMs, nowMs);
+      for (const some of inParts(kinds, parts.minutesAtOnce(nowMs))) await parts.publish(some, nowMs);
       await parts.store(nowMs);
     }
     if (hour + hourMs >= untilMs) ledger.endRecompute(job.id, nowMs);

@@ -48,3 +48,15 @@ export async function resetDay(
   const stored = await parts.telemetry.readLeaves([series], startMs, startMs + dayMs);
   return { series, startMs, hasResets: stored.some((row) => !except.has(row.minuteMs) && saysReset(parts, row)) };
 }
+
+/** The days on which leaves say so, whatever was written before. */
+export function daysWithResets(parts: Pick<ResetDayParts, "index">, leaves: readonly LeafRow[]): ResetDay[] {
+  const found = new Map<string, ResetDay>();
+  for (const row of leaves) {
+    if (!saysReset(parts, row)) continue;
+    const { series } = row;
+    const startMs = periodStart("day", row.minuteMs);
+    found.set(`${series} ${startMs}`, { series, startMs, hasResets: true });
+  }
+  return [...found.values()];
+}

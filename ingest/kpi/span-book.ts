@@ -23,19 +23,28 @@ export type SpanBook = {
     wanted?: (span: Span) => boolean,
   ) => void;
   /**
-   * What was noted of a kind, has begun and is not held back, in the order of the starts: the newest, at least one.
+   * What was noted of a kind, has begun and is not held back, in the order of the starts: the newest, and for a quarter what was noted longest
+   * ago, so that a present that fills every tick leaves nothing over. At least one of each.
    * @param most factories whose figures are wanted at most, each counted once for each of its periods
    */
   readonly due: (period: Period, nowMs: number, waits: (span: Span) => boolean, most: number) => DueSpan[];
+  /** True where some of it is due. */
+  readonly isDue: (period: Period, nowMs: number, waits: (span: Span) => boolean) => boolean;
   /** These of a kind are published. What is held back stays; what has not begun is noted again when it does. */
   readonly settled: (period: Period, spans: readonly DueSpan[], nowMs: number) => void;
   readonly isEmpty: () => boolean;
+  /** Of the transactions up to this one nothing is noted any more; infinite where nothing is noted at all. */
+  readonly safeTx: () => number;
 };
 
-type Noted = Span & { readonly factories?: Set<string> };
+/** What was folded when it was noted: what later transactions changed. */
+type Noted = Span & { readonly factories?: Set<string>; readonly afterTx: number };
 
-/** @param start which periods have figures: no other one is noted */
-export function spanBook(versions: () => RegistryVersions, start: FigureStart): SpanBook {
+/**
+ * @param start which periods have figures: no other one is noted
+ * @param foldedTx up to which transaction everything is folded and noted
+ */
+export function spanBook(versions: () => RegistryVersions, start: FigureStart, foldedTx: () => number): SpanBook {
   const noted = new Map<Period, Map<string, Noted>>(periods.map((period) => [period, new Map()]));
   const of = (period: Period) => noted.get(period) as Map<string, Noted>;
 
@@ -45,10 +54,13 @@ export function spanBook(versions: () => RegistryVersions, start: FigureStart): 
   function note(span: Span, factory: string | undefined): void {
     const known = of(span.period).get(spanKey(span));
     if (known && known.factories === undefined) return;
-    if (factory === undefined) of(span.period).set(spanKey(span), span);
+    const afterTx = known?.afterTx ?? foldedTx();
+    if (factory === undefined) of(span.period).set(spanKey(span), { ...span, afterTx });
     else if (known) known.factories?.add(factory);
-    else of(span.period).set(spanKey(span), { ...span, factories: new Set([factory]) });
+    else of(span.period).set(spanKey(span), { ...span, factories: new Set([factory]), afterTx });
   }
+  const isDue = (nowMs: number, waits: (span: Span) => boolean) => (span: Noted) =>
+    span.startMs <= nowMs && !waits(span);
   const touchRange: SpanBook["touchRange"] = (kinds, fromMs, toMs, nowMs, wanted) => {
     for (const period of kinds)
       for (const span of spansOver(period, versions(), fromMs, toMs, nowMs))
@@ -72,19 +84,34 @@ export function spanBook(versions: () => RegistryVersions, start: FigureStart): 
       }
     },
     due: (period, nowMs, waits, most) => {
-      const found = [...of(period).values()].filter((span) => span.startMs <= nowMs && !waits(span));
-      found.sort((a, b) => b.startMs - a.startMs);
-      let left = most;
-      const beyond = found.findIndex((span, i) => {
-        left -= factoriesOf(span, nowMs);
-        return left < 0 && i > 0;
-      });
-      return (beyond < 0 ? found : found.slice(0, beyond)).reverse();
+      const found = [...of(period).values()].filter(isDue(nowMs, waits));
+      const taken = new Set<Noted>();
+      const take = (spans: readonly Noted[], share: number) => {
+        let left = share;
+        for (const [i, span] of spans.entries()) {
+          left -= taken.has(span) ? 0 : factoriesOf(span, nowMs);
+          if (left < 0 && i > 0) return;
+          taken.add(span);
+        }
+      };
+      const newest = found.sort((a, b) => b.startMs - a.startMs);
+      take(newest, most * 0.75);
+      take(
+        newest.toSorted((a, b) => a.afterTx - b.afterTx),
+        most * 0.25,
+      );
+      return [...taken].sort((a, b) => a.startMs - b.startMs);
     },
+    isDue: (period, nowMs, waits) => of(period).values().some(isDue(nowMs, waits)),
     settled: (period, spans, nowMs) => {
       for (const span of spans) of(period).delete(spanKey(span));
       for (const [key, { startMs }] of of(period)) if (startMs > nowMs) of(period).delete(key);
     },
     isEmpty: () => periods.every((period) => of(period).size === 0),
+    safeTx: () => {
+      let safe = Number.POSITIVE_INFINITY;
+      for (const own of noted.values()) for (const { afterTx } of own.values()) safe = Math.min(safe, afterTx);
+      return safe;
+    },
   };
 }
