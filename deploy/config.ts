@@ -46,6 +46,20 @@ const remoteBrokerSchema = Type.Object(
       minLength: 1,
       description: "file that holds the password, readable by this user alone",
     }),
+    filters: Type.Optional(
+      Type.Array(
+        Type.String({
+          // Of a node all or nothing: a filter may choose by factory, or share by node, and nothing finer.
+          pattern: "^(?:\\$share/[^/+#]+/)?spBv1\\.0/(?:#|[^/+#]+/(?:#|\\+/[^/+#]+/#))$",
+          maxLength: 300,
+        }),
+        {
+          minItems: 1,
+          maxItems: 1000,
+          description: "topic filters of what this ingest hears, such as spBv1.0/FACTORY/#; all nodes if absent",
+        },
+      ),
+    ),
   },
   strict,
 );

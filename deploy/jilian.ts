@@ -13,6 +13,7 @@ import { type Registry, readRegistry } from "@jilian/store/registry.ts";
 import { registryVersions } from "@jilian/store/registry-versions.ts";
 import { openLedger } from "@jilian/store/sqlite/ledger.ts";
 import { pino } from "pino";
+import { accessHelp, mosquittoAccess } from "./access-command.ts";
 import { readPlatformConfig, type ServiceName, serviceNames } from "./config.ts";
 import { enrolCommand, enrolHelp, explain } from "./enrol-command.ts";
 import type { Setting } from "./ops-run.ts";
@@ -38,6 +39,7 @@ const help = `jilian: the platform of Jilian (集联)
   jilian enrol FACTORY/GATEWAY --config ...                    makes a one-time token, with which a gateway gets its certificate
   jilian certificates [FACTORY/GATEWAY] --config ...           certificates of gateways, and until when (jilian enrol --help)
   jilian revoke FACTORY/GATEWAY|SERIAL --config ...            withdraws a gateway's access, or one certificate, at once
+  jilian access mosquitto --config ...                         the access file of a mosquitto in place of the broker
   jilian registry apply FILE --config ...                      shows what FILE changes, asks, and applies it (--from, --dry-run,
                                                               --yes, --note: jilian registry --help)
   jilian registry list|show|diff|check ...                     versions, one of them, differences, faults of a file
@@ -308,7 +310,7 @@ const [command, ...names] = parsed.positionals;
 const file = parsed.values.config;
 const enrolCommands = ["enrol", "certificates", "revoke"];
 const helps: Readonly<Record<string, string>> = {
-  ...{ registry: registryHelp, recompute: recomputeHelp },
+  ...{ registry: registryHelp, recompute: recomputeHelp, access: accessHelp },
   ...Object.fromEntries(enrolCommands.map((name) => [name, enrolHelp])),
 };
 if (parsed.values.help) process.stdout.write(helps[command ?? ""] ?? help);
@@ -316,7 +318,11 @@ else if (command === "version") process.stdout.write(await versions());
 else if (command === "registry" && (file !== undefined || names[0] === "check")) await runRegistryCommand(names, file);
 else if (command === "recompute" && file !== undefined) await runRecompute(readSetting(file, serviceNames));
 else if (file !== undefined && enrolCommands.includes(command ?? "")) await runEnrol(command ?? "", names, file);
-else if (file === undefined || !["run", "check", "credential"].includes(command ?? "")) refuse(help);
+else if (file !== undefined && command === "access" && names[0] === "mosquitto") {
+  const setting = readSetting(file, serviceNames);
+  const gateways = withLedger(setting, (ledger) => registeredGateways(setting.registry, ledger));
+  process.stdout.write(mosquittoAccess(gateways, setting.config.ingest.hostId));
+} else if (file === undefined || !["run", "check", "credential"].includes(command ?? "")) refuse(help);
 else if (command === "run") {
   const unknown = names.filter((name) => !isService(name));
   if (unknown.length > 0) refuse(`unknown service: ${unknown.join(", ")}\n\n${help}`);

@@ -72,9 +72,10 @@ function remoteBus(
       cause,
     });
   }
-  const { host, port, username } = remote;
+  const { host, port, username, filters } = remote;
   const tls = remote.tls && placedTls(remote.tls, baseDir);
-  return connectBus({ host, port, tls, username, password, hostId: config.ingest.hostId }, clock.now, log);
+  const { hostId } = config.ingest;
+  return connectBus({ host, port, tls, username, password, hostId, filters }, clock.now, log);
 }
 
 /** The registry that was applied to the ledger of a broker that runs alone; undefined where none was: then the configured one counts. */

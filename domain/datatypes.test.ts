@@ -91,9 +91,63 @@ describe("values on the wire", () => {
     ["Boolean", int(1)],
     ["String", int(1)],
     ["Double", int(1)],
-    ["Bytes", { case: "bytesValue", value: new Uint8Array(1) }],
+    ["Bytes", { case: "stringValue", value: "AA==" }],
+    ["Double", { case: "bytesValue", value: new Uint8Array(8) }],
+    ["Int16Array", { case: "bytesValue", value: new Uint8Array(3) }],
+    ["BooleanArray", { case: "bytesValue", value: new Uint8Array(3) }],
+    ["BooleanArray", { case: "bytesValue", value: new Uint8Array([9, 0, 0, 0, 0xff]) }],
+    ["StringArray", { case: "bytesValue", value: new Uint8Array([0x61]) }],
+    ["StringArray", { case: "bytesValue", value: new Uint8Array([0xff, 0]) }],
   ])("refuse to read %s from %o", (name, wire) => {
     expect(() => fromWire(DataType[name], wire)).toThrow(expect.objectContaining({ code: "VALUE_MISFIT" }));
+  });
+
+  // The examples of Sparkplug 3.0, 6.4.17.
+  it.each<[DataTypeName, number[], string]>([
+    ["Bytes", [0, 255], "AP8="],
+    ["File", [], ""],
+    ["Int8Array", [0xef, 0x7b], "[-17,123]"],
+    ["Int16Array", [0xd0, 0x8a, 0x30, 0x75], "[-30000,30000]"],
+    ["Int32Array", [0xff, 0xff, 0xff, 0xff], "[-1]"],
+    ["Int64Array", [0, 0, 0, 0, 0, 0, 0, 0x80], "[-9223372036854775808]"],
+    ["UInt8Array", [0x17, 0xfa], "[23,250]"],
+    ["UInt16Array", [0x1e, 0x00, 0x88, 0xff], "[30,65416]"],
+    ["UInt32Array", [0x34, 0x00, 0x00, 0xff], "[4278190132]"],
+    ["UInt64Array", [255, 255, 255, 255, 255, 255, 255, 255], "[18446744073709551615]"],
+    ["FloatArray", [0xcd, 0xcc, 0xcc, 0x3d, 0, 0, 0xc0, 0x7f], "[0.1,null]"],
+    ["DoubleArray", [0x9a, 0x99, 0x99, 0x99, 0x99, 0x99, 0xb9, 0x3f], "[0.1]"],
+    ["BooleanArray", [12, 0, 0, 0, 0x34, 0xd0], "[false,false,true,true,false,true,false,false,true,true,false,true]"],
+    ["StringArray", [0x41, 0xc3, 0xa4, 0, 0, 0x22, 0], '["Aä","","\\""]'],
+    ["StringArray", [], "[]"],
+    ["DateTimeArray", [0xc7, 0xd0, 0x90, 0x75, 0x24, 0x01, 0, 0], "[1256102875335]"],
+  ])("read %s %j as text", (name, bytes, text) => {
+    // Not at the beginning of its memory, as in a payload.
+    const value = new Uint8Array([9, ...bytes]).subarray(1);
+    expect(fromWire(DataType[name], { case: "bytesValue", value })).toBe(text);
+  });
+
+  const table = (types: number[], rows: WireValue[][], columns = types.map((_, i) => `c${i}`)): WireValue => ({
+    case: "datasetValue",
+    value: { columns, types, rows: rows.map((row) => ({ elements: row.map((value) => ({ value: value as never })) })) },
+  });
+
+  it("read a data set as text", () => {
+    const { Int8, UInt64, Float, String: Text, DateTime, Boolean: Flag } = DataType;
+    const float: WireValue = { case: "floatValue", value: Math.fround(0.1) };
+    const text: WireValue = { case: "stringValue", value: '"温"' };
+    const row = [int(0xff), long(2n ** 64n - 1n), float, text, long(1n), { case: undefined }] satisfies WireValue[];
+    expect(fromWire(DataType.DataSet, table([Int8, UInt64, Float, Text, DateTime, Flag], [row, row]))).toBe(
+      '{"columns":["c0","c1","c2","c3","c4","c5"],"types":["Int8","UInt64","Float","String","DateTime","Boolean"],"rows":[[-1,18446744073709551615,0.1,"\\"温\\"",1,null],[-1,18446744073709551615,0.1,"\\"温\\"",1,null]]}',
+    );
+  });
+
+  it.each<[string, WireValue]>([
+    ["a row too short", table([3, 3], [[int(1)]])],
+    ["a column too many", table([3], [[int(1)]], ["a", "b"])],
+    ["a type that no table has", table([22], [[int(1)]])],
+    ["an element of another type", table([12], [[int(1)]])],
+  ])("refuse a data set with %s", (_, wire) => {
+    expect(() => fromWire(DataType.DataSet, wire)).toThrow(expect.objectContaining({ code: "VALUE_MISFIT" }));
   });
 
   it("read nothing as null, whatever the datatype", () => {
@@ -119,6 +173,6 @@ it("knows the kinds of the datatypes", () => {
     "UInt64",
     "DateTime",
   ]);
-  expect([0, 16, 18, 19, 22, 34].some(isSupported)).toBe(false);
-  expect(those(isSupported)).toHaveLength(16);
+  expect([0, 19, 20, 21, 35].some(isSupported)).toBe(false);
+  expect(those(isSupported)).toHaveLength(31);
 });

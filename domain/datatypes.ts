@@ -1,6 +1,11 @@
+import { arrayText } from "./arrays.ts";
+import { type DataSet, dataSetText } from "./data-set.ts";
 import { JilianError } from "./errors.ts";
 
-/** Sparkplug B datatype numbers (Sparkplug 3.0, 6.4.16). Arrays, data sets and templates are not carried by this product yet. */
+/**
+ * Sparkplug B datatype numbers (Sparkplug 3.0, 6.4.16). Templates and property sets (19-21) are not carried by this product. Bytes and File
+ * are kept as text in base64, arrays and data sets as JSON (arrays.ts, data-set.ts): they are read from nodes of other make, ours send none.
+ */
 export const DataType = {
   Int8: 1,
   Int16: 2,
@@ -17,7 +22,22 @@ export const DataType = {
   DateTime: 13,
   Text: 14,
   UUID: 15,
+  DataSet: 16,
   Bytes: 17,
+  File: 18,
+  Int8Array: 22,
+  Int16Array: 23,
+  Int32Array: 24,
+  Int64Array: 25,
+  UInt8Array: 26,
+  UInt16Array: 27,
+  UInt32Array: 28,
+  UInt64Array: 29,
+  FloatArray: 30,
+  DoubleArray: 31,
+  BooleanArray: 32,
+  StringArray: 33,
+  DateTimeArray: 34,
 } as const;
 export type DataTypeName = keyof typeof DataType;
 export type DataTypeNumber = (typeof DataType)[DataTypeName];
@@ -37,7 +57,11 @@ export type WireValue =
   | { case: "booleanValue"; value: boolean }
   | { case: "stringValue"; value: string }
   | { case: "bytesValue"; value: Uint8Array }
+  | { case: "datasetValue"; value: DataSet<ScalarWire> }
   | { case: undefined; value?: undefined };
+
+/** What a property, an element of a data set and all that we send is. */
+export type ScalarWire = Exclude<WireValue, { case: "bytesValue" | "datasetValue" }>;
 
 const bits: Partial<Record<number, number>> = { 1: 8, 2: 16, 3: 32, 4: 64, 5: 8, 6: 16, 7: 32, 8: 64, 13: 64 };
 const signed = new Set<number>([1, 2, 3, 4]);
@@ -62,7 +86,8 @@ export function isText(datatype: number): boolean {
 }
 
 function misfit(value: unknown, datatype: number, why: string): JilianError {
-  return new JilianError(`value ${String(value)} does not fit datatype ${datatype}: ${why}`, {
+  const text = typeof value === "object" && value !== null ? "" : String(value);
+  return new JilianError(`value ${text.slice(0, 200)} does not fit datatype ${datatype}: ${why}`, {
     code: "VALUE_MISFIT",
     action: "encode or decode a Sparkplug value",
     remedy: "correct the datatype of the tag in the gateway's configuration, or the node's birth certificate",
@@ -73,7 +98,7 @@ function misfit(value: unknown, datatype: number, why: string): JilianError {
  * Puts a value into the payload's oneof. Signed integers travel in unsigned fields as two's complement (Sparkplug 3.0, 6.4.16).
  * @throws JilianError VALUE_MISFIT when the value is not one of the datatype, or null
  */
-export function toWire(datatype: number, value: Exclude<Value, null>): WireValue {
+export function toWire(datatype: number, value: Exclude<Value, null>): ScalarWire {
   const width = bits[datatype];
   if (width === 64) {
     const whole =
@@ -126,5 +151,26 @@ export function fromWire(datatype: number, wire: WireValue): Value {
   }
   if (datatype === DataType.Boolean && wire.case === "booleanValue") return wire.value;
   if (isText(datatype) && wire.case === "stringValue") return wire.value;
+  if (wire.case === "bytesValue") {
+    const text = bytesText(datatype, wire.value);
+    if (text !== undefined) return text;
+  }
+  if (wire.case === "datasetValue" && datatype === DataType.DataSet) {
+    const text = dataSetText(wire.value, elementName, fromWire);
+    if (text !== undefined) return text;
+  }
   throw misfit(wire.value, datatype, `field ${wire.case}`);
+}
+
+const names = new Map<number, string>(Object.entries(DataType).map(([name, datatype]) => [datatype, name]));
+
+/** The name of a datatype that an element of a data set may have (Sparkplug 3.0, 6.4.16: basic types). */
+function elementName(datatype: number): string | undefined {
+  return datatype <= DataType.Text ? names.get(datatype) : undefined;
+}
+
+/** What a type that travels as bytes is kept as; undefined when the bytes are none of it. */
+function bytesText(datatype: number, bytes: Uint8Array): string | undefined {
+  if (datatype === DataType.Bytes || datatype === DataType.File) return Buffer.from(bytes).toString("base64");
+  return datatype >= DataType.Int8Array && datatype <= DataType.DateTimeArray ? arrayText(datatype, bytes) : undefined;
 }

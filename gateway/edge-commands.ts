@@ -34,16 +34,23 @@ export function commandReader(events: CommandEvents, log: Logger): (topic: strin
     }
   }
 
+  /** What is wrong in a command does not stand before what is right in it. */
+  function attempt(topic: string, work: () => void): void {
+    try {
+      work();
+    } catch (thrown) {
+      refuse(topic, messageOf(thrown));
+    }
+  }
+
   return (topic, payload) => {
     if (topic.split("/")[2] === "DCMD") {
       refuse(topic, "this product reads devices and never writes to one");
       return;
     }
-    try {
-      for (const metric of decodePayload(payload).metrics) obey(topic, metric);
-    } catch (thrown) {
-      refuse(topic, messageOf(thrown));
-    }
+    attempt(topic, () => {
+      for (const metric of decodePayload(payload).metrics) attempt(topic, () => obey(topic, metric));
+    });
   };
 }
 

@@ -42,6 +42,8 @@ export type MqttBusConfig = {
   username: string;
   password: string;
   hostId: string;
+  /** What is heard of the nodes; everything when absent. Of one node all or nothing: its births, seq and aliases belong together. */
+  filters?: readonly string[] | undefined;
 };
 
 const reconnectMs = 500;
@@ -106,9 +108,13 @@ export function connectBus(
     will: will(),
   });
   const tellOnline = () => client.publishAsync(state, stateOf(true), { qos: 1, retain: true });
-  client.on("message", (topic, payload) => {
+  /** Our own STATE is heard always: an old will that contradicts it has to be answered. */
+  const filters = config.filters ? [...config.filters, state] : [allNodesFilter];
+  client.on("message", (topic, payload, { retain }) => {
     // The will of an earlier connection can come after the birth of this one (Sparkplug 3.0, 5.6).
     if (topic === state && isHost && !closing && isOffline(payload)) tellOnline().catch(() => undefined);
+    // A birth or value that a node of other make had retained is of some day, and says nothing of whether the node lives: it is asked.
+    if (retain && topic !== state) return;
     for (const handler of handlers) handler(topic, payload);
   });
   let toldError = "";
@@ -135,7 +141,7 @@ export function connectBus(
   });
   client.on("connect", async () => {
     try {
-      await client.subscribeAsync(allNodesFilter, { qos: 1 });
+      await client.subscribeAsync(filters, { qos: 1 });
       if (isHost) await tellOnline();
       hears = true;
       toldError = "";

@@ -88,7 +88,7 @@ const counted: readonly (readonly [key: string, name: string, help: string])[] =
   [
     "uncarriedSamples",
     "uncarried_samples_total",
-    "Samples in records of a type without a series; their births were told of.",
+    "Samples not stored: of a type without a series, without a name, or of nodes of other make before their births.",
   ],
   ["refusedSamples", "refused_samples_total", "Samples that the store will never take; gateways set them aside."],
   [

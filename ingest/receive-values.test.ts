@@ -139,7 +139,7 @@ test.each(["bdSeq", "Node Control/Speed", "Jilian/Commit"])(
 
 test("a value in a record whose metric is of a type without a series is counted, and the rest of the record is stored", () => {
   send("NBIRTH", [bdSeq(3), rebirthControl, commitControl], { seq: 0 });
-  send("DBIRTH", [tag("a", 1), tag("list", 2, { datatype: 22 as never, value: null })], { seq: 1, device: "press-1" });
+  send("DBIRTH", [tag("a", 1), tag("list", 2, { datatype: 19 as never, value: null })], { seq: 1, device: "press-1" });
   data(
     [
       { alias: 1, value: 42 },

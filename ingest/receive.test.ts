@@ -83,7 +83,7 @@ describe("births and aliases", () => {
   });
 
   test("metrics that were declared but are not carried are passed over, not asked for", () => {
-    const array = { datatype: 22, value: null };
+    const array = { datatype: 19, value: null };
     send("NBIRTH", [bdSeq(0), rebirthControl, tag("Node Control/Scan Rate", 8)], { seq: 0 });
     send("DBIRTH", [tag("list", 1, array), tag("none", 3, { declare: false }), tag("b", 2)], {
       seq: 1,

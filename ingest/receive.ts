@@ -4,7 +4,7 @@ import { type DataTypeNumber, fromWire, isSupported, type Value } from "@jilian/
 import { messageOf } from "@jilian/domain/errors.ts";
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
 import { qualityOf, Status, statusFromSparkplug } from "@jilian/domain/quality.ts";
-import { decodePayload, type InMetric, type InPayload, numberProperty } from "@jilian/domain/sparkplug/payload.ts";
+import { type InMetric, type InPayload, numberProperty } from "@jilian/domain/sparkplug/payload.ts";
 import { parseTopic, type SparkplugTopic } from "@jilian/domain/topics.ts";
 import { count } from "@jilian/store/live.ts";
 import type { Logger } from "pino";
@@ -12,6 +12,7 @@ import type { CommitBook } from "./commit-book.ts";
 import type { LiveWriter } from "./live-writer.ts";
 import type { NodeWatch } from "./node-watch.ts";
 import type { QueuedRecord, QueuedSample, RecordQueue } from "./queue.ts";
+import { rebirthAsker } from "./rebirths.ts";
 import {
   type BornMetric,
   bdSeqOf,
@@ -23,6 +24,7 @@ import {
   type NodeSession,
   newSession,
 } from "./sessions.ts";
+import { readMessage } from "./unpack.ts";
 
 export type ReceiverParts = {
   queue: RecordQueue;
@@ -89,21 +91,15 @@ function valuesOf(samples: readonly QueuedSample[]): Map<string, Value> {
 export function createReceiver(parts: ReceiverParts): Receiver {
   const { queue, book, live, watch, clock, log } = parts;
   const sessions = new Map<string, NodeSession>();
-  const rebirthAt = new Map<string, number>();
   const reorderTimers = new Map<NodeSession, NodeJS.Timeout>();
+  const rebirths = rebirthAsker(parts.rebirthIntervalMs, ({ group, node }, why) => {
+    count(live.state, "rebirthRequests");
+    log.info({ node: `${group}/${node}`, why }, "asking the node for its births");
+    parts.requestRebirth(group, node);
+  });
 
   function sessionOf({ group, node }: SparkplugTopic): NodeSession {
     return getOrMake(sessions, `${group}/${node}`, () => newSession(group, node));
-  }
-
-  function askRebirth(session: NodeSession, why: string): void {
-    const id = `${session.group}/${session.node}`;
-    const now = performance.now();
-    if (now - (rebirthAt.get(id) ?? Number.NEGATIVE_INFINITY) < parts.rebirthIntervalMs) return;
-    rebirthAt.set(id, now);
-    count(live.state, "rebirthRequests");
-    log.info({ node: id, why }, "asking the node for its births");
-    parts.requestRebirth(session.group, session.node);
   }
 
   /** Waits for what is missing now. What goes missing meanwhile has its own wait afterwards, and does not prolong this one. */
@@ -113,7 +109,7 @@ export function createReceiver(parts: ReceiverParts): Receiver {
       reorderTimers.delete(session);
       if (!session.alive || session.missing.size === 0) return;
       const overdue = awaited.filter((seq) => session.missing.has(seq));
-      if (overdue.length > 0) askRebirth(session, `seq gap of ${overdue.length}`);
+      if (overdue.length > 0) rebirths.ask(session, { seq: true }, `seq gap of ${overdue.length}`, session.outbox);
       awaitMissing(session);
     }, parts.reorderMs);
     reorderTimers.set(session, timer);
@@ -143,7 +139,7 @@ export function createReceiver(parts: ReceiverParts): Receiver {
       live.nodeBorn(session);
     } else {
       if (!session.alive) {
-        askRebirth(session, "DBIRTH without NBIRTH");
+        rebirths.ask(session, {}, "DBIRTH without NBIRTH", session.outbox);
         return;
       }
       watchSeq(session, payload.seq);
@@ -151,10 +147,11 @@ export function createReceiver(parts: ReceiverParts): Receiver {
       session.born.add(device);
       live.deviceBorn(session, device);
     }
+    rebirths.born(session, device);
     if (refused.length > 0)
       log.warn(
         { code: "METRIC_UNSUPPORTED", node: `${topic.group}/${topic.node}`, device, metrics: refused },
-        "metrics of a type that is not carried",
+        "metrics that are not carried: of a type without a series, without a name, or under an alias of two",
       );
     queue.bear(metricsOf(session, device).filter(({ seriesId }) => seriesId === undefined));
     const samples = takeBirthValues(session, topic, payload);
@@ -168,8 +165,8 @@ export function createReceiver(parts: ReceiverParts): Receiver {
     const samples: QueuedSample[] = [];
     const found: QueuedSample[] = [];
     for (const metric of payload.metrics) {
-      const born = find(session, device, { ...metric, alias: undefined });
-      if (!born || metric.isNull) continue;
+      const born = find(session, device, metric);
+      if (typeof born !== "object" || metric.isNull || !metric.name) continue;
       const sample = sampleOf(metric, born, atMs, false);
       live.sample(sample, metric.historical);
       found.push(sample);
@@ -187,8 +184,10 @@ export function createReceiver(parts: ReceiverParts): Receiver {
       live.deviceDied(session, topic.device ?? "");
       return;
     }
-    // An old session's will may arrive after the new birth: only the will that belongs to the last birth counts.
-    if (bdSeqOf(payload) !== session.bdSeq) return;
+    // An old session's will may arrive after the new birth: only the will that belongs to the last birth counts. Nodes that say none have
+    // one kind of death only, and are asked for births when they say more.
+    const bdSeq = bdSeqOf(payload);
+    if (bdSeq !== undefined && bdSeq !== session.bdSeq) return;
     end(session);
   }
 
@@ -203,8 +202,10 @@ export function createReceiver(parts: ReceiverParts): Receiver {
     const device = topic.device ?? "";
     const header = payload.uuid === outboxUuid && payload.body ? decodeHeader(payload.body) : undefined;
     if (session.alive) watchSeq(session, payload.seq);
+    const isOurs = session.outbox || header !== undefined;
     if (!session.alive || (device !== "" && !session.born.has(device))) {
-      askRebirth(session, `data of an unborn ${device || "node"}`);
+      rebirths.ask(session, session.alive ? { device } : {}, `data of an unborn ${device || "node"}`, isOurs);
+      if (!isOurs) count(live.state, "uncarriedSamples", payload.metrics.length);
       return;
     }
     const atMs = header?.writtenAtMs ?? payload.timestampMs ?? clock.now();
@@ -213,14 +214,20 @@ export function createReceiver(parts: ReceiverParts): Receiver {
     let newestLiveMs: number | undefined;
     for (const metric of payload.metrics) {
       const born = find(session, device, metric);
-      if (born === null) {
+      if (born === "protocol") continue;
+      if (born === "uncarried") {
         // Of a record it is freed with the rest, so that nobody would hear of it again.
-        if (header) count(live.state, "uncarriedSamples");
+        count(live.state, "uncarriedSamples");
         continue;
       }
-      // A record is stored whole or not at all: with an unknown alias it stays uncommitted and comes again after the births.
       if (!born) {
-        askRebirth(session, `unknown metric ${metric.alias ?? metric.name} of ${device || "node"}`);
+        const what = metric.name || metric.alias;
+        rebirths.ask(session, { device, metric }, `unknown metric ${what} of ${device || "node"}`, isOurs);
+        // A record is stored whole or not at all: with an unknown alias it stays uncommitted and comes again after the births.
+        if (header) return;
+        count(live.state, "uncarriedSamples");
+        // What no outbox keeps is lost if it is not taken now; but while a birth may be missing, aliases may mean something else.
+        if (session.missing.size === 0 || payload.metrics.every(({ name }) => name)) continue;
         return;
       }
       const sample = sampleOf(metric, born, atMs, header !== undefined);
@@ -254,7 +261,7 @@ export function createReceiver(parts: ReceiverParts): Receiver {
     if (!topic || topic.type.endsWith("CMD")) return;
     count(live.state, "receivedMessages");
     try {
-      const payload = decodePayload(bytes);
+      const payload = readMessage(bytes);
       const session = sessionOf(topic);
       if (topic.type.endsWith("BIRTH")) birth(session, topic, payload);
       else if (topic.type.endsWith("DEATH")) death(session, topic, payload);

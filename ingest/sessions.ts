@@ -44,8 +44,21 @@ export type NodeSession = {
   readonly born: Set<string>;
 };
 
-/** The metrics of one birth, and its time; null: declared but not carried (of the protocol itself, or of a type that has no series). */
-type Declared = { names: Map<string, BornMetric | null>; aliases: Map<number, BornMetric | null>; bornMs: number };
+/** What a name or alias stands for: a series, a metric of the protocol itself, or one whose values cannot be kept. */
+export type Meaning = BornMetric | "protocol" | "uncarried";
+
+/** The metrics of one birth, its time, and what of it is not carried, in words. */
+type Declared = {
+  names: Map<string, Meaning>;
+  aliases: Map<number | bigint, Meaning>;
+  bornMs: number;
+  uncarried: string;
+};
+
+/** A longer name would be no name, and every reading's question to the store carries it. */
+const longestName = 1000;
+/** Of what is not carried, so much is told. */
+const mostTold = 20;
 
 export function newSession(group: string, node: string): NodeSession {
   return {
@@ -116,61 +129,75 @@ function toldSince({ outbox }: NodeSession, { properties }: InMetric, bornMs: nu
   return { sinceMs, doubtMs: sinceMs, bornMs };
 }
 
+/** What a birth says of one metric. */
+function meaningOf(
+  session: NodeSession,
+  device: string,
+  metric: InMetric & { name: string },
+  before: Declared | undefined,
+  bornMs: number,
+): Meaning {
+  const { name, datatype, properties } = metric;
+  if (isProtocolMetric(device, name)) return "protocol";
+  if (datatype === undefined || !isSupported(datatype) || name.length > longestName) return "uncarried";
+  const key = { group: session.group, node: session.node, device, metric: name };
+  const told = toldSince(session, metric, bornMs);
+  const times = told ?? { sinceMs: bornMs, doubtMs: doubtedSince(session, metric, bornMs) };
+  return bornMetric(key, definitionFromBirth(name, datatype, properties), times, before?.names.get(name));
+}
+
 /**
  * Takes the metrics of a birth into the session. A metric that was known with the same definition keeps its series number;
  * what the device was born with before is void, its aliases too.
- * @returns names that cannot be carried (arrays, templates, no datatype): the rest of the birth holds
+ * @returns what cannot be carried, unless the birth before said the same: metrics of a type without a series (templates), without
+ *   a name, with one too long, and aliases that stand for two; the rest of the birth holds
  */
 export function declare(session: NodeSession, device: string, payload: InPayload, nowMs: number): string[] {
   const before = session.declared.get(device);
   const bornMs = bornAt(payload, before, nowMs);
-  const now: Declared = { names: new Map(), aliases: new Map(), bornMs };
+  const now: Declared = { names: new Map(), aliases: new Map(), bornMs, uncarried: "" };
   const refused: string[] = [];
   for (const metric of payload.metrics) {
-    const { name, datatype, alias, properties } = metric;
-    if (name === undefined) continue;
-    let born: BornMetric | null = null;
-    if (!isProtocolMetric(device, name)) {
-      if (datatype === undefined || !isSupported(datatype)) refused.push(name);
-      else {
-        const key = { group: session.group, node: session.node, device, metric: name };
-        const times = toldSince(session, metric, bornMs) ?? {
-          sinceMs: bornMs,
-          doubtMs: doubtedSince(session, metric, bornMs),
-        };
-        born = bornMetric(key, definitionFromBirth(name, datatype, properties), times, before?.names.get(name));
-      }
-    }
-    now.names.set(name, born);
-    if (alias !== undefined) now.aliases.set(alias, born);
+    const { name, alias } = metric;
+    const born = name ? meaningOf(session, device, { ...metric, name }, before, bornMs) : "uncarried";
+    if (born === "uncarried") refused.push(name ? name.slice(0, 100) : "(no name)");
+    if (name) now.names.set(name, born);
+    if (alias === undefined) continue;
+    // Who writes 0 for every alias names its metrics in data too: then the names count.
+    const isTaken = now.aliases.has(alias);
+    if (isTaken) refused.push(`alias ${alias}, given twice`);
+    now.aliases.set(alias, isTaken ? "uncarried" : born);
   }
+  now.uncarried = [...refused.slice(0, mostTold), refused.length].join("\n");
   session.declared.set(device, now);
-  return refused;
+  return now.uncarried === before?.uncarried ? [] : refused.slice(0, mostTold);
 }
 
 function bornMetric(
   key: SeriesKey,
   found: MetricDefinition,
   times: Pick<BornMetric, "sinceMs" | "doubtMs" | "bornMs">,
-  known: BornMetric | null | undefined,
+  known: Meaning | undefined,
 ): BornMetric {
   const heartbeatMs = found.heartbeatMs === undefined ? undefined : Math.min(found.heartbeatMs, longestHeartbeatMs);
   const definition = heartbeatMs === undefined ? found : { ...found, heartbeatMs };
-  const same = known && JSON.stringify(known.definition) === JSON.stringify(definition);
+  const same = typeof known === "object" && JSON.stringify(known.definition) === JSON.stringify(definition);
   return same ? known : { key, definition, ...times, seriesId: undefined };
 }
 
 /** The metrics that a device was born with. */
 export function metricsOf(session: NodeSession, device: string): BornMetric[] {
-  return [...(session.declared.get(device)?.names.values() ?? [])].filter((born) => born !== null);
+  return [...(session.declared.get(device)?.names.values() ?? [])].filter((born) => typeof born === "object");
 }
 
-/** The metric that a data message means, by alias, else by name; null when it is not carried, undefined when it was not declared. */
-export function find(session: NodeSession, device: string, metric: InMetric): BornMetric | null | undefined {
+/**
+ * What a metric of a data message means, by its name where it says one, else by its alias (Sparkplug 3.0, 6.4.6: data has the alias alone, but
+ * nodes that take none seriously write both); undefined when it was not declared.
+ */
+export function find(session: NodeSession, device: string, { name, alias }: InMetric): Meaning | undefined {
   const declared = session.declared.get(device);
-  if (metric.alias !== undefined) return declared?.aliases.get(metric.alias);
-  const { name } = metric;
-  return name !== undefined && isProtocolMetric(device, name) ? null : declared?.names.get(name ?? "");
+  if (name) return isProtocolMetric(device, name) ? "protocol" : declared?.names.get(name);
+  return alias === undefined ? "uncarried" : declared?.aliases.get(alias);
 }
 
 /**

@@ -139,7 +139,7 @@ describe("decoding", () => {
       small64: 12n,
       "float in double": Math.fround(0.1),
       nothing: null,
-      table: null,
+      table: '{"columns":["c"],"types":["Int32"],"rows":[[1]]}',
       after: true,
     });
     expect(metrics.at(-1)?.properties).toEqual({ n: { datatype: DataType.Int32, value: null } });

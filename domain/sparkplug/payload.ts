@@ -25,7 +25,8 @@ export type OutMetric = {
 /** A metric as received. `wire` becomes a value only with the datatype, which data messages leave out: see {@link readValue}. */
 export type InMetric = {
   name: string | undefined;
-  alias: number | undefined;
+  /** A bigint beyond 2^53: some nodes take hashes for aliases. */
+  alias: number | bigint | undefined;
   timestampMs: number | undefined;
   datatype: number | undefined;
   historical: boolean;
@@ -63,7 +64,7 @@ export function encodePayload(payload: OutPayload): Uint8Array<ArrayBuffer> {
 
 const noProperties: Properties = {};
 
-/** Times and aliases beyond 2^53 exist only in broken or hostile payloads; they are read as absent. */
+/** Times and seq beyond 2^53 exist only in broken or hostile payloads; they are read as absent. */
 function safe(whole: bigint | undefined): number | undefined {
   return whole === undefined || whole > BigInt(Number.MAX_SAFE_INTEGER) ? undefined : Number(whole);
 }
@@ -99,7 +100,7 @@ export function decodePayload(bytes: Uint8Array): InPayload {
       body: payload.body,
       metrics: payload.metrics.map((m) => ({
         name: m.name,
-        alias: safe(m.alias),
+        alias: safe(m.alias) ?? m.alias,
         timestampMs: safe(m.timestamp),
         datatype: m.datatype,
         historical: m.isHistorical ?? false,
@@ -120,11 +121,11 @@ export function decodePayload(bytes: Uint8Array): InPayload {
 }
 
 /**
- * The value of a received metric, by its own datatype or else the one of its birth certificate.
+ * The value of a received metric, by its own datatype or else the one of its birth certificate; 0, Unknown, is none (Sparkplug 3.0, 6.4.16).
  * @throws JilianError VALUE_MISFIT when the value contradicts the datatype
  */
 export function readValue(metric: InMetric, bornDatatype: number): Value {
-  return metric.isNull ? null : fromWire(metric.datatype ?? bornDatatype, metric.wire);
+  return metric.isNull ? null : fromWire(metric.datatype || bornDatatype, metric.wire);
 }
 
 /** A property of type String, or undefined. */

@@ -1,18 +1,17 @@
 import { toBinary } from "@bufbuild/protobuf";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { DataType, toWire, type Value, type WireValue } from "../datatypes.ts";
+import { DataType, toWire, type Value } from "../datatypes.ts";
 import { PayloadSchema } from "./generated/sparkplug_b_pb.js";
 import { encodePayload, type OutMetric, type OutPayload, type Properties } from "./payload.ts";
 
 const none: { case: undefined } = { case: undefined };
-type Scalar = Exclude<WireValue, { case: "bytesValue" }>;
 
 function propertiesMessage(properties: Properties) {
   const values = Object.values(properties).map(({ datatype, value }) => ({
     $typeName: "jilian.sparkplug.Payload.PropertyValue" as const,
     type: datatype,
-    ...(value === null ? { isNull: true, value: none } : { value: toWire(datatype, value) as Scalar }),
+    ...(value === null ? { isNull: true, value: none } : { value: toWire(datatype, value) }),
   }));
   return { $typeName: "jilian.sparkplug.Payload.PropertySet" as const, keys: Object.keys(properties), values };
 }
@@ -21,7 +20,7 @@ function metricMessage({ name, alias, properties, ...metric }: OutMetric) {
   return {
     $typeName: "jilian.sparkplug.Payload.Metric" as const,
     timestamp: BigInt(metric.timestampMs),
-    value: metric.value === null ? none : (toWire(metric.datatype, metric.value) as Scalar),
+    value: metric.value === null ? none : toWire(metric.datatype, metric.value),
     ...(name === undefined ? {} : { name }),
     ...(alias === undefined ? {} : { alias: BigInt(alias) }),
     ...(metric.declare ? { datatype: metric.datatype } : {}),

@@ -6,6 +6,7 @@ import { type Demo, freePort, freePorts, prepareDemo, trustServers } from "@jili
 import { type Simulator, scaledNow, startSimulator } from "@jilian/simulators/simulator.ts";
 import { pino } from "pino";
 import { parseDocument, type YAMLMap } from "yaml";
+import { demoMosquitto } from "../mosquitto.ts";
 import {
   brokerProgram,
   gatewayProgram,
@@ -25,6 +26,8 @@ export type ClusterSetting = {
   heartbeatMs: number;
   /** Broker, and ingest with api, as processes of their own. */
   separateBroker: boolean;
+  /** mosquitto in place of the broker. */
+  mosquitto?: boolean;
   /** Keeps telemetry in this InfluxDB instead of in DuckDB. */
   influxUrl?: string;
   /** Device ids of the first gateway whose PLC is not there: nothing listens at their address. */
@@ -122,7 +125,9 @@ export async function startCluster(setting: ClusterSetting): Promise<Cluster> {
   const kills = new Map<string, Kill>();
   const settings = new Map<string, ProgramSetting>();
   if (setting.separateBroker)
-    settings.set("broker", brokerProgram(demo.platformFile)).set("ingest", ingestProgram(demo.platformFile));
+    settings
+      .set("broker", setting.mosquitto ? demoMosquitto(demo.platformFile, broker) : brokerProgram(demo.platformFile))
+      .set("ingest", ingestProgram(demo.platformFile));
   else settings.set("platform", platformProgram(demo.platformFile));
   const platforms = [...settings.keys()];
   for (const { gateway, file } of demo.gatewayFiles) settings.set(gateway, gatewayProgram(file));

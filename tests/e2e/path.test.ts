@@ -2,6 +2,7 @@ import { expandQuery } from "@jilian/dashboards/expand.ts";
 import { alertQueries, panelQueries } from "@jilian/dashboards/queries.ts";
 import { hasInfluxd, type Influxd, startInfluxd } from "@jilian/store/influx/influxd.ts";
 import { afterEach, expect, it } from "vitest";
+import { hasMosquitto } from "../mosquitto.ts";
 import { isThorough } from "../thorough.ts";
 import { type Cluster, type ClusterSetting, type Kill, startCluster } from "./cluster.ts";
 import { until } from "./until.ts";
@@ -198,5 +199,24 @@ it.skipIf(!hasInfluxd() || !isThorough)(
     await expectExact("path on InfluxDB with kills", own, kills);
     expect(await verifyCounts(own, steady, allOnline)).toEqual([]);
     await expectDisplays(influxd.url, own);
+  },
+);
+
+it.skipIf(!hasMosquitto || !isThorough)(
+  "says the same with mosquitto in place of the broker (JILIAN_TESTS=all), which is killed too, beside a gateway and ingest",
+  { timeout: 400_000 },
+  async () => {
+    cluster = await startCluster({ ...setting, separateBroker: true, mosquitto: true });
+    const own = cluster;
+    const kills: Kill[] = [];
+    const steady = await undisturbed(own, 2);
+    for (const name of ["broker", "gw-casting", "ingest", "broker"]) {
+      kills.push(await own.kill(name));
+      await own.start(name);
+      await after(own, 3);
+    }
+    await until("the day to be final", 60_000, () => own.now() >= finalMs + minuteMs);
+    await expectExact("path on mosquitto with kills", own, kills);
+    expect(await verifyCounts(own, steady, allOnline)).toEqual([]);
   },
 );

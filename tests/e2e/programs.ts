@@ -6,7 +6,12 @@ import { until } from "./until.ts";
 const root = resolve(fileURLToPath(import.meta.url), "../../..");
 
 /** A program of the product and what it is started with. */
-export type ProgramSetting = { readonly args: readonly string[]; readonly env?: Readonly<Record<string, string>> };
+export type ProgramSetting = {
+  readonly args: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** Starts what is no program of ours, such as another broker, in its place. */
+  readonly run?: (onLine: (line: string) => void) => Running;
+};
 
 export const brokerProgram = (config: string): ProgramSetting => platform(["broker"], config);
 export const ingestProgram = (config: string): ProgramSetting => platform(["ingest", "api"], config);
@@ -79,12 +84,13 @@ export function programs(
       if (!setting) throw new RangeError(`no program is called ${name}`);
       opsPorts.delete(name);
       const own = { JILIAN__ops__port: "0", ...env, ...setting.env };
-      const started = startProgram({ name, args: setting.args, env: own }, (line) => {
+      const take = (line: string): void => {
         const port = opsPortIn(line);
         if (port !== undefined) opsPorts.set(name, port);
         if (isComplaint(line)) complaints.push(`${name}: ${line}`);
         onLine(name, line);
-      });
+      };
+      const started = setting.run ? setting.run(take) : startProgram({ name, args: setting.args, env: own }, take);
       running.set(name, started);
       await started.ready;
     },

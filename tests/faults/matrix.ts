@@ -46,6 +46,8 @@ export type MatrixSetting = {
   patienceMs: number;
   /** The same while the gateways have nothing pending that it could come from; as `patienceMs` if absent. */
   emptyPatienceMs?: number;
+  /** mosquitto in place of the broker. */
+  mosquitto?: boolean;
   /** More environment of every process. */
   env?: Readonly<Record<string, string>>;
   /** Told of each run as it ends. */
@@ -176,8 +178,8 @@ export async function startMatrix(
   { store, opcua }: Pick<Fault, "store" | "opcua">,
   setting: Omit<MatrixSetting, "faults" | "runs">,
 ) {
-  const { seed, env = {}, onRun, isShort } = setting;
-  const world = await startWorld({ store, seed, env, isShort, opcua: opcua === true });
+  const { seed, env = {}, onRun, isShort, mosquitto = false } = setting;
+  const world = await startWorld({ store, seed, env, isShort, mosquitto, opcua: opcua === true });
   const search = storeSearch(world, 2);
   const runs: Run[] = [];
 

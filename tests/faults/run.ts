@@ -9,7 +9,7 @@ import { mutationEnv, mutations } from "./mutations.ts";
 import { canProve, prove } from "./prove.ts";
 import { isRed, type Run, tableOf } from "./tally.ts";
 
-const help = `node tests/faults/run.ts [--seed N] [--only NAME,...] [--runs N] [--short] [--mutate NAME] [--verbose]
+const help = `node tests/faults/run.ts [--seed N] [--only NAME,...] [--runs N] [--short] [--mutate NAME] [--mosquitto] [--verbose]
 node tests/faults/run.ts --mutations [--seed N] [--only NAME,...]
 
   --seed N       replays a plan; without it a seed is drawn and printed
@@ -18,6 +18,7 @@ node tests/faults/run.ts --mutations [--seed N] [--only NAME,...]
   --short        the faults of the short form only
   --mutate NAME  breaks the product first, to see rows turn red: one of
                  ${mutations.map(({ name }) => name).join(", ")}
+  --mosquitto    with mosquitto in place of the platform's broker
   --mutations    every mutation in turn, with the rows that it must turn red (in one of five runs) and that are green without it
   --verbose      shows in the end what the programs complained of
 
@@ -30,6 +31,7 @@ const options = {
   runs: { type: "string" },
   short: { type: "boolean" },
   mutate: { type: "string" },
+  mosquitto: { type: "boolean" },
   mutations: { type: "boolean" },
   verbose: { type: "boolean" },
   help: { type: "boolean", short: "h" },
@@ -72,6 +74,7 @@ async function runPlan(values: Values, seed: number): Promise<boolean> {
     faults,
     runs,
     isShort: short === true,
+    mosquitto: values.mosquitto === true,
     patienceMs: mutate === undefined ? 30_000 : 6000,
     ...(mutate === undefined ? {} : { env: mutationEnv(mutate) }),
     ...(verbose ? { onComplaints: (lines: readonly string[]) => say(lines.join("\n")) } : {}),

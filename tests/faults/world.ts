@@ -11,6 +11,7 @@ import { pino } from "pino";
 import { parseDocument } from "yaml";
 import { brokerProgram, gatewayProgram, ingestProgram, type ProgramSetting, programs } from "../e2e/programs.ts";
 import { until } from "../e2e/until.ts";
+import { demoMosquitto } from "../mosquitto.ts";
 import { deviceConfig, type Meter, meterOf, pointName } from "./meters.ts";
 import { buildShim, canCutPower, type PowerCut, powerCut } from "./power-cut.ts";
 import { type FaultProxy, startFaultProxy } from "./proxy.ts";
@@ -25,6 +26,8 @@ export type WorldSetting = {
   seed: number;
   /** The last meter of each gateway is read over OPC UA. */
   opcua?: boolean;
+  /** mosquitto in place of the broker. */
+  mosquitto?: boolean;
   /** Backlogs go out ten times as fast as by default. */
   isShort?: boolean;
   /** More environment of every process: mutations. */
@@ -274,7 +277,8 @@ export async function startWorld(setting: WorldSetting): Promise<World> {
     const shim = canCutPower() ? buildShim(dir) : undefined;
     const { gateways, settings } = await makeGateways(demo, simulator, setting, { brokerPort: broker, shim });
     for (const { proxy } of gateways) closers.push(proxy.close);
-    settings.set("broker", brokerProgram(demo.platformFile)).set("ingest", ingestProgram(demo.platformFile));
+    const brokers = setting.mosquitto ? demoMosquitto(demo.platformFile, broker) : brokerProgram(demo.platformFile);
+    settings.set("broker", brokers).set("ingest", ingestProgram(demo.platformFile));
     const controls = controlsOf(settings, gateways, env);
     closers.push(controls.end);
     await controls.start("broker");
