@@ -320,7 +320,7 @@ else if (command === "recompute" && file !== undefined) await runRecompute(readS
 else if (file !== undefined && enrolCommands.includes(command ?? "")) await runEnrol(command ?? "", names, file);
 else if (file !== undefined && command === "access" && names[0] === "mosquitto") {
   const setting = readSetting(file, serviceNames);
-  const gateways = withLedger(setting, (ledger) => registeredGateways(setting.registry, ledger));
+  const gateways = withLedger(setting, (ledger) => registeredGateways(setting.registry, ledger).known);
   process.stdout.write(mosquittoAccess(gateways, setting.config.ingest.hostId));
 } else if (file === undefined || !["run", "check", "credential"].includes(command ?? "")) refuse(help);
 else if (command === "run") {
