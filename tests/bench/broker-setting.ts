@@ -14,8 +14,9 @@ export const hearerName = "ingest";
 export const secretOf = (name: string): string => `secret of ${name}`;
 /** Nobody pings while something is measured. */
 export const keepaliveS = 3600;
-/** Messages of one write of a publisher; a hearer tells by one byte that it has heard as many. */
+/** Messages of one write of a publisher; a hearer tells by one byte that it has heard as many, and not for each. */
 export const batchMessages = 20;
+const toldTogether = 8;
 /** Batches of each publisher that may be under way to the hearer: what is measured waits in no queue without end. */
 export const batchesUnderWay = 4;
 
@@ -80,7 +81,7 @@ export async function creditor(port: number): Promise<(heard: number) => void> {
   let told = 0;
   return (heard) => {
     const batches = Math.floor((heard - told) / batchMessages);
-    if (batches === 0) return;
+    if (batches < toldTogether) return;
     told += batches * batchMessages;
     socket.write(Buffer.alloc(batches));
   };
