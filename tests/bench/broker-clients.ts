@@ -21,15 +21,18 @@ async function hold(held: Socket[], wanted: number): Promise<void> {
 }
 
 let done = 0;
-/** A handshake, and the next one. */
+/** A handshake, and the next one. It is done for both sides when the server's ticket has come (RFC 8446, 4.6.1). */
 function shake(ca: string): void {
-  const socket = connectTls({ port: Number(port), host: "127.0.0.1", servername: "localhost", ca }, () => {
+  const socket = connectTls({ port: Number(port), host: "127.0.0.1", servername: "localhost", ca });
+  let isDone = false;
+  socket.once("session", () => {
+    isDone = true;
     done += 1;
-    socket.destroy();
-    shake(ca);
+    socket.end();
   });
+  socket.on("close", () => shake(ca));
   socket.on("error", (error) => {
-    throw error;
+    if (!isDone) throw error;
   });
 }
 

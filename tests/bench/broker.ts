@@ -4,7 +4,8 @@
  * process; packets made beforehand, twenty in a write, 1,600 under way at most), and the subscriber. `socket`: a subscriber that only
  * frames and counts. `ingest`: ours has a handler on its bus, mosquitto a subscriber process with MQTT.js, as ingest has it. Accounts and access rules are
  * on for both; our limits of rate, connections and keep-alive are raised, since all clients are of one enterprise and one address.
- * Others may load the machine: CPU a message can be compared before rates. With `--profile FOLDER` our broker leaves a CPU profile there.
+ * Others may load the machine: CPU a message can be compared before rates. With `--profile FOLDER` our broker leaves a CPU profile there;
+ * `--node-options` is for it alone.
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -23,13 +24,14 @@ const { values: args } = parseArgs({
     seconds: { type: "string" },
     only: { type: "string" },
     profile: { type: "string" },
+    "node-options": { type: "string", default: "" },
     help: { type: "boolean", short: "h" },
   },
 });
 const parts = ["socket", "ingest", "idle", "tls"] as const;
 if (args.help) {
   process.stdout.write(
-    "node tests/bench/broker.ts [--seconds 4] [--only socket,ingest,idle,tls] [--profile FOLDER]  our broker beside mosquitto\n",
+    "node tests/bench/broker.ts [--seconds 4] [--only socket,ingest,idle,tls] [--profile FOLDER] [--node-options OPTIONS]  our broker beside mosquitto\n",
   );
   process.exit(0);
 }
@@ -37,7 +39,8 @@ const seconds = wholeNumber("seconds", args.seconds, 4);
 const wanted = args.only?.split(",") ?? parts;
 const unknown = wanted.find((part) => !parts.some((known) => known === part));
 if (unknown !== undefined) throw new RangeError(`--only takes ${parts.join(", ")}, not ${unknown}`);
-const flags = args.profile === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${args.profile}`];
+const nodeOptions = args["node-options"].split(" ").filter((option) => option !== "");
+const flags = [...nodeOptions, ...(args.profile === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${args.profile}`])];
 const brokers: readonly BrokerName[] = ["jilian", "mosquitto"];
 /** Until the just-in-time compiler has done its work. */
 const warmUpMs = 1500;
@@ -97,7 +100,7 @@ async function measure(name: BrokerName, broker: StartedBroker, { part, payloadB
 
 /** RSS of a broker with none, 500 and 2,000 clients that are only there, MB. */
 async function idleMb(name: BrokerName, folder: string): Promise<number[]> {
-  const broker = await start(name, folder, []);
+  const broker = await start(name, folder, nodeOptions);
   const clients = await helper(clientCore, [], "broker-clients.ts", "idle", broker.port);
   try {
     const found: number[] = [];
@@ -114,7 +117,7 @@ async function idleMb(name: BrokerName, folder: string): Promise<number[]> {
 }
 
 async function handshakes(name: BrokerName, folder: string): Promise<{ perS: number; ms: number }> {
-  const broker = await start(name, folder, [], true);
+  const broker = await start(name, folder, nodeOptions, true);
   const clients = await helper(clientCore, [], "broker-clients.ts", "tls", broker.tlsPort, join(folder, "ca/ca.pem"));
   try {
     await delay(warmUpMs);
@@ -173,6 +176,7 @@ async function main(folder: string): Promise<void> {
   // It prints its version and says that it failed.
   const version = /version (\S+)/.exec(spawnSync("mosquitto", ["-h"], { encoding: "utf8" }).stdout)?.[1];
   print(`Node ${process.version}, mosquitto ${version}, ${cpus().length} cores (${cpus()[0]?.model ?? "unknown"})`);
+  if (nodeOptions.length > 0) print(`Our broker has the options of Node.js ${nodeOptions.join(" ")}.`);
   print(`Pinned: each broker to core ${brokerCore}; publishers, subscribers and clients to core ${clientCore}.`);
   print(
     "Our limits of messages, bytes, connects, connections and keep-alive are raised; accounts and access rules on for both.\n",
