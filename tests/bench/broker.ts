@@ -1,11 +1,11 @@
 /**
- * Our broker beside mosquitto on this machine: `npm run bench:broker` (`--seconds 4`, `--only socket,ingest,idle,tls`). Prints one table and
- * takes about three minutes. Each broker runs on one core, all clients on another: twenty gateways that publish as fast as is heard (one
- * process; packets made beforehand, twenty in a write, 1,600 under way at most), and the subscriber. `socket`: a subscriber that only
- * frames and counts. `ingest`: ours has a handler on its bus, mosquitto a subscriber process with MQTT.js, as ingest has it. Accounts and access rules are
- * on for both; our limits of rate, connections and keep-alive are raised, since all clients are of one enterprise and one address.
- * Others may load the machine: CPU a message can be compared before rates. With `--profile FOLDER` our broker leaves a CPU profile there;
- * `--node-options` is for it alone.
+ * Our broker beside mosquitto on this machine: `npm run bench:broker` (`--seconds 4`, `--only socket,ingest,idle,tls`). Takes about three
+ * minutes. Each broker keeps to one core, all clients to another: twenty gateways that publish as fast as is heard (one process; packets
+ * made beforehand, twenty in a write, 1,600 under way at most), and the subscriber. `socket`: a subscriber that only frames and counts.
+ * `ingest`: ours has a handler on its bus, mosquitto a subscriber process with MQTT.js, as ingest has it. Accounts and access rules are on
+ * for both; our limits of rate, connections and keep-alive are raised, since all clients are of one enterprise and one address. Others may
+ * load the machine: compare CPU a message before rates. With `--profile FOLDER` our broker leaves a CPU profile there; `--node-options` is
+ * for it alone.
  */
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
