@@ -20,7 +20,7 @@ export type Bus = {
   readonly connected: true;
 };
 
-/** Attaches a bus, and with it the guard that keeps Aedes' emitter from recursing. */
+/** Attaches a bus. Its listener completes at once: the emitter (emitter.ts) makes that a later turn. */
 export function attachBus(aedes: Aedes, log: Logger): Bus {
   const handlers = new Set<MessageHandler>();
 
@@ -33,14 +33,11 @@ export function attachBus(aedes: Aedes, log: Logger): Bus {
       }
     }
   }
-  // mqemitter passes to the next queued message within the release of the last one. When a stalled subscriber dies, its whole backlog is
-  // released without an asynchronous step between, and the stack overflows: the process ends. A listener on every topic that completes in
-  // a later turn makes each release asynchronous.
   aedes.subscribe(
     "#",
     (packet, done) => {
       if (handlers.size > 0 && !packet.topic.startsWith("$")) deliver(packet.topic, packet.payload as Buffer);
-      setImmediate(done);
+      done();
     },
     () => {},
   );

@@ -16,6 +16,7 @@ import {
   operatorPrefix,
   type Refusal,
   sessionOf,
+  type TopicLimits,
   topicFault,
 } from "./access.ts";
 import { stampDeath } from "./aware.ts";
@@ -210,22 +211,53 @@ function filterKeeper(config: BrokerConfig, enterpriseOf: EnterpriseOf) {
   };
 }
 
+/** Topics of each gateway that are remembered as its own: some of a gateway with many devices. */
+const maxPassedTopics = 256;
+
+/**
+ * Topics that a gateway was allowed to publish to. What is allowed to it with QoS 0 or 1, not retained, does not change while it is
+ * connected, but for the limits of topics: with others nothing is remembered any more.
+ */
+function passedTopics(limits: () => TopicLimits) {
+  let { topicBytes, topicLevels } = limits();
+  const topics = new Set<string>();
+  return {
+    has: (topic: string): boolean => {
+      const now = limits();
+      if (now.topicBytes !== topicBytes || now.topicLevels !== topicLevels) {
+        topics.clear();
+        ({ topicBytes, topicLevels } = now);
+      }
+      return topics.has(topic);
+    },
+    add: (topic: string): void => {
+      if (topics.size >= maxPassedTopics) topics.clear();
+      topics.add(topic);
+    },
+  };
+}
+
 /** @param config in force: its values may change while clients are connected */
 export function createGate(config: BrokerConfig, deps: Deps): Gate {
   const { note, sessions, enterpriseOf } = deps;
   const connects = new WeakMap<Client, ConnectPacket>();
-  const holdings = new WeakMap<Client, Holding>();
-  const principalOf = (client: Client) => holdings.get(client)?.principal;
+  const admitted = new WeakMap<Client, { holding: Holding; passed: ReturnType<typeof passedTopics> }>();
+  const principalOf = (client: Client) => admitted.get(client)?.holding.principal;
   const admit = doorkeeper(config, deps);
   const filters = filterKeeper(config, enterpriseOf);
 
   function checkPublish(client: Client | null, packet: PublishPacket): Refusal | undefined {
-    const principal = client && principalOf(client);
-    if (!principal) return { code: "BROKER_PUBLISH_REFUSED", reason: "no session" };
+    const found = client && admitted.get(client);
+    if (!found) return { code: "BROKER_PUBLISH_REFUSED", reason: "no session" };
     if (packet.payload.length > config.maxPayloadBytes) {
       return { code: "BROKER_PAYLOAD_TOO_LARGE", reason: `more than ${config.maxPayloadBytes} bytes` };
     }
-    return topicFault(packet.topic, config.limits) ?? mayPublish(principal, packet.topic, packet);
+    const { passed, holding } = found;
+    const isPlain = holding.principal.kind === "gateway" && packet.qos <= 1 && !packet.retain;
+    if (isPlain && passed.has(packet.topic)) return undefined;
+    const refusal = topicFault(packet.topic, config.limits) ?? mayPublish(holding.principal, packet.topic, packet);
+    if (isPlain && !refusal) passed.add(packet.topic);
+    return refusal;
   }
 
   const hooks: Hooks = {
@@ -251,7 +283,7 @@ export function createGate(config: BrokerConfig, deps: Deps): Gate {
         done(refused(found), null);
         return;
       }
-      holdings.set(client, found);
+      admitted.set(client, { holding: found, passed: passedTopics(() => config.limits) });
       // Aedes knows sessions by this.
       client.id = sessionOf(found.principal, client.id);
       sessions.open(client, found.principal);
@@ -296,5 +328,5 @@ export function createGate(config: BrokerConfig, deps: Deps): Gate {
       return packet;
     },
   };
-  return { hooks, principalOf, holdingOf: (client) => holdings.get(client), release: filters.release };
+  return { hooks, principalOf, holdingOf: (client) => admitted.get(client)?.holding, release: filters.release };
 }

@@ -3,14 +3,17 @@ import { networkOf } from "@jilian/domain/network.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import { Aedes } from "aedes";
 import type { Logger } from "pino";
+import { queueForNobody } from "./absent.ts";
 import type { EnterpriseOf } from "./access.ts";
 import { keepBirths } from "./aware.ts";
 import { attachBus, type Bus } from "./bus.ts";
 import { certificateCheck } from "./certificates.ts";
 import type { BrokerConfig } from "./config.ts";
+import { createEmitter } from "./emitter.ts";
 import { addressOf, type BrokerFault, createGate } from "./gate.ts";
 import { type Backlog, createBacklog, limitPackets, lineBudget } from "./limits.ts";
 import { openListeners } from "./listeners.ts";
+import { type PacketParser, readPublishesQuickly } from "./quick-publish.ts";
 import { type AccessLedger, watchRevocations } from "./revocation.ts";
 import { createSessions, type Sessions } from "./sessions.ts";
 import { type BrokerStats, newCounters } from "./stats.ts";
@@ -72,6 +75,8 @@ function receive(socket: Connection, { aedes, config, sessions, backlog, told }:
   const who = () => (isAccepted() ? client.id : networkOf(addressOf(client)));
   const { log, counters, report } = told;
   let toldMs = Number.NEGATIVE_INFINITY;
+  // Its types leave this out.
+  readPublishesQuickly((client as unknown as { _parser: PacketParser })._parser, isAccepted);
 
   function onPause(meter: number): void {
     const scope = meter === 0 ? "client" : "enterprise";
@@ -156,10 +161,12 @@ export async function startBroker(given: BrokerConfig, deps: BrokerDeps): Promis
   // Levels of topics are bounded by the gate, which counts and tells it; what is beyond 100 Aedes itself cannot take.
   const aedes = await Aedes.createBroker({
     ...gate.hooks,
+    mq: createEmitter(),
     connectTimeout: config.connectTimeoutMs,
     concurrency: 100,
     maxTopicLevels: 100,
   });
+  queueForNobody(aedes);
   aedes.on("client", ({ id }) => connected.add(id));
   aedes.on("clientDisconnect", ({ id }) => connected.delete(id));
   const bus = attachBus(aedes, log);

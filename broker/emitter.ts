@@ -1,0 +1,138 @@
+import type { AedesPublishPacket } from "aedes";
+
+export type Listener = (packet: AedesPublishPacket, done: () => void) => void;
+
+/** A level of filters: what listens here, and the levels below by name. */
+type Level = { listeners: Listener[]; below: Map<string, Level> };
+/** For how many topics it is known who listens; each costs some hundred bytes. */
+const maxKnownTopics = 16_384;
+
+const emptyLevel = (): Level => ({ listeners: [], below: new Map() });
+
+function collect(level: Level, words: readonly string[], at: number, found: Listener[]): void {
+  // `#` stands for its parent too (MQTT 3.1.1, 4.7.1.2).
+  const rest = level.below.get("#");
+  if (rest) for (const listener of rest.listeners) found.push(listener);
+  const word = words[at];
+  if (word === undefined) {
+    for (const listener of level.listeners) found.push(listener);
+    return;
+  }
+  const named = level.below.get(word);
+  if (named) collect(named, words, at + 1, found);
+  const any = level.below.get("+");
+  if (any) collect(any, words, at + 1, found);
+}
+
+/** Filters and who listens to them. */
+function filterTree() {
+  const root = emptyLevel();
+  return {
+    add: (filter: string, listener: Listener): void => {
+      let level = root;
+      for (const word of filter.split("/")) {
+        const next = level.below.get(word) ?? emptyLevel();
+        level.below.set(word, next);
+        level = next;
+      }
+      level.listeners.push(listener);
+    },
+    remove: (filter: string, listener: Listener): void => {
+      const way: { level: Level; word: string }[] = [];
+      let level: Level | undefined = root;
+      for (const word of filter.split("/")) {
+        way.push({ level, word });
+        level = level.below.get(word);
+        if (!level) return;
+      }
+      const at = level.listeners.indexOf(listener);
+      if (at >= 0) level.listeners.splice(at, 1);
+      // Levels that hold nothing any more go, from the last one up.
+      for (const step of way.reverse()) {
+        const below = step.level.below.get(step.word);
+        if (!below || below.listeners.length > 0 || below.below.size > 0) return;
+        step.level.below.delete(step.word);
+      }
+    },
+    listeners: (topic: string): Listener[] => {
+      const found: Listener[] = [];
+      collect(root, topic.split("/"), 0, found);
+      return found;
+    },
+  };
+}
+
+/** Calls what is due in a later turn, all of one turn together: a timer for each message costs as much as the message. */
+function laterTogether(): (done: () => void) => void {
+  let due: (() => void)[] = [];
+  function run(): void {
+    const now = due;
+    due = [];
+    let at = 0;
+    try {
+      for (; at < now.length; at += 1) (now[at] as () => void)();
+    } finally {
+      // One threw: those behind it are due all the same.
+      if (at < now.length) for (const done of now.slice(at + 1)) later(done);
+    }
+  }
+  function later(done: () => void): void {
+    if (due.push(done) === 1) setImmediate(run);
+  }
+  return later;
+}
+
+/**
+ * Aedes' emitter (option `mq`), in place of mqemitter: it remembers who listens to a topic, and completes in a later turn whatever its
+ * listeners do. mqemitter passes to its next queued message within the release of the last one: when a stalled subscriber dies, its whole
+ * backlog is released at once, and the stack overflows. Here nothing is queued. What waits is bounded all the same: Aedes reads no more of
+ * a publisher until all that it has read of it is delivered.
+ */
+export function createEmitter() {
+  const tree = filterTree();
+  const known = new Map<string, readonly Listener[]>();
+  const later = laterTogether();
+  let isClosed = false;
+
+  function listenersOf(topic: string): readonly Listener[] {
+    const before = known.get(topic);
+    if (before) return before;
+    const found = tree.listeners(topic);
+    if (known.size >= maxKnownTopics) known.clear();
+    known.set(topic, found);
+    return found;
+  }
+  return {
+    on: (filter: string, listener: Listener, done?: () => void): void => {
+      tree.add(filter, listener);
+      known.clear();
+      if (done) setImmediate(done);
+    },
+    removeListener: (filter: string, listener: Listener, done?: () => void): void => {
+      // What is under way to it is still delivered, as with mqemitter.
+      setImmediate(() => {
+        tree.remove(filter, listener);
+        known.clear();
+        done?.();
+      });
+    },
+    emit: (packet: AedesPublishPacket, done: (error?: Error) => void = () => undefined): void => {
+      if (isClosed) {
+        done(new Error("the broker is closed"));
+        return;
+      }
+      const listeners = listenersOf(packet.topic);
+      let left = listeners.length;
+      if (left === 0) later(done);
+      const heard = () => {
+        left -= 1;
+        if (left === 0) later(done);
+      };
+      for (const listener of listeners) listener(packet, heard);
+    },
+    close: (done: () => void): void => {
+      isClosed = true;
+      setImmediate(done);
+    },
+  };
+}
