@@ -120,7 +120,8 @@ export function lookBack(
 ): LookBack {
   const { condition, fromMs: segmentMs, toMs } = track;
   const reachMs = alarmReachMs(condition);
-  const left = mergedStretches([...fresh, { firstMs: endMs, lastMs: endMs }], reachMs);
+  // The last one is to the end of all readings: a look that takes several ticks meets some that came since it was begun.
+  const left = mergedStretches([...fresh, { firstMs: endMs, lastMs: Infinity }], reachMs);
   const toldMs = greatestOf(fresh.map(({ lastMs }) => lastMs));
   let stored: readonly StoredAlarm[] | undefined;
   let events: AlarmEvent[] = [];
