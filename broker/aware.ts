@@ -87,7 +87,11 @@ export function keepBirths(
     kept.births.set(place, bytes);
     kept.bytes += bytes;
     total += bytes;
-    aedes.publish({ cmd: "publish", topic: place, payload, qos: 0, retain: true, dup: false }, () => {});
+    // A copy: a part of what was read would keep all of it.
+    aedes.publish(
+      { cmd: "publish", topic: place, payload: Buffer.from(payload), qos: 0, retain: true, dup: false },
+      () => {},
+    );
   }
   return {
     note: (topic, payload) => {

@@ -26,6 +26,9 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(dir, { recursive: true }));
 
+/** Without what libraries of OPC UA, in the same process, say of OpenSSL's configuration. */
+const { OPENSSL_CONF: _, ...env } = process.env;
+
 describe("the files of an identity", () => {
   it("are replaced whole, with the rights asked for, and leave nothing behind", () => {
     const path = join(dir, "identity.pem");
@@ -50,7 +53,7 @@ describe("the files of an identity", () => {
   it.skipIf(!hasOpenssl)("begin with a request that OpenSSL reads and verifies", () => {
     const { request, key } = newKey();
     const run = (...args: string[]) =>
-      execFileSync("openssl", ["req", "-noout", ...args], { input: request, stdio: "pipe" }).toString();
+      execFileSync("openssl", ["req", "-noout", ...args], { input: request, stdio: "pipe", env }).toString();
     expect(createPublicKey(run("-pubkey")).equals(createPublicKey(key))).toBe(true);
     expect(() => run("-verify")).not.toThrow();
     expect(run("-subject")).toMatch(/^subject=\s*$/);
@@ -159,7 +162,7 @@ describe("enrol", () => {
     expect(readdirSync(dir)).toEqual(["identity.pending"]);
     expect(statSync(join(dir, "identity.pending")).mode & 0o777).toBe(0o600);
     const keyOf = (text: string) =>
-      execFileSync("openssl", ["req", "-noout", "-pubkey"], { input: requestOf(text), stdio: "pipe" }).toString();
+      execFileSync("openssl", ["req", "-noout", "-pubkey"], { input: requestOf(text), stdio: "pipe", env }).toString();
     const requestOf = (text: string) => (JSON.parse(text.slice(text.indexOf("{"))) as { request: string }).request;
     if (hasOpenssl) expect(keyOf(asked[0] as string)).toBe(keyOf(asked[1] as string));
   });
