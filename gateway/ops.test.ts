@@ -74,10 +74,8 @@ describe("a gateway's process over its ops address", () => {
   test("shows what happens to it: a broker that comes and goes, a PLC that is away", async () => {
     const { url } = await run();
     await until(url, "jilian_gateway_mqtt_connected", 1);
-    // The line is there with its first connect, and its failure comes a moment later.
-    await vi.waitFor(async () =>
-      expect((await scrape(url)).typeOf("jilian_gateway_device_errors_total")).toBeDefined(),
-    );
+    const fails = async () => expect((await scrape(url)).typeOf("jilian_gateway_device_errors_total")).toBeDefined();
+    await vi.waitFor(fails);
     const up = await scrape(url);
     expect(up.value('jilian_gateway_info{group="factory-1",node="gateway-1",version="0.1.0"}')).toBe(1);
     expect(up.value("jilian_gateway_mqtt_connects_total")).toBe(1);
