@@ -280,9 +280,13 @@ export function feedOf(plant: Plant, manner: Manner): Feed {
   function accounts(nowMs: number, sinceMs: number): Message[] {
     return senders.flatMap((sender) =>
       sender.devices.flatMap((device) => {
-        if (!book.births.has(device.key)) return [];
-        const own = accountsOf(sender, device, book, nowMs, sinceMs);
-        return own.length > 0 ? [...bornFirst(sender, device, nowMs), ...own] : [];
+        const hours = book.queued
+          .get(device.key)
+          ?.keys()
+          .some((hour) => hour >= sinceMs);
+        if (!hours || !book.births.has(device.key)) return [];
+        // In this order: each message takes the next number of its node.
+        return [...bornFirst(sender, device, nowMs), ...accountsOf(sender, device, book, nowMs, sinceMs)];
       }),
     );
   }
