@@ -1,10 +1,11 @@
 import { type Clock, systemClock } from "@jilian/domain/clock.ts";
 import { statusName } from "@jilian/domain/quality.ts";
 import pino from "pino";
-import { type Collector, startCollector } from "./collect.ts";
+import type { Collector } from "./collect.ts";
 import { type GatewayConfig, readGatewayConfig } from "./config.ts";
-import { type Drivers, gatewayDrivers } from "./drivers/drivers.ts";
+import type { Drivers } from "./drivers/drivers.ts";
 import type { ShapedSample } from "./model.ts";
+import { collectFrom } from "./test-collect.ts";
 
 /** OPC UA devices of a gateway, from configuration to events, for tests. */
 
@@ -53,13 +54,8 @@ export const show = (samples: readonly ShapedSample[]) =>
 /** Collects for real, from drivers to samples. */
 export function collectOpcua(config: GatewayConfig, clock: Clock = systemClock): Collected {
   const seen: Seen[] = [];
-  const drivers = gatewayDrivers(config, { clock, log });
-  const collector = startCollector({
-    devices: config.devices,
-    createDriver: drivers.create,
+  const { collector, drivers, close } = collectFrom(config, log, {
     clock,
-    log,
-    lastSourceTimeMs: () => 0,
     events: {
       onDefinitions: (device, all) => seen.push({ device, simulated: all.every((d) => d.simulated) }),
       onConnection: (device, { connected, reason }) => seen.push({ device, connected, reason }),
@@ -76,9 +72,6 @@ export function collectOpcua(config: GatewayConfig, clock: Clock = systemClock):
       ),
     reasons: (device = "machine") =>
       seen.flatMap((one) => ("reason" in one && one.device === device && !one.connected ? [one.reason] : [])),
-    async close() {
-      await collector.close();
-      await drivers.close();
-    },
+    close,
   };
 }

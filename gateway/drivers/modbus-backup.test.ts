@@ -1,11 +1,8 @@
-import { systemClock } from "@jilian/domain/clock.ts";
 import { pino } from "pino";
 import { afterEach, expect, test } from "vitest";
 import { type ScriptedServer, startScriptedServer, until } from "../cases/scripted-server.ts";
-import { startCollector } from "../collect.ts";
 import { readGatewayConfig } from "../config.ts";
-import { noEvents } from "../test-collect.ts";
-import { gatewayDrivers } from "./drivers.ts";
+import { collectFrom } from "../test-collect.ts";
 import type { ModbusDevice } from "./modbus-config.ts";
 import { createPorts } from "./modbus-port.ts";
 import { createModbusDriver } from "./modbus-tcp.ts";
@@ -121,15 +118,11 @@ test("addresses of which one stands in for the other are never asked at once: th
   );
   if (!checked.ok) throw new Error(JSON.stringify(checked.faults));
   const log = pino({ level: "silent" });
-  const drivers = gatewayDrivers(checked.value, { clock: systemClock, log });
-  const { devices } = checked.value;
-  const common = { clock: systemClock, log, events: noEvents, lastSourceTimeMs: () => 0 };
-  const collector = startCollector({ ...common, devices, createDriver: drivers.create });
+  const { close } = collectFrom(checked.value, log);
   try {
     await until("both are read", () => second.requests.length > 20 && first.requests.length > 20, 20_000);
   } finally {
-    await collector.close();
-    await drivers.close();
+    await close();
   }
   const asked = [first, second].flatMap((server, at) =>
     server.requests.map(({ unit, pdu, atMs }) => {

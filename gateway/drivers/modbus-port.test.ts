@@ -5,9 +5,9 @@ import { Status } from "@jilian/domain/quality.ts";
 import pino from "pino";
 import { afterEach, describe, expect, it } from "vitest";
 import { type Rule, startScriptedServer, until } from "../cases/scripted-server.ts";
-import { type DeviceStats, startCollector } from "../collect.ts";
+import type { DeviceStats } from "../collect.ts";
 import { type GatewayConfig, readGatewayConfig } from "../config.ts";
-import { noEvents } from "../test-collect.ts";
+import { collectFrom } from "../test-collect.ts";
 import { gatewayDrivers } from "./drivers.ts";
 
 const log = pino({ level: "silent" });
@@ -74,15 +74,7 @@ async function collectUntil(
   config: GatewayConfig,
   holds: (of: (device: string) => DeviceStats) => boolean,
 ): Promise<(device: string) => DeviceStats> {
-  const drivers = gatewayDrivers(config, { clock: systemClock, log });
-  const collector = startCollector({
-    devices: config.devices,
-    createDriver: drivers.create,
-    clock: systemClock,
-    log,
-    lastSourceTimeMs: () => 0,
-    events: noEvents,
-  });
+  const { collector, close } = collectFrom(config, log);
   const stats = () => {
     const all = collector.stats();
     return (device: string) => all.find((one) => one.device === device) as DeviceStats;
@@ -91,8 +83,7 @@ async function collectUntil(
     await until("what is waited for", () => holds(stats()), 30_000);
     return stats();
   } finally {
-    await collector.close();
-    await drivers.close();
+    await close();
   }
 }
 

@@ -3,9 +3,8 @@ import { Status } from "@jilian/domain/quality.ts";
 import pino from "pino";
 import { afterEach, describe, expect, it } from "vitest";
 import { until } from "../cases/scripted-server.ts";
-import { startCollector } from "../collect.ts";
 import { type GatewayConfig, readGatewayConfig } from "../config.ts";
-import { noEvents } from "../test-collect.ts";
+import { collectFrom } from "../test-collect.ts";
 import { gatewayDrivers } from "./drivers.ts";
 import { hasPymodbus, noPymodbus, skipped, startPeer } from "./test-peer.ts";
 import { freePort } from "./test-ports.ts";
@@ -88,16 +87,8 @@ describe.skipIf(!hasPymodbus)(`pymodbus as the server${skipped(hasPymodbus, noPy
     const own =
       "id: m, unitId: 1, maxReadsInFlight: 4, timeoutMs: 300, retryMinMs: 10, retryMaxMs: 20, pollIntervalMs: 50";
     const config = configOf(await startServer(), [`${own}, tags: [${tags.join(", ")}]`]);
-    const drivers = gatewayDrivers(config, { clock: systemClock, log });
-    const collector = startCollector({
-      devices: config.devices,
-      createDriver: drivers.create,
-      clock: systemClock,
-      log,
-      lastSourceTimeMs: () => 0,
-      events: noEvents,
-    });
-    closers.push(drivers.close, collector.close);
+    const { collector, close } = collectFrom(config, log);
+    closers.push(close);
     await until("it is read", () => (collector.stats()[0]?.polls ?? 0) > 5, 20_000);
     expect(collector.values()[0]?.values.map(({ seen }) => seen?.value)).toEqual([1000, 1040, 1080, 1120]);
     expect(collector.stats()[0]).toMatchObject({ connected: true, failures: 2 });

@@ -3,9 +3,8 @@ import { Status } from "@jilian/domain/quality.ts";
 import pino from "pino";
 import { afterEach, describe, expect, it } from "vitest";
 import { type Script, startScriptedServer, until } from "../cases/scripted-server.ts";
-import { startCollector } from "../collect.ts";
 import { type GatewayConfig, readGatewayConfig } from "../config.ts";
-import { noEvents } from "../test-collect.ts";
+import { collectFrom } from "../test-collect.ts";
 import { gatewayDrivers } from "./drivers.ts";
 import {
   hasPymodbus,
@@ -59,15 +58,7 @@ describe("a dead unit on a line", () => {
       `id: dead, unitId: 9, ${common}, timeoutMs: 200, ${tag}`,
       `id: two, unitId: 2, ${common}, ${tag}`,
     ]);
-    const drivers = gatewayDrivers(config, { clock: systemClock, log });
-    const collector = startCollector({
-      devices: config.devices,
-      createDriver: drivers.create,
-      clock: systemClock,
-      log,
-      lastSourceTimeMs: () => 0,
-      events: noEvents,
-    });
+    const { collector, close } = collectFrom(config, log);
     let counted = collector.stats();
     const stats = (device: string) => counted.find((one) => one.device === device);
     try {
@@ -76,8 +67,7 @@ describe("a dead unit on a line", () => {
         return (stats("dead")?.failures ?? 0) >= 5;
       });
     } finally {
-      await collector.close();
-      await drivers.close();
+      await close();
     }
     const asked = server.requests.filter((request) => request.unit === 9);
     const failures = stats("dead")?.failures ?? 0;

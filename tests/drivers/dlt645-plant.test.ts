@@ -1,10 +1,8 @@
-import { systemClock } from "@jilian/domain/clock.ts";
 import type { MetricDefinition } from "@jilian/domain/sample.ts";
 import { until } from "@jilian/gateway/cases/scripted-server.ts";
-import { startCollector } from "@jilian/gateway/collect.ts";
 import { readGatewayConfig } from "@jilian/gateway/config.ts";
-import { gatewayDrivers } from "@jilian/gateway/drivers/drivers.ts";
 import type { ShapedSample } from "@jilian/gateway/model.ts";
+import { collectFrom } from "@jilian/gateway/test-collect.ts";
 import { createMeter, PLANT_METER_RATIO, plantMeterValues } from "@jilian/simulators/dlt645-meter.ts";
 import { startDlt645Server } from "@jilian/simulators/dlt645-server.ts";
 import { createPlant } from "@jilian/simulators/plant.ts";
@@ -51,13 +49,7 @@ it("the feeders of a plant, on one line, are what they truly are; one that dies 
   const last = new Map<string, ShapedSample>();
   const definitions = new Map<string, readonly MetricDefinition[]>();
   const down = new Set<string>();
-  const drivers = gatewayDrivers(read.value, { clock: systemClock, log });
-  const collector = startCollector({
-    devices: read.value.devices,
-    createDriver: drivers.create,
-    clock: systemClock,
-    log,
-    lastSourceTimeMs: () => 0,
+  const { close } = collectFrom(read.value, log, {
     events: {
       onDefinitions: (device, all) => definitions.set(device, all),
       onConnection: (device, { connected }) => (connected ? down.delete(device) : down.add(device)),
@@ -92,8 +84,7 @@ it("the feeders of a plant, on one line, are what they truly are; one that dies 
     expect(server.stats().writesRefused).toBe(0);
     expect(new Set(server.requests.map(({ control }) => control))).toEqual(new Set([0x11]));
   } finally {
-    await collector.close();
-    await drivers.close();
+    await close();
     await server.stop();
   }
 });
