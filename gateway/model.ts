@@ -106,11 +106,16 @@ export type OutboxIdentity = {
 /** What a file knew, when it was opened, of the last of its earlier epochs that it has records of. */
 export type PreviousEpoch = RecordId & { writtenAtMs: number };
 
-export type OutboxStats = {
+/** What the platform has not confirmed. */
+export type Pending = {
   pendingRecords: number;
   pendingBytes: number;
-  /** Time of writing of the oldest pending record, UTC ms. */
+  /** Time of writing of the oldest of it, UTC ms. */
   oldestWrittenAtMs: number | undefined;
+};
+
+/** What is pending is here or, in memory, in the file that was left for it and waits for its medium. */
+export type OutboxStats = Pending & {
   /** Samples dropped because the outbox was full or could not be written, or because they were too old, since the file was made. */
   droppedSamples: number;
   /** The same by reason, counted since the program knows reasons: an older file's drops are in the total alone. */

@@ -1,7 +1,7 @@
 import type { Clock } from "@jilian/domain/clock.ts";
 import type { Logger } from "pino";
 import { atMostEvery } from "./log-limit.ts";
-import type { DropReason, StoredSample } from "./model.ts";
+import type { DropReason, OutboxStats, Pending, StoredSample } from "./model.ts";
 import type { ClockWatch } from "./outbox-clock.ts";
 import { decodeSamples } from "./outbox-record.ts";
 import type { OutboxState } from "./outbox-state.ts";
@@ -47,6 +47,8 @@ export type Box = {
   watch: ClockWatch;
   /** What could not be written, in order: it is written before all else. */
   held: HeldRecord[];
+  /** In memory: what is pending in the file that was left for it. */
+  left: Pending | undefined;
   /** When a write failed last, of the machine's monotonic timer. */
   failedMs: number;
   /** Greatest time of writing in the epoch in use. */
@@ -60,11 +62,14 @@ export const batchRows = 1000;
 
 const tellMs = 60_000;
 
-export function newBox(parts: Omit<Box, "held" | "failedMs" | "lastWrittenMs" | "tellDropped" | "tellAside">): Box {
+export function newBox(
+  parts: Omit<Box, "held" | "left" | "failedMs" | "lastWrittenMs" | "tellDropped" | "tellAside">,
+): Box {
   const lastWrittenMs = Number.NEGATIVE_INFINITY;
   return {
     ...parts,
     held: [],
+    left: undefined,
     failedMs: Number.NEGATIVE_INFINITY,
     lastWrittenMs,
     tellDropped: atMostEvery(tellMs),
@@ -96,6 +101,18 @@ export function stamp(box: Box): number {
   }
   box.lastWrittenMs = Math.max(box.lastWrittenMs, nowMs);
   return box.lastWrittenMs;
+}
+
+/** What an outbox holds and has counted, with what is pending in a file that was left for it. */
+export function statsOf({ state, left }: Box): OutboxStats {
+  const here = state.pending();
+  const times = [here.oldestWrittenAtMs, left?.oldestWrittenAtMs].filter((ms) => ms !== undefined);
+  return {
+    ...state.counted(),
+    pendingRecords: here.pendingRecords + (left?.pendingRecords ?? 0),
+    pendingBytes: here.pendingBytes + (left?.pendingBytes ?? 0),
+    oldestWrittenAtMs: times.length > 0 ? Math.min(...times) : undefined,
+  };
 }
 
 /** The samples of a row, none when its bytes are damaged. */

@@ -3,7 +3,7 @@ import { dirname } from "node:path";
 import { setImmediate as turn } from "node:timers/promises";
 import type { RecordId } from "@jilian/domain/commit.ts";
 import type { Range } from "@jilian/domain/range-set.ts";
-import type { KnownMetric, Outbox, StoredSample } from "./model.ts";
+import type { KnownMetric, Outbox, Pending, StoredSample } from "./model.ts";
 import { addAsides, freeAsides, type NewAside } from "./outbox-asides.ts";
 import type { Box, NewRecord } from "./outbox-box.ts";
 import type { Counter, Unsaved } from "./outbox-counts.ts";
@@ -14,6 +14,8 @@ export type Remains = Unsaved & {
   lastSourceTimes: Map<string, number>;
   /** Every metric that it knows: what was dropped is counted by them. */
   metrics: readonly KnownMetric[];
+  /** What stays where it is. */
+  pending: Pending;
   /** The next one: no two sessions after each other may have the same. */
   bdSeq: number;
 };
@@ -32,6 +34,8 @@ export type Handover = {
   readonly addAsides: (records: readonly NewAside[]) => boolean;
   /** Frees the oldest so many records set aside, which another outbox has taken. */
   readonly freeAsides: (count: number) => void;
+  /** Size of what is pending here, bytes. */
+  readonly pendingBytes: () => number;
   /** Whether the file takes so many bytes now: writes them and takes them away again, where the medium says that it has them. */
   readonly hasRoom: (bytes: number) => boolean;
 };
@@ -63,10 +67,14 @@ export function handover(box: Box): Handover {
       ...state.unsaved(),
       lastSourceTimes: state.lastSourceTimes(),
       metrics: state.allMetrics(),
+      pending: state.pending(),
       bdSeq: state.counts.counts.bdSeq,
     }),
-    take: ({ counts, saved, drops, notes, lastSourceTimes, metrics, bdSeq }) => {
-      if (options.path === undefined) for (const [key, value] of saved) state.counts.show(key, value);
+    take: ({ counts, saved, drops, notes, lastSourceTimes, metrics, pending, bdSeq }) => {
+      if (options.path === undefined) {
+        box.left = pending;
+        for (const [key, value] of saved) state.counts.show(key, value);
+      }
       for (const key of carried) state.counts.add(key, counts.get(key) ?? 0);
       for (const { device, definition, sinceMs } of metrics) state.know(device, definition, sinceMs);
       for (const { device, metric, samples, firstMs, lastMs } of drops) {
@@ -83,6 +91,7 @@ export function handover(box: Box): Handover {
     giveUpHeld: () => giveUpHeld(box),
     addAsides: (records) => addAsides(box, records),
     freeAsides: (count) => freeAsides(box, count),
+    pendingBytes: () => state.pending().pendingBytes,
     hasRoom: (bytes) => {
       const { path } = options;
       const inFile = store.read((tables) => tables.freeBytes());

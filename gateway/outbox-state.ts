@@ -1,5 +1,5 @@
 import { randomBytes, randomInt } from "node:crypto";
-import type { OutboxIdentity, OutboxStats, PreviousEpoch, StoredSample } from "./model.ts";
+import type { OutboxIdentity, OutboxStats, Pending, PreviousEpoch, StoredSample } from "./model.ts";
 import { readJumps } from "./outbox-clock.ts";
 import { type Counter, outboxCounts } from "./outbox-counts.ts";
 import { deviceTable } from "./outbox-devices.ts";
@@ -248,10 +248,12 @@ function questions({ counts, devices, metrics, tally, isFile, box }: Parts) {
     lastSourceTimes: devices.lastSourceTimes,
     droppedByMetric: () => counts.droppedByMetric(metrics.byId),
     unsaved: () => counts.unsaved(metrics.byId),
-    stats: (): OutboxStats => ({
+    pending: (): Pending => ({
       pendingRecords: tally.records,
       pendingBytes: tally.bytes,
       oldestWrittenAtMs: tally.oldest?.writtenAtMs,
+    }),
+    counted: (): Omit<OutboxStats, keyof Pending> => ({
       droppedSamples: counts.counts.droppedSamples,
       droppedByReason: counts.droppedByReason(),
       setAsideRecords: counts.counts.setAsideRecords,

@@ -4,7 +4,7 @@ import { messageOf } from "@jilian/domain/errors.ts";
 import type { Range } from "@jilian/domain/range-set.ts";
 import { type Outbox, type OutboxRecord, type PreviousEpoch, raiseNote, type StoredSample } from "./model.ts";
 import { asides, dropAsides, replayAsides, setAsideRow, setAsideSamples, split } from "./outbox-asides.ts";
-import { type Box, batchRows, dropAged, newBox, type OutboxOptions, samplesOf } from "./outbox-box.ts";
+import { type Box, batchRows, dropAged, newBox, type OutboxOptions, samplesOf, statsOf } from "./outbox-box.ts";
 import { clockWatch } from "./outbox-clock.ts";
 import { endedByPowerCut, unopenable } from "./outbox-file.ts";
 import { type Handover, handover } from "./outbox-move.ts";
@@ -273,7 +273,7 @@ function outboxOf(box: Box, raisedMs: number, previous: PreviousEpoch | undefine
     isWritable: store.isWritable,
     handover: handover(box),
     recovering: () => state.recovering().length,
-    stats: state.stats,
+    stats: () => statsOf(box),
     close: async () => {
       writeHeld(box);
       state.text("closed", 1);

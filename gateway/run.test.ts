@@ -132,10 +132,15 @@ describe("a gateway whose medium fails", () => {
     const running = start(path);
     await until("readings", () => [...timesByEpoch().values()].some((times) => times.size >= 5));
     const { identity, epoch } = running.outbox();
+    const inFile = running.stats().outbox.pendingRecords;
+    expect(inFile).toBeGreaterThan(0);
     const writes = vi.spyOn(running.outbox(), "write");
     refuse(true);
     await until("readings from memory", () => timesByEpoch().size === 2);
     expect(running.stats().outbox).toMatchObject({ isWritable: false, isInMemory: true, droppedSamples: 0 });
+    // What the file holds is not confirmed either.
+    const waiting = running.stats().outbox.pendingRecords - running.outbox().pending(0, 1000).length;
+    expect(waiting).toBeGreaterThanOrEqual(inFile);
     // What was read while the file took nothing, and before it was left.
     const held = writes.mock.calls
       .filter((_, i) => writes.mock.results[i]?.value === undefined)

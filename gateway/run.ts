@@ -190,8 +190,7 @@ export function startGateway(initial: GatewayConfig, options: GatewayOptions): G
   async function returnToFile(): Promise<void> {
     const found = tryFile(false);
     if (!found) return;
-    const { pendingBytes } = active.outbox.stats();
-    if (!found.handover.hasRoom(2 * pendingBytes + spareBytes)) {
+    if (!found.handover.hasRoom(2 * active.outbox.handover.pendingBytes() + spareBytes)) {
       waitLonger();
       return found.close();
     }

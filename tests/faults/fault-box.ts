@@ -95,11 +95,14 @@ const backOnFileMs = 60_000;
 async function withoutRoom(
   world: World,
   draw: Draw,
+  plan: Plan,
   fill: (gateway: WorldGateway, full: "growth" | "any" | undefined) => void,
 ) {
   const gateway = anyGateway(world, draw);
   gateway.proxy.refuse(true);
   gateway.proxy.reset();
+  // What the file holds then is to come back with it.
+  await lasting(draw, plan, 600, 2000);
   const isWritable = async () => (await world.metric(gateway.id, "jilian_gateway_outbox_writable")) === 1;
   const isUnwritable = async () => (await world.metric(gateway.id, "jilian_gateway_outbox_writable")) === 0;
   fill(gateway, "growth");
@@ -111,11 +114,15 @@ async function withoutRoom(
   await pause(between(draw, 500, 6000));
   fill(gateway, undefined);
   gateway.proxy.refuse(false);
+  let isBack = false;
   return {
     countedDrops: true,
-    // What waits in memory is lost with the process by right: the next fault is not to meet it.
-    broken: async () =>
-      (await came(backOnFileMs, isWritable)) ? [] : [`the outbox was not back on its file within ${backOnFileMs} ms`],
+    // What the file held when it was left goes out when it is had again. And what waits in memory is lost with the process by right: the
+    // next fault is not to meet it.
+    returned: async () => {
+      isBack = await came(backOnFileMs, isWritable);
+    },
+    broken: () => (isBack ? [] : [`the outbox was not back on its file within ${backOnFileMs} ms`]),
     unfelt: unless({ [`the outbox was writable for ${fullMs} ms`]: isFelt }),
   };
 }
@@ -126,7 +133,7 @@ const diskFull: Fault = {
   store: "duckdb",
   needs: ["shim"],
   limit: "dropped, counted and told",
-  inject: (world, draw) => withoutRoom(world, draw, ({ cut }, full) => cut?.fill(full)),
+  inject: (world, draw, plan) => withoutRoom(world, draw, plan, ({ cut }, full) => cut?.fill(full)),
 };
 
 const fileLimit: Fault = {
@@ -135,7 +142,8 @@ const fileLimit: Fault = {
   store: "duckdb",
   needs: ["prlimit"],
   limit: "dropped, counted and told",
-  inject: (world, draw) => withoutRoom(world, draw, ({ id }, full) => world.limitFiles(id, full ? 4096 : "unlimited")),
+  inject: (world, draw, plan) =>
+    withoutRoom(world, draw, plan, ({ id }, full) => world.limitFiles(id, full ? 4096 : "unlimited")),
 };
 
 /** Evidence of a clock that was set: readings that were written by it. */

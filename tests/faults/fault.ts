@@ -14,6 +14,8 @@ export type Outcome = {
   readonly allowances?: ReadonlyMap<string, readonly Allowance[]>;
   /** The gateway may have dropped as many samples as it counts and tells. */
   readonly countedDrops?: boolean;
+  /** Resolves when nothing waits any more where the product does not even try to send it: patience begins then. Bounded. */
+  readonly returned?: () => Promise<void>;
   /** Why the fault cannot be shown to have acted, in words; none when it can. Asked once all has drained: a row that met nothing proves nothing. */
   readonly unfelt: () => readonly string[] | Promise<readonly string[]>;
   /** Guarantees beside "nothing lost, nothing twice" that were broken, in words; asked once all has drained. */

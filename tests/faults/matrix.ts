@@ -213,11 +213,12 @@ export async function startMatrix(
     const [before, found] = [await dropsOf(world), await findingsOf(world)];
     const fromMs = Date.now();
     const outcome = await fault.inject(world, drawsOf(seed, fault.name, n), { isShort });
-    const { allowances = new Map(), broken, countedDrops = false, unfelt } = outcome;
+    const { allowances = new Map(), broken, countedDrops = false, returned, unfelt } = outcome;
     const toMs = Date.now();
     const own: Run = { fault, fromMs, toMs, recoveryMs: 0, allowances, drops: new Map(), broken: [], unfelt: [] };
     runs.push(own);
     const missing = () => missingOf(world, search, own, countedDrops ? before : undefined);
+    await returned?.();
     const isStored = await drained(patienceMs, 4 * setting.patienceMs, missing);
     missingOfLast = isStored ? missing : undefined;
     own.recoveryMs = Date.now() - toMs;
