@@ -6,7 +6,7 @@ import { codeOf, JilianError, messageOf } from "@jilian/domain/errors.ts";
 import { certificatesOf, type TlsMaterial, tlsMaterial, validityFault } from "@jilian/domain/tls.ts";
 import type { Logger } from "pino";
 import { type BrokerConfig, type BrokerTlsConfig, isLoopback, plainPort } from "./config.ts";
-import { type DropReason, entrance, type Take } from "./entrance.ts";
+import { type Door, type DropReason, entrance } from "./entrance.ts";
 import { roomFor } from "./strangers.ts";
 import { type Connection, type WebSocketSide, webSocketSide } from "./websocket.ts";
 
@@ -252,18 +252,19 @@ export async function openListeners(config: BrokerConfig, deps: ListenerDeps): P
   const secure = config.tls && handshakes(config.tls, config, deps);
   const overWeb = webSockets(config, deps);
 
-  const serverOf = (take: Take) => createServer({ noDelay: true, keepAlive: true }, (socket) => accept(socket, take));
+  const serverOf = (isSecure: boolean, take: Door["take"]) =>
+    createServer({ noDelay: true, keepAlive: true }, (socket) => accept(socket, { isSecure, take }));
   const plain =
     plainPort(config) === undefined
       ? undefined
-      : serverOf((socket, know) => {
+      : serverOf(false, (socket, know) => {
           know(deps.onClient(socket).isAccepted);
           return true;
         });
   const tlsServer =
-    secure && serverOf((raw, know) => secure.begin(raw, (socket) => know(deps.onClient(socket).isAccepted)));
+    secure && serverOf(true, (raw, know) => secure.begin(raw, (socket) => know(deps.onClient(socket).isAccepted)));
   const webServer =
-    secure && overWeb && serverOf((raw, know) => secure.begin(raw, (socket) => overWeb.take(socket, know)));
+    secure && overWeb && serverOf(true, (raw, know) => secure.begin(raw, (socket) => overWeb.take(socket, know)));
   const servers = [plain, tlsServer, webServer].filter((server) => server !== undefined);
 
   const freed: Promise<unknown>[] = [];

@@ -39,8 +39,10 @@ describe.skipIf(!hasOpenssl)("a broker with TLS", () => {
   afterEach(() => test.end());
 
   type Over = { caFile?: string; minVersion?: "TLSv1.3"; connectTimeoutMs?: number; maxConnections?: number };
+  const limits = { address: { handshakesAtOnce: 1000, handshakesPerSecond: 1000 } };
   async function start(files = ca.issue("broker"), { connectTimeoutMs, maxConnections, ...tls }: Over = {}) {
     const bounds = {
+      limits,
       ...(connectTimeoutMs === undefined ? {} : { connectTimeoutMs }),
       ...(maxConnections === undefined ? {} : { maxConnections }),
     };
