@@ -16,15 +16,18 @@ import {
   operatorPrefix,
   type Refusal,
   sessionOf,
-  type TopicLimits,
   topicFault,
 } from "./access.ts";
 import { stampDeath } from "./aware.ts";
 import type { CertificateCheck, Holding } from "./certificates.ts";
 import type { BrokerConfig } from "./config.ts";
 import { failureBudget, remembered, strangerBudget, takeoverBudget } from "./limits.ts";
+import { passedTopics } from "./passed.ts";
 import type { Sessions } from "./sessions.ts";
 import { secureSocketOf } from "./websocket.ts";
+
+/** Why a gateway that was registered once is not let in, and may not stay. */
+export const removedGateway = "it was taken out of the registry";
 
 /** Something that needs a person's eye; fits `ledger.noteFinding`. */
 export type BrokerFault = { code: string; subject: string; detail: string };
@@ -49,6 +52,8 @@ export type Gate = {
   readonly holdingOf: (client: Client) => Holding | undefined;
 };
 
+const notAuthorized = 5;
+const badCredentials = 4;
 /** CONNACK return codes (MQTT 3.1.1, table 3.1). */
 const returnCodes: Readonly<Record<string, number>> = {
   BROKER_CLIENT_ID: 2,
@@ -57,9 +62,8 @@ const returnCodes: Readonly<Record<string, number>> = {
   BROKER_TOO_MANY_CLIENTS: 3,
   BROKER_LEDGER_FAILED: 3,
   GATEWAY_CLONED: 3,
-  BROKER_BAD_CREDENTIALS: 4,
+  BROKER_BAD_CREDENTIALS: badCredentials,
 };
-const notAuthorized = 5;
 /** A client that goes on asking for what it may not hear is ended: nobody goes through all names one by one in one session. */
 const maxRefusedFilters = 100;
 /** Refusals that come before anyone has proved to be whom the name says. */
@@ -70,8 +74,8 @@ const unproven = new Set([
   "BROKER_CERTIFICATE_FOREIGN",
 ]);
 
-function refused({ code, reason }: Refusal): AuthenticateError {
-  return Object.assign(new Error(`${code}: ${reason}`), { code, returnCode: returnCodes[code] ?? notAuthorized });
+function refused({ code, reason, returnCode = returnCodes[code] ?? notAuthorized }: Turned): AuthenticateError {
+  return Object.assign(new Error(`${code}: ${reason}`), { code, returnCode });
 }
 
 export function addressOf(client: Client): string {
@@ -84,6 +88,8 @@ type Deps = {
   note: Note;
   sessions: Sessions;
   enterpriseOf: EnterpriseOf;
+  /** Whether a gateway, `factory/gateway`, was registered and is not any more. */
+  isRemoved: (gateway: string) => boolean;
   now: () => number;
   /** Told of each message that is handed to a client. */
   onDelivered: () => void;
@@ -94,8 +100,8 @@ type Deps = {
   onTakeover: () => void;
 };
 type LogIn = { name: string; password: string; address: string; packet: ConnectPacket; connection: unknown };
-/** `subject`: whom a certificate proved to be there. */
-type Turned = Refusal & { subject?: string };
+/** `subject`: whom a certificate proved to be there. `returnCode`: where it is not that of the refusal's code. */
+type Turned = Refusal & { subject?: string; returnCode?: number };
 
 /** Decides who a client is, or why it is not let in. */
 function doorkeeper(config: BrokerConfig, deps: Deps): (logIn: LogIn) => Holding | Turned {
@@ -165,6 +171,16 @@ function doorkeeper(config: BrokerConfig, deps: Deps): (logIn: LogIn) => Holding
     }
   }
 
+  /** Who is not registered any more gets the answer that one gets whom nobody knows; only the log says why. */
+  function removal({ principal: { kind, name }, proof }: Holding): Turned | undefined {
+    if (kind !== "gateway" || !deps.isRemoved(name)) return undefined;
+    return {
+      code: "BROKER_GATEWAY_REMOVED",
+      reason: removedGateway,
+      returnCode: "serial" in proof ? notAuthorized : badCredentials,
+    };
+  }
+
   return (logIn) => {
     const found = identify(logIn);
     if ("code" in found) return found;
@@ -174,6 +190,7 @@ function doorkeeper(config: BrokerConfig, deps: Deps): (logIn: LogIn) => Holding
     const connect = { clientId, clean, keepaliveS: keepalive, will: willFlags };
     const session = sessionOf(principal, clientId);
     const turned =
+      removal(found) ??
       mayConnect(principal, connect, config.keepaliveMaxMs) ??
       mayTakeOver(principal, session) ??
       sessions.mayEnter(principal, session, isConnected(session));
@@ -208,32 +225,6 @@ function filterKeeper(config: BrokerConfig, enterpriseOf: EnterpriseOf) {
   return {
     check,
     release: (client: Client, filter: string) => void filters.get(client)?.held.delete(filter),
-  };
-}
-
-/** Topics of each gateway that are remembered as its own: some of a gateway with many devices. */
-const maxPassedTopics = 256;
-
-/**
- * Topics that a gateway was allowed to publish to. What is allowed to it with QoS 0 or 1, not retained, does not change while it is
- * connected, but for the limits of topics: with others nothing is remembered any more.
- */
-function passedTopics(limits: () => TopicLimits) {
-  let { topicBytes, topicLevels } = limits();
-  const topics = new Set<string>();
-  return {
-    has: (topic: string): boolean => {
-      const now = limits();
-      if (now.topicBytes !== topicBytes || now.topicLevels !== topicLevels) {
-        topics.clear();
-        ({ topicBytes, topicLevels } = now);
-      }
-      return topics.has(topic);
-    },
-    add: (topic: string): void => {
-      if (topics.size >= maxPassedTopics) topics.clear();
-      topics.add(topic);
-    },
   };
 }
 

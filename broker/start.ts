@@ -10,7 +10,7 @@ import { attachBus, type Bus } from "./bus.ts";
 import { certificateCheck } from "./certificates.ts";
 import type { BrokerConfig } from "./config.ts";
 import { createEmitter } from "./emitter.ts";
-import { addressOf, type BrokerFault, createGate } from "./gate.ts";
+import { addressOf, type BrokerFault, createGate, removedGateway } from "./gate.ts";
 import { type Backlog, createBacklog, limitPackets, lineBudget } from "./limits.ts";
 import { openListeners } from "./listeners.ts";
 import { type PacketParser, readPublishesQuickly } from "./quick-publish.ts";
@@ -47,6 +47,11 @@ export type BrokerDeps = {
   log: Logger;
   /** Whose a factory is; without it none is anybody's, and viewers hear nothing. */
   enterpriseOf?: EnterpriseOf;
+  /**
+   * Whether a gateway, `factory/gateway`, was registered and is not any more: it is cut off. One that never was registered may tell what
+   * it likes under its own name, as all may without this.
+   */
+  isRemoved?: (gateway: string) => boolean;
   /** UTC ms; the time of the machine if absent. */
   now?: () => number;
   /** Called at most 5 times a second. */
@@ -138,7 +143,7 @@ function takeUp(live: BrokerConfig, next: BrokerConfig): string[] {
  * @throws JilianError BROKER_LISTEN_FAILED, TLS_FILE_UNREADABLE, TLS_FILE_INVALID, TLS_KEY_MISMATCH
  */
 export async function startBroker(given: BrokerConfig, deps: BrokerDeps): Promise<Broker> {
-  const { log, enterpriseOf = () => undefined, now = Date.now } = deps;
+  const { log, enterpriseOf = () => undefined, isRemoved = () => false, now = Date.now } = deps;
   const config = { ...given, limits: { ...given.limits } };
   const counters = newCounters();
   const told = { log, counters, report: reporter(deps, counters), lines: lineBudget() };
@@ -146,7 +151,7 @@ export async function startBroker(given: BrokerConfig, deps: BrokerDeps): Promis
   const sessions = createSessions(() => config.limits, enterpriseOf);
   const connected = new Set<string>();
   const gate = createGate(config, {
-    ...{ ledger: deps.ledger, log, sessions, enterpriseOf, now },
+    ...{ ledger: deps.ledger, log, sessions, enterpriseOf, isRemoved, now },
     note: refusalTeller(told, refusedByCode),
     certificates: deps.authority === undefined ? undefined : certificateCheck(deps.authority, deps.ledger),
     isConnected: (clientId) => connected.has(clientId),
@@ -176,6 +181,10 @@ export async function startBroker(given: BrokerConfig, deps: BrokerDeps): Promis
   const guards = { aedes, config, sessions, told, backlog: createBacklog(most, deps.endWrites) };
   const watch = watchRevocations(aedes, {
     ...{ ledger: deps.ledger, log, holdingOf: gate.holdingOf, everyMs: deps.revocationPollMs },
+    displaced: (client, { principal: { kind, name } }) => {
+      if (kind === "gateway" && isRemoved(name)) return removedGateway;
+      return sessions.hasMoved(client) ? "its factory is another enterprise's now: it may come again" : undefined;
+    },
     onCut: (fault) => tellEnd(told, "withdrawn", fault),
   });
   const closeAedes = () => new Promise<void>((resolve) => aedes.close(resolve));

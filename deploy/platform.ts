@@ -9,6 +9,7 @@ import { type Authority, authorityFiles, openAuthority } from "@jilian/store/aut
 import type { Ledger } from "@jilian/store/ledger.ts";
 import { createLiveState } from "@jilian/store/live.ts";
 import type { Registry } from "@jilian/store/registry.ts";
+import { removedGateways } from "@jilian/store/registry-removed.ts";
 import { followVersions, registryNow } from "@jilian/store/registry-versions.ts";
 import { openLedger } from "@jilian/store/sqlite/ledger.ts";
 import type { Logger } from "pino";
@@ -83,6 +84,17 @@ function appliedRegistry(ledger: Ledger, clock: Clock): Registry | undefined {
   if (ledger.lastRegistryNumber() === 0) return undefined;
   // A ledger that cannot be read is told where the broker asks it for credentials.
   return registryNow(followVersions(ledger), clock, () => {});
+}
+
+/** Gateways that an applied registry took out; of a ledger without any, none. */
+function removedOf(ledger: Ledger, clock: Clock, log: Logger): (gateway: string) => boolean {
+  const versions = followVersions(ledger);
+  return removedGateways(
+    () => (ledger.lastRegistryNumber() === 0 ? undefined : versions()),
+    clock,
+    (thrown) =>
+      log.warn({ code: "REGISTRY_UNREADABLE", err: messageOf(thrown) }, "removed gateways cannot be looked for"),
+  );
 }
 
 /**
@@ -160,6 +172,7 @@ export async function startPlatform(
         (running.registry ?? known ?? parts.registry).factories.get(factory)?.enterpriseId;
       const broker = await startBroker(placedBroker(config, baseDir), {
         ...{ ledger, log: logOf("broker"), onFault, enterpriseOf, now: clock.now },
+        isRemoved: removedOf(ledger, clock, logOf("broker")),
         authority: config.broker.tls && hasAuthority ? await authorityCertificate() : undefined,
       });
       running.broker = broker;
