@@ -37,6 +37,8 @@ export type Listeners = {
   readonly tlsPort: number | undefined;
   readonly webSocketPort: number | undefined;
   readonly stats: () => ListenerStats;
+  /** Looks at the files of TLS now instead of within 5 s. */
+  readonly renew: () => void;
   /** Takes no more connections. Those there are stay until `cut`. */
   readonly stop: () => void;
   readonly cut: () => Promise<void>;
@@ -149,6 +151,7 @@ type Handshakes = {
   readonly begin: (raw: Socket, take: (socket: TLSSocket) => void) => boolean;
   readonly count: () => { done: number; failed: number };
   readonly certificateEndsMs: () => number;
+  readonly renew: () => void;
   readonly close: () => void;
 };
 
@@ -192,9 +195,8 @@ function handshakes(
     tell(thrown, socket.remoteAddress ?? "unknown");
     socket.destroy();
   });
-  const timer = setInterval(() => {
-    certificate.renew((material) => server.setSecureContext({ ...common, ...trusting(material) }));
-  }, deps.tlsPollMs ?? defaultTlsPollMs);
+  const renew = () => certificate.renew((material) => server.setSecureContext({ ...common, ...trusting(material) }));
+  const timer = setInterval(renew, deps.tlsPollMs ?? defaultTlsPollMs);
   timer.unref();
   return {
     begin: (raw, take) => {
@@ -213,6 +215,7 @@ function handshakes(
     },
     count: () => ({ ...counts }),
     certificateEndsMs: certificate.endsMs,
+    renew,
     close: () => {
       clearInterval(timer);
       for (const { raw } of pending.values()) raw.destroy();
@@ -295,6 +298,7 @@ export async function openListeners(config: BrokerConfig, deps: ListenerDeps): P
       webSocketPort,
       stop,
       cut,
+      renew: () => secure?.renew(),
       stats: () => ({
         ...stats(),
         tlsHandshakes: secure?.count().done ?? 0,

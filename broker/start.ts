@@ -29,7 +29,7 @@ export type Broker = {
   readonly bus: Bus;
   readonly stats: () => BrokerStats;
   /**
-   * Takes up other limits for all clients, without ending a connection.
+   * Takes up other limits for all clients, and a renewed certificate for new ones, without ending a connection.
    * @returns keys whose change needs a new start, as JSON pointers below `broker`
    */
   readonly reload: (config: BrokerConfig) => string[];
@@ -215,7 +215,10 @@ export async function startBroker(given: BrokerConfig, deps: BrokerDeps): Promis
     tlsPort: listeners.tlsPort,
     webSocketPort: listeners.webSocketPort,
     bus,
-    reload: (next) => takeUp(config, next),
+    reload: (next) => {
+      listeners.renew();
+      return takeUp(config, next);
+    },
     stats: () => ({
       clients: aedes.connectedClients,
       clientsByKind: Object.fromEntries(

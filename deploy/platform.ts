@@ -38,7 +38,7 @@ export type Platform = {
   readonly running: Running;
   /** Resolves with the cause when a part ends that the others need. */
   readonly failed: Promise<Error>;
-  /** Takes up the limits of the broker without ending a connection. @returns paths of what has changed and needs a new start */
+  /** Takes up the limits of the broker, and renewed certificates, without ending a connection. @returns paths of what has changed and needs a new start */
   readonly reload: (config: PlatformConfig) => string[];
   readonly close: () => Promise<void>;
 };
@@ -134,7 +134,10 @@ export async function startPlatform(
     apiUrl: undefined,
     running,
     failed: new Promise((r) => (fail = r)),
-    reload: (next) => (running.broker?.reload(placedBroker(next, baseDir)) ?? []).map((key) => `/broker${key}`),
+    reload: (next) => {
+      running.api?.reloadCertificate();
+      return (running.broker?.reload(placedBroker(next, baseDir)) ?? []).map((key) => `/broker${key}`);
+    },
     close,
   };
   // Made at first need: where nobody enrols there is no key to lose.
