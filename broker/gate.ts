@@ -91,6 +91,8 @@ type Deps = {
   /** Whether a gateway, `factory/gateway`, was registered and is not any more. */
   isRemoved: (gateway: string) => boolean;
   now: () => number;
+  /** Says whose a subscription is that `run` makes. */
+  subscribing: (client: Client, qos: number, run: () => void) => void;
   /** Told of each message that is handed to a client. */
   onDelivered: () => void;
   /** Certificates as identities, where the platform has an authority. */
@@ -283,6 +285,8 @@ export function createGate(config: BrokerConfig, deps: Deps): Gate {
     authorizePublish: (client, packet, done) => {
       const found = checkPublish(client, packet);
       if (!found) {
+        // Between its publisher and here (MQTT 3.1.1, 3.3.1-3); Aedes would pass it on.
+        packet.dup = false;
         packet.payload = stampDeath(packet.topic, packet.payload as Buffer, deps.now());
         done(null);
         return;
@@ -309,7 +313,9 @@ export function createGate(config: BrokerConfig, deps: Deps): Gate {
           detail: topic.slice(0, 600),
         });
       if (refusal && ends) done(refused(refusal));
-      else done(null, refusal ? null : subscription);
+      else if (refusal) done(null, null);
+      // Of clean sessions Aedes makes it at once.
+      else deps.subscribing(client, subscription.qos, () => done(null, subscription));
     },
     authorizeForward: (client, packet) => {
       const principal = principalOf(client);

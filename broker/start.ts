@@ -150,7 +150,9 @@ export async function startBroker(given: BrokerConfig, deps: BrokerDeps): Promis
   const refusedByCode = new Map<string, number>();
   const sessions = createSessions(() => config.limits, enterpriseOf);
   const connected = new Set<string>();
+  const emitter = createEmitter();
   const gate = createGate(config, {
+    subscribing: emitter.ownedBy,
     ...{ ledger: deps.ledger, log, sessions, enterpriseOf, isRemoved, now },
     note: refusalTeller(told, refusedByCode),
     certificates: deps.authority === undefined ? undefined : certificateCheck(deps.authority, deps.ledger),
@@ -166,7 +168,7 @@ export async function startBroker(given: BrokerConfig, deps: BrokerDeps): Promis
   // Levels of topics are bounded by the gate, which counts and tells it; what is beyond 100 Aedes itself cannot take.
   const aedes = await Aedes.createBroker({
     ...gate.hooks,
-    mq: createEmitter(),
+    mq: emitter,
     connectTimeout: config.connectTimeoutMs,
     concurrency: 100,
     maxTopicLevels: 100,
