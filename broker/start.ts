@@ -14,6 +14,7 @@ import { addressOf, type BrokerFault, createGate, removedGateway } from "./gate.
 import { type Backlog, createBacklog, limitPackets, lineBudget } from "./limits.ts";
 import { openListeners } from "./listeners.ts";
 import { type PacketParser, readPublishesQuickly } from "./quick-publish.ts";
+import { retainByLevel } from "./retained.ts";
 import { type AccessLedger, watchRevocations } from "./revocation.ts";
 import { createSessions, type Sessions } from "./sessions.ts";
 import { type BrokerStats, newCounters } from "./stats.ts";
@@ -174,6 +175,7 @@ export async function startBroker(given: BrokerConfig, deps: BrokerDeps): Promis
     maxTopicLevels: 100,
   });
   queueForNobody(aedes);
+  retainByLevel(aedes);
   aedes.on("client", ({ id }) => connected.add(id));
   aedes.on("clientDisconnect", ({ id }) => connected.delete(id));
   const bus = attachBus(aedes, log);
