@@ -64,6 +64,8 @@ const returnCodes: Readonly<Record<string, number>> = {
   GATEWAY_CLONED: 3,
   BROKER_BAD_CREDENTIALS: badCredentials,
 };
+/** What a filter counts as, in messages: it costs about as much, an answer, and who listens is found anew for each topic. */
+const filterWeight = 5;
 /** A client that goes on asking for what it may not hear is ended: nobody goes through all names one by one in one session. */
 const maxRefusedFilters = 100;
 /** Refusals that come before anyone has proved to be whom the name says. */
@@ -253,6 +255,10 @@ export function createGate(config: BrokerConfig, deps: Deps): Gate {
     return refusal;
   }
 
+  function chargeFilter(client: Client): void {
+    for (const meter of sessions.of(client)?.meters ?? []) meter.take(filterWeight, 0);
+  }
+
   const hooks: Hooks = {
     preConnect: (client, packet, done) => {
       connects.set(client, packet);
@@ -302,6 +308,7 @@ export function createGate(config: BrokerConfig, deps: Deps): Gate {
     },
     authorizeSubscribe: (client, subscription, done) => {
       const { topic } = subscription;
+      chargeFilter(client);
       const principal = principalOf(client);
       const { refusal, ends } = principal
         ? filters.check(client, principal, topic)
@@ -325,5 +332,13 @@ export function createGate(config: BrokerConfig, deps: Deps): Gate {
       return packet;
     },
   };
-  return { hooks, principalOf, holdingOf: (client) => admitted.get(client)?.holding, release: filters.release };
+  return {
+    hooks,
+    principalOf,
+    holdingOf: (client) => admitted.get(client)?.holding,
+    release: (client, filter) => {
+      chargeFilter(client);
+      filters.release(client, filter);
+    },
+  };
 }

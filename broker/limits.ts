@@ -11,12 +11,7 @@ const publishHeadBytes = 4;
 const defaultEndWrites = 200_000;
 /** Types of packets, in the upper half of the first byte (MQTT 3.1.1, table 2.1). */
 const publishType = 3;
-const subscribeType = 8;
 const unsubscribeType = 10;
-/** What a filter counts as, in messages: all that is retained is gone through for it, and who listens is found anew for each topic. */
-const filterWeight = 20;
-/** A filter of a usual length with its QoS: packets are weighed before they are read. */
-const filterBytes = 32;
 /** Message id, and a filter of one character (MQTT 3.1.1, 3.10.3-2): Aedes takes one without, and never answers. */
 const leastUnsubscribeBytes = 5;
 
@@ -70,13 +65,13 @@ export function limitPackets(
     most: () => { payloadBytes: number; topicBytes: number };
     isAccepted: () => boolean;
     onExcess: (lengthBytes: number) => void;
-    /** Told of each chunk after its packets were weighed. */
-    onChunk?: (weight: number, bytes: number) => void;
+    /** Told of each chunk after its packets were counted. */
+    onChunk?: (packets: number, bytes: number) => void;
   },
 ): void {
-  let weight = 0;
+  let packets = 0;
   const follow = packetLengths((lengthBytes, type) => {
-    weight += weightOf(type, lengthBytes);
+    packets += 1;
     if (type === unsubscribeType && lengthBytes < leastUnsubscribeBytes)
       socket.destroy(new Error("UNSUBSCRIBE without a filter"));
     const { payloadBytes, topicBytes } = limits.most();
@@ -88,15 +83,9 @@ export function limitPackets(
   });
   socket.on("data", (chunk: Uint8Array) => {
     follow(chunk);
-    limits.onChunk?.(weight, chunk.length);
-    weight = 0;
+    limits.onChunk?.(packets, chunk.length);
+    packets = 0;
   });
-}
-
-/** As how many messages a packet counts. */
-function weightOf(type: number, lengthBytes: number): number {
-  if (type !== subscribeType && type !== unsubscribeType) return 1;
-  return filterWeight * Math.ceil(lengthBytes / filterBytes);
 }
 
 /** What waits for clients that read slowly, over all of them. */
