@@ -28,6 +28,8 @@ export type SpanBook = {
    * @param most factories whose figures are wanted at most, each counted once for each of its periods
    */
   readonly due: (period: Period, nowMs: number, waits: (span: Span) => boolean, most: number) => DueSpan[];
+  /** Factories whose figures of a kind are due, each counted once for each of its periods. */
+  readonly owed: (period: Period, nowMs: number, waits: (span: Span) => boolean) => number;
   /** True where some of it is due. */
   readonly isDue: (period: Period, nowMs: number, waits: (span: Span) => boolean) => boolean;
   /** These of a kind are published. What is held back stays; what has not begun is noted again when it does. */
@@ -89,19 +91,25 @@ export function spanBook(versions: () => RegistryVersions, start: FigureStart, f
       const take = (spans: readonly Noted[], share: number) => {
         let left = share;
         for (const [i, span] of spans.entries()) {
-          left -= taken.has(span) ? 0 : factoriesOf(span, nowMs);
+          left -= factoriesOf(span, nowMs);
           if (left < 0 && i > 0) return;
           taken.add(span);
         }
       };
       const newest = found.sort((a, b) => b.startMs - a.startMs);
       take(newest, most * 0.75);
+      // Of the rest: what is noted anew with each tick, as the minute that runs, must not be all that a small share takes.
       take(
-        newest.toSorted((a, b) => a.afterTx - b.afterTx),
+        newest.filter((span) => !taken.has(span)).sort((a, b) => a.afterTx - b.afterTx),
         most * 0.25,
       );
       return [...taken].sort((a, b) => a.startMs - b.startMs);
     },
+    owed: (period, nowMs, waits) =>
+      of(period)
+        .values()
+        .filter(isDue(nowMs, waits))
+        .reduce((sum, span) => sum + factoriesOf(span, nowMs), 0),
     isDue: (period, nowMs, waits) => of(period).values().some(isDue(nowMs, waits)),
     settled: (period, spans, nowMs) => {
       for (const span of spans) of(period).delete(spanKey(span));
