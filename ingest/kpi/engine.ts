@@ -46,9 +46,9 @@ export type EngineParts = {
   /** Minutes of series that they change at most, about: of larger transactions fewer are folded in one tick. 200,000 if absent. */
   minutesPerTick?: number;
   /**
-   * Factories whose figures of a kind of period are computed in one tick at most, each counted once for each of its periods: the newest
-   * first, the others with the next ticks, so that memory does not grow with a backlog. If absent an hour of minutes of 60 factories, and
-   * at least four minutes of all: what the present alone brings.
+   * Factories whose minutes are computed in one tick at most, each counted once for each of its periods: the newest first, the others with
+   * the next ticks, so that memory does not grow with a backlog. Longer periods together are as much again, by the figures that they have,
+   * and so is what becomes final. What runs is always computed. If absent an hour of minutes of 60 factories, and at least four minutes of all.
    */
   factoriesPerTick?: number;
   /** Told when figures cannot be brought to displays (Telemetry.showResults); it is tried again with every tick. */
@@ -190,7 +190,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     const due = kinds.map((period) => {
       const own = share.get(period) ?? 0;
       const atMost = own < (needs.get(period) ?? 0) ? own / figuresWeight[period] : Number.POSITIVE_INFINITY;
-      return [period, book.due(period, nowMs, waits, Math.max(atMost, most.present(nowMs)))] as const;
+      return [period, book.due(period, nowMs, waits, atMost)] as const;
     });
     for (const [, spans] of due) append(computed, await shop.compute(spans, moment(nowMs)));
     const results = await publish(computed, nowMs);

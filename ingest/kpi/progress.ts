@@ -104,8 +104,6 @@ export function figurePace(versions: () => RegistryVersions, asked: number | und
     all,
     /** Of all kinds of periods together, in minutes' worth; minutes alone have as much again. */
     factories,
-    /** And of each kind at least what the present brings at the end of a period. */
-    present: (nowMs: number) => (asked === undefined ? 2 * all(nowMs) : 0),
     /** The same of all kinds of periods together that are made final, in minutes' worth: the ends of a midnight, and minutes beside them. */
     finals: (nowMs: number) => asked ?? Math.max(3600, 12 * all(nowMs)),
     /** Periods of everybody, at least one. */

@@ -23,8 +23,8 @@ export type SpanBook = {
     wanted?: (span: Span) => boolean,
   ) => void;
   /**
-   * What was noted of a kind, has begun and is not held back, in the order of the starts: the newest, and for a quarter what was noted longest
-   * ago, so that a present that fills every tick leaves nothing over. At least one of each.
+   * What was noted of a kind, has begun and is not held back, in the order of the starts: all that runs, the newest of the rest, and for a
+   * quarter what was noted longest ago, so that a present that fills every tick leaves nothing over. At least one of each.
    * @param most factories whose figures are wanted at most, each counted once for each of its periods
    */
   readonly due: (period: Period, nowMs: number, waits: (span: Span) => boolean, most: number) => DueSpan[];
@@ -86,8 +86,11 @@ export function spanBook(versions: () => RegistryVersions, start: FigureStart, f
       }
     },
     due: (period, nowMs, waits, most) => {
-      const found = [...of(period).values()].filter(isDue(nowMs, waits));
-      const taken = new Set<Noted>();
+      const found = [...of(period).values()].filter(isDue(nowMs, waits)).sort((a, b) => b.startMs - a.startMs);
+      // What runs is noted anew with each tick: bounded like a backlog it would be all that a small share takes, or never be done.
+      const taken = new Set(found.filter(({ endMs }) => endMs > nowMs));
+      const ended = found.filter((span) => !taken.has(span));
+      const leftOver = Math.max(0, most - taken.values().reduce((sum, span) => sum + factoriesOf(span, nowMs), 0));
       const take = (spans: readonly Noted[], share: number) => {
         let left = share;
         for (const [i, span] of spans.entries()) {
@@ -96,12 +99,10 @@ export function spanBook(versions: () => RegistryVersions, start: FigureStart, f
           taken.add(span);
         }
       };
-      const newest = found.sort((a, b) => b.startMs - a.startMs);
-      take(newest, most * 0.75);
-      // Of the rest: what is noted anew with each tick, as the minute that runs, must not be all that a small share takes.
+      take(ended, leftOver * 0.75);
       take(
-        newest.filter((span) => !taken.has(span)).sort((a, b) => a.afterTx - b.afterTx),
-        most * 0.25,
+        ended.filter((span) => !taken.has(span)).sort((a, b) => a.afterTx - b.afterTx),
+        leftOver * 0.25,
       );
       return [...taken].sort((a, b) => a.startMs - b.startMs);
     },
