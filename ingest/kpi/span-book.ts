@@ -25,10 +25,10 @@ export type SpanBook = {
   /**
    * What was noted of a kind, has begun and is not held back, in the order of the starts: all that runs, the newest of the rest, and for a
    * quarter what was noted longest ago, so that a present that fills every tick leaves nothing over. At least one of each.
-   * @param most factories whose figures are wanted at most, each counted once for each of its periods
+   * @param most factories whose figures of periods that have ended are wanted at most, each counted once for each of its periods
    */
   readonly due: (period: Period, nowMs: number, waits: (span: Span) => boolean, most: number) => DueSpan[];
-  /** Factories whose figures of a kind are due, each counted once for each of its periods. */
+  /** Factories whose figures of periods of a kind are due that have ended, each counted once for each of its periods. */
   readonly owed: (period: Period, nowMs: number, waits: (span: Span) => boolean) => number;
   /** True where some of it is due. */
   readonly isDue: (period: Period, nowMs: number, waits: (span: Span) => boolean) => boolean;
@@ -90,7 +90,6 @@ export function spanBook(versions: () => RegistryVersions, start: FigureStart, f
       // What runs is noted anew with each tick: bounded like a backlog it would be all that a small share takes, or never be done.
       const taken = new Set(found.filter(({ endMs }) => endMs > nowMs));
       const ended = found.filter((span) => !taken.has(span));
-      const leftOver = Math.max(0, most - taken.values().reduce((sum, span) => sum + factoriesOf(span, nowMs), 0));
       const take = (spans: readonly Noted[], share: number) => {
         let left = share;
         for (const [i, span] of spans.entries()) {
@@ -99,17 +98,17 @@ export function spanBook(versions: () => RegistryVersions, start: FigureStart, f
           taken.add(span);
         }
       };
-      take(ended, leftOver * 0.75);
+      take(ended, most * 0.75);
       take(
         ended.filter((span) => !taken.has(span)).sort((a, b) => a.afterTx - b.afterTx),
-        leftOver * 0.25,
+        most * 0.25,
       );
       return [...taken].sort((a, b) => a.startMs - b.startMs);
     },
     owed: (period, nowMs, waits) =>
       of(period)
         .values()
-        .filter(isDue(nowMs, waits))
+        .filter((span) => span.endMs <= nowMs && isDue(nowMs, waits)(span))
         .reduce((sum, span) => sum + factoriesOf(span, nowMs), 0),
     isDue: (period, nowMs, waits) => of(period).values().some(isDue(nowMs, waits)),
     settled: (period, spans, nowMs) => {
