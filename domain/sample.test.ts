@@ -3,6 +3,8 @@ import { DataType } from "./datatypes.ts";
 import {
   definitionFromBirth,
   definitionProperties,
+  earlierFromBirth,
+  earlierProperties,
   type MetricDefinition,
   nodeMetrics,
   parseDeviceMetric,
@@ -50,6 +52,51 @@ describe("metric definition", () => {
       unit: "bar",
       simulated: false,
     });
+  });
+});
+
+describe("what a metric was before", () => {
+  const earlier = [
+    { sinceMs: 0, definition: { name: "e", datatype: DataType.Float, simulated: false } },
+    {
+      sinceMs: 5000,
+      definition: {
+        ...{ name: "e", datatype: DataType.Int64, role: "gas.import", unit: "m³" },
+        simulated: true,
+        deadband: 0.5,
+      },
+    },
+  ];
+
+  it("survives a birth certificate, which says nothing of it where there is nothing", () => {
+    const properties = earlierProperties(earlier);
+    const metric = { name: "e", datatype: DataType.Float, declare: true, timestampMs: 1, value: null, properties };
+    const [born] = decodePayload(encodePayload({ timestampMs: 1, metrics: [metric] })).metrics;
+    expect(earlierFromBirth("e", born?.properties ?? {})).toEqual(earlier);
+    expect(earlierProperties([])).toEqual({});
+    expect(earlierFromBirth("e", {})).toEqual([]);
+  });
+
+  it.each([
+    ["no JSON", "["],
+    ["no list", "{}"],
+    ["no object in it", "[null]"],
+    ["no datatype", '[{"role":"gas.import"}]'],
+    ["a datatype without a series", '[{"datatype":99}]'],
+    ["an order that is none", '[{"datatype":9,"definedSince":5},{"datatype":9,"definedSince":5}]'],
+    ["two without a time", '[{"datatype":9},{"datatype":9}]'],
+    [
+      "more than are told",
+      JSON.stringify(Array.from({ length: 17 }, (_, i) => ({ datatype: 9, definedSince: i + 1 }))),
+    ],
+    ["more than is read", `[{"datatype":9,"role":"${"x".repeat(40_000)}"}]`],
+  ])("is nothing where the birth has %s", (_name, text) => {
+    expect(earlierFromBirth("e", { earlierDefinitions: property.text(text) })).toEqual([]);
+  });
+
+  it("is cut to what is read of it, the oldest first", () => {
+    const bulky = earlier.map((one) => ({ ...one, definition: { ...one.definition, product: "x".repeat(20_000) } }));
+    expect(earlierFromBirth("e", earlierProperties(bulky))).toEqual(bulky.slice(1));
   });
 });
 

@@ -1,4 +1,4 @@
-import type { DataTypeNumber, Value } from "./datatypes.ts";
+import { type DataTypeNumber, isSupported, type Value } from "./datatypes.ts";
 import { numberProperty, type Properties, type Property, property, textProperty } from "./sparkplug/payload.ts";
 
 /** Where a series lives: Sparkplug group (factory), edge node (gateway), device, metric. `device` is "" for a metric of the node. */
@@ -79,6 +79,61 @@ export function sinceProperties(sinceMs: number): Properties {
 export function sinceFromBirth(properties: Properties): number | undefined {
   const sinceMs = numberProperty(properties, definedSince);
   return Number.isSafeInteger(sinceMs) && (sinceMs as number) > 0 ? sinceMs : undefined;
+}
+
+/** What a metric was before, from a source time on, UTC ms, until that of the next one; 0 where nothing tells since when. */
+export type EarlierDefinition = { readonly sinceMs: number; readonly definition: MetricDefinition };
+
+/** Earlier definitions that a birth tells of a metric at most. */
+export const maxEarlierDefinitions = 16;
+/** Characters of all of them that are read at most. */
+const longestEarlier = 32_768;
+
+/**
+ * What a metric was before, where its gateway may still have readings of then: a JSON text, a list of objects, earliest first. Each has the
+ * properties of the birth as they were, its datatype and since when it was so.
+ */
+const earlierDefinitions = "earlierDefinitions";
+
+const valuesOf = (properties: Properties) =>
+  Object.fromEntries(Object.entries(properties).map(([key, { value }]) => [key, value]));
+
+/** @param earlier earliest first; a birth of a metric that has none says nothing of it */
+export function earlierProperties(earlier: readonly EarlierDefinition[]): Properties {
+  if (earlier.length === 0) return {};
+  const told = earlier.map(({ sinceMs, definition }) => ({
+    datatype: definition.datatype,
+    ...valuesOf({ ...definitionProperties(definition), ...sinceProperties(sinceMs) }),
+  }));
+  const text = JSON.stringify(told);
+  return text.length > longestEarlier
+    ? earlierProperties(earlier.slice(1))
+    : { [earlierDefinitions]: property.text(text) };
+}
+
+function readEarlier(name: string, told: unknown): EarlierDefinition | undefined {
+  if (typeof told !== "object" || told === null) return undefined;
+  const found: Record<string, Property> = {};
+  for (const [key, value] of Object.entries(told))
+    if (["string", "number", "boolean"].includes(typeof value)) found[key] = { datatype: 0, value: value as Value };
+  const datatype = numberProperty(found, "datatype");
+  if (datatype === undefined || !isSupported(datatype)) return undefined;
+  return { sinceMs: sinceFromBirth(found) ?? 0, definition: definitionFromBirth(name, datatype, found) };
+}
+
+/** Reads them back from a birth: all of them, in their order, or none where one of them cannot be read or is out of order. */
+export function earlierFromBirth(name: string, properties: Properties): readonly EarlierDefinition[] {
+  const text = textProperty(properties, earlierDefinitions);
+  if (text === undefined || text.length > longestEarlier) return [];
+  try {
+    const told: unknown = JSON.parse(text);
+    if (!Array.isArray(told) || told.length > maxEarlierDefinitions) return [];
+    const found = told.map((one) => readEarlier(name, one)).filter((one) => one !== undefined);
+    const isInOrder = found.every(({ sinceMs }, i) => i === 0 || sinceMs > (found[i - 1] as EarlierDefinition).sinceMs);
+    return isInOrder && found.length === told.length ? found : [];
+  } catch {
+    return [];
+  }
 }
 
 /** Reads a metric's definition back from its birth. Absent properties stay absent; nothing is guessed. */

@@ -1,6 +1,6 @@
 import { DataType, type DataTypeNumber, toWire, type Value } from "@jilian/domain/datatypes.ts";
 import { qualityOf, Status } from "@jilian/domain/quality.ts";
-import { definitionProperties, nodeMetrics, sinceProperties } from "@jilian/domain/sample.ts";
+import { definitionProperties, earlierProperties, nodeMetrics, sinceProperties } from "@jilian/domain/sample.ts";
 import { type OutMetric, type OutPayload, type Properties, property } from "@jilian/domain/sparkplug/payload.ts";
 import { bdSeqMetric, commitMetric, rebirthMetric } from "@jilian/domain/topics.ts";
 import type { ClockOffset } from "./clock-offset.ts";
@@ -39,13 +39,17 @@ export function fits(datatype: DataTypeNumber, value: Value): boolean {
  * quality STALE, a metric that exists and has not been read; so is a value left over from before its datatype was changed.
  */
 export function birthMetric(
-  { id, definition, sinceMs }: KnownMetric,
+  { id, definition, sinceMs, earlier }: KnownMetric,
   last: StoredSample | undefined,
   nowMs: number,
 ): OutMetric {
   const { name, datatype } = definition;
   const declared = { name, alias: id, datatype, declare: true };
-  const properties = { ...definitionProperties(definition), ...sinceProperties(sinceMs) };
+  const properties = {
+    ...definitionProperties(definition),
+    ...sinceProperties(sinceMs),
+    ...earlierProperties(earlier),
+  };
   if (last === undefined || !fits(datatype, last.value)) {
     const stale = { ...statusProperties(Status.BadWaitingForInitialData), Quality: property.int32(staleQuality) };
     return { ...declared, timestampMs: nowMs, value: null, properties: { ...properties, ...stale } };

@@ -1,6 +1,6 @@
 import { DataType } from "@jilian/domain/datatypes.ts";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { definition, type EdgeBench, edgeBench, fastSettings, sample, up } from "./test-edge.ts";
+import { definition, type EdgeBench, edgeBench, fastSettings, metricOf, sample, up } from "./test-edge.ts";
 import { startPlatform } from "./test-platform.ts";
 
 /** What cannot be sent: too large for a message, or no message can be made of it. Nothing else may wait for it. */
@@ -95,6 +95,26 @@ describe("a birth that cannot be sent", () => {
     await drained();
     expect(platform.samples()).toHaveLength(40);
     expect(reasons()).toEqual([]);
+  });
+
+  test("for what its metrics were before is sent without that, and told", async () => {
+    const platform = startPlatform(bench.host);
+    const many = (unit: string) => Array.from({ length: 150 }, (_, i) => definition(`n${i}`, { unit }));
+    for (const unit of ["A", "B", "C"]) {
+      const [a] = bench.define("press", many(unit)) as [number];
+      bench.write("press", [sample(a, 1n)]);
+    }
+    const node = start();
+    bench.define("press", many("C"), node);
+    node.deviceConnection("press", up);
+    const born = await bench.host.until("birth", () => bench.host.ofType("DBIRTH", "press")[0]);
+    expect(metricOf(born, "n0")?.properties).toMatchObject({ definedSince: expect.anything() });
+    expect(metricOf(born, "n0")?.properties).not.toHaveProperty("earlierDefinitions");
+    await vi.waitFor(() => expect(platform.samples()).toHaveLength(3), 8000);
+    expect(bench.lines.filter(({ code }) => code === "BIRTH_SHORTENED")).toMatchObject([
+      { device: "press", metrics: 150, bytes: expect.any(Number), maxPayloadBytes },
+    ]);
+    expect(codes()).not.toContain("BIRTH_TOO_LARGE");
   });
 
   test("for what it holds is told with its device and ends no session", async () => {

@@ -121,10 +121,15 @@ export function edgeSession(options: SessionOptions) {
       let bytes = encodeBirth(metrics);
       if (bytes.length > maxPayloadBytes) bytes = encodeBirth(metrics, maxTextLength);
       if (bytes.length > maxPayloadBytes) {
+        const tells = metrics.filter(({ earlier }) => earlier.length > 0).length;
+        if (tells > 0) unborn.shortened(device, { metrics: tells, bytes: bytes.length, maxPayloadBytes });
+        if (tells > 0) bytes = encodeBirth(metrics.map(withoutEarlier), maxTextLength);
+      }
+      if (bytes.length > maxPayloadBytes) {
         // Readings of metrics that it has no more then wait, and hold up the others no longer.
         unborn.tooLarge(device, form, { metrics: metrics.length, bytes: bytes.length, maxPayloadBytes });
         const current = metrics.filter(state.isCurrent);
-        bytes = encodeBirth(current, maxTextLength);
+        bytes = encodeBirth(current.map(withoutEarlier), maxTextLength);
         if (current.length === metrics.length || bytes.length > maxPayloadBytes) return;
         listed = current;
       }
@@ -254,6 +259,8 @@ export function edgeSession(options: SessionOptions) {
     },
   };
 }
+
+const withoutEarlier = (metric: KnownMetric): KnownMetric => ({ ...metric, earlier: [] });
 
 /** What is compared to tell a change: everything but the time. */
 function textOf(metrics: readonly OutMetric[]): Map<string, string> {

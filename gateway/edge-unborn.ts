@@ -39,6 +39,12 @@ export function unbornDevices(log: Logger) {
           "the birth of a device is larger than a message may be: its readings wait in the outbox and are not sent",
         );
       }),
+    /** Born without what its metrics were before. */
+    shortened: (device: string, size: { metrics: number; bytes: number; maxPayloadBytes: number }): void =>
+      log.warn(
+        { code: "BIRTH_SHORTENED", device, ...size },
+        "the birth of a device is too large to tell what its metrics were before: readings of then count for what the platform knows",
+      ),
     failed: (device: string, form: number, err: unknown): void =>
       hold(device, form, (heldBack) => {
         const remedy = "this is a defect of the gateway, please report it";

@@ -1,7 +1,7 @@
 import type { RecordId, RefusedSample } from "@jilian/domain/commit.ts";
 import type { Value } from "@jilian/domain/datatypes.ts";
 import type { Range } from "@jilian/domain/range-set.ts";
-import type { MetricDefinition, Sample } from "@jilian/domain/sample.ts";
+import type { EarlierDefinition, MetricDefinition, Sample } from "@jilian/domain/sample.ts";
 
 /**
  * What the parts of a gateway hand to each other. A reading goes driver -> collect -> shape -> outbox -> edge node; nothing goes back
@@ -68,12 +68,16 @@ export type KnownMetric = {
   definition: MetricDefinition;
   /** Since when it is so, of source times, UTC ms, where it was something else before; 0 where nothing else is known. */
   sinceMs: number;
+  /** What it was before that, earliest first, from the first one on of which a record may be pending. */
+  earlier: readonly EarlierDefinition[];
 };
 
 /** What is known beside an outbox of the time since when the metrics of a device are what they are. */
 export type KnownTimes = {
   /** Of each metric, as another outbox has it; 0 where it has none. */
   readonly sinceMs?: readonly number[];
+  /** Of each metric, what it was before that. */
+  readonly earlier?: readonly (readonly EarlierDefinition[])[];
   /** Greatest source time among its readings. An outbox alone also knows samples that the gateway made, by its own clock: accounts. */
   readonly lastReadingMs?: number;
 };
@@ -129,6 +133,8 @@ export type OutboxStats = Pending & {
   asideRecords: number;
   /** Records set aside that are gone: to make room for later ones, or by command. */
   droppedAsideRecords: number;
+  /** Earlier definitions of metrics that were forgotten, since there were more than are kept, while readings of their time were pending. */
+  forgottenDefinitions: number;
 };
 
 /**

@@ -142,6 +142,11 @@ function outboxRows(stats: Gateway["stats"], maxBytes: number, clock: Clock): Me
       "Records that could not be read back, since the file was made.",
       () => outbox().setAsideRecords,
     ),
+    counter(
+      name("forgotten_definitions_total"),
+      "Earlier definitions of metrics that were forgotten while readings of their time waited, since the file was made.",
+      () => outbox().forgottenDefinitions,
+    ),
   ];
 }
 

@@ -30,7 +30,11 @@ export function tlsFaults(broker: GatewayConfig["broker"], dir: string): (Semant
 export function birthWarnings({ devices, broker: { maxPayloadBytes } }: GatewayConfig): string[] {
   return devices.flatMap((device) => {
     const metrics = definitionsOf(commonDevice(device), device.simulated).map((definition, i) =>
-      birthMetric({ id: i + 1, device: device.id, definition, sinceMs: Date.now() }, undefined, Date.now()),
+      birthMetric(
+        { ...{ id: i + 1, device: device.id, definition }, sinceMs: Date.now(), earlier: [] },
+        undefined,
+        Date.now(),
+      ),
     );
     const bytes = encodePayload({ timestampMs: Date.now(), seq: 0, metrics }).length;
     if (bytes <= maxPayloadBytes) return [];

@@ -11,6 +11,7 @@ const counters = [
   "droppedFull",
   "droppedAge",
   "droppedUnwritable",
+  "forgottenDefinitions",
 ] as const;
 export type Counter = (typeof counters)[number];
 

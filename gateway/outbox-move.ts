@@ -48,6 +48,7 @@ const carried: readonly Counter[] = [
   "droppedFull",
   "droppedAge",
   "droppedUnwritable",
+  "forgottenDefinitions",
 ];
 
 /** Room on the medium of a file, bytes; unlimited where it does not tell. */
@@ -76,7 +77,7 @@ export function handover(box: Box): Handover {
         for (const [key, value] of saved) state.counts.show(key, value);
       }
       for (const key of carried) state.counts.add(key, counts.get(key) ?? 0);
-      for (const { device, definition, sinceMs } of metrics) state.know(device, definition, sinceMs);
+      for (const { device, definition, ...since } of metrics) state.know(device, definition, since);
       for (const { device, metric, samples, firstMs, lastMs } of drops) {
         const id = state.idOf(device, metric);
         if (id !== undefined) state.counts.dropMetric(id, samples, firstMs, lastMs);
@@ -123,12 +124,14 @@ const batchRecords = 300;
 /** Declares in `to` what `from` knows. Returns the samples of `from` as `to` names them. */
 function translation(from: Movable, to: Movable): (samples: readonly StoredSample[]) => StoredSample[] {
   const idThere = new Map<number, number>();
+  /** All of what they were before, whatever is pending of it: `to` may have older readings. */
+  const earlier = new Map(from.handover.remains().metrics.map((metric) => [metric.id, metric.earlier]));
   for (const [device, known] of Map.groupBy(from.metrics(), (metric) => metric.device)) {
     const ids = to.declare(
       device,
       known.map(({ definition }) => definition),
       // Of what was changed meanwhile: `to` has not seen the readings before that.
-      { sinceMs: known.map(({ sinceMs }) => sinceMs) },
+      { sinceMs: known.map(({ sinceMs }) => sinceMs), earlier: known.map(({ id }) => earlier.get(id) ?? []) },
     );
     for (const [i, { id }] of known.entries()) idThere.set(id, ids[i] as number);
   }

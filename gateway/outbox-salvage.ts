@@ -1,5 +1,6 @@
 import { DatabaseSync } from "node:sqlite";
 import { newDevice } from "./outbox-devices.ts";
+import { earlierText, readEarlier } from "./outbox-earlier.ts";
 import { newRecovering, type Recovering, readRecovering } from "./outbox-recover-list.ts";
 import type { OutboxTables } from "./outbox-tables.ts";
 
@@ -37,12 +38,15 @@ function pendingOf(db: DatabaseSync): number | undefined {
 }
 
 function saveMetrics(db: DatabaseSync, to: OutboxTables): void {
-  for (const { id, device, name, definition, since_ms } of rowsOf(db, "SELECT * FROM metric")) {
+  for (const { id, device, name, definition, since_ms, earlier } of rowsOf(db, "SELECT * FROM metric")) {
     if (!isWhole(id, 1) || typeof device !== "string" || typeof name !== "string") continue;
     try {
       const parsed = JSON.parse(String(definition)) as { name?: unknown };
       const sinceMs = isWhole(since_ms, 0) ? since_ms : 0;
-      if (parsed.name === name) to.saveMetric({ id, device, name, definition: String(definition), sinceMs });
+      if (parsed.name !== name) continue;
+      // Where none is pending yet: its records come from the damaged file, one by one.
+      const before = earlierText(readEarlier(name, earlier, 0));
+      to.saveMetric({ id, device, name, definition: String(definition), sinceMs, earlier: before });
     } catch {
       // Declared anew under another id: only records of the damaged file know this one.
     }

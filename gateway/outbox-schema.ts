@@ -31,6 +31,8 @@ const migrations = [
    ALTER TABLE device ADD COLUMN note TEXT NOT NULL DEFAULT '';`,
   // Since when a metric is what its definition says, where it was something else before; 0 where nothing else is known.
   `ALTER TABLE metric ADD COLUMN since_ms INTEGER NOT NULL DEFAULT 0;`,
+  // What a metric was before that, as JSON; empty where nothing is pending of then.
+  `ALTER TABLE metric ADD COLUMN earlier TEXT NOT NULL DEFAULT '';`,
 ];
 
 /** Schema version that this program writes; older files are brought up to it, newer ones refused. */

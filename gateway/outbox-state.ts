@@ -136,6 +136,8 @@ export function outboxState(loaded: LoadedOutbox, { raiseMs, isFile }: StateOpti
     oldestPosition: () => tally.oldest?.position,
     pendingOf: devices.pendingOf,
     lastSourceTimeMs: devices.lastSourceTimeMs,
+    isComplete: () => isFile && tally.asideRecords === 0 && recovering.length === 0,
+    onForgotten: (definitions) => counts.add("forgottenDefinitions", definitions),
   });
   counts.add("starts", 1 + epochs.damaged);
   if (!isFile) counts.show("bdSeq", randomInt(256));
@@ -259,6 +261,7 @@ function questions({ counts, devices, metrics, tally, isFile, box }: Parts) {
       setAsideRecords: counts.counts.setAsideRecords,
       asideRecords: tally.asideRecords,
       droppedAsideRecords: counts.counts.droppedAsideRecords,
+      forgottenDefinitions: counts.counts.forgottenDefinitions,
     }),
   };
 }

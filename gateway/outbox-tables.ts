@@ -23,8 +23,15 @@ export type DeviceRow = {
   lastWrittenMs: number;
   note: string;
 };
-/** `definition` as JSON. */
-export type MetricRow = { id: number; device: string; name: string; definition: string; sinceMs: number };
+/** `definition` and `earlier` as JSON. */
+export type MetricRow = {
+  id: number;
+  device: string;
+  name: string;
+  definition: string;
+  sinceMs: number;
+  earlier: string;
+};
 export type DroppedRow = { metric: number; samples: number; firstMs: number; lastMs: number };
 
 type Row = Record<string, unknown>;
@@ -82,6 +89,7 @@ function loadTables(db: DatabaseSync) {
     device: String(r.device),
     definition: JSON.parse(String(r.definition)) as MetricDefinition,
     sinceMs: Number(r.since_ms),
+    earlier: String(r.earlier),
   }));
   const dropped: DroppedRow[] = all("SELECT * FROM dropped").map((r) => ({
     metric: Number(r.metric),
@@ -158,8 +166,8 @@ function housekeepingTables(on: (sql: string) => StatementSync) {
      last_written_ms = excluded.last_written_ms, note = excluded.note`,
   );
   const metric = on(
-    `INSERT INTO metric (id, device, name, definition, since_ms) VALUES (?, ?, ?, ?, ?)
-     ON CONFLICT (id) DO UPDATE SET definition = excluded.definition, since_ms = excluded.since_ms`,
+    `INSERT INTO metric (id, device, name, definition, since_ms, earlier) VALUES (?, ?, ?, ?, ?, ?)
+     ON CONFLICT (id) DO UPDATE SET definition = excluded.definition, since_ms = excluded.since_ms, earlier = excluded.earlier`,
   );
   const meta = on("INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value");
   const epoch = on(
@@ -175,7 +183,7 @@ function housekeepingTables(on: (sql: string) => StatementSync) {
       device.run(row.id, row.name, lastSourceTimeMs, pending, bytes, lastPosition, lastWrittenMs, row.note);
     },
     saveMetric: (row: MetricRow): void => {
-      metric.run(row.id, row.device, row.name, row.definition, row.sinceMs);
+      metric.run(row.id, row.device, row.name, row.definition, row.sinceMs, row.earlier);
     },
     saveMeta: (key: string, value: number | string): void => {
       meta.run(key, value);

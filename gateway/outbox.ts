@@ -213,6 +213,20 @@ function begin(options: OutboxOptions, store: OutboxStore, bootId: string | unde
   return outboxOf(box, raisedMs, previous);
 }
 
+function declare({ state, store, options }: Box, ...[device, definitions, known]: Parameters<Outbox["declare"]>) {
+  const { counts } = state.counts;
+  const before = counts.forgottenDefinitions;
+  const ids = state.declare(device, definitions, known);
+  store.change("declare metrics", () => undefined);
+  const forgotten = counts.forgottenDefinitions - before;
+  if (forgotten > 0)
+    options.log.warn(
+      { code: "OUTBOX_DEFINITIONS", device, forgotten },
+      "metrics were changed more often than is kept while readings waited: the oldest of them count for what the platform knows",
+    );
+  return ids;
+}
+
 function outboxOf(box: Box, raisedMs: number, previous: PreviousEpoch | undefined): OpenedOutbox {
   const { state, store } = box;
   const recovers = recovery(box);
@@ -229,11 +243,7 @@ function outboxOf(box: Box, raisedMs: number, previous: PreviousEpoch | undefine
     },
     previous,
     nextOffset: () => state.tally.next - state.current().base,
-    declare: (device, definitions, known) => {
-      const ids = state.declare(device, definitions, known);
-      store.change("declare metrics", () => undefined);
-      return ids;
-    },
+    declare: (device, definitions, known) => declare(box, device, definitions, known),
     metrics: state.metrics,
     raisedMs,
     lastSourceTimeMs: state.lastSourceTimeMs,

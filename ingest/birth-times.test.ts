@@ -1,5 +1,6 @@
+import { DataType } from "@jilian/domain/datatypes.ts";
 import { hourMs } from "@jilian/domain/periods.ts";
-import { sinceProperties } from "@jilian/domain/sample.ts";
+import { type EarlierDefinition, earlierProperties, sinceProperties } from "@jilian/domain/sample.ts";
 import { type OutMetric, property } from "@jilian/domain/sparkplug/payload.ts";
 import { describe, expect, test } from "vitest";
 import type { BornMetric } from "./sessions.ts";
@@ -107,6 +108,37 @@ test("a gateway that wrote down when it was configured otherwise is believed, ho
   // Of another maker's node a property of that name means what it likes.
   bearForeign([said("", { timestampMs: t0, properties: told(changedMs) })]);
   expect(host.queue.take(10).at(-1)?.samples[0]?.metric).toMatchObject({ sinceMs: t0 + 6000 });
+});
+
+test("what a metric was before is told with it, bounded as births are, and only by a gateway with an outbox", () => {
+  const before = (sinceMs: number, unit: string, heartbeatMs = 1000) => {
+    return { sinceMs, definition: { name: "a", datatype: DataType.Double, simulated: false, unit, heartbeatMs } };
+  };
+  const told = (...earlier: EarlierDefinition[]) => ({
+    properties: {
+      ...sinceProperties(t0 - hourMs),
+      ...earlierProperties(earlier),
+      role: property.text("energy.import"),
+    },
+  });
+  bear();
+  const first = reborn("", t0, { properties: { role: property.text("energy.import") } });
+  expect(first).not.toHaveProperty("earlier");
+  const [was, between] = [before(0, "A"), before(t0 - 2 * hourMs, "B")];
+  // The same as it was, but for what was between.
+  const back = reborn("", t0 + 1000, told(was, between));
+  expect(back).toMatchObject({ sinceMs: t0 - hourMs, earlier: [was, between] });
+  expect(reborn("", t0 + 2000, told(was, between))).toBe(back);
+  expect(reborn("", t0 + 3000, told())).toBe(back);
+  const bounded = (...earlier: EarlierDefinition[]) => reborn("", t0 + 4000, told(...earlier)).earlier;
+  const day = 24 * hourMs;
+  expect(bounded(before(t0 - 9 * hourMs, "A", 3 * day))).toEqual([before(t0 - 9 * hourMs, "A", day)]);
+  // None of after the present one, and a clock of 1970 tells no time.
+  expect(bounded(between, before(t0 - hourMs, "C"), before(t0, "D"))).toEqual([between]);
+  expect(bounded(before(5000, "A"), before(6000, "B"), between)).toEqual([before(0, "B"), between]);
+  const foreign = { ...told(was).properties, role: property.text("energy.export") };
+  bearForeign([said("", { timestampMs: t0, properties: foreign })]);
+  expect(host.queue.take(10).at(-1)?.samples[0]?.metric).not.toHaveProperty("earlier");
 });
 
 test("metrics that a birth changes are told without a sample; those that it repeats are not, once their series are known", () => {

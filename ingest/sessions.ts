@@ -1,6 +1,13 @@
 import { isSupported } from "@jilian/domain/datatypes.ts";
 import { dayMs, hourMs } from "@jilian/domain/periods.ts";
-import { definitionFromBirth, type MetricDefinition, type SeriesKey, sinceFromBirth } from "@jilian/domain/sample.ts";
+import {
+  definitionFromBirth,
+  type EarlierDefinition,
+  earlierFromBirth,
+  type MetricDefinition,
+  type SeriesKey,
+  sinceFromBirth,
+} from "@jilian/domain/sample.ts";
 import type { InMetric, InPayload } from "@jilian/domain/sparkplug/payload.ts";
 import { bdSeqMetric, commitMetric, nodeControl } from "@jilian/domain/topics.ts";
 
@@ -14,6 +21,8 @@ export type BornMetric = {
   readonly doubtMs: number;
   /** When its birth was, UTC ms, where `sinceMs` is not that time but told by its gateway. */
   readonly bornMs?: number;
+  /** What it was before `sinceMs`, as its gateway tells, earliest first: it may still have readings of then. */
+  readonly earlier?: readonly EarlierDefinition[];
   /** Number of its series in the store; looked up when the first sample is written. */
   seriesId: number | undefined;
   /** The store refused its last sample: while that is so, its samples are tried apart from the rest of their records. */
@@ -123,10 +132,20 @@ function doubtedSince({ outbox }: NodeSession, { timestampMs, isNull }: InMetric
  * Since when a metric is what its birth says, where its gateway knows: it wrote that down when its configuration was changed, of which the
  * platform may hear days later. A time far from the birth is of a clock that was set, and not believed.
  */
-function toldSince({ outbox }: NodeSession, { properties }: InMetric, bornMs: number) {
+function toldSince({ outbox }: NodeSession, { name, properties }: InMetric & { name: string }, bornMs: number) {
   const sinceMs = outbox ? sinceFromBirth(properties) : undefined;
   if (sinceMs === undefined || sinceMs > bornMs + believedMs || sinceMs < bornMs - longestToldMs) return undefined;
-  return { sinceMs, doubtMs: sinceMs, bornMs };
+  const earlier = toldEarlier(earlierFromBirth(name, properties), sinceMs, bornMs);
+  return { sinceMs, doubtMs: sinceMs, bornMs, ...(earlier.length > 0 && { earlier }) };
+}
+
+/** What it was before that. A time that is not believed is none, so that of those before it nothing is left. */
+function toldEarlier(told: readonly EarlierDefinition[], untilMs: number, bornMs: number): EarlierDefinition[] {
+  const before = told.filter(({ sinceMs }) => sinceMs < untilMs);
+  const first = before.findLastIndex(({ sinceMs }) => sinceMs < bornMs - longestToldMs);
+  return before.slice(Math.max(first, 0)).map(({ sinceMs, definition }, i) => {
+    return { sinceMs: i === 0 && first >= 0 ? 0 : sinceMs, definition: withBoundedHeartbeat(definition) };
+  });
 }
 
 /** What a birth says of one metric. */
@@ -176,13 +195,21 @@ export function declare(session: NodeSession, device: string, payload: InPayload
 function bornMetric(
   key: SeriesKey,
   found: MetricDefinition,
-  times: Pick<BornMetric, "sinceMs" | "doubtMs" | "bornMs">,
+  times: Pick<BornMetric, "sinceMs" | "doubtMs" | "bornMs" | "earlier">,
   known: Meaning | undefined,
 ): BornMetric {
-  const heartbeatMs = found.heartbeatMs === undefined ? undefined : Math.min(found.heartbeatMs, longestHeartbeatMs);
-  const definition = heartbeatMs === undefined ? found : { ...found, heartbeatMs };
+  const definition = withBoundedHeartbeat(found);
   const same = typeof known === "object" && JSON.stringify(known.definition) === JSON.stringify(definition);
-  return same ? known : { key, definition, ...times, seriesId: undefined };
+  // What was changed and changed back is the same now, and was not in between.
+  const { earlier } = times;
+  const tellsMore = same && earlier !== undefined && JSON.stringify(known.earlier) !== JSON.stringify(earlier);
+  return same && !tellsMore ? known : { key, definition, ...times, seriesId: undefined };
+}
+
+function withBoundedHeartbeat(definition: MetricDefinition): MetricDefinition {
+  const { heartbeatMs } = definition;
+  if (heartbeatMs === undefined) return definition;
+  return { ...definition, heartbeatMs: Math.min(heartbeatMs, longestHeartbeatMs) };
 }
 
 /** The metrics that a device was born with. */

@@ -64,8 +64,8 @@ function commitsOf(records: readonly QueuedRecord[], others: readonly CommitEntr
   return [...found.values()].map(({ set, ...rest }) => ({ ...rest, ranges: set.ranges() }));
 }
 
-const wantedOf = ({ key, definition, sinceMs, doubtMs, bornMs }: BornMetric): WantedSeries => {
-  return { ...key, definition, sinceMs, doubtMs, ...(bornMs !== undefined && { bornMs }) };
+const wantedOf = ({ key, definition, sinceMs, doubtMs, bornMs, earlier }: BornMetric): WantedSeries => {
+  return { ...key, definition, sinceMs, doubtMs, ...(bornMs !== undefined && { bornMs }), ...(earlier && { earlier }) };
 };
 
 /** Looks up the numbers of series that are new here. @returns the metrics that got one */

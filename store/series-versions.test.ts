@@ -56,6 +56,156 @@ describe("the definitions of a series in time", () => {
     expect(told("c", 50)).toEqual([...said(known), ["c", 50]]);
   });
 
+  describe("one whose gateway tells what it was before", () => {
+    type Earlier = readonly (readonly [string, number])[];
+    const tell = (known: readonly DatedDefinition[] | undefined, earlier: Earlier, [role, sinceMs]: [string, number]) =>
+      withDefinition(known, of(role), {
+        ...{ sinceMs, bornMs: 90 },
+        earlier: earlier.map(([was, at]) => ({ sinceMs: at, definition: of(was) })),
+      });
+
+    test.each<[string, readonly (readonly [string, number])[], Earlier, [string, number], Earlier]>([
+      [
+        "a third",
+        [["a", 10]],
+        [["b", 20]],
+        ["c", 30],
+        [
+          ["a", 10],
+          ["b", 20],
+          ["c", 30],
+        ],
+      ],
+      [
+        "there and back",
+        [["a", 10]],
+        [["b", 20]],
+        ["a", 30],
+        [
+          ["a", 10],
+          ["b", 20],
+          ["a", 30],
+        ],
+      ],
+      [
+        "a new series",
+        [],
+        [
+          ["a", 0],
+          ["b", 20],
+        ],
+        ["c", 30],
+        [
+          ["a", 0],
+          ["b", 20],
+          ["c", 30],
+        ],
+      ],
+      [
+        "a first one without a time",
+        [["z", 10]],
+        [
+          ["a", 0],
+          ["b", 20],
+        ],
+        ["c", 30],
+        [
+          ["z", 10],
+          ["b", 20],
+          ["c", 30],
+        ],
+      ],
+      [
+        "known by then",
+        [
+          ["a", 10],
+          ["b", 25],
+        ],
+        [["b", 20]],
+        ["c", 30],
+        [
+          ["a", 10],
+          ["b", 25],
+          ["c", 30],
+        ],
+      ],
+      [
+        "a later one stays",
+        [
+          ["a", 10],
+          ["c", 50],
+        ],
+        [["b", 20]],
+        ["c", 30],
+        [
+          ["a", 10],
+          ["b", 20],
+          ["a", 30],
+          ["c", 50],
+        ],
+      ],
+      [
+        "births of between give way",
+        [
+          ["a", 10],
+          ["x", 22],
+          ["y", 25],
+        ],
+        [["b", 20]],
+        ["c", 30],
+        [
+          ["a", 10],
+          ["b", 20],
+          ["c", 30],
+        ],
+      ],
+      [
+        "thrice",
+        [["a", 1]],
+        [
+          ["a", 1],
+          ["b", 20],
+          ["a", 30],
+        ],
+        ["b", 40],
+        [
+          ["a", 1],
+          ["b", 20],
+          ["a", 30],
+          ["b", 40],
+        ],
+      ],
+      [
+        "before all that is known",
+        [["c", 50]],
+        [
+          ["a", 10],
+          ["b", 20],
+        ],
+        ["c", 30],
+        [
+          ["a", 10],
+          ["b", 20],
+          ["c", 30],
+        ],
+      ],
+    ])("%s", (_name, before, earlier, now, expected) => {
+      const known = tell(before.length > 0 ? births(...before) : undefined, earlier, now);
+      expect(said(known)).toEqual(expected);
+      expect(tell(known, earlier, now)).toBe(known);
+      // A later birth tells less, since what waited is stored.
+      expect(tell(known, earlier.slice(1), now)).toBe(known);
+      expect(tell(known, [], now)).toBe(known);
+    });
+
+    test("beyond what is kept the same birth still changes nothing", () => {
+      const full = births(...Array.from({ length: maxDefinitions }, (_, i) => [`r${i}`, i + 1] as const));
+      const known = tell(full, [["b", 60]], ["c", 61]);
+      expect(known.length).toBe(maxDefinitions);
+      expect(tell(known, [["b", 60]], ["c", 61])).toBe(known);
+    });
+  });
+
   test("a repeated one changes nothing, one of the same time replaces, neighbours that say the same are one", () => {
     const known = births(["a", 10], ["b", 20], ["c", 30]);
     expect(withDefinition(known, of("b"), { sinceMs: 25 })).toBe(known);

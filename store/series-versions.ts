@@ -1,5 +1,5 @@
 import { minuteMs } from "@jilian/domain/periods.ts";
-import type { MetricDefinition } from "@jilian/domain/sample.ts";
+import type { EarlierDefinition, MetricDefinition } from "@jilian/domain/sample.ts";
 import { definitionText } from "./columns/series-text.ts";
 import type { Series, WantedSeries } from "./telemetry.ts";
 
@@ -21,6 +21,9 @@ const maxTextLength = 30_000;
 const same = (a: MetricDefinition | undefined, b: MetricDefinition) =>
   a !== undefined && definitionText(a) === definitionText(b);
 
+/** Since when a birth's definition holds, as `WantedSeries` has it. */
+type Since = Pick<WantedSeries, "sinceMs" | "doubtMs" | "bornMs" | "earlier">;
+
 /** Leaves out definitions that say what the one before them says. */
 function merged(dated: readonly DatedDefinition[]): DatedDefinition[] {
   return dated.filter(({ definition }, i) => !same(dated[i - 1]?.definition, definition));
@@ -37,6 +40,45 @@ function shortest(dated: readonly DatedDefinition[]): number {
   return dated.length > 2 ? found : 0;
 }
 
+/** As many, and as long, as are kept. */
+function bounded(dated: readonly DatedDefinition[]): DatedDefinition[] {
+  let kept = merged(dated);
+  while (kept.length > maxDefinitions || (kept.length > 1 && textLength(kept) > maxTextLength))
+    kept = merged(kept.toSpliced(shortest(kept), 1));
+  return kept;
+}
+
+/** What held at a time; the first one of a series holds since ever. */
+const heldAt = (dated: readonly DatedDefinition[], atMs: number): MetricDefinition =>
+  (dated.findLast(({ fromMs }) => fromMs <= atMs) ?? (dated[0] as DatedDefinition)).definition;
+
+/** A definition held in [fromMs, toMs); what is known of before and after stays as it is. */
+function withSpan(dated: readonly DatedDefinition[], definition: MetricDefinition, fromMs: number, toMs: number) {
+  const later = dated.filter((one) => one.fromMs >= toMs);
+  const next = later[0]?.fromMs === toMs ? [] : [{ fromMs: toMs, definition: heldAt(dated, toMs) }];
+  return bounded([...dated.filter((one) => one.fromMs < fromMs), { fromMs, definition }, ...next, ...later]);
+}
+
+/**
+ * What a gateway tells of the time before the definition that it has now. One that was known at the end of its time is left as it is known, as
+ * in `told`; of one that has no time nobody knows more than that it is the first.
+ */
+function withEarlier(
+  known: readonly DatedDefinition[] | undefined,
+  earlier: readonly EarlierDefinition[],
+  untilMs: number,
+): readonly DatedDefinition[] | undefined {
+  let dated = known;
+  for (const [i, { sinceMs, definition }] of earlier.entries()) {
+    const endMs = earlier[i + 1]?.sinceMs ?? untilMs;
+    if (endMs <= sinceMs) continue;
+    if (!dated) dated = [{ fromMs: sinceMs, definition }];
+    else if (sinceMs > 0 && !same(heldAt(dated, endMs - 1), definition))
+      dated = withSpan(dated, definition, sinceMs, endMs);
+  }
+  return dated;
+}
+
 /**
  * Puts what a birth says in its place in time. It holds until the next one that is known; one of the same time is replaced. Pure.
  * @param known earliest first; undefined for a series that is new
@@ -46,7 +88,17 @@ function shortest(dated: readonly DatedDefinition[]): number {
 export function withDefinition(
   known: readonly DatedDefinition[] | undefined,
   definition: MetricDefinition,
-  { sinceMs: fromMs, doubtMs = fromMs, bornMs }: Pick<WantedSeries, "sinceMs" | "doubtMs" | "bornMs"> = {},
+  { earlier = [], ...since }: Since = {},
+): readonly DatedDefinition[] {
+  if (earlier.length === 0 || since.sinceMs === undefined) return withNewest(known, definition, since);
+  const dated = withNewest(withEarlier(known, earlier, since.sinceMs), definition, since);
+  return known && datedText(dated) === datedText(known) ? known : dated;
+}
+
+function withNewest(
+  known: readonly DatedDefinition[] | undefined,
+  definition: MetricDefinition,
+  { sinceMs: fromMs, doubtMs = fromMs, bornMs }: Omit<Since, "earlier">,
 ): readonly DatedDefinition[] {
   if (known && fromMs !== undefined && bornMs !== undefined && bornMs > fromMs)
     return told(known, definition, fromMs, bornMs);
@@ -59,10 +111,7 @@ export function withDefinition(
   const earlier = before.filter((one) => one.fromMs < fromMs);
   const later = known.filter((one) => one.fromMs > fromMs);
   const next = { fromMs, definition, ...(doubtMs !== undefined && doubtMs < fromMs && { doubtMs }) };
-  let dated = merged([...earlier, next, ...later]);
-  while (dated.length > maxDefinitions || (dated.length > 1 && textLength(dated) > maxTextLength))
-    dated = merged(dated.toSpliced(shortest(dated), 1));
-  return dated;
+  return bounded([...earlier, next, ...later]);
 }
 
 /**
@@ -71,7 +120,7 @@ export function withDefinition(
  */
 function told(known: readonly DatedDefinition[], definition: MetricDefinition, sinceMs: number, bornMs: number) {
   if (same(known.findLast(({ fromMs }) => fromMs <= bornMs)?.definition, definition)) return known;
-  return withDefinition(withDefinition(known, definition, { sinceMs }), definition, { sinceMs: bornMs });
+  return withNewest(withNewest(known, definition, { sinceMs }), definition, { sinceMs: bornMs });
 }
 
 /** A series' definitions as it shows them: the newest one, and all of them where there are several. */
@@ -85,8 +134,7 @@ export function definitionAt(
   { definition, dated }: Pick<Series, "definition" | "dated">,
   atMs: number,
 ): MetricDefinition {
-  if (!dated) return definition;
-  return (dated.findLast(({ fromMs }) => fromMs <= atMs) ?? (dated[0] as DatedDefinition)).definition;
+  return dated ? heldAt(dated, atMs) : definition;
 }
 
 /** Start of the first minute that is of a definition which holds from a time on: a minute is of what held when it began. */

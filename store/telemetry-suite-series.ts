@@ -52,6 +52,28 @@ export function definitionTests({ store, reopen, nowAndReopened }: Harness): voi
     });
   });
 
+  it("what a birth says of the time before is put in its place, between what is known, and writes nothing when it is told again", async () => {
+    await store().ensureSeries([{ ...key, definition, sinceMs: 1000 }]);
+    const earlier = [
+      { sinceMs: 0, definition },
+      { sinceMs: 5000, definition: outgoing },
+    ];
+    // Changed and changed back: what it is now is what is known.
+    const told = { ...key, definition, sinceMs: 7000, bornMs: 9000, earlier };
+    await store().redefineSeries([told]);
+    const changes = await store().seriesChanges();
+    await store().redefineSeries([told]);
+    await store().ensureSeries([told]);
+    expect(await store().seriesChanges()).toBe(changes);
+    await nowAndReopened(async (open) => {
+      expect((await only(open)).dated).toEqual([
+        { fromMs: 1000, definition },
+        { fromMs: 5000, definition: outgoing },
+        { fromMs: 7000, definition },
+      ]);
+    });
+  });
+
   it("what births say of a series is kept without a sample where the store has it, and makes none", async () => {
     await store().ensureSeries([{ ...key, definition, sinceMs: 1000 }]);
     const strange = { ...key, metric: "strange", definition, sinceMs: 2000 };

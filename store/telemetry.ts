@@ -4,7 +4,7 @@ import type { CounterLeaf } from "@jilian/domain/leaf.ts";
 import type { Period } from "@jilian/domain/periods.ts";
 import type { Range } from "@jilian/domain/range-set.ts";
 import type { Level, Result } from "@jilian/domain/result.ts";
-import type { MetricDefinition, SeriesKey } from "@jilian/domain/sample.ts";
+import type { EarlierDefinition, MetricDefinition, SeriesKey } from "@jilian/domain/sample.ts";
 import type { StateLeaf } from "@jilian/domain/state-leaf.ts";
 import type { Readings } from "./columns/readings.ts";
 import type { DatedDefinition } from "./series-versions.ts";
@@ -29,6 +29,8 @@ export type WantedSeries = SeriesKey & {
   readonly doubtMs?: number;
   /** When the birth was that says so, UTC ms, where `sinceMs` is told by its gateway; absent for `sinceMs`. */
   readonly bornMs?: number;
+  /** What it was before `sinceMs`, as its gateway tells, earliest first; each until the next one. */
+  readonly earlier?: readonly EarlierDefinition[];
 };
 
 /** One sample to store. */

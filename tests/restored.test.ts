@@ -95,7 +95,7 @@ function start({ boot = "boot-1", durability = "power-cut" }: Way = {}) {
     const timestampMs = clock.now();
     const metrics = nodeBirthMetrics(0, { identity, epoch, previous, ...state, nowMs: timestampMs });
     say("NBIRTH", { timestampMs, metrics });
-    const born = birthMetric({ id, device: "press-1", definition, sinceMs: 0 }, undefined, timestampMs);
+    const born = birthMetric({ id, device: "press-1", definition, sinceMs: 0, earlier: [] }, undefined, timestampMs);
     say("DBIRTH", { timestampMs, metrics: [born] }, "press-1");
   }
 

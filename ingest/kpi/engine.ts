@@ -2,27 +2,27 @@ import type { Clock } from "@jilian/domain/clock.ts";
 import { deviceKeyOf } from "@jilian/domain/identity.ts";
 import type { Indicator } from "@jilian/domain/indicators/definition.ts";
 import { append } from "@jilian/domain/lists.ts";
-import {
-  dayMs,
-  hourMs,
-  isFixedPeriod,
-  minuteMs,
-  type Period,
-  periodLengthMs,
-  periodStart,
-  periods,
-  watermarkMs,
-} from "@jilian/domain/periods.ts";
+import { dayMs, hourMs, minuteMs, type Period, periodStart, periods, watermarkMs } from "@jilian/domain/periods.ts";
 import type { Result } from "@jilian/domain/result.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import type { RegistryVersions } from "@jilian/store/registry-versions.ts";
-import { type Span, spansOver } from "@jilian/store/spans.ts";
+import type { Span } from "@jilian/store/spans.ts";
 import type { Telemetry } from "@jilian/store/telemetry.ts";
 import { birthKeeper } from "./births.ts";
 import type { CountOptions } from "./completeness.ts";
 import type { Computed, Moment } from "./compute.ts";
+import { finalsDue, isProgress } from "./finals.ts";
 import { judgeSites, judgeWithdrawn } from "./findings.ts";
-import { changeReader, figurePace, finalName, progressName, resume, sinceName } from "./progress.ts";
+import {
+  changeReader,
+  figurePace,
+  figuresWeight,
+  finalName,
+  progressName,
+  resume,
+  shares,
+  sinceName,
+} from "./progress.ts";
 import { publisher } from "./publish.ts";
 import { recomputer } from "./recompute.ts";
 import { steps } from "./runs.ts";
@@ -46,9 +46,9 @@ export type EngineParts = {
   /** Minutes of series that they change at most, about: of larger transactions fewer are folded in one tick. 200,000 if absent. */
   minutesPerTick?: number;
   /**
-   * Factories whose figures of a kind of period are computed in one tick at most, each counted once for each of its periods: the newest
-   * first, the others with the next ticks, so that memory does not grow with a backlog. If absent an hour of minutes of 60 factories, and
-   * at least four minutes of all: what the present alone brings.
+   * Factories whose minutes are computed in one tick at most, each counted once for each of its periods: the newest first, the others with
+   * the next ticks, so that memory does not grow with a backlog. Longer periods together are as much again, by the figures that they have,
+   * and so is what becomes final. What runs is always computed. If absent an hour of minutes of 60 factories, and at least four minutes of all.
    */
   factoriesPerTick?: number;
   /** Told when figures cannot be brought to displays (Telemetry.showResults); it is tried again with every tick. */
@@ -72,9 +72,6 @@ export type Engine = {
   readonly close: () => Promise<void>;
 };
 
-/** Periods finalised in one tick at most, of those that are as long as each other; of the others a month. */
-const finalsPerTick = 240;
-const longestFinalsMs = 31 * dayMs;
 /** Long periods change little: their provisional figures are looked at so many times more seldom. */
 const longPeriods: readonly Period[] = ["month", "quarter", "year", "pilot"];
 const longInterval = 12;
@@ -104,6 +101,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   await births.begin();
   const start = figureStart(ledger.getNumber(sinceName) ?? startedMs, shop.hours);
   const book = spanBook(versions, start, () => foldedTx);
+  const dueFinals = finalsDue({ versions, start, finalMs, all: most.all, most: most.finals });
   // Periods that ended while no engine ran get their figures now; those past the watermark, when they are made final.
   let seenMinute = Math.max(finalMs("minute"), periodStart("minute", startedMs - watermarkMs));
   let lookedAt = { short: Number.NEGATIVE_INFINITY, long: Number.NEGATIVE_INFINITY };
@@ -186,40 +184,38 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   async function refresh(kinds: readonly Period[], nowMs: number, behind: boolean): Promise<[Result[], boolean]> {
     const waits = mustWait(nowMs, behind);
     const computed: Computed[] = [];
-    const due = kinds.map((period) => [period, book.due(period, nowMs, waits, most.factories(nowMs))] as const);
+    // The kinds share what is done at once: after weeks each has a backlog, and a day's figures are as many as an hour's.
+    const needs = new Map(kinds.map((period) => [period, figuresWeight[period] * book.owed(period, nowMs, waits)]));
+    const share = shares(needs, most.factories(nowMs));
+    const due = kinds.map((period) => {
+      const own = share.get(period) ?? 0;
+      const atMost = own < (needs.get(period) ?? 0) ? own / figuresWeight[period] : Number.POSITIVE_INFINITY;
+      return [period, book.due(period, nowMs, waits, atMost)] as const;
+    });
     for (const [, spans] of due) append(computed, await shop.compute(spans, moment(nowMs)));
     const results = await publish(computed, nowMs);
     for (const [period, spans] of due) book.settled(period, spans, nowMs);
     return [results, kinds.some((period) => book.isDue(period, nowMs, waits))];
   }
 
-  /** Makes final what the watermark has passed: every figure of every period that has any, once. */
-  async function finalise(nowMs: number): Promise<Result[]> {
+  /** Makes final what the watermark has passed, a bounded part of it: every figure of every period that has any, once. */
+  async function finalise(nowMs: number): Promise<{ finals: Result[]; finalsLeft: boolean }> {
     const computed: Computed[] = [];
     const withdrawn: Result[] = [];
-    const reached = new Map<Period, number>();
-    const atOnce = Math.min(finalsPerTick, most.periods(nowMs));
-    for (const period of periods) {
-      const fromMs = finalMs(period);
-      const stepMs = isFixedPeriod(period) ? atOnce * periodLengthMs(period) : longestFinalsMs;
-      const toMs = Math.min(periodStart("minute", nowMs - watermarkMs), fromMs + stepMs);
-      const ended = spansOver(period, versions(), fromMs, toMs, nowMs).filter(
-        (span) => span.endMs > fromMs && span.endMs <= toMs && start.hasFigures(span),
-      );
-      append(computed, await shop.compute(ended, moment(nowMs)));
-      const computing = { period, spans: ended, afterMs: fromMs, upToMs: toMs, untilMs: nowMs };
+    const { parts: due, isLeft: finalsLeft } = dueFinals(nowMs);
+    for (const computing of due) {
+      append(computed, await shop.compute(computing.spans, moment(nowMs)));
       append(withdrawn, await withdraw(computing, moment(nowMs)));
-      // Where nothing ended it need not be durable each time.
-      if (ended.length > 0 || toMs - fromMs >= hourMs) reached.set(period, toMs);
     }
-    if (reached.size === 0) return [];
-    const results = await publish(computed, nowMs, withdrawn);
+    const reached = due.filter(isProgress);
+    if (reached.length === 0) return { finals: [], finalsLeft };
+    const finals = await publish(computed, nowMs, withdrawn);
     ledger.transaction(() => {
       judge(computed, nowMs);
-      for (const [period, toMs] of reached) ledger.setNumber(finalName(period), toMs);
+      for (const { period, upToMs } of reached) ledger.setNumber(finalName(period), upToMs);
     });
     await shop.storeRollups(nowMs);
-    return results;
+    return { finals, finalsLeft };
   }
 
   /** Folds what the store got since the last time, a bounded part of it. @returns true when something is left */
@@ -312,7 +308,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     const looked = longer.filter((period) => (longPeriods.includes(period) ? looks.long : looks.short));
     const [refreshed, left] = await refresh(looked, nowMs, behind);
     if (looks.long) await noteProgress(nowMs);
-    const finals = behind ? [] : await finalise(nowMs);
+    const { finals, finalsLeft } = behind ? { finals: [], finalsLeft: false } : await finalise(nowMs);
     pastResults = [];
     const goesOn = !behind && (await recompute.step(nowMs));
     shown.begin();
@@ -320,7 +316,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     const counted = !thorough || !(completeness.isBehind() || shop.alarms.isBusy());
     const results: Result[] = [];
     for (const some of [minutes, refreshed, finals, pastResults]) append(results, some);
-    const isLeft = minutesLeft || left;
+    const isLeft = minutesLeft || left || finalsLeft;
     return { results, caughtUp: !behind && !isLeft && finals.length === 0 && counted && !goesOn };
   }
 

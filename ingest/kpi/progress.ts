@@ -74,6 +74,25 @@ export function changeReader(telemetry: Pick<Telemetry, "changedMinutes">, mostT
   };
 }
 
+/** How many figures a factory has in a period of a kind, and what their making takes, as a multiple of those of a minute, about. */
+export const figuresWeight: Readonly<Record<Period, number>> = {
+  ...{ minute: 1, quarter_hour: 1, hour: 5, shift: 2, day: 5 },
+  ...{ month: 5, quarter: 5, year: 5, pilot: 5 },
+};
+
+/** Divides a whole among those that need some: none gets more than it needs, and what it leaves is shared by those that need more. Pure. */
+export function shares<K>(needs: ReadonlyMap<K, number>, whole: number): Map<K, number> {
+  const found = new Map<K, number>();
+  const inOrder = [...needs].sort(([, a], [, b]) => a - b);
+  let left = whole;
+  for (const [i, [key, need]] of inOrder.entries()) {
+    const share = Math.min(need, left / (inOrder.length - i));
+    found.set(key, share);
+    left -= share;
+  }
+  return found;
+}
+
 /**
  * How much of the figures is computed at once. @param asked factories, each counted once for each of its periods; if undefined an hour of minutes
  * of 60 factories, and at least four minutes of all
@@ -82,7 +101,11 @@ export function figurePace(versions: () => RegistryVersions, asked: number | und
   const all = (nowMs: number) => Math.max(1, versions().at(nowMs).factories.size);
   const factories = (nowMs: number) => asked ?? Math.max(3600, 4 * all(nowMs));
   return {
+    all,
+    /** Of all kinds of periods together, in minutes' worth; minutes alone have as much again. */
     factories,
+    /** The same of all kinds of periods together that are made final, in minutes' worth: the ends of a midnight, and minutes beside them. */
+    finals: (nowMs: number) => asked ?? Math.max(3600, 12 * all(nowMs)),
     /** Periods of everybody, at least one. */
     periods: (nowMs: number) => Math.max(1, Math.floor(factories(nowMs) / all(nowMs))),
   };

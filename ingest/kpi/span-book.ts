@@ -23,11 +23,13 @@ export type SpanBook = {
     wanted?: (span: Span) => boolean,
   ) => void;
   /**
-   * What was noted of a kind, has begun and is not held back, in the order of the starts: the newest, and for a quarter what was noted longest
-   * ago, so that a present that fills every tick leaves nothing over. At least one of each.
-   * @param most factories whose figures are wanted at most, each counted once for each of its periods
+   * What was noted of a kind, has begun and is not held back, in the order of the starts: all that runs, the newest of the rest, and for a
+   * quarter what was noted longest ago, so that a present that fills every tick leaves nothing over. At least one of each.
+   * @param most factories whose figures of periods that have ended are wanted at most, each counted once for each of its periods
    */
   readonly due: (period: Period, nowMs: number, waits: (span: Span) => boolean, most: number) => DueSpan[];
+  /** Factories whose figures of periods of a kind are due that have ended, each counted once for each of its periods. */
+  readonly owed: (period: Period, nowMs: number, waits: (span: Span) => boolean) => number;
   /** True where some of it is due. */
   readonly isDue: (period: Period, nowMs: number, waits: (span: Span) => boolean) => boolean;
   /** These of a kind are published. What is held back stays; what has not begun is noted again when it does. */
@@ -84,24 +86,30 @@ export function spanBook(versions: () => RegistryVersions, start: FigureStart, f
       }
     },
     due: (period, nowMs, waits, most) => {
-      const found = [...of(period).values()].filter(isDue(nowMs, waits));
-      const taken = new Set<Noted>();
+      const found = [...of(period).values()].filter(isDue(nowMs, waits)).sort((a, b) => b.startMs - a.startMs);
+      // What runs is noted anew with each tick: bounded like a backlog it would be all that a small share takes, or never be done.
+      const taken = new Set(found.filter(({ endMs }) => endMs > nowMs));
+      const ended = found.filter((span) => !taken.has(span));
       const take = (spans: readonly Noted[], share: number) => {
         let left = share;
         for (const [i, span] of spans.entries()) {
-          left -= taken.has(span) ? 0 : factoriesOf(span, nowMs);
+          left -= factoriesOf(span, nowMs);
           if (left < 0 && i > 0) return;
           taken.add(span);
         }
       };
-      const newest = found.sort((a, b) => b.startMs - a.startMs);
-      take(newest, most * 0.75);
+      take(ended, most * 0.75);
       take(
-        newest.toSorted((a, b) => a.afterTx - b.afterTx),
+        ended.filter((span) => !taken.has(span)).sort((a, b) => a.afterTx - b.afterTx),
         most * 0.25,
       );
       return [...taken].sort((a, b) => a.startMs - b.startMs);
     },
+    owed: (period, nowMs, waits) =>
+      of(period)
+        .values()
+        .filter((span) => span.endMs <= nowMs && isDue(nowMs, waits)(span))
+        .reduce((sum, span) => sum + factoriesOf(span, nowMs), 0),
     isDue: (period, nowMs, waits) => of(period).values().some(isDue(nowMs, waits)),
     settled: (period, spans, nowMs) => {
       for (const span of spans) of(period).delete(spanKey(span));
