@@ -1,0 +1,124 @@
+/** What reaches subscribers over real sockets, whatever way publishers mix and cut what they send (MQTT 3.1.1, 3.3 and 4.6). */
+import { once } from "node:events";
+import { connect as connectTcp, type Socket } from "node:net";
+import { afterEach, expect, it } from "vitest";
+import { secrets, type TestBroker, testBroker, until } from "./test-broker.ts";
+import { connectByPassword, connectPacket, publishPacket, publishQos1Packet, subscribePacket } from "./test-wire.ts";
+
+let test: TestBroker;
+afterEach(() => test.end());
+
+type Heard = { topic: string; text: string; qos: number; dup: boolean; retain: boolean };
+
+async function hearer(name: "ingest" | "wall@ea", ...filters: { topic: string; qos: 0 | 1 }[]): Promise<Heard[]> {
+  const client = await test.connect(name);
+  const heard: Heard[] = [];
+  client.on("message", (topic, payload, { qos, dup, retain }) =>
+    heard.push({ topic, text: String(payload), qos, dup, retain }),
+  );
+  for (const { topic, qos } of filters) await client.subscribeAsync(topic, { qos });
+  return heard;
+}
+/** A gateway below a client library. */
+async function gateway(): Promise<Socket> {
+  const socket = connectTcp({ port: test.broker.port, host: "127.0.0.1", noDelay: true });
+  socket.on("error", () => {});
+  socket.write(connectByPassword("f1/gw-1", secrets["f1/gw-1"]));
+  await once(socket, "data");
+  return socket.resume();
+}
+const topic = "spBv1.0/f1/NDATA/gw-1";
+const names = Array.from({ length: 30 }, (_, i) => `device-${i}`);
+
+it("comes whole, in order within its QoS, when a client mixes QoS 0 and 1 in one piece", async () => {
+  test = await testBroker();
+  const heard = await hearer("ingest", { topic: "spBv1.0/#", qos: 1 });
+  const socket = await gateway();
+  const packets = Array.from({ length: 40 }, (_, i) =>
+    i % 3 === 0 ? publishQos1Packet(topic, i + 1, Buffer.from(`${i}`)) : publishPacket(topic, Buffer.from(`${i}`)),
+  );
+  socket.write(Buffer.concat(packets));
+  await until(() => heard.length === packets.length, "all");
+  const numbers = packets.map((_, i) => i);
+  const of = (wanted: number) => heard.filter(({ qos }) => qos === wanted).map(({ text }) => Number(text));
+  expect([of(0), of(1)]).toEqual([numbers.filter((i) => i % 3 > 0), numbers.filter((i) => i % 3 === 0)]);
+  socket.destroy();
+});
+
+it("brings births that are kept to who hears both, and STATE to who hears a command of the same moment", async () => {
+  test = await testBroker();
+  const heard = await hearer("ingest", { topic: "spBv1.0/#", qos: 1 }, { topic: "$sparkplug/certificates/#", qos: 1 });
+  const socket = await gateway();
+  // Several pieces of the network: readings come while births are being kept.
+  const births = ["NBIRTH/gw-1", ...names.map((name) => `DBIRTH/gw-1/${name}`)].map((end) => `spBv1.0/f1/${end}`);
+  const messages = births.flatMap((name) => [name, "spBv1.0/f1/NDATA/gw-1"]);
+  socket.write(Buffer.concat(messages.map((name) => publishPacket(name, Buffer.alloc(20_000)))));
+  const kept = births.map((name) => `$sparkplug/certificates/${name}`);
+  const all = [...messages, ...kept].toSorted();
+  await until(() => heard.length >= all.length, "messages and what is kept of them");
+  expect(heard.map(({ topic: name }) => name).toSorted()).toEqual(all);
+
+  heard.length = 0;
+  const { bus } = test.broker;
+  void bus.publish("spBv1.0/STATE/ingest", Buffer.from("online"), { qos: 1, retain: true });
+  void bus.publish("spBv1.0/f1/NCMD/gw-1", Buffer.from("commit"), { qos: 0, retain: false });
+  await until(() => heard.length >= 2, "both");
+  expect(heard.map(({ topic: name }) => name).toSorted()).toEqual(
+    ["spBv1.0/STATE/ingest", "spBv1.0/f1/NCMD/gw-1"].toSorted(),
+  );
+  socket.destroy();
+});
+
+it("comes once to who has filters that overlap, with the highest QoS of them, and never as a duplicate of the publisher", async () => {
+  test = await testBroker();
+  const filters = ["spBv1.0/#", "spBv1.0/+/NDATA/+", topic].map(
+    (name, i) => ({ topic: name, qos: i === 1 ? 1 : 0 }) as const,
+  );
+  const heard = await hearer("wall@ea", ...filters.slice(0, 2));
+  const socket = await gateway();
+  const [once1, once0] = [publishQos1Packet(topic, 7, Buffer.from("one")), publishPacket(topic, Buffer.from("two"))];
+  // DUP is between two ends (3.3.1-3); with QoS 0 there is none.
+  for (const packet of [once1, once0]) packet[0] = (packet[0] as number) | 0x08;
+  socket.write(Buffer.concat([once1, once0, publishQos1Packet(topic, 8, Buffer.from("three"))]));
+  await until(() => heard.length >= 3, "all");
+  expect(heard.toSorted((a, b) => a.text.localeCompare(b.text))).toEqual(
+    (["one", "three", "two"] as const).map((text) => ({
+      topic,
+      text,
+      qos: text === "two" ? 0 : 1,
+      dup: false,
+      retain: false,
+    })),
+  );
+  socket.destroy();
+});
+
+it("comes whole when the first pieces of a connection are cut at every byte", async () => {
+  test = await testBroker({
+    limits: { client: { connectsPerMinute: 6000, messagesPerSecond: 1e6, bytesPerSecond: 1e9, queueBytes: 1e8 } },
+  });
+  const heard: string[] = [];
+  test.broker.bus.onMessage((_topic, payload) => heard.push(Buffer.from(payload).toString()));
+  const stream = Buffer.concat([
+    connectPacket("ingest", "ingest", secrets.ingest),
+    publishPacket("spBv1.0/f1/NCMD/gw-1", Buffer.from("a")),
+    subscribePacket("spBv1.0/STATE/ingest"),
+    publishQos1Packet("spBv1.0/f1/NCMD/gw-1", 9, Buffer.from("b")),
+    publishPacket("spBv1.0/f1/NCMD/gw-1", Buffer.from("c")),
+  ]);
+  for (let at = 1; at < stream.length; at += 1) {
+    heard.length = 0;
+    const socket = connectTcp({ port: test.broker.port, host: "127.0.0.1", noDelay: true });
+    socket.on("error", () => {});
+    socket.on("data", () => {});
+    const before = test.broker.stats().bytesReceived;
+    socket.write(stream.subarray(0, at));
+    await until(() => test.broker.stats().bytesReceived - before >= at, `the first ${at} bytes`);
+    socket.write(stream.subarray(at));
+    await until(() => heard.length >= 3, `all of those cut at ${at}: ${heard}`, 2000);
+    expect(heard.toSorted(), `cut at ${at}`).toEqual(["a", "b", "c"]);
+    const closed = once(socket, "close");
+    socket.destroy();
+    await closed;
+  }
+});

@@ -1,0 +1,91 @@
+import type { AedesPublishPacket } from "aedes";
+import fc from "fast-check";
+import { expect, it } from "vitest";
+import { retainedTree } from "./retained.ts";
+import { testBroker, until } from "./test-broker.ts";
+
+const packetOf = (topic: string, text: string): AedesPublishPacket => ({
+  ...{ cmd: "publish", topic, payload: Buffer.from(text), qos: 0, retain: true, dup: false },
+  ...{ brokerId: "b", brokerCounter: 1 },
+});
+
+/** MQTT 3.1.1, 4.7.1 and 4.7.2-1. */
+function matches(filter: readonly string[], topic: readonly string[], at = 0): boolean {
+  const [first, ...rest] = filter;
+  const isWild = first === "#" || first === "+";
+  if (isWild && at === 0 && topic[0]?.startsWith("$")) return false;
+  if (first === "#") return true;
+  if (first === undefined || topic.length === 0) return first === undefined && topic.length === 0;
+  return (first === "+" || first === topic[0]) && matches(rest, topic.slice(1), at + 1);
+}
+
+const words = fc.array(fc.constantFrom("", "a", "b", "$a"), { minLength: 1, maxLength: 4 });
+const filters = fc
+  .tuple(fc.array(fc.constantFrom("", "a", "b", "$a", "+"), { maxLength: 4 }), fc.boolean())
+  .map(([levels, isOpen]) => [...levels, ...(isOpen || levels.length === 0 ? ["#"] : [])]);
+
+it("gives what is retained for filters, however it was kept, replaced and taken away", () => {
+  const step = fc.record({ topic: words, text: fc.constantFrom("", "x", "y") });
+  fc.assert(
+    fc.property(
+      fc.array(step, { maxLength: 30 }),
+      fc.array(filters, { minLength: 1, maxLength: 3 }),
+      (steps, asked) => {
+        const tree = retainedTree();
+        const model = new Map<string, string>();
+        for (const { topic, text } of steps) {
+          tree.store(packetOf(topic.join("/"), text));
+          if (text === "") model.delete(topic.join("/"));
+          else model.set(topic.join("/"), text);
+        }
+        const expected = asked.flatMap((filter) =>
+          [...model].filter(([topic]) => matches(filter, topic.split("/"))).map(([topic, text]) => `${topic} ${text}`),
+        );
+        const given = [...tree.matching(asked.map((filter) => filter.join("/")))];
+        expect(given.map(({ topic, payload }) => `${topic} ${payload}`).toSorted()).toEqual(expected.toSorted());
+      },
+    ),
+    { numRuns: 500, seed: 20_261_127 },
+  );
+});
+
+it("does not go through all that is kept for a filter that names what it wants", () => {
+  const tree = retainedTree();
+  const kept = (i: number) => `$sparkplug/certificates/spBv1.0/f${i % 50}/DBIRTH/gw-${i % 1000}/device-${i}`;
+  for (let i = 0; i < 20_000; i += 1) tree.store(packetOf(kept(i), "birth"));
+  const from = performance.now();
+  for (let i = 0; i < 2000; i += 1) {
+    expect([...tree.matching(["spBv1.0/f1/NCMD/gw-1"])]).toEqual([]);
+    expect([...tree.matching([kept(i)])]).toHaveLength(1);
+  }
+  // What is taken away leaves nothing to go through.
+  for (let i = 0; i < 20_000; i += 1) tree.store(packetOf(kept(i), ""));
+  for (let i = 0; i < 2000; i += 1) expect([...tree.matching(["$sparkplug/#"])]).toEqual([]);
+  // Going through all takes about 20 s.
+  expect(performance.now() - from).toBeLessThan(3000);
+});
+
+it("keeps a running broker's subscriptions as cheap as they were, however many births there are", async () => {
+  const client = { connectsPerMinute: 60, messagesPerSecond: 1_000_000, bytesPerSecond: 1e9, queueBytes: 1e8 };
+  const test = await testBroker({ limits: { client } });
+  const [gateway, viewer, teller] = await Promise.all(
+    (["f1/gw-1", "wall@ea", "f3/gw-1"] as const).map((name) => test.connect(name)),
+  );
+  if (!gateway || !viewer || !teller) throw new Error("not connected");
+  const subscriptionsMs = async () => {
+    const from = performance.now();
+    await Promise.all(Array.from({ length: 300 }, () => gateway.subscribeAsync("spBv1.0/f1/NCMD/gw-1")));
+    return performance.now() - from;
+  };
+  await subscriptionsMs();
+  const beforeMs = await subscriptionsMs();
+  await gateway.publishAsync("spBv1.0/f1/DBIRTH/gw-1/own", "birth");
+  for (let i = 0; i < 3000; i += 1) teller.publish(`spBv1.0/f3/DBIRTH/gw-1/device-${i}`, "birth");
+  await until(() => test.broker.stats().birthBytes > 3000 * 1024, "all births are kept");
+  // Going through all takes some twelve times as long.
+  expect(await subscriptionsMs()).toBeLessThan(3 * beforeMs + 200);
+  const heard = new Promise((resolve) => viewer.once("message", resolve));
+  await viewer.subscribeAsync("$sparkplug/certificates/#");
+  expect(await heard).toBe("$sparkplug/certificates/spBv1.0/f1/DBIRTH/gw-1/own");
+  await test.end();
+});

@@ -1,0 +1,86 @@
+import { Readable } from "node:stream";
+import type { Aedes, AedesPublishPacket } from "aedes";
+
+/** A level of topics: what is retained here, and the levels below by name. */
+type Level = { packet: AedesPublishPacket | undefined; below: Map<string, Level> };
+
+const emptyLevel = (): Level => ({ packet: undefined, below: new Map() });
+
+function* all(level: Level): Generator<AedesPublishPacket> {
+  if (level.packet) yield level.packet;
+  for (const next of level.below.values()) yield* all(next);
+}
+
+/** What a wildcard stands for: on the first level nothing that begins with `$` (MQTT 3.1.1, 4.7.2-1). */
+function* any(level: Level, at: number): Generator<Level> {
+  for (const [word, next] of level.below) if (at > 0 || !word.startsWith("$")) yield next;
+}
+
+function* matching(level: Level, words: readonly string[], at: number): Generator<AedesPublishPacket> {
+  const word = words[at];
+  if (word === undefined) {
+    if (level.packet) yield level.packet;
+  } else if (word === "#") {
+    // It stands for its parent too (4.7.1.2).
+    if (level.packet) yield level.packet;
+    for (const next of any(level, at)) yield* all(next);
+  } else if (word === "+") {
+    for (const next of any(level, at)) yield* matching(next, words, at + 1);
+  } else {
+    const next = level.below.get(word);
+    if (next) yield* matching(next, words, at + 1);
+  }
+}
+
+/** Retained messages by the levels of their topics. */
+export function retainedTree() {
+  const root = emptyLevel();
+
+  /** Takes a message out, with the levels that hold nothing any more. */
+  function remove(level: Level, words: readonly string[], at: number): void {
+    const word = words[at];
+    if (word === undefined) {
+      level.packet = undefined;
+      return;
+    }
+    const next = level.below.get(word);
+    if (!next) return;
+    remove(next, words, at + 1);
+    if (next.packet === undefined && next.below.size === 0) level.below.delete(word);
+  }
+  return {
+    /** Keeps a message in place of the one before; without a payload it takes that away (3.3.1-10). */
+    store: (packet: AedesPublishPacket): void => {
+      const words = packet.topic.split("/");
+      if (packet.payload.length === 0) {
+        remove(root, words, 0);
+        return;
+      }
+      let level = root;
+      for (const word of words) {
+        const next = level.below.get(word) ?? emptyLevel();
+        level.below.set(word, next);
+        level = next;
+      }
+      level.packet = { ...packet };
+    },
+    /** What is retained for filters, for each of them. */
+    matching: function* (filters: readonly string[]): Generator<AedesPublishPacket> {
+      for (const filter of filters) yield* matching(root, filter.split("/"), 0);
+    },
+  };
+}
+
+/**
+ * Keeps retained messages in place of Aedes' own store, which goes through all of them for each filter: with five thousand births kept a
+ * subscription took three milliseconds, and one piece of the network full of subscriptions held everyone up for seconds.
+ */
+export function retainByLevel(aedes: Aedes): void {
+  const tree = retainedTree();
+  // Its types leave this out.
+  const { persistence } = aedes as unknown as { persistence: object };
+  Object.assign(persistence, {
+    storeRetained: async (packet: AedesPublishPacket) => tree.store(packet),
+    createRetainedStreamCombi: (filters: readonly string[]) => Readable.from(tree.matching(filters)),
+  });
+}

@@ -1,0 +1,90 @@
+import { expect, it } from "vitest";
+import { indexRegistry } from "./registry.ts";
+import { removedGateways } from "./registry-removed.ts";
+import type { RegistryFile } from "./registry-schema.ts";
+import { type RegistryVersions, registryVersions, type StoredRegistryVersion, versionOf } from "./registry-versions.ts";
+
+function fileWith(...ids: string[]): RegistryFile {
+  const gateways = ids.map((id) => ({
+    id,
+    devices: [{ id: "m", name: "表", kind: "meter" as const, meteringPoint: "feeder" as const }],
+  }));
+  return {
+    cluster: { id: "c", name: "群" },
+    pilot: { id: "p", name: "试点", demo: true },
+    enterprises: [
+      { id: "e", name: "甲", creditCode: "91350100M000100Y43", factories: [{ id: "f", name: "厂", gateways }] },
+    ],
+  };
+}
+
+/** A ledger's versions that grow, a clock, and who of `f/a` to `f/d` is told removed. */
+function world() {
+  const stored: StoredRegistryVersion[] = [];
+  const failures: unknown[] = [];
+  let nowMs = 0;
+  let read: () => RegistryVersions | undefined = () => (stored.length === 0 ? undefined : registryVersions(stored));
+  const isRemoved = removedGateways(
+    () => read(),
+    { now: () => nowMs },
+    (thrown) => failures.push(thrown),
+    0,
+  );
+  return {
+    failures,
+    apply: (appliedMs: number, fromMs: number, ...ids: string[]) => {
+      nowMs = appliedMs;
+      const applied = { appliedMs, fromMs };
+      stored.push({ number: stored.length + 1, ...versionOf(indexRegistry(fileWith(...ids)), applied) });
+    },
+    fail: (error: Error | undefined) => {
+      read = () => {
+        if (error) throw error;
+        return registryVersions(stored);
+      };
+    },
+    at: (timeMs: number) => {
+      nowMs = timeMs;
+      return ["a", "b", "c", "d"].filter((id) => isRemoved(`f/${id}`)).join("");
+    },
+  };
+}
+
+it("tells who was registered and is not any more; never who was not registered, and nobody without a registry", () => {
+  const { apply, at } = world();
+  expect(at(50)).toBe("");
+  apply(100, 0, "a", "b");
+  expect(at(100)).toBe("");
+  apply(200, 200, "a");
+  expect(at(200)).toBe("b");
+  apply(300, 300, "a", "b", "c");
+  expect(at(300), "put back").toBe("");
+  apply(400, 0, "a");
+  expect(at(400), "corrected since ever: they were registered all the same").toBe("bc");
+});
+
+it("follows dates: a removal that is planned holds from its day on, and what was planned and taken back never was", () => {
+  const { apply, at } = world();
+  apply(100, 0, "a", "b");
+  apply(200, 1000, "a");
+  expect([at(999), at(1000)]).toEqual(["", "b"]);
+  const other = world();
+  other.apply(100, 0, "a");
+  other.apply(200, 1000, "a", "b");
+  expect(other.at(200)).toBe("");
+  other.apply(300, 300, "a");
+  expect([other.at(300), other.at(2000)]).toEqual(["", ""]);
+});
+
+it("keeps what it knew while the ledger cannot be read, and tells that", () => {
+  const { apply, at, fail, failures } = world();
+  apply(100, 0, "a", "b");
+  apply(200, 200, "a");
+  expect(at(200)).toBe("b");
+  fail(new Error("locked"));
+  expect(at(201)).toBe("b");
+  expect(failures).toHaveLength(4);
+  fail(undefined);
+  apply(300, 300, "b");
+  expect(at(300)).toBe("a");
+});
