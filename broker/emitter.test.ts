@@ -48,41 +48,6 @@ it("tells each listener of the topics of its filter, however listeners come and 
   );
 });
 
-it("tells an owner once, by the filter with the highest QoS, and who has none by each", () => {
-  const emitter = createEmitter();
-  const told: string[] = [];
-  const add = (name: string, filter: string): Listener => {
-    const listener: Listener = (_packet, done) => {
-      told.push(name);
-      done();
-    };
-    emitter.on(filter, listener);
-    return listener;
-  };
-  const emit = () => {
-    told.length = 0;
-    emitter.emit(packetOf("a/b/c"));
-    return told.toSorted();
-  };
-  const [first, second] = [{}, {}];
-  add("nobody 1", "#");
-  for (const filter of ["#", "a/#", "+/b/c"]) emitter.ownedBy(first, 0, () => add(`first ${filter}`, filter));
-  emitter.ownedBy(second, 0, () => add("second 0", "a/b/c"));
-  expect(emit()).toEqual(["first #", "nobody 1", "second 0"]);
-  let highest: Listener | undefined;
-  emitter.ownedBy(first, 1, () => {
-    highest = add("first 1", "a/+/c");
-  });
-  add("nobody 2", "#");
-  expect(emit()).toEqual(["first 1", "nobody 1", "nobody 2", "second 0"]);
-  return new Promise<void>((resolve) => {
-    emitter.removeListener("a/+/c", highest as Listener, () => {
-      expect(emit()).toEqual(["first #", "nobody 1", "nobody 2", "second 0"]);
-      resolve();
-    });
-  });
-});
-
 it("completes in a later turn and in order, whatever a listener or a completion does", async () => {
   const emitter = createEmitter();
   const told: string[] = [];

@@ -7,9 +7,6 @@ type Level = { listeners: Listener[]; below: Map<string, Level> };
 /** For how many topics it is known who listens; each costs some hundred bytes. */
 const maxKnownTopics = 16_384;
 
-/** Whose a listener is, and the QoS of its filter. */
-type Owned = { owner: object; qos: number };
-
 const emptyLevel = (): Level => ({ listeners: [], below: new Map() });
 
 function collect(level: Level, words: readonly string[], at: number, found: Listener[]): void {
@@ -65,18 +62,6 @@ function filterTree() {
   };
 }
 
-/** Of listeners of one owner the one with the highest QoS, which is what its filters that overlap come to (MQTT 3.1.1, 3.3.5). */
-function onePerOwner(listeners: readonly Listener[], owned: WeakMap<Listener, Owned>): readonly Listener[] {
-  const kept = new Map<object, Listener>();
-  const qosOf = (listener: Listener) => owned.get(listener)?.qos ?? 0;
-  for (const listener of listeners) {
-    const key = owned.get(listener)?.owner ?? listener;
-    const before = kept.get(key);
-    if (!before || qosOf(before) < qosOf(listener)) kept.set(key, listener);
-  }
-  return [...kept.values()];
-}
-
 /** Calls what is due in a later turn, all of one turn together: a timer for each message costs as much as the message. */
 function laterTogether(): (done: () => void) => void {
   let due: (() => void)[] = [];
@@ -102,38 +87,23 @@ function laterTogether(): (done: () => void) => void {
  * listeners do. mqemitter passes to its next queued message within the release of the last one: when a stalled subscriber dies, its whole
  * backlog is released at once, and the stack overflows. Here nothing is queued. What waits is bounded all the same: Aedes reads no more of
  * a publisher until all that it has read of it is delivered.
- *
- * Who has many filters that overlap hears a message once. Aedes finds that out too, but after it has made a packet for each of them: a
- * hundred clients of another enterprise with two dozen such filters made each message cost a millisecond.
  */
 export function createEmitter() {
   const tree = filterTree();
   const known = new Map<string, readonly Listener[]>();
   const later = laterTogether();
-  const owned = new WeakMap<Listener, Owned>();
-  let owning: Owned | undefined;
   let isClosed = false;
 
   function listenersOf(topic: string): readonly Listener[] {
     const before = known.get(topic);
     if (before) return before;
-    const found = onePerOwner(tree.listeners(topic), owned);
+    const found = tree.listeners(topic);
     if (known.size >= maxKnownTopics) known.clear();
     known.set(topic, found);
     return found;
   }
   return {
-    /** Whose the listeners are that `run` adds before it returns; without an owner each is on its own. */
-    ownedBy: (owner: object, qos: number, run: () => void): void => {
-      owning = { owner, qos };
-      try {
-        run();
-      } finally {
-        owning = undefined;
-      }
-    },
     on: (filter: string, listener: Listener, done?: () => void): void => {
-      if (owning) owned.set(listener, owning);
       tree.add(filter, listener);
       known.clear();
       if (done) setImmediate(done);
@@ -151,9 +121,6 @@ export function createEmitter() {
         done(new Error("the broker is closed"));
         return;
       }
-      // Aedes numbers messages when they come and drops, for each client, what has a lower number than the one before: of two under way
-      // the one that waited for the store of retained messages was lost. Nothing comes twice here; each listener numbers it anew.
-      packet.brokerCounter = 0;
       const listeners = listenersOf(packet.topic);
       let left = listeners.length;
       if (left === 0) later(done);

@@ -1,19 +1,14 @@
 import type { Socket } from "node:net";
 import { networkOf } from "@jilian/domain/network.ts";
 import type { BrokerConfig } from "./config.ts";
-import { handshakeBudget } from "./limits.ts";
 import { roomFor } from "./strangers.ts";
 
-/** All connections, those of one address, handshakes under way, how often one address begins some. */
-export const dropReasons = ["connections", "address", "handshakes", "handshakeRate"] as const;
+/** All connections, those of one address, handshakes under way. */
+export const dropReasons = ["connections", "address", "handshakes"] as const;
 export type DropReason = (typeof dropReasons)[number];
 
-export type Door = {
-  /** Whether a TLS handshake comes first. */
-  readonly isSecure: boolean;
-  /** Takes a connection; tells by `know`, as soon as somebody can know, whether its client was let in. @returns false when it cannot */
-  readonly take: (socket: Socket, know: (isAccepted: () => boolean) => void) => boolean;
-};
+/** Takes a connection; tells by `know`, as soon as somebody can know, whether its client was let in. @returns false when it cannot */
+export type Take = (socket: Socket, know: (isAccepted: () => boolean) => void) => boolean;
 
 /**
  * Counts connections, all and by address, and drops those beyond the limits: of those whose client was not let in the oldest of the
@@ -29,10 +24,6 @@ export function entrance(
   const past = { bytesRead: 0, bytesWritten: 0 };
   const dropped = Object.fromEntries(dropReasons.map((reason) => [reason, 0])) as Record<DropReason, number>;
 
-  const handshakes = handshakeBudget(() => {
-    const { handshakesAtOnce, handshakesPerSecond } = config.limits.address;
-    return { atOnce: handshakesAtOnce, perSecond: handshakesPerSecond };
-  });
   const known = new WeakMap<Socket, () => boolean>();
   const strangers = roomFor<Socket>((socket) => {
     remove(socket);
@@ -63,34 +54,20 @@ export function entrance(
     onDrop(reason, address);
   }
 
-  /** Lets a connection in, or finds the limit that it is beyond. */
-  function enter(socket: Socket, address: string, { isSecure, take }: Door): boolean {
-    const network = networkOf(address);
-    // First of all: who is turned away for this pushes out nobody.
-    if (isSecure && !handshakes.isLeft(network)) {
-      drop("handshakeRate", address);
-      return false;
-    }
-    const limit = beyond(network);
-    if (limit !== undefined) {
-      drop(limit, address);
-      if (!givesWay(limit, address) || beyond(network) !== undefined) return false;
-    }
-    if (isSecure) handshakes.spend(network);
-    if (take(socket, (isAccepted) => known.set(socket, isAccepted))) return true;
-    drop("handshakes", address);
-    return false;
-  }
-
-  function accept(socket: Socket, door: Door): void {
+  function accept(socket: Socket, take: Take): void {
     // A connection may break before anyone else listens.
     socket.on("error", () => {});
     const address = socket.remoteAddress ?? "unknown";
-    if (!enter(socket, address, door)) {
+    const network = networkOf(address);
+    const limit = beyond(network);
+    if (limit !== undefined) drop(limit, address);
+    const isFull = limit !== undefined && !(givesWay(limit, address) && beyond(network) === undefined);
+    const isTaken = !isFull && take(socket, (isAccepted) => known.set(socket, isAccepted));
+    if (!isTaken) {
+      if (!isFull) drop("handshakes", address);
       socket.destroy();
       return;
     }
-    const network = networkOf(address);
     sockets.add(socket);
     networks.set(socket, network);
     strangers.enter(socket, address);

@@ -16,18 +16,15 @@ import {
   operatorPrefix,
   type Refusal,
   sessionOf,
+  type TopicLimits,
   topicFault,
 } from "./access.ts";
 import { stampDeath } from "./aware.ts";
 import type { CertificateCheck, Holding } from "./certificates.ts";
 import type { BrokerConfig } from "./config.ts";
 import { failureBudget, remembered, strangerBudget, takeoverBudget } from "./limits.ts";
-import { passedTopics } from "./passed.ts";
 import type { Sessions } from "./sessions.ts";
 import { secureSocketOf } from "./websocket.ts";
-
-/** Why a gateway that was registered once is not let in, and may not stay. */
-export const removedGateway = "it was taken out of the registry";
 
 /** Something that needs a person's eye; fits `ledger.noteFinding`. */
 export type BrokerFault = { code: string; subject: string; detail: string };
@@ -52,8 +49,6 @@ export type Gate = {
   readonly holdingOf: (client: Client) => Holding | undefined;
 };
 
-const notAuthorized = 5;
-const badCredentials = 4;
 /** CONNACK return codes (MQTT 3.1.1, table 3.1). */
 const returnCodes: Readonly<Record<string, number>> = {
   BROKER_CLIENT_ID: 2,
@@ -62,10 +57,9 @@ const returnCodes: Readonly<Record<string, number>> = {
   BROKER_TOO_MANY_CLIENTS: 3,
   BROKER_LEDGER_FAILED: 3,
   GATEWAY_CLONED: 3,
-  BROKER_BAD_CREDENTIALS: badCredentials,
+  BROKER_BAD_CREDENTIALS: 4,
 };
-/** What a filter counts as, in messages: it costs about as much, an answer, and who listens is found anew for each topic. */
-const filterWeight = 5;
+const notAuthorized = 5;
 /** A client that goes on asking for what it may not hear is ended: nobody goes through all names one by one in one session. */
 const maxRefusedFilters = 100;
 /** Refusals that come before anyone has proved to be whom the name says. */
@@ -76,8 +70,8 @@ const unproven = new Set([
   "BROKER_CERTIFICATE_FOREIGN",
 ]);
 
-function refused({ code, reason, returnCode = returnCodes[code] ?? notAuthorized }: Turned): AuthenticateError {
-  return Object.assign(new Error(`${code}: ${reason}`), { code, returnCode });
+function refused({ code, reason }: Refusal): AuthenticateError {
+  return Object.assign(new Error(`${code}: ${reason}`), { code, returnCode: returnCodes[code] ?? notAuthorized });
 }
 
 export function addressOf(client: Client): string {
@@ -90,11 +84,7 @@ type Deps = {
   note: Note;
   sessions: Sessions;
   enterpriseOf: EnterpriseOf;
-  /** Whether a gateway, `factory/gateway`, was registered and is not any more. */
-  isRemoved: (gateway: string) => boolean;
   now: () => number;
-  /** Says whose a subscription is that `run` makes. */
-  subscribing: (client: Client, qos: number, run: () => void) => void;
   /** Told of each message that is handed to a client. */
   onDelivered: () => void;
   /** Certificates as identities, where the platform has an authority. */
@@ -104,8 +94,8 @@ type Deps = {
   onTakeover: () => void;
 };
 type LogIn = { name: string; password: string; address: string; packet: ConnectPacket; connection: unknown };
-/** `subject`: whom a certificate proved to be there. `returnCode`: where it is not that of the refusal's code. */
-type Turned = Refusal & { subject?: string; returnCode?: number };
+/** `subject`: whom a certificate proved to be there. */
+type Turned = Refusal & { subject?: string };
 
 /** Decides who a client is, or why it is not let in. */
 function doorkeeper(config: BrokerConfig, deps: Deps): (logIn: LogIn) => Holding | Turned {
@@ -175,16 +165,6 @@ function doorkeeper(config: BrokerConfig, deps: Deps): (logIn: LogIn) => Holding
     }
   }
 
-  /** Who is not registered any more gets the answer that one gets whom nobody knows; only the log says why. */
-  function removal({ principal: { kind, name }, proof }: Holding): Turned | undefined {
-    if (kind !== "gateway" || !deps.isRemoved(name)) return undefined;
-    return {
-      code: "BROKER_GATEWAY_REMOVED",
-      reason: removedGateway,
-      returnCode: "serial" in proof ? notAuthorized : badCredentials,
-    };
-  }
-
   return (logIn) => {
     const found = identify(logIn);
     if ("code" in found) return found;
@@ -194,7 +174,6 @@ function doorkeeper(config: BrokerConfig, deps: Deps): (logIn: LogIn) => Holding
     const connect = { clientId, clean, keepaliveS: keepalive, will: willFlags };
     const session = sessionOf(principal, clientId);
     const turned =
-      removal(found) ??
       mayConnect(principal, connect, config.keepaliveMaxMs) ??
       mayTakeOver(principal, session) ??
       sessions.mayEnter(principal, session, isConnected(session));
@@ -232,6 +211,32 @@ function filterKeeper(config: BrokerConfig, enterpriseOf: EnterpriseOf) {
   };
 }
 
+/** Topics of each gateway that are remembered as its own: some of a gateway with many devices. */
+const maxPassedTopics = 256;
+
+/**
+ * Topics that a gateway was allowed to publish to. What is allowed to it with QoS 0 or 1, not retained, does not change while it is
+ * connected, but for the limits of topics: with others nothing is remembered any more.
+ */
+function passedTopics(limits: () => TopicLimits) {
+  let { topicBytes, topicLevels } = limits();
+  const topics = new Set<string>();
+  return {
+    has: (topic: string): boolean => {
+      const now = limits();
+      if (now.topicBytes !== topicBytes || now.topicLevels !== topicLevels) {
+        topics.clear();
+        ({ topicBytes, topicLevels } = now);
+      }
+      return topics.has(topic);
+    },
+    add: (topic: string): void => {
+      if (topics.size >= maxPassedTopics) topics.clear();
+      topics.add(topic);
+    },
+  };
+}
+
 /** @param config in force: its values may change while clients are connected */
 export function createGate(config: BrokerConfig, deps: Deps): Gate {
   const { note, sessions, enterpriseOf } = deps;
@@ -253,10 +258,6 @@ export function createGate(config: BrokerConfig, deps: Deps): Gate {
     const refusal = topicFault(packet.topic, config.limits) ?? mayPublish(holding.principal, packet.topic, packet);
     if (isPlain && !refusal) passed.add(packet.topic);
     return refusal;
-  }
-
-  function chargeFilter(client: Client): void {
-    for (const meter of sessions.of(client)?.meters ?? []) meter.take(filterWeight, 0);
   }
 
   const hooks: Hooks = {
@@ -291,8 +292,6 @@ export function createGate(config: BrokerConfig, deps: Deps): Gate {
     authorizePublish: (client, packet, done) => {
       const found = checkPublish(client, packet);
       if (!found) {
-        // Between its publisher and here (MQTT 3.1.1, 3.3.1-3); Aedes would pass it on.
-        packet.dup = false;
         packet.payload = stampDeath(packet.topic, packet.payload as Buffer, deps.now());
         done(null);
         return;
@@ -308,7 +307,6 @@ export function createGate(config: BrokerConfig, deps: Deps): Gate {
     },
     authorizeSubscribe: (client, subscription, done) => {
       const { topic } = subscription;
-      chargeFilter(client);
       const principal = principalOf(client);
       const { refusal, ends } = principal
         ? filters.check(client, principal, topic)
@@ -320,9 +318,7 @@ export function createGate(config: BrokerConfig, deps: Deps): Gate {
           detail: topic.slice(0, 600),
         });
       if (refusal && ends) done(refused(refusal));
-      else if (refusal) done(null, null);
-      // Of clean sessions Aedes makes it at once.
-      else deps.subscribing(client, subscription.qos, () => done(null, subscription));
+      else done(null, refusal ? null : subscription);
     },
     authorizeForward: (client, packet) => {
       const principal = principalOf(client);
@@ -332,13 +328,5 @@ export function createGate(config: BrokerConfig, deps: Deps): Gate {
       return packet;
     },
   };
-  return {
-    hooks,
-    principalOf,
-    holdingOf: (client) => admitted.get(client)?.holding,
-    release: (client, filter) => {
-      chargeFilter(client);
-      filters.release(client, filter);
-    },
-  };
+  return { hooks, principalOf, holdingOf: (client) => admitted.get(client)?.holding, release: filters.release };
 }

@@ -17,10 +17,6 @@ function section<T extends Record<string, TSchema>>(properties: T) {
  */
 export const limitsSchema = section({
   handshakes: count(256, 10_000, "TLS and WebSocket handshakes under way at once"),
-  address: section({
-    handshakesAtOnce: count(100, 100_000, "TLS handshakes that one network address may begin at once"),
-    handshakesPerSecond: count(10, 10_000, "how many of these come back in a second"),
-  }),
   connectionsPerAddress: count(1000, 100_000, "connections of one network address"),
   connectionsPerAccount: count(100, 100_000, "clients of one account: a host or viewer may have several"),
   topicBytes: count(512, 65_535, "longest topic or filter"),

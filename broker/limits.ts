@@ -214,10 +214,6 @@ export function remembered() {
 export const takeoverBudget = (nowMs: () => number = () => performance.now()) =>
   budget(() => ({ atOnce: 10, perSecond: 0.1 }), nowMs);
 
-/** Bounds how often an address may begin a TLS handshake, which costs the thread that carries everything about a millisecond. */
-export const handshakeBudget = (allowance: () => Allowance, nowMs: () => number = () => performance.now()) =>
-  budget(allowance, nowMs);
-
 /** Bounds how often something happens in a minute, for each of many names apart; the rate may change. */
 export const minuteBudget = (perMinute: () => number, nowMs: () => number = () => performance.now()) =>
   budget(() => ({ atOnce: perMinute(), perSecond: perMinute() / 60 }), nowMs);

@@ -6,7 +6,7 @@ import { codeOf, JilianError, messageOf } from "@jilian/domain/errors.ts";
 import { certificatesOf, type TlsMaterial, tlsMaterial, validityFault } from "@jilian/domain/tls.ts";
 import type { Logger } from "pino";
 import { type BrokerConfig, type BrokerTlsConfig, isLoopback, plainPort } from "./config.ts";
-import { type Door, type DropReason, entrance } from "./entrance.ts";
+import { type DropReason, entrance, type Take } from "./entrance.ts";
 import { roomFor } from "./strangers.ts";
 import { type Connection, type WebSocketSide, webSocketSide } from "./websocket.ts";
 
@@ -37,8 +37,6 @@ export type Listeners = {
   readonly tlsPort: number | undefined;
   readonly webSocketPort: number | undefined;
   readonly stats: () => ListenerStats;
-  /** Looks at the files of TLS now instead of within 5 s. */
-  readonly renew: () => void;
   /** Takes no more connections. Those there are stay until `cut`. */
   readonly stop: () => void;
   readonly cut: () => Promise<void>;
@@ -151,7 +149,6 @@ type Handshakes = {
   readonly begin: (raw: Socket, take: (socket: TLSSocket) => void) => boolean;
   readonly count: () => { done: number; failed: number };
   readonly certificateEndsMs: () => number;
-  readonly renew: () => void;
   readonly close: () => void;
 };
 
@@ -195,8 +192,9 @@ function handshakes(
     tell(thrown, socket.remoteAddress ?? "unknown");
     socket.destroy();
   });
-  const renew = () => certificate.renew((material) => server.setSecureContext({ ...common, ...trusting(material) }));
-  const timer = setInterval(renew, deps.tlsPollMs ?? defaultTlsPollMs);
+  const timer = setInterval(() => {
+    certificate.renew((material) => server.setSecureContext({ ...common, ...trusting(material) }));
+  }, deps.tlsPollMs ?? defaultTlsPollMs);
   timer.unref();
   return {
     begin: (raw, take) => {
@@ -215,7 +213,6 @@ function handshakes(
     },
     count: () => ({ ...counts }),
     certificateEndsMs: certificate.endsMs,
-    renew,
     close: () => {
       clearInterval(timer);
       for (const { raw } of pending.values()) raw.destroy();
@@ -255,19 +252,18 @@ export async function openListeners(config: BrokerConfig, deps: ListenerDeps): P
   const secure = config.tls && handshakes(config.tls, config, deps);
   const overWeb = webSockets(config, deps);
 
-  const serverOf = (isSecure: boolean, take: Door["take"]) =>
-    createServer({ noDelay: true, keepAlive: true }, (socket) => accept(socket, { isSecure, take }));
+  const serverOf = (take: Take) => createServer({ noDelay: true, keepAlive: true }, (socket) => accept(socket, take));
   const plain =
     plainPort(config) === undefined
       ? undefined
-      : serverOf(false, (socket, know) => {
+      : serverOf((socket, know) => {
           know(deps.onClient(socket).isAccepted);
           return true;
         });
   const tlsServer =
-    secure && serverOf(true, (raw, know) => secure.begin(raw, (socket) => know(deps.onClient(socket).isAccepted)));
+    secure && serverOf((raw, know) => secure.begin(raw, (socket) => know(deps.onClient(socket).isAccepted)));
   const webServer =
-    secure && overWeb && serverOf(true, (raw, know) => secure.begin(raw, (socket) => overWeb.take(socket, know)));
+    secure && overWeb && serverOf((raw, know) => secure.begin(raw, (socket) => overWeb.take(socket, know)));
   const servers = [plain, tlsServer, webServer].filter((server) => server !== undefined);
 
   const freed: Promise<unknown>[] = [];
@@ -298,7 +294,6 @@ export async function openListeners(config: BrokerConfig, deps: ListenerDeps): P
       webSocketPort,
       stop,
       cut,
-      renew: () => secure?.renew(),
       stats: () => ({
         ...stats(),
         tlsHandshakes: secure?.count().done ?? 0,

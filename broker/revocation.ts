@@ -11,8 +11,6 @@ type Parts = {
   ledger: AccessLedger;
   log: Logger;
   holdingOf: (client: Client) => Holding | undefined;
-  /** Why a client has no place any more by the registry; undefined where it has one. */
-  displaced: (client: Client, holding: Holding) => string | undefined;
   /** Counts and reports a client that is cut off. */
   onCut: (fault: { code: string; subject: string; detail: string }) => void;
   /** How often the ledger is asked; 1 s if absent. */
@@ -32,12 +30,11 @@ function fallen({ principal, proof }: Holding, ledger: AccessLedger, nowMs: numb
 }
 
 /**
- * Cuts off clients whose certificate is revoked or has ended, whose password is withdrawn or replaced, or who have no place in the
- * registry any more, within a second. One number of the ledger says whether there is anything to look at: a client is looked at again when that is another than when it was let in, so that
+ * Cuts off clients whose certificate is revoked or has ended, or whose password is withdrawn or replaced, within a second. One number of
+ * the ledger says whether there is anything to look at: a client is looked at again when that is another than when it was let in, so that
  * nobody slips in between.
  */
-export function watchRevocations(aedes: Aedes, parts: Parts): Disposable {
-  const { ledger, log, holdingOf, displaced, onCut, everyMs = 1000 } = parts;
+export function watchRevocations(aedes: Aedes, { ledger, log, holdingOf, onCut, everyMs = 1000 }: Parts): Disposable {
   const clients = new Set<Client>();
   let toldFault = "";
   aedes.on("client", (client) => clients.add(client));
@@ -47,8 +44,8 @@ export function watchRevocations(aedes: Aedes, parts: Parts): Disposable {
     const holding = holdingOf(client);
     if (!holding) return;
     const hasEnded = "endsMs" in holding.proof && nowMs > holding.proof.endsMs;
-    const isSame = holding.revision === revision && !hasEnded;
-    const why = (isSame ? undefined : fallen(holding, ledger, nowMs)) ?? displaced(client, holding);
+    if (holding.revision === revision && !hasEnded) return;
+    const why = fallen(holding, ledger, nowMs);
     holding.revision = revision;
     if (why === undefined) return;
     clients.delete(client);

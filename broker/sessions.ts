@@ -22,10 +22,8 @@ export type Session = {
 function enterpriseOfPrincipal(principal: Principal, enterpriseOf: EnterpriseOf): string | undefined {
   if (principal.kind === "viewer") return principal.enterprise;
   if (principal.kind !== "gateway") return undefined;
-  return enterpriseOf(principal.group) ?? unregistered(principal.group);
+  return enterpriseOf(principal.group) ?? `factory ${principal.group}`;
 }
-
-const unregistered = (factory: string) => `factory ${factory}`;
 
 const refusal = (code: string, reason: string): Refusal => ({ code, reason });
 
@@ -99,13 +97,6 @@ export function createSessions(limits: () => BrokerLimits, enterpriseOf: Enterpr
     mayEnter,
     open,
     of: (client: Client): Session | undefined => sessions.get(client),
-    /** Whether a gateway's factory is another enterprise's now than when it was let in. */
-    hasMoved: (client: Client): boolean => {
-      const { principal, enterprise } = sessions.get(client) ?? {};
-      if (principal?.kind !== "gateway" || enterprise === unregistered(principal.group)) return false;
-      const now = enterpriseOf(principal.group);
-      return now !== undefined && now !== enterprise;
-    },
     countOf: (kind: Principal["kind"]): number => kinds.of(kind),
   };
 }

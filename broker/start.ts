@@ -10,11 +10,10 @@ import { attachBus, type Bus } from "./bus.ts";
 import { certificateCheck } from "./certificates.ts";
 import type { BrokerConfig } from "./config.ts";
 import { createEmitter } from "./emitter.ts";
-import { addressOf, type BrokerFault, createGate, removedGateway } from "./gate.ts";
+import { addressOf, type BrokerFault, createGate } from "./gate.ts";
 import { type Backlog, createBacklog, limitPackets, lineBudget } from "./limits.ts";
 import { openListeners } from "./listeners.ts";
 import { type PacketParser, readPublishesQuickly } from "./quick-publish.ts";
-import { retainByLevel } from "./retained.ts";
 import { type AccessLedger, watchRevocations } from "./revocation.ts";
 import { createSessions, type Sessions } from "./sessions.ts";
 import { type BrokerStats, newCounters } from "./stats.ts";
@@ -30,7 +29,7 @@ export type Broker = {
   readonly bus: Bus;
   readonly stats: () => BrokerStats;
   /**
-   * Takes up other limits for all clients, and a renewed certificate for new ones, without ending a connection.
+   * Takes up other limits for all clients, without ending a connection.
    * @returns keys whose change needs a new start, as JSON pointers below `broker`
    */
   readonly reload: (config: BrokerConfig) => string[];
@@ -48,11 +47,6 @@ export type BrokerDeps = {
   log: Logger;
   /** Whose a factory is; without it none is anybody's, and viewers hear nothing. */
   enterpriseOf?: EnterpriseOf;
-  /**
-   * Whether a gateway, `factory/gateway`, was registered and is not any more: it is cut off. One that never was registered may tell what
-   * it likes under its own name, as all may without this.
-   */
-  isRemoved?: (gateway: string) => boolean;
   /** UTC ms; the time of the machine if absent. */
   now?: () => number;
   /** Called at most 5 times a second. */
@@ -144,17 +138,15 @@ function takeUp(live: BrokerConfig, next: BrokerConfig): string[] {
  * @throws JilianError BROKER_LISTEN_FAILED, TLS_FILE_UNREADABLE, TLS_FILE_INVALID, TLS_KEY_MISMATCH
  */
 export async function startBroker(given: BrokerConfig, deps: BrokerDeps): Promise<Broker> {
-  const { log, enterpriseOf = () => undefined, isRemoved = () => false, now = Date.now } = deps;
+  const { log, enterpriseOf = () => undefined, now = Date.now } = deps;
   const config = { ...given, limits: { ...given.limits } };
   const counters = newCounters();
   const told = { log, counters, report: reporter(deps, counters), lines: lineBudget() };
   const refusedByCode = new Map<string, number>();
   const sessions = createSessions(() => config.limits, enterpriseOf);
   const connected = new Set<string>();
-  const emitter = createEmitter();
   const gate = createGate(config, {
-    subscribing: emitter.ownedBy,
-    ...{ ledger: deps.ledger, log, sessions, enterpriseOf, isRemoved, now },
+    ...{ ledger: deps.ledger, log, sessions, enterpriseOf, now },
     note: refusalTeller(told, refusedByCode),
     certificates: deps.authority === undefined ? undefined : certificateCheck(deps.authority, deps.ledger),
     isConnected: (clientId) => connected.has(clientId),
@@ -169,13 +161,12 @@ export async function startBroker(given: BrokerConfig, deps: BrokerDeps): Promis
   // Levels of topics are bounded by the gate, which counts and tells it; what is beyond 100 Aedes itself cannot take.
   const aedes = await Aedes.createBroker({
     ...gate.hooks,
-    mq: emitter,
+    mq: createEmitter(),
     connectTimeout: config.connectTimeoutMs,
     concurrency: 100,
     maxTopicLevels: 100,
   });
   queueForNobody(aedes);
-  retainByLevel(aedes);
   aedes.on("client", ({ id }) => connected.add(id));
   aedes.on("clientDisconnect", ({ id }) => connected.delete(id));
   const bus = attachBus(aedes, log);
@@ -185,10 +176,6 @@ export async function startBroker(given: BrokerConfig, deps: BrokerDeps): Promis
   const guards = { aedes, config, sessions, told, backlog: createBacklog(most, deps.endWrites) };
   const watch = watchRevocations(aedes, {
     ...{ ledger: deps.ledger, log, holdingOf: gate.holdingOf, everyMs: deps.revocationPollMs },
-    displaced: (client, { principal: { kind, name } }) => {
-      if (kind === "gateway" && isRemoved(name)) return removedGateway;
-      return sessions.hasMoved(client) ? "its factory is another enterprise's now: it may come again" : undefined;
-    },
     onCut: (fault) => tellEnd(told, "withdrawn", fault),
   });
   const closeAedes = () => new Promise<void>((resolve) => aedes.close(resolve));
@@ -219,10 +206,7 @@ export async function startBroker(given: BrokerConfig, deps: BrokerDeps): Promis
     tlsPort: listeners.tlsPort,
     webSocketPort: listeners.webSocketPort,
     bus,
-    reload: (next) => {
-      listeners.renew();
-      return takeUp(config, next);
-    },
+    reload: (next) => takeUp(config, next),
     stats: () => ({
       clients: aedes.connectedClients,
       clientsByKind: Object.fromEntries(

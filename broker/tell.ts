@@ -5,7 +5,7 @@ import { networkOf } from "@jilian/domain/network.ts";
 import type { Aedes, Client } from "aedes";
 import type { Logger } from "pino";
 import { addressOf, type BrokerFault, type Gate, type Note } from "./gate.ts";
-import { lineBudget, minuteBudget } from "./limits.ts";
+import { lineBudget } from "./limits.ts";
 import type { ListenerDeps } from "./listeners.ts";
 import type { Counters, EndReason } from "./stats.ts";
 
@@ -125,23 +125,17 @@ export function refusalTeller(told: Told, refusedByCode: Map<string, number>): N
 
 export function dropTeller({ log, report }: Told): ListenerDeps["onDrop"] {
   const lines = lineBudget();
-  const addresses = minuteBudget(() => 1);
   const limits = {
     connections: "broker.maxConnections",
     address: "broker.limits.connectionsPerAddress",
     handshakes: "broker.limits.handshakes",
-    handshakeRate: "broker.limits.address.handshakesPerSecond",
   };
   return (reason, address) => {
-    const subject = networkOf(address);
-    // One client that comes again and again does so for hours.
-    const isToldAlready = reason === "handshakeRate" && !addresses.isLeft(subject);
-    if (isToldAlready || !lines.isLeft(reason)) return;
+    if (!lines.isLeft(reason)) return;
     lines.spend(reason);
-    if (reason === "handshakeRate") addresses.spend(subject);
     const fault = {
       code: "BROKER_TOO_MANY_CONNECTIONS",
-      subject,
+      subject: networkOf(address),
       detail: `beyond ${limits[reason]}`,
     };
     log.warn(fault, "connection closed at once");

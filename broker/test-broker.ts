@@ -59,7 +59,7 @@ function principals(): [Principal, string][] {
 
 export async function testBroker(
   over: Partial<Omit<BrokerConfig, "limits">> & { limits?: Partial<BrokerConfig["limits"]> } = {},
-  deps: Omit<Partial<BrokerDeps>, "ledger" | "log" | "onFault"> = {},
+  deps: Pick<BrokerDeps, "tlsPollMs" | "endWrites" | "authority" | "revocationPollMs" | "now"> = {},
 ): Promise<TestBroker> {
   const folder = mkdtempSync(join(tmpdir(), "broker-"));
   const logLines: string[] = [];
@@ -73,7 +73,7 @@ export async function testBroker(
     ledger.close();
     rmSync(folder, { recursive: true });
   };
-  const starting = startBroker(config, { enterpriseOf, ...deps, ledger, log, onFault: (fault) => faults.push(fault) });
+  const starting = startBroker(config, { ...deps, ledger, log, enterpriseOf, onFault: (fault) => faults.push(fault) });
   starting.catch(tidy);
   const broker = await starting;
   const clients: MqttClient[] = [];

@@ -36,13 +36,6 @@ export function connectByCertificate(clientId: string): Buffer {
   return packet(0x10, text("MQTT"), Buffer.from([4, 0x0e, 0, 60]), text(clientId), ...will);
 }
 
-/** CONNECT of a gateway by its password: clean session, keep-alive 60 s, its NDEATH as will with QoS 1. */
-export function connectByPassword(name: string, password: string): Buffer {
-  const [group, node] = name.split("/");
-  const will = [text(`spBv1.0/${group}/NDEATH/${node}`), text("death")];
-  return packet(0x10, text("MQTT"), Buffer.from([4, 0xce, 0, 60]), text(name), ...will, text(name), text(password));
-}
-
 export function subscribePacket(filter: string): Buffer {
   return packet(0x82, Buffer.from([0, 1]), text(filter), Buffer.from([0]));
 }

@@ -47,8 +47,7 @@ const help = `jilian: the platform of Jilian (集联)
   jilian version                                              versions of the program, of Node.js and of its files
 
 Exit codes: 0 done, 1 failed while running, 2 wrong configuration or arguments (nothing was started).
-Signals: SIGTERM and SIGINT end it within 10 s, a second one at once; SIGHUP takes up the broker's limits from the configuration,
-  and renewed certificates at once;
+Signals: SIGTERM and SIGINT end it within 10 s, a second one at once; SIGHUP takes up the broker's limits from the configuration;
   SIGUSR2 switches debug logging on and off.
 Environment: JILIAN_LOG_LEVEL (trace, debug, info, warn, error; before logLevel of the configuration),
   JILIAN__path__of__value (in place of a value of the configuration: JILIAN__api__port=9090).

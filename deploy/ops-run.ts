@@ -100,8 +100,8 @@ function endOnFaults(log: Logger): void {
 }
 
 /**
- * Reads the configuration again on SIGHUP and takes up the broker's limits, and renewed certificates at once. A file with a fault is refused
- * as a whole: what is in use stays. Accounts and the registry need no signal: they are looked at all the time, as are certificates.
+ * Reads the configuration again on SIGHUP and takes up the broker's limits. A file with a fault is refused as a whole: what is in use
+ * stays. Accounts, the registry and the files of TLS need no signal: they are looked at all the time.
  */
 function reloadOnHangup(platform: Platform, reread: () => Checked<PlatformConfig>, log: Logger): void {
   // Windows knows the signal as the end of its console.

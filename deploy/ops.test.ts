@@ -251,6 +251,31 @@ describe("logs", () => {
   });
 });
 
+describe("SIGHUP", () => {
+  it("takes up the broker's limits without ending a connection, and refuses a file with faults", async () => {
+    const { ready, output, child } = bench.run(["broker"]);
+    const { brokerPort, opsPort } = await ready;
+    startEdge({ port: brokerPort as number });
+    await until(opsPort, 'jilian_broker_clients_by_kind{kind="gateway"}', 1);
+    const write = (broker: string) =>
+      writeFileSync(bench.config, readFileSync(bench.config, "utf8").replace(/broker: .*/, `broker: ${broker}`));
+    const hangUp = async (expected: RegExp) => {
+      const from = output.out.length;
+      child.kill("SIGHUP");
+      await vi.waitFor(() => expect(output.out.slice(from)).toMatch(expected), 5000);
+    };
+    write("{ port: 0, limits: { subscriptions: none } }");
+    await hangUp(/CONFIG_REFUSED.*limits\/subscriptions/);
+    write("{ port: 0, connectTimeoutMs: 5000, maxConnections: 1, limits: { subscriptions: 7 } }");
+    await hangUp(/"later":\["\/broker\/connectTimeoutMs"\]/);
+    const second = { username: "jilian", password: secrets.host, clientId: "jilian", reconnectPeriod: 0 };
+    await expect(connectAsync(`mqtt://127.0.0.1:${brokerPort}`, second, false)).rejects.toThrow();
+    const after = await until(opsPort, 'jilian_broker_dropped_connections_total{reason="connections"}', 1);
+    expect(after.value('jilian_broker_clients_by_kind{kind="gateway"}')).toBe(1);
+    expect(after.value("jilian_broker_takeovers_total")).toBe(0);
+  });
+});
+
 describe("the end", () => {
   it("leaves nothing behind that would keep the process: it ends by itself", async () => {
     const program = new URL("./test-exit.ts", import.meta.url).pathname;

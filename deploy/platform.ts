@@ -9,7 +9,6 @@ import { type Authority, authorityFiles, openAuthority } from "@jilian/store/aut
 import type { Ledger } from "@jilian/store/ledger.ts";
 import { createLiveState } from "@jilian/store/live.ts";
 import type { Registry } from "@jilian/store/registry.ts";
-import { removedGateways } from "@jilian/store/registry-removed.ts";
 import { followVersions, registryNow } from "@jilian/store/registry-versions.ts";
 import { openLedger } from "@jilian/store/sqlite/ledger.ts";
 import type { Logger } from "pino";
@@ -38,7 +37,7 @@ export type Platform = {
   readonly running: Running;
   /** Resolves with the cause when a part ends that the others need. */
   readonly failed: Promise<Error>;
-  /** Takes up the limits of the broker, and renewed certificates, without ending a connection. @returns paths of what has changed and needs a new start */
+  /** Takes up the limits of the broker without ending a connection. @returns paths of what has changed and needs a new start */
   readonly reload: (config: PlatformConfig) => string[];
   readonly close: () => Promise<void>;
 };
@@ -86,17 +85,6 @@ function appliedRegistry(ledger: Ledger, clock: Clock): Registry | undefined {
   return registryNow(followVersions(ledger), clock, () => {});
 }
 
-/** Gateways that an applied registry took out; of a ledger without any, none. */
-function removedOf(ledger: Ledger, clock: Clock, log: Logger): (gateway: string) => boolean {
-  const versions = followVersions(ledger);
-  return removedGateways(
-    () => (ledger.lastRegistryNumber() === 0 ? undefined : versions()),
-    clock,
-    (thrown) =>
-      log.warn({ code: "REGISTRY_UNREADABLE", err: messageOf(thrown) }, "removed gateways cannot be looked for"),
-  );
-}
-
 /**
  * Starts the named services in this process, in the order in which they need each other; closes them in the opposite one. A service
  * that is not named is not loaded either.
@@ -134,10 +122,7 @@ export async function startPlatform(
     apiUrl: undefined,
     running,
     failed: new Promise((r) => (fail = r)),
-    reload: (next) => {
-      running.api?.reloadCertificate();
-      return (running.broker?.reload(placedBroker(next, baseDir)) ?? []).map((key) => `/broker${key}`);
-    },
+    reload: (next) => (running.broker?.reload(placedBroker(next, baseDir)) ?? []).map((key) => `/broker${key}`),
     close,
   };
   // Made at first need: where nobody enrols there is no key to lose.
@@ -175,7 +160,6 @@ export async function startPlatform(
         (running.registry ?? known ?? parts.registry).factories.get(factory)?.enterpriseId;
       const broker = await startBroker(placedBroker(config, baseDir), {
         ...{ ledger, log: logOf("broker"), onFault, enterpriseOf, now: clock.now },
-        isRemoved: removedOf(ledger, clock, logOf("broker")),
         authority: config.broker.tls && hasAuthority ? await authorityCertificate() : undefined,
       });
       running.broker = broker;

@@ -115,26 +115,6 @@ test("one that was taken up by an engine whose figures came to nothing is taken 
   expect(energy("hour", t0 + hourMs)).toMatchObject({ value: "239", status: "revised", revision: 1 });
 });
 
-test("what a birth of long ago changes is asked for once, whichever engines end before it is computed again", async () => {
-  await computed();
-  await engine.close();
-  const dying = dyingLedger();
-  await start(dying.ledger);
-  await settle(engine);
-  dying.end();
-  // The increase up to its edge belongs to the hour before.
-  await store(await born(gas, t0 + hourMs), t0 + 2 * hourMs + minuteMs);
-  await expect(engine.tick({ thorough: true })).rejects.toThrow("killed");
-  await engine.close();
-  await start(dying.ledger);
-  await expect(engine.tick({ thorough: true })).rejects.toThrow("killed");
-  world.ledger.setNumber("kpi.foldedTx", await world.telemetry.lastTx());
-  await startAnew();
-  expect([redefined(), world.ledger.recompute(2)]).toEqual([[1], undefined]);
-  expect(energy("hour", t0)).toMatchObject({ value: "359", status: "revised", revision: 1 });
-  expect(energy("hour", t0 + hourMs)).toMatchObject({ value: null, reason: "no_data", revision: 1 });
-});
-
 test("a series that came up since an engine began whose figures came to nothing is no new one to the next", async () => {
   const dying = dyingLedger();
   await start(dying.ledger);

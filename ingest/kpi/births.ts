@@ -23,8 +23,8 @@ function seriesOf({ dated: _, ...series }: Series, text: string): Series {
 }
 
 /**
- * Follows what births say of series. What was taken up of each is noted in the ledger once everything that it changes is published, or is
- * certain to be: what the store learned while no engine looked, or one looked and came to nothing, is taken up by the next one, if need be again.
+ * Follows what births say of series. What was taken up of each is noted in the ledger once everything that it changes is published: what
+ * the store learned while no engine looked, or one looked and came to nothing, is taken up by the next one, if need be again.
  */
 export function birthKeeper({ ledger, index, redefine }: BirthParts) {
   /** Not taken up yet: the index tells each once, and what takes it up may fail. */
@@ -64,11 +64,8 @@ export function birthKeeper({ ledger, index, redefine }: BirthParts) {
     /** Takes up what waits. @returns starts of the minutes whose leaves may differ now, by factory */
     takeUp: async (nowMs: number, upToTx: number): Promise<ReadonlyMap<string, Set<number>>> => {
       if (waiting.length === 0) return new Map();
-      const { touched, kept } = await redefine(waiting, nowMs, upToTx);
+      const touched = await redefine(waiting, nowMs, upToTx);
       waiting = [];
-      // Now: what is computed again of long ago may take hours, and an engine that begins meanwhile would ask for all of it once more.
-      if (kept.length > 0) ledger.noteTakenUp(kept.map(({ series }) => takenUpOf(series)));
-      for (const { series } of kept) noted.set(series.id, series);
       return touched;
     },
     /** Notes what is taken up: to be called once every figure that depends on it is published. */

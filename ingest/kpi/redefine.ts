@@ -1,4 +1,3 @@
-import { getOrMake } from "@jilian/domain/get-or-make.ts";
 import { deviceKeyOf } from "@jilian/domain/identity.ts";
 import { leastOf } from "@jilian/domain/lists.ts";
 import { hourMs, isoTime, minuteMs, periodStart } from "@jilian/domain/periods.ts";
@@ -55,38 +54,25 @@ function minutesSince(one: ChangedSeries, nowMs: number): ChangedMinute[] {
   });
 }
 
-/** What came of births that were taken up. */
-export type TakenUpBirths = {
-  /** Starts of the minutes whose leaves may differ now, by factory. */
-  readonly touched: ReadonlyMap<string, Set<number>>;
-  /** Those that a recompute of the ledger takes care of from now on, whoever computes it. */
-  readonly kept: readonly ChangedSeries[];
-};
-
 /**
  * Takes up births that changed what known series say of themselves. As a rule nothing of the time since then is folded, because the store
  * knows a birth before its samples. What is, of a birth that came late or by a source's clock, is folded again: at once where it is short
  * ago, else as a recompute that the ledger keeps.
+ * @returns starts of the minutes whose leaves may differ now, by factory
  */
 export function redefiner(parts: RedefineParts) {
   const { ledger, keeper } = parts;
-  return async (reborn: readonly ChangedSeries[], nowMs: number): Promise<TakenUpBirths> => {
+  return async (reborn: readonly ChangedSeries[], nowMs: number): Promise<Map<string, Set<number>>> => {
     for (const one of reborn) noteRedefined(parts, one, nowMs);
     const past = reborn.filter(({ sinceMs, series }) => sinceMs < nowMs && series.device !== "");
     const isRecent = ({ sinceMs }: ChangedSeries) => sinceMs >= nowMs - atOnceMs;
-    const kept = past.filter((one) => !isRecent(one));
-    const edges = await keeper.fold(kept.map(edgeMinute), undefined, nowMs);
-    // Increases over an edge reach back to the reading before: the recompute begins with them, since nothing else tells the next engine of it.
-    const fromMs = leastOf([...kept.map(({ sinceMs }) => sinceMs), ...[...edges.values()].map(leastOf)]);
+    const fromMs = leastOf(past.filter((one) => !isRecent(one)).map(({ sinceMs }) => sinceMs));
     // What a recompute that waits will come to is not asked for twice; what lies behind its end is.
     const waiting = ledger.nextRecompute();
     const isCovered = waiting?.reason === reason && waiting.cursorMs <= fromMs;
     const askedMs = isCovered ? Math.max(fromMs, waiting.toMs) : fromMs;
     if (askedMs < nowMs) ledger.addRecompute({ fromMs: periodStart("hour", askedMs), toMs: nowMs, reason }, nowMs);
-    const recent = past.filter(isRecent).flatMap((one) => minutesSince(one, nowMs));
-    const touched = await keeper.fold(recent, undefined, nowMs);
-    for (const [factory, minutes] of edges)
-      for (const at of minutes) getOrMake(touched, factory, () => new Set()).add(at);
-    return { touched, kept };
+    const changed = past.flatMap((one) => (isRecent(one) ? minutesSince(one, nowMs) : [edgeMinute(one)]));
+    return await keeper.fold(changed, undefined, nowMs);
   };
 }

@@ -15,7 +15,7 @@ import { computer } from "./compute.ts";
 import { noteDefinitions } from "./definitions.ts";
 import { judgeResets, judgeResetsAgain } from "./findings.ts";
 import { leafKeeper } from "./leaves.ts";
-import { redefiner, type TakenUpBirths } from "./redefine.ts";
+import { redefiner } from "./redefine.ts";
 import { steps } from "./runs.ts";
 import { type ChangedSeries, seriesIndex } from "./series-index.ts";
 
@@ -30,8 +30,15 @@ export type WorkshopParts = {
   countPatienceMs?: number;
 };
 
-/** Takes up births that changed what known series say of themselves. @param upToTx last transaction that is folded */
-export type Redefine = (reborn: readonly ChangedSeries[], nowMs: number, upToTx: number) => Promise<TakenUpBirths>;
+/**
+ * Takes up births that changed what known series say of themselves. @param upToTx last transaction that is folded
+ * @returns starts of the minutes whose leaves may differ now, by factory
+ */
+export type Redefine = (
+  reborn: readonly ChangedSeries[],
+  nowMs: number,
+  upToTx: number,
+) => Promise<ReadonlyMap<string, Set<number>>>;
 
 /** Rollups of one device and stretch that are kept in memory. */
 const rollupsKept = 100_000;
@@ -68,10 +75,10 @@ export function workshop(parts: WorkshopParts, fromTx: number) {
   const alarms = alarmKeeper({ telemetry, ledger, index, versions });
   const foldAgain = redefiner({ ledger, keeper });
   const redefine: Redefine = async (reborn, nowMs, upToTx) => {
-    const taken = await foldAgain(reborn, nowMs);
+    const touched = await foldAgain(reborn, nowMs);
     await judgeResetsAgain({ telemetry, ledger, index, versions }, reborn, { upToTx, nowMs });
     alarms.reborn(reborn);
-    return taken;
+    return touched;
   };
   return {
     ...{ index, keeper, completeness, hours, alarms },

@@ -28,7 +28,6 @@ const config = {
   limits: {
     ...base.limits,
     connectionsPerAddress: 5000,
-    address: { handshakesAtOnce: 100_000, handshakesPerSecond: 10_000 },
     client: { ...client, ...most },
     enterprise: { ...enterprise, ...most, connections: 5000 },
   },

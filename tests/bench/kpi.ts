@@ -1,7 +1,6 @@
 /**
  * `npm run bench:kpi`: what the KPI engine costs, and how that grows with the number of enterprises. Small by default (1, 4, 16
- * enterprises, some minutes); `-- --full` measures 1, 40, 400 and more samples. `-- --history` shows instead what a day costs one enterprise after 1, 10 and
- * 30 days, and what is in memory then. Each size is a process of its own, so that its memory is
+ * enterprises, some minutes); `-- --full` measures 1, 40, 400 and a whole day. Each size is a process of its own, so that its memory is
  * its own. Rates are samples for a second of processor time, of all threads: a busy machine does not change them much. Compare ratios. At the
  * end, how long a message takes through a broker in whose process a month is computed again, and through the same one before.
  */
@@ -11,7 +10,6 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { wholeNumber } from "../whole-number.ts";
 import { type BrokerLatency, measureBroker } from "./kpi-broker.ts";
-import { type HistoryCosts, measureHistory } from "./kpi-history.ts";
 import { type KpiCosts, measureKpi } from "./kpi-size.ts";
 
 const print = (line = "") => process.stdout.write(`${line}\n`);
@@ -21,15 +19,12 @@ const { values: asked } = parseArgs({
     size: { type: "string" },
     broker: { type: "boolean", default: false },
     sizes: { type: "string" },
-    history: { type: "boolean", default: false },
-    days: { type: "string", default: "1,10,30" },
     help: { type: "boolean", short: "h" },
   },
 });
 if (asked.help) {
   print(
-    "node tests/bench/kpi.ts [--full] [--sizes 1,4,16]  numbers of enterprises; --full: 1, 40, 400 and more samples\n" +
-      "node tests/bench/kpi.ts --history [--days 1,10,30] [--sizes 1]  what grows with the history of some enterprises",
+    "node tests/bench/kpi.ts [--full] [--sizes 1,4,16]  numbers of enterprises; --full: 1, 40, 400 and more samples",
   );
   process.exit(0);
 }
@@ -66,30 +61,6 @@ if (asked.broker) {
   process.exit(0);
 }
 
-const shown = (n: number) => (n >= 100 ? Math.round(n).toLocaleString("en") : n.toPrecision(3));
-
-const historyRows: [keyof HistoryCosts, string][] = [
-  ["samples", "samples so far"],
-  ["heapMb", "JavaScript heap of ingest and engine after a collection, MB"],
-  ["rssMb", "RSS, the store's cache included, MB"],
-  ["storeMb", "files of the store, MB"],
-  ["dayS", "the last day's figures, in 92 ticks, s"],
-  ["lateHourMs", "a late hour of a factory, ms"],
-];
-
-if (asked.history) {
-  const days = asked.days.split(",").map((day) => wholeNumber("days", day, 1));
-  const found = await measureHistory(wholeNumber("sizes", asked.sizes, 1), days);
-  print(`| after days | ${days.join(" | ")} | growth |`);
-  print(`|---|${days.map(() => "---:").join("|")}|---:|`);
-  for (const [key, text] of historyRows) {
-    const values = found.map((costs) => costs[key]);
-    const growth = (values.at(-1) as number) / (values[0] as number);
-    print(`| ${text} | ${values.map(shown).join(" | ")} | ${shown(growth)} x |`);
-  }
-  process.exit(0);
-}
-
 /** The last line of what a process of its own prints, as JSON. */
 function measureApart<T>(what: string, args: readonly string[]): T {
   const own = [fileURLToPath(import.meta.url), ...args];
@@ -104,6 +75,7 @@ const measured = sizes.map((size) =>
   measureApart<KpiCosts>(`${size} enterprises`, ["--size", String(size), ...(asked.full ? ["--full"] : [])]),
 );
 
+const shown = (n: number) => (n >= 100 ? Math.round(n).toLocaleString("en") : n.toPrecision(3));
 print(`Node ${process.version}, ${cpus().length} cores (${cpus()[0]?.model ?? "unknown"})\n`);
 print(`| enterprises | ${sizes.join(" | ")} | growth | aim | reached |`);
 print(`|---|${sizes.map(() => "---:").join("|")}|---:|---:|---:|`);
