@@ -89,6 +89,18 @@ test("a file says the same in a process of its own: the configuration, or every 
   expect(await said(readSettingAside(file, refusal, never))).toBe(faults);
 });
 
+test("is read in the gateway itself where no process can be had", async () => {
+  writeFileSync(file, text(0));
+  const { config, warnings } = await readSetting(file, false, refusal);
+  const { execPath } = process;
+  process.execPath = join(folder, "none");
+  try {
+    expect(await readSettingAside(file, refusal, never)).toStrictEqual({ config, warnings });
+  } finally {
+    process.execPath = execPath;
+  }
+});
+
 test("the process ends with the gateway, which is no fault of the file", async () => {
   writeFileSync(file, text(1, 70_000));
   const ending = new AbortController();

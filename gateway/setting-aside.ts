@@ -40,6 +40,8 @@ function readInProcess(program: string, file: string, signal: AbortSignal): Prom
 export async function readSettingAside(file: string, refusal: Refusal, signal: AbortSignal): Promise<SettingAside> {
   const program = places.map((place) => join(import.meta.dirname, place)).find((path) => existsSync(path));
   if (program === undefined) return refusal(`${places[0]} is missing\n  remedy: install the gateway again`);
-  const read = (await readInProcess(program, file, signal)) ?? (await readSetting(file, false, refusal));
-  return "refused" in read ? refusal(read.refused) : read;
+  const read = await readInProcess(program, file, signal);
+  if (read !== undefined) return "refused" in read ? refusal(read.refused) : read;
+  const { config, warnings } = await readSetting(file, false, refusal);
+  return { config, warnings };
 }

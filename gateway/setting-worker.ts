@@ -15,6 +15,8 @@ async function read(file: string): Promise<SettingRead> {
   }
 }
 
+// For the gateway, where a whole group of processes is told.
+process.on("SIGHUP", () => undefined);
 // Also when the gateway is gone, and nobody waits any more.
 process.on("disconnect", () => process.exit());
 process.send?.(await read(process.argv[2] as string), () => process.disconnect());

@@ -229,7 +229,12 @@ export async function subscribe(
     // A change that is told after the first value: the server lives up to its word again.
     if (begun.has(tag)) withheld.delete(tag);
     begun.add(tag);
-    stream.arrived(tag, value);
+    try {
+      stream.arrived(tag, value);
+    } catch (err) {
+      // The library has nobody catch it: the process would end.
+      log.error({ err, tag: device.tags[tag].name }, "a change could not be taken");
+    }
   };
   subscription.on("raw_notification", (message) => {
     publishedMs = message.publishTime?.getTime();
