@@ -3,7 +3,7 @@ import { brokerFaults, brokerSchema } from "@jilian/broker/config.ts";
 import { type Checked, checkConfig, type SemanticFault } from "@jilian/domain/check-config.ts";
 import type { Env } from "@jilian/domain/config-env.ts";
 import { logLevels } from "@jilian/domain/log-levels.ts";
-import { opsSchema } from "@jilian/domain/ops.ts";
+import { opsSchema } from "@jilian/domain/ops-schema.ts";
 import { ingestSchema } from "@jilian/ingest/config.ts";
 import { influxSchema } from "@jilian/store/influx/config.ts";
 import { type Static, Type } from "typebox";

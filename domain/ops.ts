@@ -1,5 +1,3 @@
-import { Type } from "typebox";
-
 /** State of one part of a program as its health answer shows it. Text and numbers only, and never a secret. */
 export type Part = {
   /** False when the part cannot do its work now: then `reason` says why. */
@@ -25,21 +23,6 @@ export type OpsAnswer = { status: number; headers: Readonly<Record<string, strin
 
 /** How long a part may take to answer before it counts as one that does not. */
 export const answerBoundMs = 2000;
-
-/** The section `ops` of both programs: an address for supervisors and Prometheus, none when it is left out. */
-export const opsSchema = (port: number) =>
-  Type.Object(
-    {
-      host: Type.String({
-        default: "127.0.0.1",
-        minLength: 1,
-        maxLength: 255,
-        description: "address to listen on; whoever reaches it can read health and metrics",
-      }),
-      port: Type.Integer({ default: port, minimum: 0, maximum: 65_535, description: "TCP port; 0 takes a free one" }),
-    },
-    { additionalProperties: false },
-  );
 
 const common = { "cache-control": "no-store", "x-content-type-options": "nosniff" };
 

@@ -2,7 +2,7 @@ import { type Checked, checkConfig, duplicates, type SemanticFault } from "@jili
 import type { Env } from "@jilian/domain/config-env.ts";
 import { idPattern } from "@jilian/domain/identity.ts";
 import { logLevels } from "@jilian/domain/log-levels.ts";
-import { opsSchema } from "@jilian/domain/ops.ts";
+import { opsSchema } from "@jilian/domain/ops-schema.ts";
 import { type Static, Type } from "typebox";
 import { commonDevice } from "./drivers/common-device.ts";
 import { derivedFaults } from "./drivers/derived-config.ts";
@@ -17,14 +17,13 @@ import {
 import { opcuaDeviceFaults, opcuaDeviceSchema, opcuaSchema, opcuaSharingFaults } from "./drivers/opcua-config.ts";
 import { oneOf } from "./drivers/tag-config.ts";
 import { historySchema } from "./history-config.ts";
+import { defaultMaxPayloadBytes } from "./payload-limit.ts";
 import { expandProfiles, namingProfile } from "./profile-apply.ts";
 import type { Profiles } from "./profile-schema.ts";
 
 const strict = { additionalProperties: false } as const;
 const mebibyte = 1024 * 1024;
 const dayMs = 86_400_000;
-/** A tenth below the limit of the platform's broker, 1 MiB. */
-export const defaultMaxPayloadBytes = 900_000;
 const id = (description: string) => Type.String({ pattern: idPattern, description });
 
 const tlsFile = (description: string) => Type.Optional(Type.String({ minLength: 1, description }));

@@ -1,8 +1,9 @@
 import { readFileSync } from "node:fs";
+import { connect as connectTcp } from "node:net";
 import { JilianError, messageOf } from "@jilian/domain/errors.ts";
 import { keepLength } from "@jilian/domain/mqtt-lengths.ts";
 import { type TlsPaths, tlsFault, tlsMaterial } from "@jilian/domain/tls.ts";
-import { connect, type IClientOptions, type MqttClient } from "mqtt";
+import { connect, type IClientOptions, MqttClient } from "mqtt";
 
 export type BrokerSettings = {
   host: string;
@@ -147,13 +148,21 @@ function linkOf(client: MqttClient, closed: Promise<string>): Link {
   };
 }
 
+/** Over TCP by ourselves: the library's `connect` loads TLS and a name resolver in any case, 3.5 MB. */
+function clientOf(options: LinkOptions): MqttClient {
+  const settings = clientOptions(options);
+  if (options.broker.tls) return connect(settings);
+  const { host = "", port = 1883 } = settings;
+  return new MqttClient(() => connectTcp({ host, port }), settings);
+}
+
 /**
  * Connects, subscribes and gives the link; every handler is in place before the first packet.
  * @throws JilianError BROKER_UNREACHABLE when that fails or takes longer than 10 s, or when aborted; TLS_* when TLS is what failed
  */
 export async function openLink(options: LinkOptions): Promise<Link> {
   const { broker, filters, onMessage, onDrain, onOpen, signal } = options;
-  const client = connect(clientOptions(options));
+  const client = clientOf(options);
   let reason: unknown = "the broker closed the connection";
   const ended = Promise.withResolvers<string>();
   const ready = Promise.withResolvers<void>();

@@ -8,7 +8,6 @@ import { stateTopic, topicOf } from "@jilian/domain/topics.ts";
 import type { Logger } from "pino";
 import { deathPayload } from "./births.ts";
 import { type ClockOffset, type OffsetMeter, offsetMeter } from "./clock-offset.ts";
-import { defaultMaxPayloadBytes } from "./config.ts";
 import { commandReader, readHostState } from "./edge-commands.ts";
 import { type CommitStats, commitReader } from "./edge-commit.ts";
 import { type BrokerSettings, brokerAddress, type Link, openLink } from "./edge-link.ts";
@@ -18,6 +17,7 @@ import { unbornDevices } from "./edge-unborn.ts";
 import { atMostEvery } from "./log-limit.ts";
 import type { Connection, OutboxRecord } from "./model.ts";
 import type { OpenedOutbox } from "./outbox.ts";
+import { defaultMaxPayloadBytes } from "./payload-limit.ts";
 import { backOffMs, wait } from "./schedule.ts";
 import { createSender, type Sender, type SenderSettings, type SenderStats } from "./sender.ts";
 

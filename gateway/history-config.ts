@@ -38,12 +38,3 @@ export type HistorySetting = Exclude<HistoryConfig, false> & { path: string };
 export function placedHistory(history: HistoryConfig, dir: string): HistoryConfig {
   return history === false || history.path === undefined ? history : { ...history, path: resolve(dir, history.path) };
 }
-
-/** What is kept and where; undefined where no history is wanted. */
-export function historySetting(config: {
-  history: HistoryConfig;
-  outbox: { path: string };
-}): HistorySetting | undefined {
-  const { history, outbox } = config;
-  return history === false ? undefined : { ...history, path: history.path ?? `${outbox.path}.history` };
-}

@@ -4,11 +4,11 @@ import { parseArgs } from "node:util";
 import { JilianError, messageOf } from "@jilian/domain/errors.ts";
 import { askedBy, type CommandIo } from "./commands/io.ts";
 import type { GatewayConfig } from "./config.ts";
-import { historySetting } from "./history-config.ts";
 import { type Before, byteOrderMark, csvHeader, csvLine } from "./history-csv.ts";
 import { openHistoryToRead } from "./history-file.ts";
 import { quarterMs } from "./history-quarter.ts";
 import { readRows, readTags } from "./history-read.ts";
+import { historySetting } from "./history-setting.ts";
 import type { KnownTag } from "./history-tables.ts";
 import { type ZoneTimes, zoneTimes } from "./history-zone.ts";
 

@@ -1,7 +1,7 @@
 import { statfsSync } from "node:fs";
-import { open } from "node:fs/promises";
 import { dirname } from "node:path";
 import { codeOf, JilianError, messageOf } from "@jilian/domain/errors.ts";
+import { closeFile, openFile, syncData } from "./file-io.ts";
 import { type HistoryFileOptions, isDamaged, openHistory } from "./history-file.ts";
 import type { Quarter } from "./history-quarter.ts";
 import type { HistoryTables, HistoryTag } from "./history-tables.ts";
@@ -108,8 +108,8 @@ export function historyStore(options: HistoryStoreOptions) {
   /** The log reaches the medium on a worker thread: no reading waits for a slow card (outbox-sync.ts says why the log is enough). */
   async function syncLog(): Promise<void> {
     try {
-      await using handle = await open(`${path}-wal`, "r+");
-      await handle.datasync();
+      const descriptor = await openFile(`${path}-wal`, "r+");
+      await syncData(descriptor).finally(() => closeFile(descriptor));
     } catch (thrown) {
       // Closed meanwhile: SQLite has synced the database then.
       if (codeOf(thrown) === "ENOENT") return;

@@ -21,8 +21,6 @@ import {
 } from "node:fs";
 import { dirname, join } from "node:path";
 import { JilianError, messageOf } from "@jilian/domain/errors.ts";
-import { type Static, Type } from "typebox";
-import { Value } from "typebox/value";
 
 /**
  * The files of a gateway's identity, in one folder. Key and certificate are one file, which is replaced in one step: a power cut amid a
@@ -33,20 +31,27 @@ const pendingFile = "identity.pending";
 export const platformCaFile = "platform-ca.pem";
 export const enrolmentFile = "enrolment.json";
 
-const enrolmentSchema = Type.Object({
-  /** Of the platform's interface. */
-  url: Type.String(),
-  group: Type.String(),
-  node: Type.String(),
-  /** Certificate of the authority that signs for gateways, PEM: a renewed one must come from it. */
-  authority: Type.String(),
-  /** Authority of the interface's certificate, PEM, where it is none that Node.js knows. */
-  ca: Type.Optional(Type.String()),
-  /** The interface's certificate was known by its fingerprint when the gateway enrolled. */
-  byFingerprint: Type.Optional(Type.Boolean()),
-});
 /** What a gateway has to remember of its enrolment to renew its certificate. */
-export type Enrolment = Static<typeof enrolmentSchema>;
+export type Enrolment = {
+  /** Of the platform's interface. */
+  url: string;
+  group: string;
+  node: string;
+  /** Certificate of the authority that signs for gateways, PEM: a renewed one must come from it. */
+  authority: string;
+  /** Authority of the interface's certificate, PEM, where it is none that Node.js knows. */
+  ca?: string;
+  /** The interface's certificate was known by its fingerprint when the gateway enrolled. */
+  byFingerprint?: boolean;
+};
+
+/** By hand: a gateway that runs keeps the schema library out of its memory. */
+function isEnrolment(value: unknown): value is Enrolment {
+  if (typeof value !== "object" || value === null) return false;
+  const { url, group, node, authority, ca, byFingerprint } = value as Record<string, unknown>;
+  const texts = [url, group, node, authority, ...(ca === undefined ? [] : [ca])];
+  return texts.every((one) => typeof one === "string") && ["undefined", "boolean"].includes(typeof byFingerprint);
+}
 
 const derOf = (tag: number, ...parts: readonly Uint8Array[]): Buffer => {
   const content = Buffer.concat(parts);
@@ -177,7 +182,7 @@ export const identityText = (keyPem: string, certificate: string): string =>
 export function readEnrolment(dir: string): Enrolment | undefined {
   try {
     const value: unknown = JSON.parse(readFileSync(join(dir, enrolmentFile), "utf8"));
-    return Value.Check(enrolmentSchema, value) ? value : undefined;
+    return isEnrolment(value) ? value : undefined;
   } catch {
     return undefined;
   }

@@ -98,13 +98,12 @@ function endOnSignals(
 }
 
 async function run(file: string): Promise<void> {
-  const { config, warnings } = await readSetting(file, false);
-  const clock = await readClock(config);
+  const { readSettingAside } = await import("./setting-aside.ts");
+  const ending = new AbortController();
   const [
-    log,
+    { config, warnings },
     { startGateway },
     { reloadOnChange },
-    { readSettingAside },
     { startControl },
     { statusTeller },
     { deviceViews },
@@ -112,10 +111,9 @@ async function run(file: string): Promise<void> {
     { outboxFault, startWatchdog, statusLine },
     { codeOf, messageOf },
   ] = await Promise.all([
-    openLog(config),
+    readSettingAside(file, refuse, ending.signal),
     import("./run.ts"),
     import("./reload-watch.ts"),
-    import("./setting-aside.ts"),
     import("./control.ts"),
     import("./status.ts"),
     import("./last-values.ts"),
@@ -123,6 +121,8 @@ async function run(file: string): Promise<void> {
     import("./watchdog.ts"),
     import("@jilian/domain/errors.ts"),
   ]);
+  const clock = await readClock(config);
+  const log = await openLog(config);
   const fail = (err: unknown): never => {
     log.fatal({ code: codeOf(err), err }, "the gateway failed and ends; what is pending stays in its outbox");
     process.exit(1);
@@ -142,13 +142,12 @@ async function run(file: string): Promise<void> {
   const again: Refusal = (text) => {
     throw new Error(text);
   };
-  const ending = new AbortController();
   const reloads = reloadOnChange({
     ...{ file, gateway, log },
     read: async () => {
       const next = await readSettingAside(file, again, ending.signal);
-      await readClock(next, again);
-      return next;
+      await readClock(next.config, again);
+      return next.config;
     },
   });
   const watchdog = startWatchdog({ env: process.env, status: () => statusLine(gateway.stats()), fault, log });

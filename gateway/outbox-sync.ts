@@ -1,6 +1,6 @@
-import { type FileHandle, open } from "node:fs/promises";
 import { messageOf } from "@jilian/domain/errors.ts";
 import type { Logger } from "pino";
+import { closeFile, openFile, syncData } from "./file-io.ts";
 import { atMostEvery } from "./log-limit.ts";
 
 export type GroupSyncOptions = {
@@ -28,7 +28,7 @@ export type GroupSyncOptions = {
 export function groupSync(options: GroupSyncOptions) {
   const { path, everyMs, log, onTick, onRepaired } = options;
   const tell = atMostEvery(60_000);
-  let handle: FileHandle | undefined;
+  let descriptor: number | undefined;
   let dirty = false;
   let running: Promise<void> = Promise.resolve();
   let busy = false;
@@ -36,16 +36,16 @@ export function groupSync(options: GroupSyncOptions) {
   let closed = false;
 
   async function release(): Promise<void> {
-    const open = handle;
-    handle = undefined;
-    await open?.close();
+    const open = descriptor;
+    descriptor = undefined;
+    if (open !== undefined) await closeFile(open);
   }
 
   async function run(walPath: string): Promise<void> {
     busy = true;
     try {
-      handle ??= await open(walPath, "r+");
-      await handle.datasync();
+      descriptor ??= await openFile(walPath, "r+");
+      await syncData(descriptor);
       // After a failed fsync the system may call pages clean that it never wrote (fsyncgate): a later success covers them no more.
       if (failed && !closed) onRepaired();
       failed = false;

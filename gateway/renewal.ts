@@ -1,12 +1,11 @@
 import { createPrivateKey, type KeyObject, sign, type X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { dirname } from "node:path";
-import { renewAnswerSchema, renewalText, renewPath } from "@jilian/domain/enrolment.ts";
 import { codeOf, JilianError, messageOf } from "@jilian/domain/errors.ts";
 import { certificatesOf } from "@jilian/domain/tls.ts";
 import type { Logger } from "pino";
 import type { GatewayConfig } from "./config.ts";
-import { askPlatform, type Trust } from "./enrol-client.ts";
+import type { Trust } from "./enrol-client.ts";
 import {
   checkedCertificate,
   type Enrolment,
@@ -82,6 +81,11 @@ async function renewOnce(
   next: NewKey,
   signal: AbortSignal,
 ): Promise<X509Certificate> {
+  // HTTP, TLS and schemas: some MB for what is done once in months.
+  const [{ renewAnswerSchema, renewalText, renewPath }, { askPlatform }] = await Promise.all([
+    import("@jilian/domain/enrolment.ts"),
+    import("./enrol-client.ts"),
+  ]);
   const place = placeFor(identity.file, 0o600);
   try {
     const timeMs = Date.now();

@@ -6,7 +6,7 @@ import { createLineDoubts } from "./drivers/line-doubts.ts";
 import type { LineStats } from "./drivers/line-shared.ts";
 import type { EdgeNode } from "./edge-node.ts";
 import { type HistoryStats, startHistory } from "./history.ts";
-import { historySetting } from "./history-config.ts";
+import { historySetting } from "./history-setting.ts";
 import type { DeviceValues } from "./last-values.ts";
 import { atMostEvery } from "./log-limit.ts";
 import type { OutboxStats } from "./model.ts";

@@ -71,13 +71,14 @@ async function changeTo(changed: string, noticed: () => void): Promise<void> {
   );
 }
 
-test("a large file says the same in its thread: the configuration, or every fault", async () => {
+test("a file says the same in a process of its own: the configuration, or every fault", async () => {
   writeFileSync(join(folder, "secret"), "pass\n");
   const secret = text(1, 999, 300).replace("port: 1 }", "port: 1, username: u, passwordFile: secret }");
   writeFileSync(file, secret);
-  const { config } = await readSetting(file, false, refusal);
+  const { config, warnings } = await readSetting(file, false, refusal);
   expect(config.broker.password).toBe("pass");
-  expect(await readSettingAside(file, refusal, never)).toEqual(config);
+  expect(warnings).not.toEqual([]);
+  expect(await readSettingAside(file, refusal, never)).toStrictEqual({ config, warnings });
   writeFileSync(
     file,
     secret.replace("passwordFile: secret", "passwordFile: none").replace("address: 5,", "address: x,"),
@@ -88,7 +89,19 @@ test("a large file says the same in its thread: the configuration, or every faul
   expect(await said(readSettingAside(file, refusal, never))).toBe(faults);
 });
 
-test("the thread ends with the gateway, which is no fault of the file", async () => {
+test("is read in the gateway itself where no process can be had", async () => {
+  writeFileSync(file, text(0));
+  const { config, warnings } = await readSetting(file, false, refusal);
+  const { execPath } = process;
+  process.execPath = join(folder, "none");
+  try {
+    expect(await readSettingAside(file, refusal, never)).toStrictEqual({ config, warnings });
+  } finally {
+    process.execPath = execPath;
+  }
+});
+
+test("the process ends with the gateway, which is no fault of the file", async () => {
   writeFileSync(file, text(1, 70_000));
   const ending = new AbortController();
   const reading = said(readSettingAside(file, refusal, ending.signal));
@@ -104,7 +117,7 @@ test("the thread ends with the gateway, which is no fault of the file", async ()
   const read = () => {
     const one = readSettingAside(file, refusal, running.signal);
     reads.push(said(one));
-    return one;
+    return one.then(({ config }) => config);
   };
   const gateway = { reload: () => Promise.reject(new Error("nothing is to be taken")) };
   const reloads = reloadOnChange({ file, read, gateway, log: told, everyMs: 20 });
@@ -131,7 +144,7 @@ describe("a gateway that runs", () => {
     let reads = 0;
     const read = () => {
       reads += 1;
-      return readSettingAside(file, refusal, never);
+      return readSettingAside(file, refusal, never).then(({ config }) => config);
     };
     using _ = reloadOnChange({ file, read, gateway, log: told, everyMs: 40 });
     const delay = monitorEventLoopDelay({ resolution: 5 });

@@ -1,36 +1,28 @@
-import { existsSync, statSync } from "node:fs";
+import { fork } from "node:child_process";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { Worker } from "node:worker_threads";
-import { type Refusal, readSetting } from "./commands/setting.ts";
-import type { GatewayConfig } from "./config.ts";
+import { type Refusal, readSetting, type Setting } from "./commands/setting.ts";
 
-/** What the thread tells: the configuration, or every fault in it. */
-export type SettingRead = { readonly config: GatewayConfig } | { readonly refused: string };
+/** What a run needs of a configuration. */
+export type SettingAside = Pick<Setting, "config" | "warnings">;
+
+/** What the process tells: the configuration, or every fault in it. */
+export type SettingRead = SettingAside | { readonly refused: string };
 
 /** Beside the sources; in a package beside the bundle, whose parts lie in a folder of their own. */
 const places = ["setting-worker.ts", "setting-worker.mjs", "../setting-worker.mjs"];
 
-/** A file of some hundred tags: where it has a fault, telling it takes 0.2 s of a fast core. A thread takes 25 MB. */
-const largeBytes = 16 * 1024;
-
-function isLarge(file: string): boolean {
-  return (statSync(file, { throwIfNoEntry: false })?.size ?? 0) > largeBytes;
-}
-
-function readInThread(file: string, refusal: Refusal, signal: AbortSignal): Promise<GatewayConfig> {
-  const program = places.map((place) => join(import.meta.dirname, place)).find((path) => existsSync(path));
-  if (program === undefined) return refusal(`${places[0]} is missing\n  remedy: install the gateway again`);
+/** Undefined where no process can be had. */
+function readInProcess(program: string, file: string, signal: AbortSignal): Promise<SettingRead | undefined> {
   return new Promise((done, fail) => {
-    const thread = new Worker(program, { workerData: file });
-    const end = () => void thread.terminate();
+    const child = fork(program, [file], { stdio: ["ignore", "inherit", "inherit", "ipc"], execArgv: [] });
+    const end = () => void child.kill("SIGKILL");
     signal.addEventListener("abort", end, { once: true });
     if (signal.aborted) end();
-    thread.once("message", (read: SettingRead) => {
-      if ("config" in read) done(read.config);
-      else fail(new Error(read.refused));
-    });
-    thread.once("error", fail);
-    thread.once("exit", () => {
+    child.once("message", (read: SettingRead) => done(read));
+    // Of a process that runs, this tells of a signal that did not reach it: it ends by itself.
+    child.once("error", () => child.pid === undefined && done(undefined));
+    child.once("close", () => {
       signal.removeEventListener("abort", end);
       // After a message this is of no effect.
       fail(new Error(`${file}: not read to its end`));
@@ -39,12 +31,17 @@ function readInThread(file: string, refusal: Refusal, signal: AbortSignal): Prom
 }
 
 /**
- * Reads and checks a configuration while the gateway runs: one with many tags in a thread of its own, so that no poll waits for it, however
- * long it takes to tell what is wrong.
- * @param signal ends the thread, and the reading with a fault
- * @throws Error whose message lists every fault
+ * Reads and checks a configuration in a process of its own, at the start and while the gateway runs: no poll waits for it, however long it
+ * takes to tell what is wrong, and what reading took is given back. YAML, schemas and what they leave behind would hold 15 to 30 MB of a
+ * process that needs them once; a thread gives back little of it.
+ * @param signal ends the process, and the reading with a fault
+ * @throws Error whose message lists every fault, if that is what the refusal does
  */
-export async function readSettingAside(file: string, refusal: Refusal, signal: AbortSignal): Promise<GatewayConfig> {
-  if (isLarge(file)) return readInThread(file, refusal, signal);
-  return (await readSetting(file, false, refusal)).config;
+export async function readSettingAside(file: string, refusal: Refusal, signal: AbortSignal): Promise<SettingAside> {
+  const program = places.map((place) => join(import.meta.dirname, place)).find((path) => existsSync(path));
+  if (program === undefined) return refusal(`${places[0]} is missing\n  remedy: install the gateway again`);
+  const read = await readInProcess(program, file, signal);
+  if (read !== undefined) return "refused" in read ? refusal(read.refused) : read;
+  const { config, warnings } = await readSetting(file, false, refusal);
+  return { config, warnings };
 }

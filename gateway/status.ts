@@ -5,8 +5,8 @@ import type { GatewayConfig } from "./config.ts";
 import { brokerAddress } from "./edge-link.ts";
 import type { FailureKinds } from "./failure-kinds.ts";
 import type { HistoryStats } from "./history.ts";
-import { historySetting } from "./history-config.ts";
 import { askedDays } from "./history-reach.ts";
+import { historySetting } from "./history-setting.ts";
 import type { Renewal, RenewalStats } from "./renewal.ts";
 import type { Gateway } from "./run.ts";
 

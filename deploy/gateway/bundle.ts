@@ -1,5 +1,5 @@
 import { readdirSync, readFileSync } from "node:fs";
-import { findPackageJSON } from "node:module";
+import { builtinModules, createRequire, findPackageJSON } from "node:module";
 import { join, relative } from "node:path";
 import { pathToFileURL } from "node:url";
 import { type BuildOptions, build, type Plugin } from "esbuild";
@@ -48,7 +48,7 @@ export const nodeModules = {
   outExtension: { ".js": ".mjs" },
   keepNames: true,
   // CommonJS packages ask for Node's own modules by require, which ES modules do not have.
-  banner: { js: 'import{createRequire as $require}from"node:module";const require=$require(import.meta.url);' },
+  banner: { js: 'const require=process.getBuiltinModule("node:module").createRequire(import.meta.url);' },
   logLevel: "warning",
 } as const satisfies BuildOptions;
 
@@ -110,6 +110,31 @@ const opcuaClassNames: Plugin = {
   },
 };
 
+/** Names of Node's own modules, with and without `node:`. */
+const builtin = new RegExp(`^(node:)?(${builtinModules.map((name) => name.replace("node:", "")).join("|")})$`);
+
+/**
+ * Takes what is imported of Node's own modules one by one. An `import` of a module has Node read every name that it exports, and some load
+ * what stands behind them only then: `import "node:http"` alone costs 14 MB, for the `WebSocket` that nobody asks for.
+ */
+const builtinsByName: Plugin = {
+  name: "builtins-by-name",
+  setup: ({ onResolve, onLoad }) => {
+    onResolve({ filter: builtin }, ({ path, kind }) =>
+      kind === "import-statement" || kind === "dynamic-import" ? { path, namespace: "builtin" } : undefined,
+    );
+    onLoad({ filter: /.*/, namespace: "builtin" }, ({ path }) => {
+      const names = namesIn(createRequire(import.meta.url)(path) as object);
+      // Pure: a name that nobody imports is left out, and not read.
+      const lines = names.map(
+        (name) => `const $${name} = /* @__PURE__ */ (() => all.${name})();\nexport { $${name} as ${name} };`,
+      );
+      const all = `const all = /* @__PURE__ */ process.getBuiltinModule(${JSON.stringify(path)});\nexport default all;`;
+      return { contents: [all, ...lines].join("\n"), loader: "js" };
+    });
+  },
+};
+
 /** The folder of the npm package that a bundled file belongs to. */
 function packageDirOf(input: string): string | undefined {
   const at = input.lastIndexOf("node_modules/");
@@ -137,7 +162,7 @@ export async function bundleGateway(root: string): Promise<Bundle> {
     absWorkingDir: root,
     entryPoints: {
       main: "gateway/main.ts",
-      // A thread of its own, which is started by its file.
+      // A process of its own, which is started by its file.
       "setting-worker": "gateway/setting-worker.ts",
       "read-log": "deploy/gateway/read-log.ts",
     },
@@ -151,7 +176,7 @@ export async function bundleGateway(root: string): Promise<Bundle> {
     legalComments: "none",
     // Not installed: an optional part of node-opcua's lock that it does not need here.
     external: ["proper-lockfile"],
-    plugins: [withoutUnused, opcuaClassNames, lazyCommonJs(root)],
+    plugins: [withoutUnused, builtinsByName, opcuaClassNames, lazyCommonJs(root)],
     metafile: true,
   });
   const dirs = Object.keys(result.metafile.inputs).map(packageDirOf);

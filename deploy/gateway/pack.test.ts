@@ -1,5 +1,6 @@
-import { execFileSync, spawnSync } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
+import { once } from "node:events";
 import { existsSync, mkdtempSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
@@ -19,6 +20,46 @@ afterEach(() => box.close());
 vi.setConfig({ testTimeout: 120_000 });
 
 const isThere = (program: string, ...args: string[]) => spawnSync(program, args, { stdio: "ignore" }).status === 0;
+
+test("a gateway that runs has of Node.js what it uses: none of what a name that nobody asked for would load", async () => {
+  const { folder } = await box.unpack(noNode);
+  const [config, seen, preload] = ["gateway.yaml", "seen", "preload.cjs"].map((name) => join(folder, name)) as [
+    string,
+    string,
+    string,
+  ];
+  writeFileSync(
+    config,
+    "group: g\nnode: n\nbroker: { host: 127.0.0.1, port: 1 }\noutbox: { path: outbox.sqlite }\ndevices:\n" +
+      "  - { id: d, driver: modbus-tcp, host: 127.0.0.1, port: 2, unitId: 1, tags: [{ name: t, table: holding, address: 1, type: int16 }] }\n",
+  );
+  // The process that checks the configuration runs it too, and ends first.
+  const write = `process.on("exit", () => require("fs").writeFileSync(${JSON.stringify(seen)}, process.moduleLoadList.join("\\n")));`;
+  writeFileSync(preload, write);
+  const gateway = spawn(process.execPath, ["-r", preload, join(folder, "lib/main.mjs"), "run", "--config", config], {
+    stdio: ["ignore", "pipe", "inherit"],
+    // Without what the tests themselves load into each process.
+    env: { ...process.env, NODE_OPTIONS: "" },
+  });
+  const running = Promise.withResolvers<void>();
+  const ended = once(gateway, "exit");
+  // Read to its end: whoever closes the pipe ends no gateway.
+  gateway.stdout.setEncoding("utf8").on("data", (lines: string) => {
+    if (lines.includes("the gateway runs")) running.resolve();
+  });
+  try {
+    await Promise.race([running.promise, ended]);
+    gateway.kill("SIGTERM");
+    await ended;
+  } finally {
+    gateway.kill("SIGKILL");
+  }
+  const modules = readFileSync(seen, "utf8").split("\n");
+  expect(modules).toContain("NativeModule sqlite");
+  for (const one of ["internal/deps/undici/undici", "http", "http2", "tls", "internal/fs/promises", "repl"]) {
+    expect(modules).not.toContain(`NativeModule ${one}`);
+  }
+});
 
 test("holds what a box needs, with true checksums, and nothing of this machine", async () => {
   const { folder, pack } = await box.unpack(noNode);

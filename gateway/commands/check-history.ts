@@ -2,8 +2,8 @@ import type { GatewayConfig } from "../config.ts";
 import { definitionsOf } from "../definitions.ts";
 import { commonDevice } from "../drivers/common-device.ts";
 import { historyTag } from "../history.ts";
-import { historySetting } from "../history-config.ts";
 import { tooShort } from "../history-reach.ts";
+import { historySetting } from "../history-setting.ts";
 
 /** For whoever puts a gateway into service: that its history will not reach back six months. Pure: reckoned, not measured. */
 export function historyWarnings(config: GatewayConfig): string[] {

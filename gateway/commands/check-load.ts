@@ -1,12 +1,15 @@
 import type { DeviceConfig } from "../config.ts";
-import { type Dlt645Device, formatOf } from "../drivers/dlt645-config.ts";
+import type { Dlt645Device } from "../drivers/dlt645-config.ts";
 import { requestFrame } from "../drivers/dlt645-frame.ts";
 import { blockValues } from "../drivers/dlt645-ids.ts";
 import { planQuestions, type Question } from "../drivers/dlt645-plan.ts";
-import { type LineConfig, settingText } from "../drivers/line-config.ts";
+import { formatOf } from "../drivers/dlt645-tags.ts";
+import type { LineConfig } from "../drivers/line-config.ts";
+import { settingText } from "../drivers/line-facts.ts";
 import { serialMedium } from "../drivers/line-serial.ts";
 import { networkQuietMs } from "../drivers/line-socket.ts";
-import { isBitTable, type ModbusDevice, type ModbusRtuDevice, type ModbusUnit } from "../drivers/modbus-config.ts";
+import type { ModbusDevice, ModbusRtuDevice, ModbusUnit } from "../drivers/modbus-config.ts";
+import { isBitTable } from "../drivers/modbus-facts.ts";
 import { planByRate } from "../drivers/modbus-plan.ts";
 import { intervalOf } from "../drivers/rates.ts";
 

@@ -1,16 +1,10 @@
 import { carrierRoles, type Role, roles } from "@jilian/domain/roles.ts";
 import type { DeviceConfig, GatewayConfig } from "../config.ts";
 import type { LineConfig } from "../drivers/line-config.ts";
-import {
-  isBitTable,
-  type ModbusDevice,
-  type ModbusRtuDevice,
-  type ModbusTag,
-  type ModbusUnit,
-  sharesConnection,
-  widthOf,
-} from "../drivers/modbus-config.ts";
-import { type CommonTag, isCounter } from "../drivers/tag-config.ts";
+import type { ModbusDevice, ModbusRtuDevice, ModbusTag, ModbusUnit } from "../drivers/modbus-config.ts";
+import { isBitTable, sharesConnection, widthOf } from "../drivers/modbus-facts.ts";
+import type { CommonTag } from "../drivers/tag-config.ts";
+import { isCounter } from "../drivers/tag-facts.ts";
 import { isIntegerType } from "../drivers/value-types.ts";
 import { isOnLine, lineWarnings, tcpWarnings, timeoutWarnings } from "./check-load.ts";
 

@@ -1,5 +1,5 @@
 import type { DeviceConfig } from "../config.ts";
-import { dlt645Common } from "./dlt645-config.ts";
+import { dlt645Common } from "./dlt645-tags.ts";
 import type { CommonDevice } from "./tag-config.ts";
 
 /**

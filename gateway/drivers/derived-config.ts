@@ -7,16 +7,11 @@ import {
   type CommonTag,
   type DerivedTag,
   faultsBelow,
-  isCounter,
   namedFaults,
 } from "./tag-config.ts";
+import { inputModulus, isCounter } from "./tag-facts.ts";
 import { reportFaults } from "./value-config.ts";
-import { isFloatType, isIntegerType, naturalModulus } from "./value-types.ts";
-
-/** Counts after which an input of a derived counter starts again from 0. */
-export function inputModulus(tag: CommonTag): bigint | undefined {
-  return tag.modulusCounts === undefined ? naturalModulus(tag.type) : BigInt(tag.modulusCounts);
-}
+import { isFloatType, isIntegerType } from "./value-types.ts";
 
 function inputFaults(input: DerivedTag["of"][number], tag: CommonTag | undefined, path: string, check: Check): void {
   check(

@@ -1,5 +1,6 @@
-import { type Dlt645Tag, dataIdOf, formatOf } from "./dlt645-config.ts";
+import type { Dlt645Tag } from "./dlt645-config.ts";
 import { blockOf, knownData } from "./dlt645-ids.ts";
+import { dataIdOf, formatOf } from "./dlt645-tags.ts";
 
 /** One question: a single value, or a block whose values several tags ask for. */
 export type Question = {

@@ -2,6 +2,7 @@ import { duplicates, type SemanticFault } from "@jilian/domain/check-config.ts";
 import { idPattern } from "@jilian/domain/identity.ts";
 import { type Static, Type } from "typebox";
 import { isAllowable } from "./line-allow.ts";
+import { addressOf, packetBytes, placeOf } from "./line-facts.ts";
 import { oneOf, strict } from "./tag-config.ts";
 
 /** Lines that several devices share (RS-485), in the configuration of a gateway. */
@@ -103,33 +104,10 @@ const listenLineSchema = Type.Object(
 export const linesSchema = Type.Optional(Type.Array(Type.Union([serialLineSchema, tcpLineSchema, listenLineSchema])));
 
 export type SerialLine = Static<typeof serialLineSchema>;
-/** How a port is set, as people write it: `9600 baud 8N1`. */
-export function settingText({
-  baudRate,
-  parity,
-  stopBits,
-}: Pick<SerialLine, "baudRate" | "parity" | "stopBits">): string {
-  return `${baudRate} baud 8${{ none: "N", even: "E", odd: "O" }[parity]}${stopBits}`;
-}
 
 export type TcpLine = Static<typeof tcpLineSchema>;
 export type ListenLine = Static<typeof listenLineSchema>;
 export type LineConfig = SerialLine | TcpLine | ListenLine;
-
-/** The bytes of a registration or heartbeat. */
-export function packetBytes(packet: string): Buffer {
-  return packet.startsWith("hex:") ? Buffer.from(packet.slice(4), "hex") : Buffer.from(packet, "utf8");
-}
-
-type Address = { readonly host: string; readonly port: number };
-const addressOf = ({ host, port }: Address) => `${host.toLowerCase()}:${port}`;
-
-/** What a line is the only one to have. */
-export function placeOf(line: LineConfig): string {
-  if (line.kind === "serial") return line.path;
-  if (line.kind === "tcp") return addressOf(line);
-  return `listen ${line.port} ${line.registration === undefined ? "" : packetBytes(line.registration).toString("hex")}`;
-}
 
 const placeField = { serial: "path", tcp: "port", listen: "registration" } as const;
 

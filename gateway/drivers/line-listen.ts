@@ -3,8 +3,9 @@ import { createServer, type Server, type Socket } from "node:net";
 import type { Logger } from "pino";
 import { atMostEvery } from "../log-limit.ts";
 import { admission, plainAddress } from "./line-allow.ts";
-import { type ListenLine, packetBytes } from "./line-config.ts";
+import type { ListenLine } from "./line-config.ts";
 import { mediumError } from "./line-errors.ts";
+import { packetBytes } from "./line-facts.ts";
 import type { Medium, Opening, Port, PortEvents } from "./line-medium.ts";
 import { networkQuietMs, socketPort } from "./line-socket.ts";
 

@@ -1,7 +1,8 @@
 import { isDeepStrictEqual } from "node:util";
 import type { Logger } from "pino";
 import type { Line } from "./line.ts";
-import { type LineConfig, placeOf } from "./line-config.ts";
+import type { LineConfig } from "./line-config.ts";
+import { placeOf } from "./line-facts.ts";
 import { createListeners } from "./line-listen.ts";
 import type { Medium } from "./line-medium.ts";
 import { serialMedium } from "./line-serial.ts";

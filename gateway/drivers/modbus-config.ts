@@ -1,6 +1,7 @@
 import type { SemanticFault } from "@jilian/domain/check-config.ts";
 import { idPattern } from "@jilian/domain/identity.ts";
 import { type Static, Type } from "typebox";
+import { isBitTable, type RegisterType, registerTypes, widthOf } from "./modbus-facts.ts";
 import { groupFaults, groupsSchema } from "./modbus-groups.ts";
 import { profileKeys } from "./profile-keys.ts";
 import { intervalOf } from "./rates.ts";
@@ -11,30 +12,12 @@ import {
   commonTagFaults,
   commonTagKeys,
   faultsBelow,
-  isCounter,
   oneOf,
   strict,
 } from "./tag-config.ts";
+import { isCounter } from "./tag-facts.ts";
 import { isBcd } from "./value-types.ts";
 
-/** What a register value can be, and how many 16-bit registers it takes: a string as many as its tag says. */
-export const registerTypes = {
-  int16: { registers: 1 },
-  uint16: { registers: 1 },
-  int32: { registers: 2 },
-  uint32: { registers: 2 },
-  int64: { registers: 4 },
-  uint64: { registers: 4 },
-  float32: { registers: 2 },
-  float64: { registers: 4 },
-  bcd16: { registers: 1 },
-  bcd32: { registers: 2 },
-  bcd48: { registers: 3 },
-  bcd64: { registers: 4 },
-  bool: { registers: 1 },
-  string: { registers: 0 },
-} as const;
-export type RegisterType = keyof typeof registerTypes;
 const typeNames = Object.keys(registerTypes) as RegisterType[];
 
 export const byteOrders = ["ABCD", "CDAB", "BADC", "DCBA"] as const;
@@ -143,20 +126,6 @@ export type ModbusRtuDevice = Static<typeof modbusRtuDeviceSchema>;
 /** What reading a unit needs to know of it, however it is reached. */
 export type ModbusUnit = Omit<ModbusRtuDevice, "driver" | "line">;
 export type ModbusTag = ModbusUnit["tags"][number];
-
-/** Whether a device shares its connection with the others of its host and port. */
-export function sharesConnection({ connection, maxReadsInFlight }: ModbusDevice): boolean {
-  return connection === undefined ? maxReadsInFlight === 1 : connection === "shared";
-}
-
-export function isBitTable(tag: Pick<ModbusTag, "table">): boolean {
-  return tag.table === "coil" || tag.table === "discrete";
-}
-
-/** Registers (or bits, for coil and discrete) that a tag takes on the wire. */
-export function widthOf(tag: ModbusTag): number {
-  return tag.type === "string" ? (tag.lengthRegisters ?? 1) : registerTypes[tag.type].registers;
-}
 
 function bitFaults(tag: ModbusTag, check: Check): void {
   const inRegister = tag.type === "bool" && !isBitTable(tag);

@@ -1,4 +1,5 @@
-import { type BcdSign, type ByteOrder, type Encoding, type RegisterType, registerTypes } from "./modbus-config.ts";
+import type { BcdSign, ByteOrder, Encoding } from "./modbus-config.ts";
+import { type RegisterType, registerTypes } from "./modbus-facts.ts";
 import type { BcdType } from "./value-types.ts";
 
 /**

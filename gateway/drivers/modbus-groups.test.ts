@@ -4,8 +4,8 @@ import { type Script, type ScriptedServer, startScriptedServer, until } from "..
 import { type GatewayConfig, readGatewayConfig } from "../config.ts";
 import { definitionOf, definitionsOf } from "../definitions.ts";
 import type { ModbusDevice } from "./modbus-config.ts";
-import { createRates } from "./modbus-groups.ts";
 import { createPorts } from "./modbus-port.ts";
+import { createRates } from "./modbus-rates.ts";
 import { createModbusDriver } from "./modbus-tcp.ts";
 
 const text = (port: number, device: string): string => `

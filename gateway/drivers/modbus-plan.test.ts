@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { type ModbusTag, type RegisterType, widthOf } from "./modbus-config.ts";
+import type { ModbusTag } from "./modbus-config.ts";
+import { type RegisterType, widthOf } from "./modbus-facts.ts";
 import { planReads, splitBlock } from "./modbus-plan.ts";
 
 const limits = { maxRegistersPerRead: 125, maxGapRegisters: 8 };

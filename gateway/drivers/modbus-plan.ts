@@ -1,4 +1,5 @@
-import { isBitTable, type ModbusTag, widthOf } from "./modbus-config.ts";
+import type { ModbusTag } from "./modbus-config.ts";
+import { isBitTable, widthOf } from "./modbus-facts.ts";
 
 /** One read request: a range of one table, and the tags whose values lie wholly in it. */
 export type Block = {

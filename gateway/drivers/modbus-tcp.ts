@@ -2,9 +2,10 @@ import { codeOf } from "@jilian/domain/errors.ts";
 import type { Logger } from "pino";
 import type { Driver } from "../model.ts";
 import { createModbusReader, type ModbusTimes } from "./modbus.ts";
-import { type ModbusDevice, sharesConnection } from "./modbus-config.ts";
+import type { ModbusDevice } from "./modbus-config.ts";
 import { openConnection } from "./modbus-connection.ts";
 import { endpointOf, type TcpTarget } from "./modbus-errors.ts";
+import { sharesConnection } from "./modbus-facts.ts";
 import type { Ports } from "./modbus-port.ts";
 
 function targetOf({ id, unitId, timeoutMs }: ModbusDevice, { host, port }: { host: string; port: number }): TcpTarget {

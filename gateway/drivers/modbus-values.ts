@@ -1,8 +1,9 @@
 import type { Value } from "@jilian/domain/datatypes.ts";
 import { Status } from "@jilian/domain/quality.ts";
 import type { Logger } from "pino";
-import { isBitTable, type ModbusTag, type ModbusUnit } from "./modbus-config.ts";
+import type { ModbusTag, ModbusUnit } from "./modbus-config.ts";
 import { bcdBits, decodeBcd, decodeBit, decodeRegisters, decodeText } from "./modbus-decode.ts";
+import { isBitTable } from "./modbus-facts.ts";
 import { usableValue } from "./raw-value.ts";
 import { sentinelTest } from "./sentinels.ts";
 import { isBcd } from "./value-types.ts";

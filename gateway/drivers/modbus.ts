@@ -7,9 +7,9 @@ import { isProbe } from "./line-probe.ts";
 import type { ModbusTag, ModbusUnit } from "./modbus-config.ts";
 import type { Answer, ModbusConnection } from "./modbus-connection.ts";
 import { exceptionStatus, exceptionText, nothingReadable, rangeText, stopped, type Target } from "./modbus-errors.ts";
-import { createRates } from "./modbus-groups.ts";
 import { isUnitAway } from "./modbus-pdu.ts";
 import { type Block, planByRate, splitBlock } from "./modbus-plan.ts";
+import { createRates } from "./modbus-rates.ts";
 import { type TagDecoder, tagDecoders } from "./modbus-values.ts";
 
 /** How long a tag that the device does not have is left out before it is tried again, in machine time. */

@@ -1,5 +1,6 @@
 import type { SemanticFault } from "@jilian/domain/check-config.ts";
 import { type Static, Type } from "typebox";
+import { sessionKeyOf } from "./opcua-key.ts";
 import {
   commonDeviceFaults,
   commonDeviceKeys,
@@ -7,10 +8,10 @@ import {
   commonTagKeys,
   dayMs,
   faultsBelow,
-  isCounter,
   oneOf,
   strict,
 } from "./tag-config.ts";
+import { isCounter } from "./tag-facts.ts";
 import { isBcd, type ValueType, valueTypes } from "./value-types.ts";
 
 export const securityModes = ["None", "Sign", "SignAndEncrypt"] as const;
@@ -152,11 +153,6 @@ export function opcuaDeviceFaults(device: OpcuaDevice, base: string): SemanticFa
     faults.push(...below.faults);
   }
   return faults;
-}
-
-/** What devices have in common that share one session: endpoint, security and user. Holds secrets: for comparing only. */
-export function sessionKeyOf({ endpointUrl, security, user }: OpcuaDevice): string {
-  return JSON.stringify([endpointUrl, security.mode, security.policy, user]);
 }
 
 /** The checks between the OPC UA devices of a gateway, each with its position in the configuration. */

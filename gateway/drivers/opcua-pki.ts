@@ -1,8 +1,8 @@
 import { X509Certificate } from "node:crypto";
-import { existsSync, readFileSync, renameSync } from "node:fs";
-import { readdir } from "node:fs/promises";
+import { existsSync, readdir, readFileSync, renameSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import type { OPCUACertificateManager } from "node-opcua-certificate-manager";
 import type { Logger } from "pino";
 import { type OpcuaTarget, serverCertificateInvalid, serverUntrusted } from "./opcua-errors.ts";
@@ -31,7 +31,7 @@ const validityDays = 3650;
 
 /** The file of a rejected certificate: its name ends with the fingerprint, that of the leaf comes first in a chain. */
 async function rejectedFileOf(folder: string, fingerprint: string): Promise<string> {
-  const names = await readdir(folder);
+  const names = await promisify(readdir)(folder);
   return join(folder, names.find((name) => name.toLowerCase().includes(fingerprint)) ?? "");
 }
 

@@ -1,7 +1,8 @@
 import type { Logger } from "pino";
-import { type OpcuaDevice, sessionKeyOf } from "./opcua-config.ts";
+import type { OpcuaDevice } from "./opcua-config.ts";
 import { type OpcuaConnection, openConnection } from "./opcua-connection.ts";
 import { connectionLost, stopped } from "./opcua-errors.ts";
+import { sessionKeyOf } from "./opcua-key.ts";
 import { openPki, type Pki, type PkiOptions } from "./opcua-pki.ts";
 
 /** A device's share in a connection. */

@@ -13,7 +13,7 @@ function streamOf(count = 1) {
   const device = opcuaConfig("/x", [{ endpointUrl: "opc.tcp://h:1", tags }]).devices[0] as OpcuaDevice;
   const clock = { nowMs: t0, now: () => clock.nowMs, rate: 1 } as Clock & { nowMs: number };
   const told = { misfits: [] as string[], skews: [] as number[], dropped: 0, catchesUp: false };
-  const stream = createStream(
+  const made = createStream(
     {
       tags: device.tags,
       publishingMs: 500,
@@ -30,7 +30,12 @@ function streamOf(count = 1) {
       },
     },
   );
-  return { stream, clock, told };
+  /** Each change in an answer of its own. */
+  const arrived = (tag: number, value: OpcuaValue): void => {
+    made.proved();
+    made.arrived(tag, value);
+  };
+  return { stream: { ...made, arrived }, clock, told };
 }
 
 function double(value: number, sourceMs: number, code = 0): OpcuaValue {

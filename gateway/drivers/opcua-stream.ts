@@ -20,8 +20,8 @@ type TagState = {
   readonly sentinels: SentinelTest | undefined;
   /** What came last, as the server sent it, and with which status it was passed on. */
   last: { value: Value; status: number; misfit: string | undefined; passedAs: number } | undefined;
-  /** Its source time, UTC ms. */
-  lastSourceMs: number | undefined;
+  /** Its source time, UTC ms; NaN: it has none. */
+  lastSourceMs: number;
   /** StatusCode of the server's refusal to monitor it. */
   refused: number | undefined;
   samplingMs: number;
@@ -35,7 +35,8 @@ type TagState = {
 
 /** Values on their way from the notifications of a subscription to the polls of the collector. */
 export type OpcuaStream = {
-  readonly arrived: (tag: number, value: OpcuaValue, publishedMs?: number) => void;
+  /** A change, in an answer for which {@link OpcuaStream.proved} was called. */
+  readonly arrived: (tag: number, value: OpcuaValue) => void;
   /**
    * The server has answered for the subscription: whatever it had not sent by then had not changed.
    * @param publishedMs when it sent the answer, by its own clock (publishTime, OPC 10000-4, 7.25), UTC ms; absent: now
@@ -95,9 +96,44 @@ function keep(state: TagState, { value, status, misfit }: Decoded, passedAs: num
   last.passedAs = passedAs;
 }
 
+/**
+ * Readings that wait for the next poll, in columns. An object for each would live just long enough to be moved to where only a large
+ * collection of garbage finds it.
+ */
+function readingQueue() {
+  let tags: number[] = [];
+  let values: Value[] = [];
+  let statuses: number[] = [];
+  let times: number[] = [];
+  return {
+    size: (): number => tags.length,
+    push(tag: number, value: Value, status: number, timeMs: number): void {
+      tags.push(tag);
+      values.push(value);
+      statuses.push(status);
+      times.push(timeMs);
+    },
+    /** Drops the oldest. @returns their tags */
+    drop(count: number): number[] {
+      for (const column of [values, statuses, times]) column.splice(0, count);
+      return tags.splice(0, count);
+    },
+    take(): RawReading[] {
+      const taken = tags.map((tag, i) => ({
+        tag,
+        value: values[i] as Value,
+        status: statuses[i] as number,
+        sourceTimeMs: times[i] as number,
+      }));
+      [tags, values, statuses, times] = [[], [], [], []];
+      return taken;
+    },
+  };
+}
+
 function stateOf(tag: OpcuaTag, { samplingMs, sentinels }: Options): TagState {
   const seenMs = performance.now();
-  const none = { last: undefined, lastSourceMs: undefined, refused: undefined, differsMs: undefined };
+  const none = { last: undefined, lastSourceMs: Number.NaN, refused: undefined, differsMs: undefined };
   return { tag, sentinels: sentinelTest(tag, { sentinels }), ...none, samplingMs, seenMs, overflowed: false, drain: 0 };
 }
 
@@ -113,8 +149,8 @@ export function createStream(options: Options, events: StreamEvents): OpcuaStrea
   const { clock, publishingMs, keepAliveMs } = options;
   const states = options.tags.map((tag) => stateOf(tag, options));
   const at = (tag: number) => states[tag] as TagState;
-  let pending: RawReading[] = [];
-  let proven = { machineMs: performance.now(), clockMs: clock.now(), publishedMs: clock.now() };
+  const pending = readingQueue();
+  const proven = { machineMs: performance.now(), clockMs: clock.now(), publishedMs: clock.now() };
   let drainedProofMs = Number.NEGATIVE_INFINITY;
   let backlog = { fromMs: 0, untilMs: Number.NEGATIVE_INFINITY };
   let spoken = false;
@@ -136,8 +172,9 @@ export function createStream(options: Options, events: StreamEvents): OpcuaStrea
     if (machineMs - proven.machineMs > 1.5 * keepAliveMs) {
       backlog = { fromMs: proven.machineMs, untilMs: machineMs + catchUpMs };
     }
-    const clockMs = clock.now();
-    proven = { machineMs, clockMs, publishedMs: publishedAt(clockMs, publishedMs) };
+    proven.machineMs = machineMs;
+    proven.clockMs = clock.now();
+    proven.publishedMs = publishedAt(proven.clockMs, publishedMs);
     spoken = true;
   }
 
@@ -157,9 +194,9 @@ export function createStream(options: Options, events: StreamEvents): OpcuaStrea
   }
 
   function makeRoom(): void {
-    if (pending.length < maxPending) return;
-    const gone = pending.splice(0, droppedAtOnce);
-    for (const { tag } of gone) at(tag).overflowed = true;
+    if (pending.size() < maxPending) return;
+    const gone = pending.drop(droppedAtOnce);
+    for (const tag of gone) at(tag).overflowed = true;
     events.onDropped(gone.length);
   }
 
@@ -171,11 +208,11 @@ export function createStream(options: Options, events: StreamEvents): OpcuaStrea
     if (decoded.misfit !== undefined && decoded.misfit !== state.last?.misfit)
       events.onMisfit(state.tag, decoded.misfit);
     keep(state, decoded, passedAs);
-    state.lastSourceMs = sourceTimeOf(value);
+    state.lastSourceMs = sourceTimeOf(value) ?? Number.NaN;
     state.seenMs = performance.now();
     state.differsMs = undefined;
     makeRoom();
-    pending.push({ tag, value: decoded.value, status: passedAs, sourceTimeMs: timeMs });
+    pending.push(tag, decoded.value, passedAs, timeMs);
   }
 
   /**
@@ -197,8 +234,7 @@ export function createStream(options: Options, events: StreamEvents): OpcuaStrea
   const waiting = () => states.some(({ last, refused }) => last === undefined && refused === undefined);
 
   function takePending(): RawReading[] {
-    const readings = pending;
-    pending = [];
+    const readings = pending.take();
     for (const reading of readings) {
       const state = at(reading.tag);
       state.drain = drains;
@@ -211,8 +247,7 @@ export function createStream(options: Options, events: StreamEvents): OpcuaStrea
 
   return {
     rest: takePending,
-    arrived(tag, value, publishedMs) {
-      proved(publishedMs);
+    arrived(tag, value) {
       at(tag).refused = undefined;
       pass(tag, value);
       if (wake !== undefined && !waiting()) wake();

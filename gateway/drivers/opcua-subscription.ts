@@ -1,13 +1,15 @@
 import type { Clock } from "@jilian/domain/clock.ts";
 import type { JilianError } from "@jilian/domain/errors.ts";
 import { statusName } from "@jilian/domain/quality.ts";
-import type { ClientMonitoredItemBase, ClientSubscription, NodeId } from "node-opcua-client";
+import type { ClientSubscription, NodeId } from "node-opcua-client";
 import type { Logger } from "pino";
 import { atMostEvery } from "../log-limit.ts";
 import type { RawReading } from "../model.ts";
 import type { OpcuaDevice } from "./opcua-config.ts";
 import { type OpcuaConnection, takeLeave } from "./opcua-connection.ts";
+import type { OpcuaValue } from "./opcua-decode.ts";
 import { connectionLost, nothingReadable, type OpcuaTarget, sessionLost, subscriptionDead } from "./opcua-errors.ts";
+import { createItems, tagOf, takeChanges } from "./opcua-items.ts";
 import { resolveNodeId } from "./opcua-nodes.ts";
 import { startSubscription } from "./opcua-start.ts";
 import { createStream, type OpcuaStream } from "./opcua-stream.ts";
@@ -30,7 +32,6 @@ export type SubscribeOptions = {
   readonly retryRefusedMs: number;
 };
 
-const valueAttribute = 13;
 /** The library asks for no less: a keep-alive after so many empty publishing intervals. */
 const fewestKeepAlives = 3;
 const longestKeepAliveMs = 5000;
@@ -39,6 +40,7 @@ const lifetimeMs = 30_000;
 const maxNotificationsPerPublish = 1000;
 const badNodeIdUnknown = 0x80340000;
 const badNodeIdInvalid = 0x80330000;
+const badUnexpectedError = 0x80010000;
 const mostNamed = 5;
 
 /** Intervals of a subscription, in machine time. */
@@ -65,10 +67,6 @@ type Parts = {
   readonly stream: OpcuaStream;
   readonly target: OpcuaTarget;
   readonly log: Logger;
-  /** A change of a tag was told, after its first value: the server lives up to its word again. */
-  readonly onTold: (tag: number) => void;
-  /** When the server sent the notification that is handled now, by its clock. */
-  readonly publishedMs: () => number | undefined;
 };
 
 /** The node ids of this session, by position; what cannot be one is refused at once. */
@@ -92,33 +90,18 @@ function resolveTags({ device, connection, stream }: Omit<Parts, "subscription">
 
 /** Monitors some tags in one request; each has its own verdict, and one that is refused says nothing about the others. */
 async function monitorBatch(
-  parts: Parts,
+  { connection, subscription: { subscriptionId }, stream, device }: Parts,
   nodeIds: ReadonlyMap<number, NodeId>,
   tags: readonly number[],
 ): Promise<void> {
-  const { connection, subscription, stream, device, onTold, publishedMs } = parts;
-  const { ClientMonitoredItemGroup, TimestampsToReturn } = connection.library.opcua;
-  const items = tags.map((tag) => ({ nodeId: nodeIds.get(tag) as NodeId, attributeId: valueAttribute }));
-  const { samplingIntervalMs: samplingInterval, queueSize } = device;
-  const monitored = await connection.request("monitor tags", () => {
-    const { promise, resolve, reject } = Promise.withResolvers<readonly ClientMonitoredItemBase[]>();
-    const parameters = { samplingInterval, queueSize, discardOldest: true };
-    const group = ClientMonitoredItemGroup.create(subscription, items, parameters, TimestampsToReturn.Both);
-    const begun = new Set<number>();
-    group.on("changed", (_item, value, index) => {
-      const tag = tags[index] as number;
-      if (begun.has(tag)) onTold(tag);
-      begun.add(tag);
-      stream.arrived(tag, value, publishedMs());
-    });
-    group.on("initialized", () => resolve(group.monitoredItems));
-    group.on("err", (message) => reject(new Error(message)));
-    return promise;
-  });
-  for (const [i, { statusCode, result }] of monitored.entries()) {
-    const tag = tags[i] as number;
-    if (statusCode.isGoodish()) stream.accept(tag, result?.revisedSamplingInterval ?? samplingInterval);
-    else stream.refuse(tag, statusCode.value >>> 0);
+  const items = tags.map((tag) => ({ tag, nodeId: nodeIds.get(tag) as NodeId }));
+  const results = await connection.request("monitor tags", () =>
+    createItems(connection, { subscriptionId, device, items }),
+  );
+  for (const [i, tag] of tags.entries()) {
+    const { statusCode, revisedSamplingInterval } = results[i] ?? {};
+    if (statusCode?.isGoodish()) stream.accept(tag, revisedSamplingInterval ?? device.samplingIntervalMs);
+    else stream.refuse(tag, (statusCode?.value ?? badUnexpectedError) >>> 0);
   }
 }
 
@@ -240,24 +223,31 @@ export async function subscribe(
   let retrying = false;
   let retriedMs = performance.now();
   let publishedMs: number | undefined;
-  subscription.on("raw_notification", ({ publishTime }) => {
-    publishedMs = publishTime?.getTime();
+  const begun = new Set<number>();
+  const arrived = (tag: number, value: OpcuaValue) => {
+    if (device.tags[tag] === undefined) return;
+    // A change that is told after the first value: the server lives up to its word again.
+    if (begun.has(tag)) withheld.delete(tag);
+    begun.add(tag);
+    try {
+      stream.arrived(tag, value);
+    } catch (err) {
+      // The library has nobody catch it: the process would end.
+      log.error({ err, tag: device.tags[tag].name }, "a change could not be taken");
+    }
+  };
+  subscription.on("raw_notification", (message) => {
+    publishedMs = message.publishTime?.getTime();
+    const changes = takeChanges(connection.library, message);
+    // One look at the clocks for all of them.
+    if (changes.length > 0) stream.proved(publishedMs);
+    for (const { clientHandle, value } of changes) arrived(tagOf(clientHandle), value);
   });
   subscription.on("keepalive", () => stream.proved(publishedMs));
   subscription.on("status_changed", (status) => {
     if (!status.isGoodish()) ended ??= sessionLost(target, `the server has ended the subscription (${status.name})`);
   });
-  const onTold = (tag: number) => withheld.delete(tag);
-  const parts: Parts = {
-    device,
-    connection,
-    subscription,
-    stream,
-    target,
-    log,
-    onTold,
-    publishedMs: () => publishedMs,
-  };
+  const parts: Parts = { device, connection, subscription, stream, target, log };
 
   async function close(): Promise<void> {
     for (const event of ["keepalive", "raw_notification"]) subscription.removeAllListeners(event);
@@ -300,7 +290,7 @@ export async function subscribe(
       });
   }
 
-  /** The library keeps every group of items that was ever asked for: only what can be read is asked for again. */
+  /** A read costs the server less than an item that it has to refuse again: only what can be read is asked for. */
   async function monitorReadable(tags: readonly number[]): Promise<void> {
     for (let i = 0; i < tags.length; i += connection.batch) {
       const some = tags.slice(i, i + connection.batch);

@@ -1,10 +1,11 @@
 import { duplicates, type SemanticFault } from "@jilian/domain/check-config.ts";
 import { scaleExactly } from "@jilian/domain/decimal.ts";
 import { idPattern } from "@jilian/domain/identity.ts";
-import { carriers, counterRoles, type Role, roleNames, roles } from "@jilian/domain/roles.ts";
+import { carriers, roleNames, roles } from "@jilian/domain/roles.ts";
 import { bdSeqMetric, nodeControl } from "@jilian/domain/topics.ts";
 import { type Static, Type } from "typebox";
 import { type Groups, heartbeatOf, intervalOf } from "./rates.ts";
+import { isCounted, isCounter } from "./tag-facts.ts";
 import {
   deviceSentinelFaults,
   offsetSchema,
@@ -116,15 +117,6 @@ export type CommonDevice = Static<typeof commonDeviceSchema> & {
   readonly tags: readonly CommonTag[];
   readonly groups?: Groups;
 };
-
-export function isCounter({ role }: Pick<CommonTag, "role">): boolean {
-  return role !== undefined && (counterRoles as readonly Role[]).includes(role);
-}
-
-/** Whether a counter is derived from this tag: then it counts up, though it has no role of its own. */
-export function isCounted({ name }: Pick<CommonTag, "name">, { derived = [] }: Pick<CommonDevice, "derived">): boolean {
-  return derived.some((one) => isCounter(one) && one.of.some(({ tag }) => tag === name));
-}
 
 export type Check = (holds: boolean, path: string, expected: string, remedy: string) => void;
 

@@ -2,6 +2,7 @@ import { type Static, Type } from "typebox";
 import { heartbeatOf } from "./rates.ts";
 import { hasSentinels, sentinelFits } from "./sentinels.ts";
 import type { Check, CommonDevice, CommonTag } from "./tag-config.ts";
+import { spanOf } from "./tag-facts.ts";
 import { integerBounds, isFloatType, isIntegerType } from "./value-types.ts";
 
 /** What a value can be beside a scaled number, and how seldom it is told: keys of every protocol's tags, and their checks. */
@@ -66,12 +67,6 @@ export const reportKeys = {
 
 const keysSchema = Type.Object({ ...valueKeys, ...reportKeys });
 export type ValueKeys = Static<typeof keysSchema>;
-
-/** Width of the range that a value moves in, in its unit; undefined where none is given. */
-export function spanOf({ euRange, range }: Pick<CommonTag, "euRange" | "range">): number | undefined {
-  if (euRange !== undefined) return Math.abs(euRange.max - euRange.min);
-  return range?.min === undefined || range.max === undefined ? undefined : range.max - range.min;
-}
 
 function isQuantity({ type, enumeration }: CommonTag): boolean {
   return (isIntegerType(type) || isFloatType(type)) && enumeration === undefined;

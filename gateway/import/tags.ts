@@ -1,5 +1,6 @@
 import { readGatewayConfig } from "../config.ts";
-import { byteOrders, type ModbusTag, registerTypes } from "../drivers/modbus-config.ts";
+import { byteOrders, type ModbusTag } from "../drivers/modbus-config.ts";
+import { registerTypes } from "../drivers/modbus-facts.ts";
 import { type Column, columnNames, readHeadings } from "./columns.ts";
 import type { LineFault, Sheet, SheetRow } from "./sheet.ts";
 import { type Place, readFactor, readOrder, readPlace, readRole, readTable, readType, readUnit } from "./values.ts";

@@ -1,12 +1,7 @@
 import { parseDecimal } from "@jilian/domain/decimal.ts";
 import { isRole, type Role, roleNames, roles } from "@jilian/domain/roles.ts";
-import {
-  type ByteOrder,
-  byteOrders,
-  type ModbusTag,
-  type RegisterType,
-  registerTypes,
-} from "../drivers/modbus-config.ts";
+import { type ByteOrder, byteOrders, type ModbusTag } from "../drivers/modbus-config.ts";
+import { type RegisterType, registerTypes } from "../drivers/modbus-facts.ts";
 
 /** How the words of a tag list are read. Each gives undefined for what it does not understand. Pure. */
 

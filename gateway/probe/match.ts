@@ -1,5 +1,6 @@
-import { type ByteOrder, byteOrders, type RegisterType, registerTypes } from "../drivers/modbus-config.ts";
+import { type ByteOrder, byteOrders } from "../drivers/modbus-config.ts";
 import { type BinaryType, decodeRegisters } from "../drivers/modbus-decode.ts";
+import { type RegisterType, registerTypes } from "../drivers/modbus-facts.ts";
 import type { Table } from "./session.ts";
 
 /** What a unit's registers held when they were read. */

@@ -1,7 +1,8 @@
 import { readdirSync, readlinkSync, realpathSync } from "node:fs";
 import { pino } from "pino";
 import type { Exchange } from "../drivers/line.ts";
-import { type SerialLine, settingText } from "../drivers/line-config.ts";
+import type { SerialLine } from "../drivers/line-config.ts";
+import { settingText } from "../drivers/line-facts.ts";
 import { serialMedium } from "../drivers/line-serial.ts";
 import { createLine } from "../drivers/line-shared.ts";
 import type { Target } from "../drivers/modbus-errors.ts";

@@ -8,7 +8,7 @@ state=/var/lib/jilian-gateway
 node() { "$home/runtime/node" "$@"; }
 
 # As the systemd unit starts it: for little memory.
-export MALLOC_ARENA_MAX=1 MALLOC_TRIM_THRESHOLD_=131072
+export MALLOC_ARENA_MAX=1 MALLOC_TRIM_THRESHOLD_=131072 MALLOC_MMAP_THRESHOLD_=16384
 flags='--optimize-for-size --max-semi-space-size=1'
 
 case "${1:-help}" in
