@@ -15,7 +15,12 @@ const places = ["setting-worker.ts", "setting-worker.mjs", "../setting-worker.mj
 /** Undefined where no process can be had. */
 function readInProcess(program: string, file: string, signal: AbortSignal): Promise<SettingRead | undefined> {
   return new Promise((done, fail) => {
-    const child = fork(program, [file], { stdio: ["ignore", "inherit", "inherit", "ipc"], execArgv: [] });
+    const child = fork(program, [file], {
+      stdio: ["ignore", "inherit", "inherit", "ipc"],
+      execArgv: [],
+      // As JSON an infinite number would be none.
+      serialization: "advanced",
+    });
     const end = () => void child.kill("SIGKILL");
     signal.addEventListener("abort", end, { once: true });
     if (signal.aborted) end();
