@@ -2,7 +2,13 @@ import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { get as httpGet } from "node:http";
 import { get } from "node:https";
 import { connect, type PeerCertificate } from "node:tls";
-import { type Authority, certificateFolder, hasOpenssl, makeAuthority } from "@jilian/domain/test-certificates.ts";
+import {
+  type Authority,
+  certificateFolder,
+  hasOpenssl,
+  makeAuthority,
+  makeWeak,
+} from "@jilian/domain/test-certificates.ts";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { ApiConfig } from "./config.ts";
 import { startApi } from "./server.ts";
@@ -97,6 +103,10 @@ describe.skipIf(!hasOpenssl)("TLS (skipped without openssl)", () => {
     copyFileSync(second.keyFile, `${folder.dir}/own.key`);
     api.reloadCertificate();
     expect((await certificateAt(api.port)).subject.CN).toBe("second");
+    makeWeak({ certFile: `${folder.dir}/own.pem`, keyFile: `${folder.dir}/own.key` });
+    for (let i = 0; i < 3; i += 1) api.reloadCertificate();
+    expect((await certificateAt(api.port)).subject.CN).toBe("second");
+    expect(logged("ERR_SSL_EE_KEY_TOO_SMALL")).toHaveLength(1);
   });
 
   it("says what is wrong with its files before it listens", async () => {

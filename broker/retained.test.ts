@@ -1,7 +1,11 @@
-import type { AedesPublishPacket } from "aedes";
+import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
+import { Aedes, type AedesPublishPacket } from "aedes";
 import fc from "fast-check";
+import { connectAsync } from "mqtt";
 import { expect, it } from "vitest";
-import { retainedTree } from "./retained.ts";
+import { createEmitter } from "./emitter.ts";
+import { retainByLevel, retainedTree } from "./retained.ts";
 import { testBroker, until } from "./test-broker.ts";
 
 const packetOf = (topic: string, text: string): AedesPublishPacket => ({
@@ -88,4 +92,39 @@ it("keeps a running broker's subscriptions as cheap as they were, however many b
   await viewer.subscribeAsync("$sparkplug/certificates/#");
   expect(await heard).toBe("$sparkplug/certificates/spBv1.0/f1/DBIRTH/gw-1/own");
   await test.end();
+});
+
+it("never gives what was kept after what has replaced it, nor what was forgotten, to who subscribes meanwhile", async () => {
+  const aedes = await Aedes.createBroker({ mq: createEmitter() });
+  retainByLevel(aedes);
+  const { persistence } = aedes as unknown as { persistence: { storeRetained: (packet: object) => Promise<void> } };
+  const tell = (topic: string, text: string) =>
+    new Promise<void>((resolve) => aedes.publish(packetOf(topic, text), () => resolve()));
+  const topics = Array.from({ length: 40 }, (_, i) => `births/${i}`);
+  for (const topic of topics) await tell(topic, "old");
+  const server = createServer(aedes.handle);
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  const client = await connectAsync(`mqtt://127.0.0.1:${port}`, { reconnectPeriod: 0 }, false);
+  const heard = new Map<string, string[]>();
+  client.on("message", (topic, payload) => heard.set(topic, [...(heard.get(topic) ?? []), String(payload)]));
+  // As soon as what is kept is being handed out.
+  const replaced = new Promise<unknown>((resolve) =>
+    aedes.once("subscribe", () =>
+      setImmediate(() => {
+        for (const topic of topics.slice(5, 10)) void persistence.storeRetained(packetOf(topic, ""));
+        resolve(Promise.all(topics.slice(10, 30).map((topic) => tell(topic, "new"))));
+      }),
+    ),
+  );
+  await client.subscribeAsync("births/#");
+  await replaced;
+  await until(() => heard.has("births/39"), "the last");
+  const last = topics.map((topic) => heard.get(topic)?.at(-1));
+  expect(last.slice(10)).toEqual([...Array(20).fill("new"), ...Array(10).fill("old")]);
+  expect(last.slice(5, 10)).toEqual(Array(5).fill(undefined));
+  await client.endAsync(true);
+  await new Promise<void>((resolve) => aedes.close(resolve));
+  server.close();
 });

@@ -64,6 +64,12 @@ export function retainedTree() {
       }
       level.packet = { ...packet };
     },
+    /** Whether a message is what is retained of its topic now. */
+    has: ({ topic, payload }: Pick<AedesPublishPacket, "topic" | "payload">): boolean => {
+      let level: Level | undefined = root;
+      for (const word of topic.split("/")) level = level?.below.get(word);
+      return level?.packet?.payload === payload;
+    },
     /** What is retained for filters, for each of them. */
     matching: function* (filters: readonly string[]): Generator<AedesPublishPacket> {
       for (const filter of filters) yield* matching(root, filter.split("/"), 0);
@@ -83,4 +89,9 @@ export function retainByLevel(aedes: Aedes): void {
     storeRetained: async (packet: AedesPublishPacket) => tree.store(packet),
     createRetainedStreamCombi: (filters: readonly string[]) => Readable.from(tree.matching(filters)),
   });
+  const forward = aedes.authorizeForward;
+  // Aedes takes some of them from the stream before they go out; what was told or forgotten since then went to the subscriber at once, and
+  // the older one, which Aedes marks by no broker, would come after it.
+  aedes.authorizeForward = (client, packet) =>
+    packet.brokerId === null && packet.retain && !tree.has(packet) ? null : forward(client, packet);
 }

@@ -3,7 +3,13 @@ import { copyFileSync, readFileSync } from "node:fs";
 import { connect as connectTcp, type Socket } from "node:net";
 import { join } from "node:path";
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from "node:tls";
-import { type Authority, certificateFolder, hasOpenssl, makeAuthority } from "@jilian/domain/test-certificates.ts";
+import {
+  type Authority,
+  certificateFolder,
+  hasOpenssl,
+  makeAuthority,
+  makeWeak,
+} from "@jilian/domain/test-certificates.ts";
 import { Value } from "typebox/value";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { brokerFaults, brokerSchema, plainPort } from "./config.ts";
@@ -237,8 +243,17 @@ describe.skipIf(!hasOpenssl)("a broker with TLS", () => {
     await test.end();
     await start(files, {}, 60_000);
     put(first, ["certFile", "keyFile"]);
-    test.broker.reload({ ...Value.Create(brokerSchema), tls: { port: 0, minVersion: "TLSv1.2", ...files } });
+    const renew = () =>
+      test.broker.reload({ ...Value.Create(brokerSchema), tls: { port: 0, minVersion: "TLSv1.2", ...files } });
+    renew();
     expect(await shown(test.broker.tlsPort as number), "at once when it is told to").toBe("first");
+    makeWeak(files);
+    for (let i = 0; i < 3; i += 1) renew();
+    expect(await shown(test.broker.tlsPort as number), "what cannot be served").toBe("first");
+    expect(test.logLines.filter((line) => line.includes("ERR_SSL_EE_KEY_TOO_SMALL"))).toHaveLength(1);
+    put(second, ["certFile", "keyFile"]);
+    renew();
+    expect(await shown(test.broker.tlsPort as number)).toBe("second");
   });
 
   it("does not start with files that are wrong", async () => {
