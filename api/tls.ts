@@ -70,7 +70,12 @@ export function readCertificate(tls: NonNullable<ApiConfig["tls"]>, baseDir: str
     keepFresh: (server, everyMs = pollMs) => {
       const timer = setInterval(() => look(server), everyMs);
       timer.unref();
-      return { look: () => look(server), close: () => clearInterval(timer) };
+      // Who asks is told what is wrong, told already or not.
+      const asked = () => {
+        toldFault = "";
+        look(server);
+      };
+      return { look: asked, close: () => clearInterval(timer) };
     },
   };
 }

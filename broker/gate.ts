@@ -326,7 +326,9 @@ export function createGate(config: BrokerConfig, deps: Deps): Gate {
     },
     authorizeForward: (client, packet) => {
       const principal = principalOf(client);
-      // Retained messages come this way too: a filter over all factories delivers those of the viewer's own enterprise.
+      // Retained messages come this way too: a filter over all factories delivers those of the viewer's own enterprise. Each counts as one
+      // of its own, or one who takes such a filter again and again would keep everyone waiting.
+      if (packet.retain && principal?.kind === "viewer") sessions.of(client)?.meters[0]?.take(1, 0);
       if (!principal || !mayForward(principal, packet.topic, enterpriseOf)) return null;
       deps.onDelivered();
       return packet;

@@ -103,8 +103,12 @@ function renewable(tls: BrokerTlsConfig, log: Logger) {
       log.warn({ code: codeOf(thrown), ...detail }, `the renewed certificate is not taken up: ${messageOf(thrown)}`);
     toldFault = told;
   }
-  /** Takes the files as they are now, when they have changed and belong together; a fault is told once and what is in use stays. */
-  function renew(take: (material: TlsMaterial) => void): void {
+  /**
+   * Takes the files as they are now, when they have changed and belong together; what is in use stays otherwise. A fault is told once, and
+   * again to who asks for it.
+   */
+  function renew(take: (material: TlsMaterial) => void, isAsked: boolean): void {
+    if (isAsked) toldFault = "";
     try {
       const now = tlsMaterial(tls, read);
       const isSame = now.cert === material.cert && now.key === material.key && now.ca === material.ca;
@@ -196,8 +200,9 @@ function handshakes(
     tell(thrown, socket.remoteAddress ?? "unknown");
     socket.destroy();
   });
-  const renew = () => certificate.renew((material) => server.setSecureContext({ ...common, ...trusting(material) }));
-  const timer = setInterval(renew, deps.tlsPollMs ?? defaultTlsPollMs);
+  const renew = (isAsked: boolean) =>
+    certificate.renew((material) => server.setSecureContext({ ...common, ...trusting(material) }), isAsked);
+  const timer = setInterval(() => renew(false), deps.tlsPollMs ?? defaultTlsPollMs);
   timer.unref();
   return {
     begin: (raw, take) => {
@@ -216,7 +221,7 @@ function handshakes(
     },
     count: () => ({ ...counts }),
     certificateEndsMs: certificate.endsMs,
-    renew,
+    renew: () => renew(true),
     close: () => {
       clearInterval(timer);
       for (const { raw } of pending.values()) raw.destroy();

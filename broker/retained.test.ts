@@ -94,6 +94,31 @@ it("keeps a running broker's subscriptions as cheap as they were, however many b
   await test.end();
 });
 
+it("counts what is kept as messages of the viewer that goes through it again and again, and of nobody else", async () => {
+  const client = { connectsPerMinute: 60, messagesPerSecond: 1000, bytesPerSecond: 1e9, queueBytes: 1e8 };
+  const test = await testBroker({ limits: { client } });
+  const teller = await test.connect("f1/gw-1");
+  for (let i = 0; i < 200; i += 1) teller.publish(`spBv1.0/f1/DBIRTH/gw-1/device-${i}`, "birth");
+  await until(() => test.broker.stats().birthBytes > 200 * 1024, "all births are kept");
+  const { throttled } = test.broker.stats();
+  const goThrough = async (name: "wall@ea" | "ingest") => {
+    const one = await test.connect(name);
+    let heard = 0;
+    one.on("message", () => {
+      heard += 1;
+    });
+    for (let i = 0; i < 12; i += 1) await one.subscribeAsync("$sparkplug/certificates/#");
+    await until(() => heard === 2400, "all of them, twelve times");
+    await one.subscribeAsync("$sparkplug/certificates/#");
+  };
+  await goThrough("ingest");
+  expect(throttled).toEqual({ client: 0, enterprise: 0 });
+  await goThrough("wall@ea");
+  expect(throttled).toEqual({ client: expect.any(Number), enterprise: 0 });
+  expect(throttled.client).toBeGreaterThan(0);
+  await test.end();
+});
+
 it("never gives what was kept after what has replaced it, nor what was forgotten, to who subscribes meanwhile", async () => {
   const aedes = await Aedes.createBroker({ mq: createEmitter() });
   retainByLevel(aedes);
