@@ -1,5 +1,5 @@
 import { Readable } from "node:stream";
-import type { Aedes, AedesPublishPacket } from "aedes";
+import type { Aedes, AedesPublishPacket, Client } from "aedes";
 
 /** A level of topics: what is retained here, and the levels below by name. */
 type Level = { packet: AedesPublishPacket | undefined; below: Map<string, Level> };
@@ -90,8 +90,11 @@ export function retainByLevel(aedes: Aedes): void {
     createRetainedStreamCombi: (filters: readonly string[]) => Readable.from(tree.matching(filters)),
   });
   const forward = aedes.authorizeForward;
-  // Aedes takes some of them from the stream before they go out; what was told or forgotten since then went to the subscriber at once, and
-  // the older one, which Aedes marks by no broker, would come after it.
-  aedes.authorizeForward = (client, packet) =>
-    packet.brokerId === null && packet.retain && !tree.has(packet) ? null : forward(client, packet);
+  /**
+   * Whether what Aedes took from the stream goes out: not what was replaced or forgotten since then, which would come after what was told
+   * at once, and nothing to who has gone, each of which Aedes takes for an error of the client. It marks these messages by no broker.
+   */
+  const isDue = (client: Client, packet: AedesPublishPacket): boolean =>
+    packet.brokerId !== null || !packet.retain || (!client.closed && tree.has(packet));
+  aedes.authorizeForward = (client, packet) => (isDue(client, packet) ? forward(client, packet) : null);
 }
