@@ -2,7 +2,13 @@ import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
 import { get as httpGet } from "node:http";
 import { get } from "node:https";
 import { connect, type PeerCertificate } from "node:tls";
-import { type Authority, certificateFolder, hasOpenssl, makeAuthority } from "@jilian/domain/test-certificates.ts";
+import {
+  type Authority,
+  certificateFolder,
+  hasOpenssl,
+  makeAuthority,
+  makeWeak,
+} from "@jilian/domain/test-certificates.ts";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { ApiConfig } from "./config.ts";
 import { startApi } from "./server.ts";
@@ -84,6 +90,7 @@ describe.skipIf(!hasOpenssl)("TLS (skipped without openssl)", () => {
   });
 
   it("takes up a renewed certificate without a restart, and keeps the old one while the files do not match", async () => {
+    const before = logged("TLS_KEY_MISMATCH").length;
     const [first, second] = [ca.issue("first"), ca.issue("second")];
     install(first);
     await using api = await startApi(config({}), deps());
@@ -92,11 +99,15 @@ describe.skipIf(!hasOpenssl)("TLS (skipped without openssl)", () => {
     api.reloadCertificate();
     expect((await certificateAt(api.port)).subject.CN).toBe("first");
     api.reloadCertificate();
-    // Told once, not at every look.
-    expect(logged("TLS_KEY_MISMATCH")).toHaveLength(1);
+    // Told to who asks, each time.
+    expect(logged("TLS_KEY_MISMATCH")).toHaveLength(before + 2);
     copyFileSync(second.keyFile, `${folder.dir}/own.key`);
     api.reloadCertificate();
     expect((await certificateAt(api.port)).subject.CN).toBe("second");
+    makeWeak({ certFile: `${folder.dir}/own.pem`, keyFile: `${folder.dir}/own.key` });
+    api.reloadCertificate();
+    expect((await certificateAt(api.port)).subject.CN).toBe("second");
+    expect(logged("ERR_SSL_EE_KEY_TOO_SMALL")).not.toEqual([]);
   });
 
   it("says what is wrong with its files before it listens", async () => {

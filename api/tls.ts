@@ -48,9 +48,10 @@ export function readCertificate(tls: NonNullable<ApiConfig["tls"]>, baseDir: str
   function look(server: Server): void {
     try {
       const now = tlsMaterial(paths, read);
+      const isSame = now.cert === material.cert && now.key === material.key;
+      if (!isSame) server.setSecureContext({ ...now, minVersion });
       toldFault = "";
-      if (now.cert === material.cert && now.key === material.key) return;
-      server.setSecureContext({ ...now, minVersion });
+      if (isSame) return;
       material = now;
       tell("renewed certificate of the open data interface: new connections have it");
     } catch (thrown) {
@@ -69,7 +70,12 @@ export function readCertificate(tls: NonNullable<ApiConfig["tls"]>, baseDir: str
     keepFresh: (server, everyMs = pollMs) => {
       const timer = setInterval(() => look(server), everyMs);
       timer.unref();
-      return { look: () => look(server), close: () => clearInterval(timer) };
+      // Who asks is told what is wrong, told already or not.
+      const asked = () => {
+        toldFault = "";
+        look(server);
+      };
+      return { look: asked, close: () => clearInterval(timer) };
     },
   };
 }

@@ -3,7 +3,15 @@ import { once } from "node:events";
 import { connect as connectTcp, type Socket } from "node:net";
 import { afterEach, expect, it } from "vitest";
 import { secrets, type TestBroker, testBroker, until } from "./test-broker.ts";
-import { connectByPassword, connectPacket, publishPacket, publishQos1Packet, subscribePacket } from "./test-wire.ts";
+import {
+  connectByPassword,
+  connectPacket,
+  publishPacket,
+  publishQos1Packet,
+  rawClient,
+  subscribePacket,
+  unsubscribePacket,
+} from "./test-wire.ts";
 
 let test: TestBroker;
 afterEach(() => test.end());
@@ -90,6 +98,34 @@ it("comes once to who has filters that overlap, with the highest QoS of them, an
       retain: false,
     })),
   );
+  socket.destroy();
+});
+
+it("comes to who gives a filter up and takes it again in one piece, once, and to nobody who has given it up", async () => {
+  test = await testBroker();
+  const { port, bus } = test.broker;
+  const got: Buffer[] = [];
+  const filter = "spBv1.0/f1/#";
+  const socket = await rawClient(port as number, "ingest", "ingest", secrets.ingest);
+  socket.on("data", (chunk: Buffer) => got.push(chunk));
+  const times = (text: string) => Buffer.concat(got).toString("latin1").split(text).length - 1;
+  const send = async (...packets: Buffer[]) => {
+    const before = Buffer.concat(got).length;
+    socket.write(Buffer.concat(packets));
+    // SUBACK has 5 bytes, UNSUBACK 4.
+    const answers = packets.reduce((sum, packet) => sum + (packet[0] === 0x82 ? 5 : 4), 0);
+    await until(() => Buffer.concat(got).length >= before + answers, "answers");
+  };
+  await send(subscribePacket(filter));
+  await send(unsubscribePacket(filter), subscribePacket(filter));
+  await bus.publish(topic, Buffer.from("first"), { qos: 1, retain: false });
+  await until(() => times("first") === 1, "the first");
+  await send(subscribePacket("spBv1.0/+/NDATA/+"), unsubscribePacket(filter));
+  await bus.publish(topic, Buffer.from("second"), { qos: 1, retain: false });
+  await send(unsubscribePacket("spBv1.0/+/NDATA/+"));
+  await bus.publish(topic, Buffer.from("third"), { qos: 1, retain: false });
+  await send(subscribePacket(filter));
+  expect(["first", "second", "third"].map(times)).toEqual([1, 1, 0]);
   socket.destroy();
 });
 

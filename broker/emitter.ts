@@ -139,12 +139,10 @@ export function createEmitter() {
       if (done) setImmediate(done);
     },
     removeListener: (filter: string, listener: Listener, done?: () => void): void => {
-      // What is under way to it is still delivered, as with mqemitter.
-      setImmediate(() => {
-        tree.remove(filter, listener);
-        known.clear();
-        done?.();
-      });
+      tree.remove(filter, listener);
+      known.clear();
+      // At once: Aedes forgets the subscription here, and takes one that comes in the same piece of the network for one that it has.
+      done?.();
     },
     emit: (packet: AedesPublishPacket, done: (error?: Error) => void = () => undefined): void => {
       if (isClosed) {

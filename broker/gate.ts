@@ -66,6 +66,8 @@ const returnCodes: Readonly<Record<string, number>> = {
 };
 /** What a filter counts as, in messages: it costs about as much, an answer, and who listens is found anew for each topic. */
 const filterWeight = 5;
+/** The same of a kept message that a filter goes through, handed out or not. */
+const keptWeight = 0.2;
 /** A client that goes on asking for what it may not hear is ended: nobody goes through all names one by one in one session. */
 const maxRefusedFilters = 100;
 /** Refusals that come before anyone has proved to be whom the name says. */
@@ -326,7 +328,9 @@ export function createGate(config: BrokerConfig, deps: Deps): Gate {
     },
     authorizeForward: (client, packet) => {
       const principal = principalOf(client);
-      // Retained messages come this way too: a filter over all factories delivers those of the viewer's own enterprise.
+      // Retained messages come this way too: a filter over all factories delivers those of the viewer's own enterprise. It pays for all of
+      // them, or one who takes such a filter again and again would keep everyone waiting.
+      if (packet.retain && principal?.kind === "viewer") sessions.of(client)?.meters[0]?.take(keptWeight, 0);
       if (!principal || !mayForward(principal, packet.topic, enterpriseOf)) return null;
       deps.onDelivered();
       return packet;

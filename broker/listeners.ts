@@ -95,33 +95,38 @@ function renewable(tls: BrokerTlsConfig, log: Logger) {
   }
   look("certificate of the broker");
 
-  /** The files as they are now, when they have changed and belong together; a fault is told once and what is in use stays. */
-  function renewed(): TlsMaterial | undefined {
+  function tell(thrown: unknown): void {
+    const told = `${codeOf(thrown)} ${messageOf(thrown)}`;
+    const detail = thrown instanceof JilianError ? { address: thrown.address, remedy: thrown.remedy } : {};
+    // Certificate and key are two files: between the first and the second they do not match.
+    if (told !== toldFault)
+      log.warn({ code: codeOf(thrown), ...detail }, `the renewed certificate is not taken up: ${messageOf(thrown)}`);
+    toldFault = told;
+  }
+  /**
+   * Takes the files as they are now, when they have changed and belong together; what is in use stays otherwise. A fault is told once, and
+   * again to who asks for it.
+   */
+  function renew(take: (material: TlsMaterial) => void, isAsked: boolean): void {
+    if (isAsked) toldFault = "";
     try {
       const now = tlsMaterial(tls, read);
+      const isSame = now.cert === material.cert && now.key === material.key && now.ca === material.ca;
+      // It may belong together and be refused all the same: a key of 1024 bits is too small for OpenSSL.
+      if (!isSame) take(now);
       toldFault = "";
-      if (now.cert === material.cert && now.key === material.key && now.ca === material.ca) return undefined;
+      if (isSame) return;
       material = now;
-      return now;
     } catch (thrown) {
-      const told = `${codeOf(thrown)} ${messageOf(thrown)}`;
-      const detail = thrown instanceof JilianError ? { address: thrown.address, remedy: thrown.remedy } : {};
-      // Certificate and key are two files: between the first and the second they do not match.
-      if (told !== toldFault)
-        log.warn({ code: codeOf(thrown), ...detail }, `the renewed certificate is not taken up: ${messageOf(thrown)}`);
-      toldFault = told;
-      return undefined;
+      tell(thrown);
+      return;
     }
+    look("renewed certificate of the broker: new connections have it");
   }
   return {
     current: () => material,
     endsMs: () => endsMs,
-    renew: (take: (material: TlsMaterial) => void): void => {
-      const now = renewed();
-      if (!now) return;
-      take(now);
-      look("renewed certificate of the broker: new connections have it");
-    },
+    renew,
   };
 }
 
@@ -195,8 +200,9 @@ function handshakes(
     tell(thrown, socket.remoteAddress ?? "unknown");
     socket.destroy();
   });
-  const renew = () => certificate.renew((material) => server.setSecureContext({ ...common, ...trusting(material) }));
-  const timer = setInterval(renew, deps.tlsPollMs ?? defaultTlsPollMs);
+  const renew = (isAsked: boolean) =>
+    certificate.renew((material) => server.setSecureContext({ ...common, ...trusting(material) }), isAsked);
+  const timer = setInterval(() => renew(false), deps.tlsPollMs ?? defaultTlsPollMs);
   timer.unref();
   return {
     begin: (raw, take) => {
@@ -215,7 +221,7 @@ function handshakes(
     },
     count: () => ({ ...counts }),
     certificateEndsMs: certificate.endsMs,
-    renew,
+    renew: () => renew(true),
     close: () => {
       clearInterval(timer);
       for (const { raw } of pending.values()) raw.destroy();

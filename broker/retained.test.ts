@@ -1,8 +1,13 @@
-import type { AedesPublishPacket } from "aedes";
+import { once } from "node:events";
+import { type AddressInfo, createServer } from "node:net";
+import { Aedes, type AedesPublishPacket } from "aedes";
 import fc from "fast-check";
+import { connectAsync } from "mqtt";
 import { expect, it } from "vitest";
-import { retainedTree } from "./retained.ts";
-import { testBroker, until } from "./test-broker.ts";
+import { createEmitter } from "./emitter.ts";
+import { retainByLevel, retainedTree } from "./retained.ts";
+import { secrets, testBroker, until } from "./test-broker.ts";
+import { rawClient, subscribePacket } from "./test-wire.ts";
 
 const packetOf = (topic: string, text: string): AedesPublishPacket => ({
   ...{ cmd: "publish", topic, payload: Buffer.from(text), qos: 0, retain: true, dup: false },
@@ -88,4 +93,72 @@ it("keeps a running broker's subscriptions as cheap as they were, however many b
   await viewer.subscribeAsync("$sparkplug/certificates/#");
   expect(await heard).toBe("$sparkplug/certificates/spBv1.0/f1/DBIRTH/gw-1/own");
   await test.end();
+});
+
+it("counts what is kept as messages of the viewer that goes through it again and again, and of nobody else", async () => {
+  const client = { connectsPerMinute: 60, messagesPerSecond: 300, bytesPerSecond: 1e9, queueBytes: 1e8 };
+  const test = await testBroker({ limits: { client } });
+  const teller = await test.connect("f1/gw-1");
+  for (let i = 0; i < 200; i += 1) teller.publish(`spBv1.0/f1/DBIRTH/gw-1/device-${i}`, "birth");
+  await until(() => test.broker.stats().birthBytes > 200 * 1024, "all births are kept");
+  const { throttled } = test.broker.stats();
+  const goThrough = async (name: "wall@ea" | "ingest") => {
+    const one = await test.connect(name);
+    let heard = 0;
+    one.on("message", () => {
+      heard += 1;
+    });
+    for (let i = 0; i < 12; i += 1) await one.subscribeAsync("$sparkplug/certificates/#");
+    await until(() => heard === 2400, "all of them, twelve times");
+    await one.subscribeAsync("$sparkplug/certificates/#");
+  };
+  await goThrough("ingest");
+  expect(throttled).toEqual({ client: 0, enterprise: 0 });
+  const gone = await rawClient(test.broker.port as number, "wall@ea-2", "wall@ea", secrets["wall@ea"]);
+  const from = test.logLines.length;
+  gone.write(Buffer.concat(Array.from({ length: 4 }, () => subscribePacket("$sparkplug/certificates/#"))));
+  await once(gone, "data");
+  gone.destroy();
+  await goThrough("wall@ea");
+  // Beside its end one for what was on its way.
+  const errors = test.logLines.slice(from).filter((line) => line.includes('"connection closed"'));
+  expect(errors.length).toBeLessThan(20);
+  expect(throttled).toEqual({ client: expect.any(Number), enterprise: 0 });
+  expect(throttled.client).toBeGreaterThan(0);
+  await test.end();
+});
+
+it("never gives what was kept after what has replaced it, nor what was forgotten, to who subscribes meanwhile", async () => {
+  const aedes = await Aedes.createBroker({ mq: createEmitter() });
+  retainByLevel(aedes);
+  const { persistence } = aedes as unknown as { persistence: { storeRetained: (packet: object) => Promise<void> } };
+  const tell = (topic: string, text: string) =>
+    new Promise<void>((resolve) => aedes.publish(packetOf(topic, text), () => resolve()));
+  const topics = Array.from({ length: 40 }, (_, i) => `births/${i}`);
+  for (const topic of topics) await tell(topic, "old");
+  const server = createServer(aedes.handle);
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  const client = await connectAsync(`mqtt://127.0.0.1:${port}`, { reconnectPeriod: 0 }, false);
+  const heard = new Map<string, string[]>();
+  client.on("message", (topic, payload) => heard.set(topic, [...(heard.get(topic) ?? []), String(payload)]));
+  // As soon as what is kept is being handed out.
+  const replaced = new Promise<unknown>((resolve) =>
+    aedes.once("subscribe", () =>
+      setImmediate(() => {
+        for (const topic of topics.slice(5, 10)) void persistence.storeRetained(packetOf(topic, ""));
+        resolve(Promise.all(topics.slice(10, 30).map((topic) => tell(topic, "new"))));
+      }),
+    ),
+  );
+  await client.subscribeAsync("births/#");
+  await replaced;
+  await until(() => heard.has("births/39"), "the last");
+  const last = topics.map((topic) => heard.get(topic)?.at(-1));
+  expect(last.slice(10)).toEqual([...Array(20).fill("new"), ...Array(10).fill("old")]);
+  expect(last.slice(5, 10)).toEqual(Array(5).fill(undefined));
+  await client.endAsync(true);
+  await new Promise<void>((resolve) => aedes.close(resolve));
+  server.close();
 });

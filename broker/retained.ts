@@ -1,5 +1,5 @@
 import { Readable } from "node:stream";
-import type { Aedes, AedesPublishPacket } from "aedes";
+import type { Aedes, AedesPublishPacket, Client } from "aedes";
 
 /** A level of topics: what is retained here, and the levels below by name. */
 type Level = { packet: AedesPublishPacket | undefined; below: Map<string, Level> };
@@ -64,6 +64,12 @@ export function retainedTree() {
       }
       level.packet = { ...packet };
     },
+    /** Whether a message is what is retained of its topic now. */
+    has: ({ topic, payload }: Pick<AedesPublishPacket, "topic" | "payload">): boolean => {
+      let level: Level | undefined = root;
+      for (const word of topic.split("/")) level = level?.below.get(word);
+      return level?.packet?.payload === payload;
+    },
     /** What is retained for filters, for each of them. */
     matching: function* (filters: readonly string[]): Generator<AedesPublishPacket> {
       for (const filter of filters) yield* matching(root, filter.split("/"), 0);
@@ -83,4 +89,12 @@ export function retainByLevel(aedes: Aedes): void {
     storeRetained: async (packet: AedesPublishPacket) => tree.store(packet),
     createRetainedStreamCombi: (filters: readonly string[]) => Readable.from(tree.matching(filters)),
   });
+  const forward = aedes.authorizeForward;
+  /**
+   * Whether what Aedes took from the stream goes out: not what was replaced or forgotten since then, which would come after what was told
+   * at once, and nothing to who has gone, each of which Aedes takes for an error of the client. It marks these messages by no broker.
+   */
+  const isDue = (client: Client, packet: AedesPublishPacket): boolean =>
+    packet.brokerId !== null || !packet.retain || (!client.closed && tree.has(packet));
+  aedes.authorizeForward = (client, packet) => (isDue(client, packet) ? forward(client, packet) : null);
 }

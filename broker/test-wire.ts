@@ -47,6 +47,10 @@ export function subscribePacket(filter: string): Buffer {
   return packet(0x82, Buffer.from([0, 1]), text(filter), Buffer.from([0]));
 }
 
+export function unsubscribePacket(filter: string): Buffer {
+  return packet(0xa2, Buffer.from([0, 2]), text(filter));
+}
+
 /** PUBLISH, QoS 0. */
 export function publishPacket(topic: string, payload: Buffer): Buffer {
   return packet(0x30, text(topic), payload);

@@ -3,7 +3,13 @@ import { copyFileSync, readFileSync } from "node:fs";
 import { connect as connectTcp, type Socket } from "node:net";
 import { join } from "node:path";
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from "node:tls";
-import { type Authority, certificateFolder, hasOpenssl, makeAuthority } from "@jilian/domain/test-certificates.ts";
+import {
+  type Authority,
+  certificateFolder,
+  hasOpenssl,
+  makeAuthority,
+  makeWeak,
+} from "@jilian/domain/test-certificates.ts";
 import { Value } from "typebox/value";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { brokerFaults, brokerSchema, plainPort } from "./config.ts";
@@ -232,13 +238,29 @@ describe.skipIf(!hasOpenssl)("a broker with TLS", () => {
     await until(() => test.logLines.join("").includes("renewed certificate of the broker"), "taken up");
     expect(await shown(port)).toBe("second");
     await lasting.publishAsync("spBv1.0/f1/NDATA/gw-1", "still connected", { qos: 1 });
-    expect(test.logLines.filter((line) => line.includes("TLS_KEY_MISMATCH"))).toHaveLength(1);
+    const told = (code: string) => test.logLines.filter((line) => line.includes(code)).length;
+    expect(told("TLS_KEY_MISMATCH")).toBe(1);
+    makeWeak(files);
+    await until(() => told("ERR_SSL_EE_KEY_TOO_SMALL") > 0, "what cannot be served");
+    put(first, ["certFile"]);
+    await until(() => told("TLS_KEY_MISMATCH") > 1, "the next fault");
+    expect([told("ERR_SSL_EE_KEY_TOO_SMALL"), await shown(port)]).toEqual([1, "second"]);
 
     await test.end();
+    put(second, ["certFile", "keyFile"]);
     await start(files, {}, 60_000);
     put(first, ["certFile", "keyFile"]);
-    test.broker.reload({ ...Value.Create(brokerSchema), tls: { port: 0, minVersion: "TLSv1.2", ...files } });
+    const renew = () =>
+      test.broker.reload({ ...Value.Create(brokerSchema), tls: { port: 0, minVersion: "TLSv1.2", ...files } });
+    renew();
     expect(await shown(test.broker.tlsPort as number), "at once when it is told to").toBe("first");
+    makeWeak(files);
+    for (let i = 0; i < 2; i += 1) renew();
+    expect(await shown(test.broker.tlsPort as number), "what cannot be served").toBe("first");
+    expect(told("ERR_SSL_EE_KEY_TOO_SMALL"), "who asks is told").toBe(2);
+    put(second, ["certFile", "keyFile"]);
+    renew();
+    expect(await shown(test.broker.tlsPort as number)).toBe("second");
   });
 
   it("does not start with files that are wrong", async () => {

@@ -71,6 +71,12 @@ export function makeAuthority(dir: string, authority: string): Authority {
   };
 }
 
+/** Certificate and key that belong together, but that OpenSSL serves nobody with: its key is too small (security level 2). */
+export function makeWeak({ certFile, keyFile }: CertificateFiles): void {
+  const key = ["-newkey", "rsa:1024", "-nodes", "-keyout", keyFile];
+  openssl(["req", "-x509", ...key, "-out", certFile, "-days", "30", "-subj", "/CN=weak"], tmpdir());
+}
+
 /** A folder for one test file; remove it at the end. */
 export function certificateFolder(): { dir: string; remove: () => void } {
   const dir = mkdtempSync(join(tmpdir(), "jilian-tls-"));

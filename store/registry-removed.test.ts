@@ -88,3 +88,29 @@ it("keeps what it knew while the ledger cannot be read, and tells that", () => {
   apply(300, 300, "b");
   expect(at(300)).toBe("a");
 });
+
+it("reads many versions of a large registry without building an index of each: the broker's thread waits for it", () => {
+  const many = (round: number) => fileWith(...Array.from({ length: 400 }, (_, i) => `g${i + round}`));
+  const stored = Array.from({ length: 60 }, (_, i) => {
+    const applied = { fromMs: 100 * i, appliedMs: 100 * i };
+    return { number: i + 1, ...versionOf(indexRegistry(many(i)), applied) };
+  });
+  const versions = registryVersions(stored);
+  const clock = { now: () => 100_000 };
+  const isRemoved = removedGateways(
+    () => versions,
+    clock,
+    () => {},
+    0,
+  );
+  versions.at(clock.now());
+  let fromMs = performance.now();
+  expect(["f/g0", "f/g58", "f/g59"].map(isRemoved)).toEqual([true, true, false]);
+  const lookMs = performance.now() - fromMs;
+  fromMs = performance.now();
+  versions.visit(
+    () => true,
+    () => {},
+  );
+  expect(lookMs).toBeLessThan((performance.now() - fromMs) / 2);
+});

@@ -39,10 +39,11 @@ export function removedGateways(
     });
     const fresh = new Set(begun.map(({ number }) => number));
     if (fresh.size > 0)
-      found.visit(
+      found.visitFiles(
         ({ number }) => fresh.has(number),
-        ({ gateways }) => {
-          for (const gateway of gateways) ever.add(gateway);
+        ({ enterprises }) => {
+          for (const factory of enterprises.flatMap(({ factories }) => factories))
+            for (const { id } of factory.gateways) ever.add(`${factory.id}/${id}`);
         },
       );
     for (const number of fresh) settled.add(number);
