@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { setTimeout as delay } from "node:timers/promises";
+import type { Leveled } from "@jilian/domain/log-levels.ts";
 import type { Logger } from "pino";
 import { argumentsOf, type Command, type CommandIo, usage } from "./commands/io.ts";
 import { type Refusal, readClock, readSetting, refuse } from "./commands/setting.ts";
@@ -46,20 +47,22 @@ const sameSignalMs = 200;
 
 /** The program's log; SIGUSR2 switches debug on everywhere and off again (SIGUSR1 is the debugger's). */
 async function openLog(config: GatewayConfig): Promise<Logger> {
-  const [{ pino }, { levelSwitch, logLevels }] = await Promise.all([
+  const [{ pino }, { levelSwitch, logLevels }, { logOutput }] = await Promise.all([
     import("pino"),
     import("@jilian/domain/log-levels.ts"),
+    import("./log-output.ts"),
   ]);
   const level = process.env.JILIAN_LOG_LEVEL || (config.logLevel ?? "info");
   if (!(logLevels as readonly string[]).includes(level)) {
     refuse(`JILIAN_LOG_LEVEL is "${level}"; expected one of ${logLevels.join(", ")}`);
   }
   const levels = levelSwitch(level);
-  const log = pino({
+  const options = {
     level,
     base: { group: config.group, node: config.node },
-    onChild: (child) => levels.onChild(child),
-  });
+    onChild: (child: Leveled) => levels.onChild(child),
+  };
+  const log = pino(options, logOutput(process.stdout.fd));
   levels.onChild(log);
   if (process.platform !== "win32") {
     process.on("SIGUSR2", () => {
