@@ -1,6 +1,5 @@
 #!/usr/bin/env node
 import { setTimeout as delay } from "node:timers/promises";
-import type { Leveled } from "@jilian/domain/log-levels.ts";
 import type { Logger } from "pino";
 import { argumentsOf, type Command, type CommandIo, usage } from "./commands/io.ts";
 import { type Refusal, readClock, readSetting, refuse } from "./commands/setting.ts";
@@ -57,12 +56,10 @@ async function openLog(config: GatewayConfig): Promise<Logger> {
     refuse(`JILIAN_LOG_LEVEL is "${level}"; expected one of ${logLevels.join(", ")}`);
   }
   const levels = levelSwitch(level);
-  const options = {
-    level,
-    base: { group: config.group, node: config.node },
-    onChild: (child: Leveled) => levels.onChild(child),
-  };
-  const log = pino(options, logOutput(process.stdout.fd));
+  const log = pino(
+    { level, base: { group: config.group, node: config.node }, onChild: (child) => levels.onChild(child) },
+    logOutput(process.stdout.fd),
+  );
   levels.onChild(log);
   if (process.platform !== "win32") {
     process.on("SIGUSR2", () => {

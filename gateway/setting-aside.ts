@@ -12,11 +12,17 @@ export type SettingRead = SettingAside | { readonly refused: string };
 /** Beside the sources; in a package beside the bundle, whose parts lie in a folder of their own. */
 const places = ["setting-worker.ts", "setting-worker.mjs", "../setting-worker.mjs"];
 
+/** What saves memory is for this process too: a fifth of its most. */
+const isOfMemory = (flag: string): boolean => /^--(optimize-for-size|max-)/.test(flag);
+
 /** Undefined where none can be had: some reasons are thrown (no memory), others told later. */
 function startProcess(program: string, file: string): ChildProcess | undefined {
   try {
     // Not our output: a process that is given it makes it block, also for us, and a pipe that nobody reads would hold up our end.
-    return fork(program, [file], { stdio: ["ignore", "ignore", "ignore", "ipc"], execArgv: [] });
+    return fork(program, [file], {
+      stdio: ["ignore", "ignore", "ignore", "ipc"],
+      execArgv: process.execArgv.filter(isOfMemory),
+    });
   } catch {
     return undefined;
   }
