@@ -93,6 +93,7 @@ it("namespaces are resolved by URI at each connect: another index after a restar
 });
 
 it("a session that is given up while the server makes it keeps no place there", async () => {
+  await until("no session of those before", () => server.sessions().length === 0);
   for (let round = 0; round < 5; round += 1) {
     const collected = collect(device("one", "a"));
     // At the moment at which the server has it and the gateway has not heard of it.
