@@ -67,14 +67,18 @@ test("a pipe that nobody reads holds up nothing, and takes what waited once it i
   await until("the next", () => lines().includes("d"));
 });
 
-test("a pipe that is closed ends nothing", async () => {
-  using out = logOutput(pipe.write);
+test("a pipe that is closed ends nothing, nor does a medium that is full", async () => {
   close(pipe.read);
-  for (let i = 0; i < 3; i += 1) out.write("line\n");
-  out.flushSync();
-  await new Promise((done) => setImmediate(done));
-  out.write("line\n");
-  out.flushSync();
+  const full = openSync("/dev/full", constants.O_WRONLY);
+  open.push(full);
+  for (const fd of [pipe.write, full]) {
+    using out = logOutput(fd);
+    for (let i = 0; i < 3; i += 1) out.write("line\n");
+    out.flushSync();
+    await new Promise((done) => setTimeout(done, 10));
+    out.write("line\n");
+    out.flushSync();
+  }
 });
 
 test("a gateway whose output nobody reads runs, and ends when it is told to", async () => {
