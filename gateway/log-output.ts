@@ -75,7 +75,7 @@ export function logOutput(fd: number, most = mostWaiting) {
   return {
     write(line: string): void {
       if (isGone) return;
-      if (size + line.length > most) {
+      if (size > 0 && size + line.length > most) {
         dropped += 1;
         return;
       }
