@@ -46,20 +46,20 @@ const sameSignalMs = 200;
 
 /** The program's log; SIGUSR2 switches debug on everywhere and off again (SIGUSR1 is the debugger's). */
 async function openLog(config: GatewayConfig): Promise<Logger> {
-  const [{ pino }, { levelSwitch, logLevels }] = await Promise.all([
+  const [{ pino }, { levelSwitch, logLevels }, { logOutput }] = await Promise.all([
     import("pino"),
     import("@jilian/domain/log-levels.ts"),
+    import("./log-output.ts"),
   ]);
   const level = process.env.JILIAN_LOG_LEVEL || (config.logLevel ?? "info");
   if (!(logLevels as readonly string[]).includes(level)) {
     refuse(`JILIAN_LOG_LEVEL is "${level}"; expected one of ${logLevels.join(", ")}`);
   }
   const levels = levelSwitch(level);
-  const log = pino({
-    level,
-    base: { group: config.group, node: config.node },
-    onChild: (child) => levels.onChild(child),
-  });
+  const log = pino(
+    { level, base: { group: config.group, node: config.node }, onChild: (child) => levels.onChild(child) },
+    logOutput(process.stdout.fd),
+  );
   levels.onChild(log);
   if (process.platform !== "win32") {
     process.on("SIGUSR2", () => {

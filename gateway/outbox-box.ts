@@ -48,7 +48,7 @@ export type Box = {
   /** What could not be written, in order: it is written before all else. */
   held: HeldRecord[];
   /** In memory: what is pending in the file that was left for it. */
-  left: Pending | undefined;
+  left: (() => Pending) | undefined;
   /** When a write failed last, of the machine's monotonic timer. */
   failedMs: number;
   /** Greatest time of writing in the epoch in use. */
@@ -104,8 +104,10 @@ export function stamp(box: Box): number {
 }
 
 /** What an outbox holds and has counted, with what is pending in a file that was left for it. */
-export function statsOf({ state, left }: Box): OutboxStats {
+export function statsOf(box: Box): OutboxStats {
+  const { state } = box;
   const here = state.pending();
+  const left = box.left?.();
   const times = [here.oldestWrittenAtMs, left?.oldestWrittenAtMs].filter((ms) => ms !== undefined);
   return {
     ...state.counted(),

@@ -156,6 +156,26 @@ describe("what a metric was, where the outbox is another one", () => {
     expect(said(again)).toEqual(all.slice(3));
   });
 
+  test.each(["C", "A"])(
+    "changed in the file just before it was left, and to %s in memory before anything was read: that counts",
+    async (unit) => {
+      const file = bench.start();
+      const a = reads(file, "A");
+      file.declare("press", [of("B")]);
+      const from = memory();
+      from.handover.take(file.handover.remains());
+      await bench.stop(file);
+      const c = reads(from, unit);
+      from.declare("press", [of("D")]);
+      const to = bench.start();
+      expect(await outboxMove(from, to).rest()).toBe(true);
+      const before = [["A", 0], ...(unit === "A" ? [] : [[unit, timeOf(a) + 1]])];
+      expect(said(to)).toEqual([...before, ["D", timeOf(c) + 1]]);
+      free(to, a);
+      expect(said(to)).toEqual([...before.slice(-1), ["D", timeOf(c) + 1]]);
+    },
+  );
+
   test("of an outbox that began in memory: what it was first came after all that the file knows", async () => {
     const file = bench.start();
     const a = reads(file, "A");

@@ -60,8 +60,10 @@ export function earlierOf(
   const own = before
     ? [...before.earlier, { sinceMs: before.sinceMs, definition: before.definition, lastPosition }]
     : [];
+  // Of what another outbox went on with, what it was here last is as if it had not been where nothing was read under it: that is told.
+  const seen = told.length > 0 ? own.filter(({ sinceMs }) => sinceMs < unseenMs) : own;
   // What is known here last: it has the positions. Where nothing was read under one, its time is empty.
-  const all = [...taken(own, told, unseenMs), ...own].filter(({ sinceMs }) => sinceMs < now.sinceMs);
+  const all = [...taken(own, told, unseenMs), ...seen].filter(({ sinceMs }) => sinceMs < now.sinceMs);
   const known = new Map(all.map((one) => [one.sinceMs, one]));
   const inOrder = [...known.values()].sort((a, b) => a.sinceMs - b.sinceMs);
   return merged(inOrder);

@@ -34,8 +34,10 @@ export type Handover = {
   readonly addAsides: (records: readonly NewAside[]) => boolean;
   /** Frees the oldest so many records set aside, which another outbox has taken. */
   readonly freeAsides: (count: number) => void;
-  /** Size of what is pending here, bytes. */
-  readonly pendingBytes: () => number;
+  /** What is pending here. */
+  readonly pending: () => Pending;
+  /** In memory: what is pending in the file now, some of what was here among it. */
+  readonly leave: (left: () => Pending) => void;
   /** Whether the file takes so many bytes now: writes them and takes them away again, where the medium says that it has them. */
   readonly hasRoom: (bytes: number) => boolean;
 };
@@ -73,7 +75,7 @@ export function handover(box: Box): Handover {
     }),
     take: ({ counts, saved, drops, notes, lastSourceTimes, metrics, pending, bdSeq }) => {
       if (options.path === undefined) {
-        box.left = pending;
+        box.left = () => pending;
         for (const [key, value] of saved) state.counts.show(key, value);
       }
       for (const key of carried) state.counts.add(key, counts.get(key) ?? 0);
@@ -92,7 +94,10 @@ export function handover(box: Box): Handover {
     giveUpHeld: () => giveUpHeld(box),
     addAsides: (records) => addAsides(box, records),
     freeAsides: (count) => freeAsides(box, count),
-    pendingBytes: () => state.pending().pendingBytes,
+    pending: state.pending,
+    leave: (left) => {
+      box.left = left;
+    },
     hasRoom: (bytes) => {
       const { path } = options;
       const inFile = store.read((tables) => tables.freeBytes());

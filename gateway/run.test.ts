@@ -190,6 +190,11 @@ describe("a gateway whose medium fails", () => {
     await until("another session from memory", () => host.ofType("NBIRTH").length > 1);
     expect(running.outbox()).toBe(memory);
     expect(memory.epoch).not.toBe(before);
+    // What was moved waits there, and is counted as what waits here is.
+    using db = new DatabaseSync(path, { readOnly: true });
+    const moved = Number(db.prepare("SELECT count(*) AS records FROM record").get()?.records);
+    expect(moved).toBeGreaterThan(0);
+    expect(running.stats().outbox.pendingRecords).toBe(moved + memory.pending(0, 100_000).length);
     const sent = await until("its readings", () =>
       host.ofType("DDATA").find(({ header }) => header?.epoch === memory.epoch),
     );

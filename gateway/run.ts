@@ -187,15 +187,22 @@ export function startGateway(initial: GatewayConfig, options: GatewayOptions): G
     else waitMs = retryMs;
   }
 
+  /** The file is not taken: what it holds by now goes on waiting there. */
+  function leaveAgain(found: OpenedOutbox): Promise<void> {
+    const pending = found.handover.pending();
+    active.outbox.handover.leave(() => pending);
+    waitLonger();
+    return found.close();
+  }
+
   async function returnToFile(): Promise<void> {
     const found = tryFile(false);
     if (!found) return;
-    if (!found.handover.hasRoom(2 * active.outbox.handover.pendingBytes() + spareBytes)) {
-      waitLonger();
-      return found.close();
-    }
+    const { pendingBytes } = active.outbox.handover.pending();
+    if (!found.handover.hasRoom(2 * pendingBytes + spareBytes)) return leaveAgain(found);
     const move = outboxMove(active.outbox, found);
     isMoving = true;
+    active.outbox.handover.leave(found.handover.pending);
     // Most of it while readings are still taken, so that the gap is as short as what came meanwhile.
     let isMoved = await move.records();
     if (isMoved) {
@@ -204,10 +211,7 @@ export function startGateway(initial: GatewayConfig, options: GatewayOptions): G
         return isMoved ? found : active.outbox;
       });
     }
-    if (!isMoved) {
-      waitLonger();
-      return found.close();
-    }
+    if (!isMoved) return leaveAgain(found);
     file = found;
     returnedMs = performance.now();
     log.info(

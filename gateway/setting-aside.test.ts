@@ -89,11 +89,14 @@ test("a file says the same in a process of its own: the configuration, or every 
   expect(await said(readSettingAside(file, refusal, never))).toBe(faults);
 });
 
-test("is read in the gateway itself where no process can be had", async () => {
+test.each([
+  ["is not there", "none"],
+  ["is refused at once", "no\0ne"],
+])("is read in the gateway itself where a process %s", async (_what, program) => {
   writeFileSync(file, text(0));
   const { config, warnings } = await readSetting(file, false, refusal);
   const { execPath } = process;
-  process.execPath = join(folder, "none");
+  process.execPath = join(folder, program);
   try {
     expect(await readSettingAside(file, refusal, never)).toStrictEqual({ config, warnings });
   } finally {

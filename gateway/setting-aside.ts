@@ -1,4 +1,4 @@
-import { fork } from "node:child_process";
+import { type ChildProcess, fork } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type Refusal, readSetting, type Setting } from "./commands/setting.ts";
@@ -12,25 +12,39 @@ export type SettingRead = SettingAside | { readonly refused: string };
 /** Beside the sources; in a package beside the bundle, whose parts lie in a folder of their own. */
 const places = ["setting-worker.ts", "setting-worker.mjs", "../setting-worker.mjs"];
 
-/** Undefined where no process can be had. */
-function readInProcess(program: string, file: string, signal: AbortSignal): Promise<SettingRead | undefined> {
-  return new Promise((done, fail) => {
-    const child = fork(program, [file], {
-      stdio: ["ignore", "inherit", "inherit", "ipc"],
-      execArgv: [],
+/** What saves memory is for this process too: a fifth of its most. */
+const isOfMemory = (flag: string): boolean => /^--(optimize-for-size|max-)/.test(flag);
+
+/** Undefined where none can be had: some reasons are thrown (no memory), others told later. */
+function startProcess(program: string, file: string): ChildProcess | undefined {
+  try {
+    // Not our output: a process that is given it makes it block, also for us, and a pipe that nobody reads would hold up our end.
+    return fork(program, [file], {
+      stdio: ["ignore", "ignore", "ignore", "ipc"],
+      execArgv: process.execArgv.filter(isOfMemory),
       // As JSON an infinite number would be none.
       serialization: "advanced",
     });
+  } catch {
+    return undefined;
+  }
+}
+
+/** Undefined where no process can be had. */
+function readInProcess(program: string, file: string, signal: AbortSignal): Promise<SettingRead | undefined> {
+  return new Promise((done, fail) => {
+    const child = startProcess(program, file);
+    if (child === undefined) return done(undefined);
     const end = () => void child.kill("SIGKILL");
     signal.addEventListener("abort", end, { once: true });
     if (signal.aborted) end();
     child.once("message", (read: SettingRead) => done(read));
     // Of a process that runs, this tells of a signal that did not reach it: it ends by itself.
     child.once("error", () => child.pid === undefined && done(undefined));
-    child.once("close", () => {
+    child.once("close", (code, killedBy) => {
       signal.removeEventListener("abort", end);
       // After a message this is of no effect.
-      fail(new Error(`${file}: not read to its end`));
+      fail(new Error(`${file}: not read to its end (${killedBy ?? `exit code ${code}`})`));
     });
   });
 }

@@ -17,11 +17,14 @@ export function programs() {
   const children: ChildProcess[] = [];
   return {
     folder,
-    /** @param isChild false for a program that nobody waits for: without the channel by which it would notice that its parent is gone */
-    start(args: string[], env: Record<string, string> = {}, isChild = true): RunningProgram {
+    /**
+     * @param isChild false for a program that nobody waits for: without the channel by which it would notice that its parent is gone
+     * @param out descriptor of its standard output, where that is another's
+     */
+    start(args: string[], env: Record<string, string> = {}, isChild = true, out?: number): RunningProgram {
       const child = spawn(process.execPath, [join(import.meta.dirname, "main.ts"), ...args], {
         env: { ...process.env, ...env },
-        stdio: ["ignore", "pipe", "pipe", ...(isChild ? (["ipc"] as const) : [])],
+        stdio: ["ignore", out ?? "pipe", "pipe", ...(isChild ? (["ipc"] as const) : [])],
       });
       children.push(child);
       const output = { out: "", err: "" };
