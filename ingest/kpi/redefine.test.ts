@@ -302,6 +302,29 @@ describe("a birth that changes what a metric is", { timeout: 120_000 }, () => {
     expect(await world.telemetry.readStates([state], noon + 2 * minuteMs, noon + hourMs)).toEqual([]);
   });
 
+  test("what it was for a time between, as its gateway tells, is a finding too", async () => {
+    const series = await born(meter, { ...importing, simulated: true }, { sinceMs: t0 });
+    await store(series, every10s(t0, noon, 1));
+    await settle(noon + 2 * hourMs + watermarkMs);
+    const said = { name: "e", ...importing, simulated: true };
+    const between = [
+      { sinceMs: t0 + 30 * minuteMs, definition: { ...said, heartbeatMs: 5000 } },
+      { sinceMs: t0 + 60 * minuteMs, definition: { ...said, simulated: false } },
+    ];
+    const since = { sinceMs: t0 + 90 * minuteMs, bornMs: noon + 2 * hourMs };
+    await world.telemetry.ensureSeries([{ ...meter, definition: said, ...since, earlier: between }]);
+    await store(series, [[clock.now(), 2000]]);
+    await settle();
+    expect(Number(energy("hour", t0 + hourMs)?.value)).toBeGreaterThan(0);
+    expect(world.ledger.findings(99).filter(({ code }) => code === "METRIC_REDEFINED")).toMatchObject([
+      {
+        subject: "f2/gw-1/meter-1",
+        detail:
+          "e from 2026-11-22T11:00:00+08:00: energy.import kWh simulated before, energy.import kWh then, energy.import kWh simulated now",
+      },
+    ]);
+  });
+
   test("is told as a finding, and one that flaps is bounded", async () => {
     const series = await born(meter, importing, { sinceMs: t0 });
     await store(series, every10s(t0, t0 + 10 * minuteMs, 1));

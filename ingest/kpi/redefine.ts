@@ -4,7 +4,7 @@ import { leastOf } from "@jilian/domain/lists.ts";
 import { hourMs, isoTime, minuteMs, periodStart } from "@jilian/domain/periods.ts";
 import type { MetricDefinition } from "@jilian/domain/sample.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
-import { maxDefinitions } from "@jilian/store/series-versions.ts";
+import { definitionAt, maxDefinitions } from "@jilian/store/series-versions.ts";
 import type { ChangedMinute } from "@jilian/store/telemetry.ts";
 import type { LeafKeeper } from "./leaves.ts";
 import { steps } from "./runs.ts";
@@ -24,14 +24,26 @@ function wordsOf({ role, unit, product, simulated }: MetricDefinition): string {
   return [role ?? "no role", unit, product, simulated ? "simulated" : undefined].filter((word) => word).join(" ");
 }
 
+/** From when on a series is something else than before in what people know of it: also where it is today what it was. */
+function redefinedFrom({ series, before, sinceMs }: ChangedSeries): number | undefined {
+  const edges = [...(before.dated ?? []), ...(series.dated ?? [])].map(({ fromMs }) => fromMs);
+  return [sinceMs, ...edges.filter((at) => at > sinceMs).sort((a, b) => a - b)].find(
+    (at) => wordsOf(definitionAt(before, at)) !== wordsOf(definitionAt(series, at)),
+  );
+}
+
 /** Notes, once for a device, that births say something else of a metric: figures before and after do not mean the same. */
-function noteRedefined({ ledger }: RedefineParts, { series, before, sinceMs }: ChangedSeries, nowMs: number): void {
-  const [was, is] = [wordsOf(before.definition), wordsOf(series.definition)];
+function noteRedefined({ ledger }: RedefineParts, one: ChangedSeries, nowMs: number): void {
+  const { series, before } = one;
+  const foundMs = redefinedFrom(one);
   const kept = series.dated?.length ?? 1;
-  if (was === is && kept < maxDefinitions) return;
+  if (foundMs === undefined && kept < maxDefinitions) return;
+  const fromMs = foundMs ?? one.sinceMs;
+  const [was, is, last] = [definitionAt(before, fromMs), definitionAt(series, fromMs), series.definition].map(wordsOf);
+  const now = is === last ? is : `${is} then, ${last}`;
   const bound =
     kept < maxDefinitions ? "" : `; ${kept} changes are kept, of more the one that held shortest is forgotten`;
-  const detail = `${series.metric} from ${isoTime(sinceMs)}: ${was} before, ${is} now${bound}`;
+  const detail = `${series.metric} from ${isoTime(fromMs)}: ${was} before, ${now} now${bound}`;
   ledger.noteFinding({ code: "METRIC_REDEFINED", subject: deviceKeyOf(series), detail }, nowMs);
 }
 
