@@ -244,6 +244,19 @@ describe("a birth that changes what a metric is", { timeout: 120_000 }, () => {
     await expectSameDigits();
   });
 
+  test("an old birth while a minute runs: the readings of that minute, which nothing follows, are folded again too", async () => {
+    const series = await born(meter, { ...importing, simulated: true }, { sinceMs: t0 });
+    const other = await born(press, { role: "temperature" }, { sinceMs: t0 });
+    await store(series, every10s(t0, noon + 2 * hourMs + 40 * second, 1));
+    await settle(noon + 2 * hourMs + 45 * second);
+    await born(meter, importing, { sinceMs: t0 + 30 * minuteMs });
+    await store(other, [[clock.now(), 20]]);
+    await settle();
+    await settle(noon + 3 * hourMs + watermarkMs);
+    expect(energy("hour", noon + 2 * hourMs)?.value).toBe("4");
+    await expectSameDigits();
+  });
+
   test("a second old birth while the recompute of the first one waits", async () => {
     const pieces = { datatype: DataType.Int64, role: "production.total", unit: "pcs" };
     const made = await born(press, { ...pieces, product: "a" }, { sinceMs: t0 });

@@ -5,7 +5,7 @@ import { hourMs, isoTime, minuteMs, periodStart } from "@jilian/domain/periods.t
 import type { MetricDefinition } from "@jilian/domain/sample.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import { definitionAt, maxDefinitions } from "@jilian/store/series-versions.ts";
-import type { ChangedMinute } from "@jilian/store/telemetry.ts";
+import type { ChangedMinute, SeriesId } from "@jilian/store/telemetry.ts";
 import type { LeafKeeper } from "./leaves.ts";
 import { steps } from "./runs.ts";
 import type { ChangedSeries } from "./series-index.ts";
@@ -58,13 +58,16 @@ function edgeMinute(one: ChangedSeries): ChangedMinute {
   return { series: one.series.id, minuteMs: periodStart("minute", edgeMs), firstMs: edgeMs, lastMs: edgeMs };
 }
 
+/** A minute of a series as if it had changed, from a moment on. */
+const minuteOf = (series: SeriesId, minute: number, fromMs = minute): ChangedMinute => {
+  return { series, minuteMs: minute, firstMs: Math.max(minute, fromMs), lastMs: minute + minuteMs - 1 };
+};
+
 /** Every minute of a series since the edge, as if it had changed. */
 function minutesSince(one: ChangedSeries, nowMs: number): ChangedMinute[] {
-  const series = one.series.id;
   const edgeMs = edgeOf(one);
-  return [...steps(periodStart("minute", edgeMs), nowMs, minuteMs)].map((minute) => {
-    return { series, minuteMs: minute, firstMs: Math.max(minute, edgeMs), lastMs: minute + minuteMs - 1 };
-  });
+  const minutes = steps(periodStart("minute", edgeMs), nowMs, minuteMs);
+  return [...minutes].map((minute) => minuteOf(one.series.id, minute, edgeMs));
 }
 
 /** What came of births that were taken up. */
@@ -88,6 +91,8 @@ export function redefiner(parts: RedefineParts) {
     const isRecent = ({ sinceMs }: ChangedSeries) => sinceMs >= nowMs - atOnceMs;
     const kept = past.filter((one) => !isRecent(one));
     const edges = await keeper.fold(kept.map(edgeMinute), undefined, nowMs);
+    // A recompute folds minutes that have ended; the one that runs may be the last one with readings.
+    const running = kept.map(({ series }) => minuteOf(series.id, periodStart("minute", nowMs)));
     // Increases over an edge reach back to the reading before: the recompute begins with them, since nothing else tells the next engine of it.
     const fromMs = leastOf([...kept.map(({ sinceMs }) => sinceMs), ...[...edges.values()].map(leastOf)]);
     // What a recompute that waits will come to is not asked for twice; what lies behind its end is.
@@ -96,7 +101,7 @@ export function redefiner(parts: RedefineParts) {
     const askedMs = isCovered ? Math.max(fromMs, waiting.toMs) : fromMs;
     if (askedMs < nowMs) ledger.addRecompute({ fromMs: periodStart("hour", askedMs), toMs: nowMs, reason }, nowMs);
     const recent = past.filter(isRecent).flatMap((one) => minutesSince(one, nowMs));
-    const touched = await keeper.fold(recent, undefined, nowMs);
+    const touched = await keeper.fold([...running, ...recent], undefined, nowMs);
     for (const [factory, minutes] of edges)
       for (const at of minutes) getOrMake(touched, factory, () => new Set()).add(at);
     return { touched, kept };
