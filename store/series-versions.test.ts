@@ -206,6 +206,16 @@ describe("the definitions of a series in time", () => {
         ],
       ],
       [
+        "known only of later, as births of an older gateway told it",
+        [["b", 25]],
+        [["a", 0]],
+        ["b", 20],
+        [
+          ["a", 0],
+          ["b", 20],
+        ],
+      ],
+      [
         "before all that is known",
         [["c", 50]],
         [

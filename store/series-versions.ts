@@ -80,7 +80,7 @@ function withEarlier(
     const endMs = earlier[i + 1]?.sinceMs ?? untilMs;
     if (endMs <= sinceMs) continue;
     if (!dated) dated = [{ fromMs: sinceMs, definition }];
-    else if (sinceMs === 0 && endMs <= (dated[0]?.fromMs ?? 0)) dated = merged([{ fromMs: 0, definition }, ...dated]);
+    else if (sinceMs === 0 && endMs <= (dated[0]?.fromMs ?? 0)) dated = withSpan(dated, definition, sinceMs, endMs);
     else if (sinceMs > 0)
       dated = same(heldAt(dated, endMs - 1), definition)
         ? withFirst(dated, sinceMs, endMs)

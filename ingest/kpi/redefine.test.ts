@@ -257,6 +257,23 @@ describe("a birth that changes what a metric is", { timeout: 120_000 }, () => {
     await expectSameDigits();
   });
 
+  test("what was since ever is another one than was known: figures begin no earlier", async () => {
+    const series = await born(meter, importing, { sinceMs: t0 + hourMs });
+    await store(series, every10s(t0, noon, 1));
+    await settle(noon + hourMs);
+    const since = { sinceMs: t0 + 30 * minuteMs, bornMs: noon + hourMs };
+    const earlier = [{ sinceMs: 0, definition: { ...gas, name: "e", simulated: false } }];
+    await world.telemetry.ensureSeries([
+      { ...meter, definition: { ...importing, name: "e", simulated: false }, ...since, earlier },
+    ]);
+    await store(series, [[clock.now(), 9000]]);
+    await settle(noon + 2 * hourMs);
+    expect(energy("hour", t0)).toMatchObject({ value: "180", status: "revised" });
+    const all = world.ledger.readResults({ level: "factory", period: "hour", fromMs: 0, toMs: 1e15, limit: 1e6 });
+    expect(Math.min(...all.map(({ startMs }) => startMs))).toBeGreaterThanOrEqual(t0 - hourMs);
+    await expectSameDigits(true);
+  });
+
   test("a second old birth while the recompute of the first one waits", async () => {
     const pieces = { datatype: DataType.Int64, role: "production.total", unit: "pcs" };
     const made = await born(press, { ...pieces, product: "a" }, { sinceMs: t0 });

@@ -90,7 +90,9 @@ export function redefiner(parts: RedefineParts) {
     const past = reborn.filter(({ sinceMs, series }) => sinceMs < nowMs && series.device !== "");
     const isRecent = ({ sinceMs }: ChangedSeries) => sinceMs >= nowMs - atOnceMs;
     const kept = past.filter((one) => !isRecent(one));
-    const edges = await keeper.fold(kept.map(edgeMinute), undefined, nowMs);
+    // What holds since ever has no edge: nothing lies before it, and no hour of 1970 is one with leaves.
+    const atEdges = kept.filter(({ sinceMs }) => sinceMs > 0).map(edgeMinute);
+    const edges = await keeper.fold(atEdges, undefined, nowMs);
     // A recompute folds minutes that have ended; the one that runs may be the last one with readings.
     const running = kept.map(({ series }) => minuteOf(series.id, periodStart("minute", nowMs)));
     // Increases over an edge reach back to the reading before: the recompute begins with them, since nothing else tells the next engine of it.
