@@ -244,36 +244,6 @@ describe("a birth that changes what a metric is", { timeout: 120_000 }, () => {
     await expectSameDigits();
   });
 
-  test("an old birth while a minute runs: the readings of that minute, which nothing follows, are folded again too", async () => {
-    const series = await born(meter, { ...importing, simulated: true }, { sinceMs: t0 });
-    const other = await born(press, { role: "temperature" }, { sinceMs: t0 });
-    await store(series, every10s(t0, noon + 2 * hourMs + 40 * second, 1));
-    await settle(noon + 2 * hourMs + 45 * second);
-    await born(meter, importing, { sinceMs: t0 + 30 * minuteMs });
-    await store(other, [[clock.now(), 20]]);
-    await settle();
-    await settle(noon + 3 * hourMs + watermarkMs);
-    expect(energy("hour", noon + 2 * hourMs)?.value).toBe("4");
-    await expectSameDigits();
-  });
-
-  test("what was since ever is another one than was known: figures begin no earlier", async () => {
-    const series = await born(meter, importing, { sinceMs: t0 + hourMs });
-    await store(series, every10s(t0, noon, 1));
-    await settle(noon + hourMs);
-    const since = { sinceMs: t0 + 30 * minuteMs, bornMs: noon + hourMs };
-    const earlier = [{ sinceMs: 0, definition: { ...gas, name: "e", simulated: false } }];
-    await world.telemetry.ensureSeries([
-      { ...meter, definition: { ...importing, name: "e", simulated: false }, ...since, earlier },
-    ]);
-    await store(series, [[clock.now(), 9000]]);
-    await settle(noon + 2 * hourMs);
-    expect(energy("hour", t0)).toMatchObject({ value: "180", status: "revised" });
-    const all = world.ledger.readResults({ level: "factory", period: "hour", fromMs: 0, toMs: 1e15, limit: 1e6 });
-    expect(Math.min(...all.map(({ startMs }) => startMs))).toBeGreaterThanOrEqual(t0 - hourMs);
-    await expectSameDigits(true);
-  });
-
   test("a second old birth while the recompute of the first one waits", async () => {
     const pieces = { datatype: DataType.Int64, role: "production.total", unit: "pcs" };
     const made = await born(press, { ...pieces, product: "a" }, { sinceMs: t0 });
@@ -330,29 +300,6 @@ describe("a birth that changes what a metric is", { timeout: 120_000 }, () => {
     const [minute] = await world.telemetry.readStates([state], noon - minuteMs, noon);
     expect(minute?.leaf.ms).toEqual({ 1: 60_000 });
     expect(await world.telemetry.readStates([state], noon + 2 * minuteMs, noon + hourMs)).toEqual([]);
-  });
-
-  test("what it was for a time between, as its gateway tells, is a finding too", async () => {
-    const series = await born(meter, { ...importing, simulated: true }, { sinceMs: t0 });
-    await store(series, every10s(t0, noon, 1));
-    await settle(noon + 2 * hourMs + watermarkMs);
-    const said = { name: "e", ...importing, simulated: true };
-    const between = [
-      { sinceMs: t0 + 30 * minuteMs, definition: { ...said, heartbeatMs: 5000 } },
-      { sinceMs: t0 + 60 * minuteMs, definition: { ...said, simulated: false } },
-    ];
-    const since = { sinceMs: t0 + 90 * minuteMs, bornMs: noon + 2 * hourMs };
-    await world.telemetry.ensureSeries([{ ...meter, definition: said, ...since, earlier: between }]);
-    await store(series, [[clock.now(), 2000]]);
-    await settle();
-    expect(Number(energy("hour", t0 + hourMs)?.value)).toBeGreaterThan(0);
-    expect(world.ledger.findings(99).filter(({ code }) => code === "METRIC_REDEFINED")).toMatchObject([
-      {
-        subject: "f2/gw-1/meter-1",
-        detail:
-          "e from 2026-11-22T11:00:00+08:00: energy.import kWh simulated before, energy.import kWh then, energy.import kWh simulated now",
-      },
-    ]);
   });
 
   test("is told as a finding, and one that flaps is bounded", async () => {
