@@ -54,6 +54,8 @@ describe("the definitions of a series in time", () => {
     for (const sinceMs of [12, 20, 25]) expect(told("b", sinceMs)).toEqual(said(known));
     // A source's clock that runs ahead.
     expect(told("c", 50)).toEqual([...said(known), ["c", 50]]);
+    // Nothing was read after the first birth of all: what was read before it is still of that one, since ever.
+    expect(told("c", 5)).toEqual([["a", 0], ["c", 5], ...said(known), ["c", 40]]);
   });
 
   describe("one whose gateway tells what it was before", () => {
@@ -173,6 +175,44 @@ describe("the definitions of a series in time", () => {
           ["b", 20],
           ["a", 30],
           ["b", 40],
+        ],
+      ],
+      [
+        "heard of first when it was another one already",
+        [["a", 25]],
+        [
+          ["a", 10],
+          ["b", 20],
+        ],
+        ["c", 30],
+        [
+          ["a", 10],
+          ["b", 20],
+          ["c", 30],
+        ],
+      ],
+      [
+        "the same without a time",
+        [["a", 25]],
+        [
+          ["a", 0],
+          ["b", 20],
+        ],
+        ["c", 30],
+        [
+          ["a", 0],
+          ["b", 20],
+          ["c", 30],
+        ],
+      ],
+      [
+        "known only of later, as births of an older gateway told it",
+        [["b", 25]],
+        [["a", 0]],
+        ["b", 20],
+        [
+          ["a", 0],
+          ["b", 20],
         ],
       ],
       [

@@ -59,9 +59,16 @@ function withSpan(dated: readonly DatedDefinition[], definition: MetricDefinitio
   return bounded([...dated.filter((one) => one.fromMs < fromMs), { fromMs, definition }, ...next, ...later]);
 }
 
+/** The first one, where it is what held in [fromMs, toMs), began then: what is told of between holds since then, and not since ever. */
+function withFirst(dated: readonly DatedDefinition[], fromMs: number, toMs: number): readonly DatedDefinition[] {
+  const [first, next] = dated;
+  if (!first || first.fromMs <= fromMs || (next && next.fromMs < toMs)) return dated;
+  return [{ ...first, fromMs }, ...dated.slice(1)];
+}
+
 /**
  * What a gateway tells of the time before the definition that it has now. One that was known at the end of its time is left as it is known, as
- * in `told`; of one that has no time nobody knows more than that it is the first.
+ * in `told`; of one that has no time nobody knows more than that it is the first: it counts where nothing is known of its time.
  */
 function withEarlier(
   known: readonly DatedDefinition[] | undefined,
@@ -73,8 +80,11 @@ function withEarlier(
     const endMs = earlier[i + 1]?.sinceMs ?? untilMs;
     if (endMs <= sinceMs) continue;
     if (!dated) dated = [{ fromMs: sinceMs, definition }];
-    else if (sinceMs > 0 && !same(heldAt(dated, endMs - 1), definition))
-      dated = withSpan(dated, definition, sinceMs, endMs);
+    else if (sinceMs === 0 && endMs <= (dated[0]?.fromMs ?? 0)) dated = withSpan(dated, definition, sinceMs, endMs);
+    else if (sinceMs > 0)
+      dated = same(heldAt(dated, endMs - 1), definition)
+        ? withFirst(dated, sinceMs, endMs)
+        : withSpan(dated, definition, sinceMs, endMs);
   }
   return dated;
 }
@@ -120,7 +130,11 @@ function withNewest(
  */
 function told(known: readonly DatedDefinition[], definition: MetricDefinition, sinceMs: number, bornMs: number) {
   if (same(known.findLast(({ fromMs }) => fromMs <= bornMs)?.definition, definition)) return known;
-  return withNewest(withNewest(known, definition, { sinceMs }), definition, { sinceMs: bornMs });
+  // It was something else before, and nobody knows of another one than the first: that one still holds since ever.
+  const [first] = known;
+  const isBefore = first !== undefined && sinceMs <= first.fromMs;
+  const since = isBefore ? [{ ...first, fromMs: 0 }, ...known.filter(({ fromMs }) => fromMs > sinceMs)] : known;
+  return withNewest(withNewest(since, definition, { sinceMs }), definition, { sinceMs: bornMs });
 }
 
 /** A series' definitions as it shows them: the newest one, and all of them where there are several. */

@@ -1,6 +1,7 @@
 import { DataType } from "@jilian/domain/datatypes.ts";
 import { indicators } from "@jilian/domain/indicators/catalogue.ts";
 import { hourMs, minuteMs, periodStart } from "@jilian/domain/periods.ts";
+import type { Ledger } from "@jilian/store/ledger.ts";
 import type { AlarmRule } from "@jilian/store/registry-alarms.ts";
 import { followVersions } from "@jilian/store/registry-versions.ts";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -22,9 +23,9 @@ beforeEach(async () => {
 });
 afterEach(() => engine.close());
 
-const start = (): Promise<Engine> =>
+const start = (ledger: Ledger = world.ledger): Promise<Engine> =>
   createEngine({
-    ...{ ...world, versions: followVersions(world.ledger), clock, catalogue },
+    ...{ ...world, ledger, versions: followVersions(world.ledger), clock, catalogue },
     ...{ provisionalIntervalMs: 0, txPerTick: 1000 },
   });
 
@@ -173,4 +174,32 @@ test("likewise where no engine looked when it came, also those that have long re
   engine = await start();
   await settle(engine);
   expect(alarms()).toEqual([["returned", 2300, 2500]]);
+}, 30_000);
+
+test("one of long ago whose engine ends before its alarms are written: the next one withdraws and raises them", async () => {
+  const series = await judged();
+  const other = await born(humidity, 0, "other");
+  await store(other, [0, 3000], high);
+  await store(series, [3000, 10_800], []);
+  await store(other, [3000, 10_800], []);
+  clock.set(t0 + 3 * hourMs);
+  await settle(engine);
+  await engine.close();
+  const writeAlarms: Ledger["writeAlarms"] = () => {
+    throw new Error("killed");
+  };
+  await born(humidity, 1500);
+  await born(temperature, 1500, "other");
+  engine = await start({ ...world.ledger, writeAlarms });
+  await expect(engine.tick({ thorough: true })).rejects.toThrow("killed");
+  await engine.close();
+  engine = await start();
+  await settle(engine);
+  const raised = [
+    ["returned", 1500, 1600],
+    ["returned", 2000, 2500],
+    ["returned", 2900, 3000],
+  ];
+  expect([alarms("other"), alarms()]).toEqual([raised, withdrawn.map(([state, at, end]) => [state, at, end ?? 3000])]);
+  expect(counted()).toEqual(["1", "4"]);
 }, 30_000);

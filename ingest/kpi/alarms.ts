@@ -30,6 +30,8 @@ export type AlarmKeeper = {
   /** True while a look back is not at its end; `isBehind` only where new readings made it necessary, not another rule. */
   readonly isBusy: () => boolean;
   readonly isBehind: () => boolean;
+  /** True while it looks back because a birth or the registry made a track another one: the next engine knows nothing of a birth that is noted. */
+  readonly isChanging: () => boolean;
   /** Notes in the ledger what has been judged: to be called once every figure that depends on it is published. */
   readonly noteProgress: () => void;
 };
@@ -67,7 +69,7 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
   /** Up to when time counts where no reading tells it, and up to when everything is judged. */
   let horizonMs = Number.NEGATIVE_INFINITY;
   let judgedMs = Number.NEGATIVE_INFINITY;
-  let busy = { any: false, behind: false };
+  let busy = { any: false, behind: false, changing: false };
   /** Stretches to be judged again are noted in the ledger. */
   let isAgain = false;
   /** What never was, and is not written yet. */
@@ -285,7 +287,8 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
       throw error;
     }
     const left = waiting.filter(({ job }) => job);
-    busy = { any: left.length > 0, behind: left.some(({ isWhole }) => !isWhole) };
+    const changing = left.filter(({ isWhole }) => isWhole).length;
+    busy = { any: left.length > 0, behind: changing < left.length, changing: changing > 0 };
     if (busy.any) return;
     judgedMs = horizonMs;
     if (isAgain) ledger.forgetAlarmsAgain();
@@ -313,6 +316,7 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
     },
     isBusy: () => busy.any,
     isBehind: () => busy.behind,
+    isChanging: () => busy.changing,
     noteProgress: () => {
       if (busy.any) return;
       const put = (name: string, value: number) => {

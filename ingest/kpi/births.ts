@@ -32,6 +32,8 @@ export function birthKeeper({ ledger, index, redefine }: BirthParts) {
   /** Series as the ledger has them. */
   let noted = new Map<SeriesId, Series>();
   let isNoted = false;
+  /** Taken up, and computed again by a recompute of the ledger; not noted yet. */
+  let kept: readonly ChangedSeries[] = [];
 
   return {
     /** The first look. A series of which nothing is noted is new: all of its readings are still to be folded. */
@@ -64,12 +66,19 @@ export function birthKeeper({ ledger, index, redefine }: BirthParts) {
     /** Takes up what waits. @returns starts of the minutes whose leaves may differ now, by factory */
     takeUp: async (nowMs: number, upToTx: number): Promise<ReadonlyMap<string, Set<number>>> => {
       if (waiting.length === 0) return new Map();
-      const { touched, kept } = await redefine(waiting, nowMs, upToTx);
+      const taken = await redefine(waiting, nowMs, upToTx);
       waiting = [];
-      // Now: what is computed again of long ago may take hours, and an engine that begins meanwhile would ask for all of it once more.
+      kept = [...kept, ...taken.kept];
+      return taken.touched;
+    },
+    /**
+     * Notes those of long ago: to be called once their alarms are judged. What is computed again may take hours more, and an engine that
+     * begins meanwhile would ask for all of it once more.
+     */
+    noteKept: (): void => {
       if (kept.length > 0) ledger.noteTakenUp(kept.map(({ series }) => takenUpOf(series)));
       for (const { series } of kept) noted.set(series.id, series);
-      return touched;
+      kept = [];
     },
     /** Notes what is taken up: to be called once every figure that depends on it is published. */
     note: (): void => {

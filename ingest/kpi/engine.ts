@@ -294,6 +294,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     const nowMs = clock.now();
     await follow(nowMs);
     const behind = await fold(nowMs);
+    if (!shop.alarms.isChanging()) births.noteKept();
     firstBirths = new Map(ledger.firstBirths().map((b) => [deviceKeyOf(b), b.firstBirthMs]));
     const nowMinute = periodStart("minute", nowMs);
     book.touch(steps(seenMinute, nowMinute + 1, minuteMs), nowMs);

@@ -4,8 +4,8 @@ import { leastOf } from "@jilian/domain/lists.ts";
 import { hourMs, isoTime, minuteMs, periodStart } from "@jilian/domain/periods.ts";
 import type { MetricDefinition } from "@jilian/domain/sample.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
-import { maxDefinitions } from "@jilian/store/series-versions.ts";
-import type { ChangedMinute } from "@jilian/store/telemetry.ts";
+import { definitionAt, maxDefinitions } from "@jilian/store/series-versions.ts";
+import type { ChangedMinute, SeriesId } from "@jilian/store/telemetry.ts";
 import type { LeafKeeper } from "./leaves.ts";
 import { steps } from "./runs.ts";
 import type { ChangedSeries } from "./series-index.ts";
@@ -24,14 +24,26 @@ function wordsOf({ role, unit, product, simulated }: MetricDefinition): string {
   return [role ?? "no role", unit, product, simulated ? "simulated" : undefined].filter((word) => word).join(" ");
 }
 
+/** From when on a series is something else than before in what people know of it: also where it is today what it was. */
+function redefinedFrom({ series, before, sinceMs }: ChangedSeries): number | undefined {
+  const edges = [...(before.dated ?? []), ...(series.dated ?? [])].map(({ fromMs }) => fromMs);
+  return [sinceMs, ...edges.filter((at) => at > sinceMs).sort((a, b) => a - b)].find(
+    (at) => wordsOf(definitionAt(before, at)) !== wordsOf(definitionAt(series, at)),
+  );
+}
+
 /** Notes, once for a device, that births say something else of a metric: figures before and after do not mean the same. */
-function noteRedefined({ ledger }: RedefineParts, { series, before, sinceMs }: ChangedSeries, nowMs: number): void {
-  const [was, is] = [wordsOf(before.definition), wordsOf(series.definition)];
+function noteRedefined({ ledger }: RedefineParts, one: ChangedSeries, nowMs: number): void {
+  const { series, before } = one;
+  const foundMs = redefinedFrom(one);
   const kept = series.dated?.length ?? 1;
-  if (was === is && kept < maxDefinitions) return;
+  if (foundMs === undefined && kept < maxDefinitions) return;
+  const fromMs = foundMs ?? one.sinceMs;
+  const [was, is, last] = [definitionAt(before, fromMs), definitionAt(series, fromMs), series.definition].map(wordsOf);
+  const now = is === last ? is : `${is} then, ${last}`;
   const bound =
     kept < maxDefinitions ? "" : `; ${kept} changes are kept, of more the one that held shortest is forgotten`;
-  const detail = `${series.metric} from ${isoTime(sinceMs)}: ${was} before, ${is} now${bound}`;
+  const detail = `${series.metric} from ${isoTime(fromMs)}: ${was} before, ${now} now${bound}`;
   ledger.noteFinding({ code: "METRIC_REDEFINED", subject: deviceKeyOf(series), detail }, nowMs);
 }
 
@@ -46,13 +58,16 @@ function edgeMinute(one: ChangedSeries): ChangedMinute {
   return { series: one.series.id, minuteMs: periodStart("minute", edgeMs), firstMs: edgeMs, lastMs: edgeMs };
 }
 
+/** A minute of a series as if it had changed, from a moment on. */
+const minuteOf = (series: SeriesId, minute: number, fromMs = minute): ChangedMinute => {
+  return { series, minuteMs: minute, firstMs: Math.max(minute, fromMs), lastMs: minute + minuteMs - 1 };
+};
+
 /** Every minute of a series since the edge, as if it had changed. */
 function minutesSince(one: ChangedSeries, nowMs: number): ChangedMinute[] {
-  const series = one.series.id;
   const edgeMs = edgeOf(one);
-  return [...steps(periodStart("minute", edgeMs), nowMs, minuteMs)].map((minute) => {
-    return { series, minuteMs: minute, firstMs: Math.max(minute, edgeMs), lastMs: minute + minuteMs - 1 };
-  });
+  const minutes = steps(periodStart("minute", edgeMs), nowMs, minuteMs);
+  return [...minutes].map((minute) => minuteOf(one.series.id, minute, edgeMs));
 }
 
 /** What came of births that were taken up. */
@@ -75,7 +90,11 @@ export function redefiner(parts: RedefineParts) {
     const past = reborn.filter(({ sinceMs, series }) => sinceMs < nowMs && series.device !== "");
     const isRecent = ({ sinceMs }: ChangedSeries) => sinceMs >= nowMs - atOnceMs;
     const kept = past.filter((one) => !isRecent(one));
-    const edges = await keeper.fold(kept.map(edgeMinute), undefined, nowMs);
+    // What holds since ever has no edge: nothing lies before it, and no hour of 1970 is one with leaves.
+    const atEdges = kept.filter(({ sinceMs }) => sinceMs > 0).map(edgeMinute);
+    const edges = await keeper.fold(atEdges, undefined, nowMs);
+    // A recompute folds minutes that have ended; the one that runs may be the last one with readings.
+    const running = kept.map(({ series }) => minuteOf(series.id, periodStart("minute", nowMs)));
     // Increases over an edge reach back to the reading before: the recompute begins with them, since nothing else tells the next engine of it.
     const fromMs = leastOf([...kept.map(({ sinceMs }) => sinceMs), ...[...edges.values()].map(leastOf)]);
     // What a recompute that waits will come to is not asked for twice; what lies behind its end is.
@@ -84,7 +103,7 @@ export function redefiner(parts: RedefineParts) {
     const askedMs = isCovered ? Math.max(fromMs, waiting.toMs) : fromMs;
     if (askedMs < nowMs) ledger.addRecompute({ fromMs: periodStart("hour", askedMs), toMs: nowMs, reason }, nowMs);
     const recent = past.filter(isRecent).flatMap((one) => minutesSince(one, nowMs));
-    const touched = await keeper.fold(recent, undefined, nowMs);
+    const touched = await keeper.fold([...running, ...recent], undefined, nowMs);
     for (const [factory, minutes] of edges)
       for (const at of minutes) getOrMake(touched, factory, () => new Set()).add(at);
     return { touched, kept };
