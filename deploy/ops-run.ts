@@ -2,6 +2,7 @@ import { type Checked, formatFaults } from "@jilian/domain/check-config.ts";
 import { type Clock, clockFromSetting, systemClock } from "@jilian/domain/clock.ts";
 import { codeOf, JilianError, messageOf } from "@jilian/domain/errors.ts";
 import { levelSwitch, logLevels } from "@jilian/domain/log-levels.ts";
+import { logOutput } from "@jilian/gateway/log-output.ts";
 import { type Ops, startOps } from "@jilian/gateway/ops.ts";
 import { ingestHistograms } from "@jilian/ingest/metrics.ts";
 import type { Registry } from "@jilian/store/registry.ts";
@@ -37,7 +38,8 @@ function openLog({ logLevel }: PlatformConfig): Logger {
     throw usageError(`JILIAN_LOG_LEVEL is "${level}"; expected one of ${logLevels.join(", ")}`, "correct or unset it");
   }
   const levels = levelSwitch(level);
-  const log = pino({ name: "jilian", level, onChild: (child) => levels.onChild(child) });
+  const options = { name: "jilian", level, onChild: (child: Logger) => levels.onChild(child) };
+  const log = pino(options, logOutput(process.stdout.fd));
   levels.onChild(log);
   if (process.platform !== "win32") {
     process.on("SIGUSR2", () => {

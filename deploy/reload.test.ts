@@ -50,6 +50,15 @@ describe("SIGHUP", () => {
     expect(after.value("jilian_broker_takeovers_total")).toBe(0);
   });
 
+  it("is taken up, and the end too, by a process whose log nobody reads any more", async () => {
+    const { ready, child, ended } = bench.run(["broker"]);
+    await ready;
+    child.stdout?.destroy();
+    for (let i = 0; i < 20; i += 1) child.kill("SIGHUP");
+    child.kill("SIGTERM");
+    expect(await ended).toBe(0);
+  });
+
   it.skipIf(!hasOpenssl)(
     "takes up certificates; what others change of accounts counts without it; no connection is lost",
     async () => {
