@@ -95,22 +95,30 @@ it("reads many versions of a large registry without building an index of each: t
     const applied = { fromMs: 100 * i, appliedMs: 100 * i };
     return { number: i + 1, ...versionOf(indexRegistry(many(i)), applied) };
   });
-  const versions = registryVersions(stored);
   const clock = { now: () => 100_000 };
-  const isRemoved = removedGateways(
-    () => versions,
-    clock,
-    () => {},
-    0,
-  );
-  versions.at(clock.now());
-  let fromMs = performance.now();
-  expect(["f/g0", "f/g58", "f/g59"].map(isRemoved)).toEqual([true, true, false]);
-  const lookMs = performance.now() - fromMs;
-  fromMs = performance.now();
-  versions.visit(
-    () => true,
-    () => {},
-  );
-  expect(lookMs).toBeLessThan((performance.now() - fromMs) / 2);
+  /** How long each of two ways takes at the first time, the least of some: the machine has other work. */
+  const tookMs = { looked: Number.POSITIVE_INFINITY, indexed: Number.POSITIVE_INFINITY };
+  const least = (way: keyof typeof tookMs, work: () => void) => {
+    const fromMs = performance.now();
+    work();
+    tookMs[way] = Math.min(tookMs[way], performance.now() - fromMs);
+  };
+  for (let round = 0; round < 8; round += 1) {
+    const versions = registryVersions(stored);
+    versions.at(clock.now());
+    const isRemoved = removedGateways(
+      () => versions,
+      clock,
+      () => {},
+      0,
+    );
+    least("looked", () => expect(["f/g0", "f/g58", "f/g59"].map(isRemoved)).toEqual([true, true, false]));
+    least("indexed", () =>
+      versions.visit(
+        () => true,
+        () => {},
+      ),
+    );
+  }
+  expect(tookMs.looked).toBeLessThan(tookMs.indexed / 2);
 });
