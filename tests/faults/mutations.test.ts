@@ -32,7 +32,7 @@ describe("a mutation", () => {
     const code = `
       import { Worker } from "node:worker_threads";
       const file = ${JSON.stringify(resolve(root, "gateway/outbox-sync.ts"))};
-      const look = \`import("\${file}").then(({ groupSync }) => console.log(groupSync.toString().includes("datasync()")))\`;
+      const look = \`import("\${file}").then(({ groupSync }) => console.log(groupSync.toString().includes("syncData(")))\`;
       await eval(look);
       await new Promise((done) => new Worker(look, { eval: true }).once("exit", done));`;
     const of = (env: Record<string, string>) =>

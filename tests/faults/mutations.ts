@@ -113,7 +113,7 @@ export const mutations: readonly Mutation[] = [
     name: "no fsync",
     breaks: "a power cut costs at most the last outbox.fsyncMs",
     edits: [
-      edit("gateway/outbox-sync.ts", "await handle.datasync();", ""),
+      edit("gateway/outbox-sync.ts", "await syncData(descriptor);", ""),
       // Nor those that SQLite makes of itself whenever it has copied its log into the database, which save what came before.
       edit("gateway/outbox-file.ts", "PRAGMA synchronous = NORMAL", "PRAGMA synchronous = OFF"),
       edit("gateway/outbox-store.ts", "PRAGMA synchronous = NORMAL", "PRAGMA synchronous = OFF"),
