@@ -44,19 +44,23 @@ it("devices with the same endpoint, security and user share one session, each wi
   await until("all", () =>
     ["a/one", "b/two", "c/three"].every((at) => of(...(at.split("/") as [string, string])).length > 0),
   );
-  expect(server.sessions()).toHaveLength(1);
+  // One that was given up on a busy machine keeps its place for a while; nobody uses it.
+  const used = () => server.sessions().filter(({ currentSubscriptionCount }) => currentSubscriptionCount > 0);
+  expect(used()).toHaveLength(1);
   expect(server.subscriptions()).toHaveLength(3);
 
   // One subscription ends: its device alone starts again, on the session that the others use.
-  const [session] = server.sessions();
+  const [session] = used();
+  const lossesOf = (id: string) => collected.reasons(id).length;
+  const atFirst = new Map(["one", "two", "three"].map((id) => [id, lossesOf(id)]));
   const ended = server.subscriptions().find((s) => s.monitoredItemCount > 0);
   ended?.terminate();
-  await until("one loss", () => ["one", "two", "three"].some((id) => collected.reasons(id).length > 0));
+  const losses = () => [...atFirst].map(([id, before]) => lossesOf(id) - before).toSorted();
+  await until("one loss", () => losses().some((lost) => lost > 0));
   await until("all connected", () => collected.collector.stats().every(({ connected }) => connected));
   await until("three again", () => server.subscriptions().length === 3);
-  expect(server.sessions()).toEqual([session]);
-  const losses = ["one", "two", "three"].map((id) => collected.reasons(id).length);
-  expect(losses.toSorted()).toEqual([0, 0, 1]);
+  expect(used()).toEqual([session]);
+  expect(losses()).toEqual([0, 0, 1]);
 
   // The session ends: all lose it, and share the next.
   const before = collected.collector.stats().map(({ failures }) => failures);
@@ -64,9 +68,9 @@ it("devices with the same endpoint, security and user share one session, each wi
   await until("every loss", () => collected.collector.stats().every(({ failures }, i) => failures > Number(before[i])));
   await until("all connected", () => collected.collector.stats().every(({ connected }) => connected));
   // The library has one made before it is stopped; that one goes while the next may be there already.
-  await until("one session", () => server.sessions().length === 1);
+  await until("one session", () => used().length === 1);
   await collected.close();
-  await until("no session", () => server.sessions().length === 0);
+  await until("no session", () => used().length === 0);
 });
 
 it("a server that calls itself a simulator marks its devices", async () => {
