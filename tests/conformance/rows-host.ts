@@ -156,7 +156,8 @@ function leaveRows(): Rows {
               .filter(({ one: { at } }) => !farewells(link.entries).some((end) => end.at <= at));
           }),
           ({ link, one }) =>
-            !births(link.entries).some(({ at }) => at >= one.at && at < one.at + 3000) &&
+            // What is retained of an earlier host comes with the subscription, before a busy machine's host has begun.
+            !births(link.entries).some(({ at }) => at >= one.at && at < one.at + 10_000) &&
             `${link.name}: let ${JSON.stringify(one.state)} stand`,
         ),
       unborn,
