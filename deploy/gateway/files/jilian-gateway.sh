@@ -9,7 +9,7 @@ node() { "$home/runtime/node" "$@"; }
 
 # As the systemd unit starts it: for little memory.
 export MALLOC_ARENA_MAX=1 MALLOC_TRIM_THRESHOLD_=131072 MALLOC_MMAP_THRESHOLD_=16384
-flags='--optimize-for-size --max-semi-space-size=1'
+flags='--optimize-for-size --max-semi-space-size=1 --max-opt=2'
 
 case "${1:-help}" in
   log)
