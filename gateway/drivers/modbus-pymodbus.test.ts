@@ -91,7 +91,11 @@ describe.skipIf(!hasPymodbus)(`pymodbus as the server${skipped(hasPymodbus, noPy
     closers.push(close);
     await until("it is read", () => (collector.stats()[0]?.polls ?? 0) > 5, 20_000);
     expect(collector.values()[0]?.values.map(({ seen }) => seen?.value)).toEqual([1000, 1040, 1080, 1120]);
-    expect(collector.stats()[0]).toMatchObject({ connected: true, failures: 2 });
+    // Polls of which all requests came apart tell nothing: two that tell it need not be the first two.
+    const { polls = 0, failures = 0 } = collector.stats()[0] ?? {};
+    expect(failures).toBeGreaterThanOrEqual(2);
+    await until("it is read on", () => (collector.stats()[0]?.polls ?? 0) > polls + 10);
+    expect(collector.stats()[0]).toMatchObject({ connected: true, failures });
     const oneAtATime = told.filter(({ code }) => code === "MODBUS_ONE_AT_A_TIME");
     expect(oneAtATime).toMatchObject([{ device: "m", maxReadsInFlight: 4 }]);
   });
