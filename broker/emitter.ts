@@ -1,24 +1,22 @@
 import type { AedesPublishPacket } from "aedes";
+import { clearLevel, emptyLevel, foundLevel, type Level, madeLevel } from "./levels.ts";
 
 export type Listener = (packet: AedesPublishPacket, done: () => void) => void;
 
-/** A level of filters: what listens here, and the levels below by name. */
-type Level = { listeners: Listener[]; below: Map<string, Level> };
+type Filters = Level<Listener[]>;
 /** For how many topics it is known who listens; each costs some hundred bytes. */
 const maxKnownTopics = 16_384;
 
 /** Whose a listener is, and the QoS of its filter. */
 type Owned = { owner: object; qos: number };
 
-const emptyLevel = (): Level => ({ listeners: [], below: new Map() });
-
-function collect(level: Level, words: readonly string[], at: number, found: Listener[]): void {
+function collect(level: Filters, words: readonly string[], at: number, found: Listener[]): void {
   // `#` stands for its parent too (MQTT 3.1.1, 4.7.1.2).
   const rest = level.below.get("#");
-  if (rest) for (const listener of rest.listeners) found.push(listener);
+  if (rest?.here) for (const listener of rest.here) found.push(listener);
   const word = words[at];
   if (word === undefined) {
-    for (const listener of level.listeners) found.push(listener);
+    if (level.here) for (const listener of level.here) found.push(listener);
     return;
   }
   const named = level.below.get(word);
@@ -29,33 +27,18 @@ function collect(level: Level, words: readonly string[], at: number, found: List
 
 /** Filters and who listens to them. */
 function filterTree() {
-  const root = emptyLevel();
+  const root: Filters = emptyLevel();
   return {
     add: (filter: string, listener: Listener): void => {
-      let level = root;
-      for (const word of filter.split("/")) {
-        const next = level.below.get(word) ?? emptyLevel();
-        level.below.set(word, next);
-        level = next;
-      }
-      level.listeners.push(listener);
+      const level = madeLevel(root, filter);
+      level.here ??= [];
+      level.here.push(listener);
     },
     remove: (filter: string, listener: Listener): void => {
-      const way: { level: Level; word: string }[] = [];
-      let level: Level | undefined = root;
-      for (const word of filter.split("/")) {
-        way.push({ level, word });
-        level = level.below.get(word);
-        if (!level) return;
-      }
-      const at = level.listeners.indexOf(listener);
-      if (at >= 0) level.listeners.splice(at, 1);
-      // Levels that hold nothing any more go, from the last one up.
-      for (const step of way.reverse()) {
-        const below = step.level.below.get(step.word);
-        if (!below || below.listeners.length > 0 || below.below.size > 0) return;
-        step.level.below.delete(step.word);
-      }
+      const listeners = foundLevel(root, filter)?.here ?? [];
+      const at = listeners.indexOf(listener);
+      if (at >= 0) listeners.splice(at, 1);
+      if (listeners.length === 0) clearLevel(root, filter);
     },
     listeners: (topic: string): Listener[] => {
       const found: Listener[] = [];

@@ -1,28 +1,26 @@
 import { Readable } from "node:stream";
 import type { Aedes, AedesPublishPacket, Client } from "aedes";
+import { clearLevel, emptyLevel, foundLevel, type Level, madeLevel } from "./levels.ts";
 
-/** A level of topics: what is retained here, and the levels below by name. */
-type Level = { packet: AedesPublishPacket | undefined; below: Map<string, Level> };
+type Topics = Level<AedesPublishPacket>;
 
-const emptyLevel = (): Level => ({ packet: undefined, below: new Map() });
-
-function* all(level: Level): Generator<AedesPublishPacket> {
-  if (level.packet) yield level.packet;
+function* all(level: Topics): Generator<AedesPublishPacket> {
+  if (level.here) yield level.here;
   for (const next of level.below.values()) yield* all(next);
 }
 
 /** What a wildcard stands for: on the first level nothing that begins with `$` (MQTT 3.1.1, 4.7.2-1). */
-function* any(level: Level, at: number): Generator<Level> {
+function* any(level: Topics, at: number): Generator<Topics> {
   for (const [word, next] of level.below) if (at > 0 || !word.startsWith("$")) yield next;
 }
 
-function* matching(level: Level, words: readonly string[], at: number): Generator<AedesPublishPacket> {
+function* matching(level: Topics, words: readonly string[], at: number): Generator<AedesPublishPacket> {
   const word = words[at];
   if (word === undefined) {
-    if (level.packet) yield level.packet;
+    if (level.here) yield level.here;
   } else if (word === "#") {
     // It stands for its parent too (4.7.1.2).
-    if (level.packet) yield level.packet;
+    if (level.here) yield level.here;
     for (const next of any(level, at)) yield* all(next);
   } else if (word === "+") {
     for (const next of any(level, at)) yield* matching(next, words, at + 1);
@@ -34,42 +32,16 @@ function* matching(level: Level, words: readonly string[], at: number): Generato
 
 /** Retained messages by the levels of their topics. */
 export function retainedTree() {
-  const root = emptyLevel();
-
-  /** Takes a message out, with the levels that hold nothing any more. */
-  function remove(level: Level, words: readonly string[], at: number): void {
-    const word = words[at];
-    if (word === undefined) {
-      level.packet = undefined;
-      return;
-    }
-    const next = level.below.get(word);
-    if (!next) return;
-    remove(next, words, at + 1);
-    if (next.packet === undefined && next.below.size === 0) level.below.delete(word);
-  }
+  const root: Topics = emptyLevel();
   return {
     /** Keeps a message in place of the one before; without a payload it takes that away (3.3.1-10). */
     store: (packet: AedesPublishPacket): void => {
-      const words = packet.topic.split("/");
-      if (packet.payload.length === 0) {
-        remove(root, words, 0);
-        return;
-      }
-      let level = root;
-      for (const word of words) {
-        const next = level.below.get(word) ?? emptyLevel();
-        level.below.set(word, next);
-        level = next;
-      }
-      level.packet = { ...packet };
+      if (packet.payload.length === 0) clearLevel(root, packet.topic);
+      else madeLevel(root, packet.topic).here = { ...packet };
     },
     /** Whether a message is what is retained of its topic now. */
-    has: ({ topic, payload }: Pick<AedesPublishPacket, "topic" | "payload">): boolean => {
-      let level: Level | undefined = root;
-      for (const word of topic.split("/")) level = level?.below.get(word);
-      return level?.packet?.payload === payload;
-    },
+    has: ({ topic, payload }: Pick<AedesPublishPacket, "topic" | "payload">): boolean =>
+      foundLevel(root, topic)?.here?.payload === payload,
     /** What is retained for filters, for each of them. */
     matching: function* (filters: readonly string[]): Generator<AedesPublishPacket> {
       for (const filter of filters) yield* matching(root, filter.split("/"), 0);
