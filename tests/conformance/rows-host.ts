@@ -156,8 +156,8 @@ function leaveRows(): Rows {
               .filter(({ one: { at } }) => !farewells(link.entries).some((end) => end.at <= at));
           }),
           ({ link, one }) =>
-            // What is retained of an earlier host comes with the subscription, before a busy machine's host has begun.
-            !births(link.entries).some(({ at }) => at >= one.at && at < one.at + 10_000) &&
+            // What is retained of an earlier host comes with the subscription: the birth with which this one begins is the answer.
+            !births(link.entries).some(({ at }, i) => at >= one.at && (i === 0 || at < one.at + 3000)) &&
             `${link.name}: let ${JSON.stringify(one.state)} stand`,
         ),
       unborn,
