@@ -10,29 +10,15 @@ import { readRegistry } from "@jilian/store/registry.ts";
 import { connectAsync } from "mqtt";
 import { pino } from "pino";
 import { Registry } from "prom-client";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { parse } from "yaml";
 import { readPlatformConfig, serviceNames } from "./config.ts";
 import { platformSource } from "./ops-platform.ts";
 import { startPlatform } from "./platform.ts";
 import { storePaths } from "./stores.ts";
-import { edge, gateway, logLines, pilot, scrape, secrets, until } from "./test-jilian.ts";
+import { bench, closers, gateway, logLines, scrape, secrets, startEdge, until, usePilot } from "./test-jilian.ts";
 
-let bench: ReturnType<typeof pilot>;
-const closers: (() => Promise<unknown>)[] = [];
-beforeEach(() => {
-  bench = pilot();
-});
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-  await bench.end();
-});
-
-function startEdge(broker: Parameters<typeof edge>[1]) {
-  const started = edge(bench.folder, broker);
-  closers.push(started.close);
-  return started;
-}
+usePilot();
 const label = `gateway="${gateway.group}/${gateway.node}"`;
 
 describe("a platform's process over its ops address", () => {

@@ -3,19 +3,11 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { openLedger } from "@jilian/store/sqlite/ledger.ts";
 import { pino } from "pino";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { type RegistryOptions, registryCommand } from "./registry-command.ts";
-import { edge, logLines, type Program, pilot, scrape, until } from "./test-jilian.ts";
+import { bench, logLines, type Program, scrape, startEdge, until, usePilot } from "./test-jilian.ts";
 
-let bench: ReturnType<typeof pilot>;
-const closers: (() => Promise<void>)[] = [];
-beforeEach(() => {
-  bench = pilot();
-});
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-  await bench.end();
-});
+usePilot();
 
 const path = (name: string) => join(bench.folder, name);
 
@@ -154,8 +146,7 @@ describe("running services", () => {
     writeFileSync(path("cluster.yaml"), whole.replace("id: machine-1", "id: machine-9"));
     const program = await running();
     const { brokerPort = 0 } = await program.ready;
-    const node = edge(bench.folder, { port: brokerPort });
-    closers.push(node.close);
+    const node = startEdge({ port: brokerPort });
     const listed = async () => (await ask(program, "/open/v1/devices?factory=xinghua-casting")) as Devices;
     const id = "xinghua-casting/gw-casting/machine-1";
     await vi.waitFor(async () => expect((await listed()).unregistered.map((d) => d.id)).toEqual([id]), 10_000);

@@ -7,24 +7,10 @@ import { hasOpenssl, makeAuthority } from "@jilian/domain/test-certificates.ts";
 import { openLedger } from "@jilian/store/sqlite/ledger.ts";
 import { connectAsync } from "mqtt";
 import { pino } from "pino";
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { edge, logLines, pilot, secrets, until } from "./test-jilian.ts";
+import { describe, expect, it, vi } from "vitest";
+import { bench, closers, logLines, secrets, startEdge, until, usePilot } from "./test-jilian.ts";
 
-let bench: ReturnType<typeof pilot>;
-const closers: (() => Promise<unknown>)[] = [];
-beforeEach(() => {
-  bench = pilot();
-});
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-  await bench.end();
-});
-
-function startEdge(broker: Parameters<typeof edge>[1]) {
-  const started = edge(bench.folder, broker);
-  closers.push(started.close);
-  return started;
-}
+usePilot();
 
 describe("SIGHUP", () => {
   it("takes up the broker's limits without ending a connection, and refuses a file with faults", async () => {

@@ -12,7 +12,7 @@ import { type EdgeNodeOptions, startEdgeNode } from "@jilian/gateway/edge-node.t
 import { openOutbox } from "@jilian/gateway/outbox.ts";
 import { openLedger } from "@jilian/store/sqlite/ledger.ts";
 import { pino } from "pino";
-import { vi } from "vitest";
+import { afterEach, beforeEach, vi } from "vitest";
 
 const silent = pino({ level: "silent" });
 export const gateway = { group: "xinghua-casting", node: "gw-casting" };
@@ -156,4 +156,26 @@ export function until(opsPort: number | undefined, series: string, value: number
     },
     { timeout: 10_000, interval: 50 },
   );
+}
+
+export let bench: ReturnType<typeof pilot>;
+/** What a test has started beside the programs, ended after it: the last first. */
+export const closers: (() => Promise<unknown>)[] = [];
+
+/** Gives each test of a file a pilot of its own. */
+export function usePilot(): void {
+  beforeEach(() => {
+    bench = pilot();
+  });
+  afterEach(async () => {
+    for (const close of closers.splice(0).reverse()) await close();
+    await bench.end();
+  });
+}
+
+/** A gateway of the pilot, until the end of the test. */
+export function startEdge(broker: Parameters<typeof edge>[1]): ReturnType<typeof edge> {
+  const started = edge(bench.folder, broker);
+  closers.push(started.close);
+  return started;
 }

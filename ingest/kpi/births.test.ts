@@ -74,6 +74,17 @@ function dyingLedger(): { ledger: Ledger; end: () => void } {
   };
 }
 
+/** Goes on from {@link computed} with an engine of which no figure is written any more. @returns its ledger */
+async function dyingEngine(): Promise<Ledger> {
+  await computed();
+  await engine.close();
+  const { ledger, end } = dyingLedger();
+  await start(ledger);
+  await settle(engine);
+  end();
+  return ledger;
+}
+
 const energy = (period: Period, startMs: number) =>
   world.ledger.readResult({ indicator: "energy.electricity", level: "factory", entity: "f2", period, startMs });
 const redefined = () =>
@@ -98,12 +109,7 @@ test("what a late birth changes while no engine looks is taken up by the next on
 });
 
 test("one that was taken up by an engine whose figures came to nothing is taken up again", async () => {
-  await computed();
-  await engine.close();
-  const dying = dyingLedger();
-  await start(dying.ledger);
-  await settle(engine);
-  dying.end();
+  await dyingEngine();
   const series = await born(gas, t0 + 100 * minuteMs);
   await store(series, t0 + 2 * hourMs + minuteMs);
   await expect(engine.tick({ thorough: true })).rejects.toThrow("killed");
@@ -116,17 +122,12 @@ test("one that was taken up by an engine whose figures came to nothing is taken 
 });
 
 test("what a birth of long ago changes is asked for once, whichever engines end before it is computed again", async () => {
-  await computed();
-  await engine.close();
-  const dying = dyingLedger();
-  await start(dying.ledger);
-  await settle(engine);
-  dying.end();
+  const dying = await dyingEngine();
   // The increase up to its edge belongs to the hour before.
   await store(await born(gas, t0 + hourMs), t0 + 2 * hourMs + minuteMs);
   await expect(engine.tick({ thorough: true })).rejects.toThrow("killed");
   await engine.close();
-  await start(dying.ledger);
+  await start(dying);
   await expect(engine.tick({ thorough: true })).rejects.toThrow("killed");
   world.ledger.setNumber("kpi.foldedTx", await world.telemetry.lastTx());
   await startAnew();

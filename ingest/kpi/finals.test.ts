@@ -1,13 +1,12 @@
 import { DataType } from "@jilian/domain/datatypes.ts";
 import { hourMs, minuteMs, periods, watermarkMs } from "@jilian/domain/periods.ts";
-import { levels, type Result, resultId } from "@jilian/domain/result.ts";
+import { type Result, resultId } from "@jilian/domain/result.ts";
 import { indexRegistry } from "@jilian/store/registry.ts";
-import { isLogged } from "@jilian/store/spans.ts";
 import { expect, test } from "vitest";
 import { always, testRegistry } from "../test-world.ts";
 import { createEngine, type Engine } from "./engine.ts";
 import { figuresWeight, finalName, shares } from "./progress.ts";
-import { clock, startOver, useWorld, world } from "./test-engine.ts";
+import { clock, everything, startOver, useWorld, world } from "./test-engine.ts";
 
 /** No engine ran for some time, over the end of a month: what is made final then is what an engine in time would have made final. */
 
@@ -51,22 +50,6 @@ function sizeOf(results: readonly Result[]): number {
   for (const { period, startMs, entity, level } of results)
     if (level === "factory") spans.set(`${period} ${startMs} ${entity}`, figuresWeight[period]);
   return [...spans.values()].reduce((sum, weight) => sum + weight, 0);
-}
-
-/** Every figure as a reader has it, without when it was looked at. */
-async function everything(): Promise<Map<string, unknown>> {
-  const found = new Map<string, unknown>();
-  for (const level of levels)
-    for (const period of periods) {
-      const query = { level, period, fromMs: 0, toMs: 1e15, limit: 1e6 };
-      const rows = isLogged(query) ? world.ledger.readResults(query) : await world.telemetry.readMinuteResults(query);
-      for (const { asOfMs: _, ...result } of rows) {
-        const { value, reason, completeness, estimatedShare, lowerBound, status, revision } = result;
-        const says = { value, reason, completeness, estimatedShare, lowerBound, status, revision };
-        found.set(resultId(result as Result), says);
-      }
-    }
-  return found;
 }
 
 /** What the change log says of each figure, in its order. */

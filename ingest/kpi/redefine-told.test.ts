@@ -1,13 +1,10 @@
 import { DataType } from "@jilian/domain/datatypes.ts";
 import { indicators } from "@jilian/domain/indicators/catalogue.ts";
-import { hourMs, minuteMs, periods, watermarkMs } from "@jilian/domain/periods.ts";
-import { levels, type Result, resultId } from "@jilian/domain/result.ts";
-import type { MetricDefinition } from "@jilian/domain/sample.ts";
-import { isLogged } from "@jilian/store/spans.ts";
+import { hourMs, minuteMs, watermarkMs } from "@jilian/domain/periods.ts";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { always, testRegistry } from "../test-world.ts";
 import { createEngine, type Engine } from "./engine.ts";
-import { clock, settle as settled, useWorld, world } from "./test-engine.ts";
+import { born, clock, every10s, everything, settle as settled, store, useWorld, world } from "./test-engine.ts";
 
 /** Births that tell of long ago: what people and figures hear of it. */
 
@@ -43,39 +40,8 @@ const gas = { datatype: DataType.Double, role: "gas.import", unit: "m3" };
 const meter = { group: "f2", node: "gw-1", device: "meter-1", metric: "e" };
 const press = { group: "f3", node: "gw-1", device: "press-1", metric: "n" };
 
-/** What a birth says of a metric, and since when. @returns the number of its series */
-async function born(at: typeof meter, definition: Partial<MetricDefinition>, since: { sinceMs: number }) {
-  const said = { name: at.metric, datatype: DataType.Double, simulated: false, ...definition };
-  const [series = 0] = await world.telemetry.ensureSeries([{ ...at, definition: said, ...since }]);
-  return series;
-}
-
-async function store(series: number, rows: readonly (readonly [number, number])[]): Promise<void> {
-  const samples = rows.map(([sourceTimeMs, value]) => {
-    return { series, sourceTimeMs, value, status: 0, gatewayTimeMs: sourceTimeMs, ingestTimeMs: clock.now() };
-  });
-  await world.telemetry.write({ samples, commits: [] });
-}
-
-/** A reading every 10 s in [fromMs, toMs], each one more by `rise`. */
-const every10s = (fromMs: number, toMs: number, rise: number) =>
-  Array.from({ length: (toMs - fromMs) / (10 * second) + 1 }, (_, i) => [fromMs + i * 10 * second, i * rise] as const);
-
 const energy = (period: "hour", startMs: number) =>
   world.ledger.readResult({ indicator: "energy.electricity", level: "factory", entity: "f2", period, startMs });
-
-/** Every figure there is, without when it was looked at. */
-async function everything(): Promise<Map<string, unknown>> {
-  const found = new Map<string, unknown>();
-  for (const level of levels)
-    for (const period of periods) {
-      const query = { level, period, fromMs: 0, toMs: 1e15, limit: 1e6 };
-      const rows = isLogged(query) ? world.ledger.readResults(query) : await world.telemetry.readMinuteResults(query);
-      for (const { value, reason, completeness, status, revision, ...result } of rows)
-        found.set(resultId(result as Result), { value, reason, completeness, status, revision });
-    }
-  return found;
-}
 
 /** The same figures after a recompute of everything, and by an engine that folds all of the store anew. */
 async function expectSameDigits(): Promise<void> {

@@ -1,16 +1,14 @@
 import { DataType } from "@jilian/domain/datatypes.ts";
-import { hourMs, minuteMs, type Period, periods, watermarkMs } from "@jilian/domain/periods.ts";
-import { type Level, levels, type Result } from "@jilian/domain/result.ts";
-import type { MetricDefinition } from "@jilian/domain/sample.ts";
+import { hourMs, minuteMs, type Period, watermarkMs } from "@jilian/domain/periods.ts";
+import type { Level } from "@jilian/domain/result.ts";
 import { indexRegistry, type Registry } from "@jilian/store/registry.ts";
 import { maxDefinitions } from "@jilian/store/series-versions.ts";
-import { isLogged } from "@jilian/store/spans.ts";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { always, testRegistry } from "../test-world.ts";
 import { createEngine, type Engine } from "./engine.ts";
 import { foldConnections } from "./fold.ts";
 import { seriesIndex } from "./series-index.ts";
-import { clock, settle as settled, useWorld, world } from "./test-engine.ts";
+import { born, clock, every10s, everything, settle as settled, store, useWorld, world } from "./test-engine.ts";
 
 /** 10:00 in Shanghai, noon, and the start of that day. */
 const t0 = Date.UTC(2026, 10, 22, 2, 0);
@@ -47,54 +45,10 @@ const importing = { datatype: DataType.Double, role: "energy.import", unit: "kWh
 const gas = { datatype: DataType.Double, role: "gas.import", unit: "m3" };
 const meter = { group: "f2", node: "gw-1", device: "meter-1", metric: "e" };
 const press = { group: "f3", node: "gw-1", device: "press-1", metric: "n" };
-type Place = typeof meter;
-
-/** What a birth says of a metric, and since when. @returns the number of its series */
-async function born(
-  at: Place,
-  definition: Partial<MetricDefinition>,
-  since: { sinceMs?: number; doubtMs?: number } = {},
-): Promise<number> {
-  const said = { name: at.metric, datatype: DataType.Double, simulated: false, ...definition };
-  const [series = 0] = await world.telemetry.ensureSeries([{ ...at, definition: said, ...since }]);
-  return series;
-}
-
-async function store(series: number, rows: readonly (readonly [number, number | bigint])[]): Promise<void> {
-  const samples = rows.map(([sourceTimeMs, value]) => {
-    return { series, sourceTimeMs, value, status: 0, gatewayTimeMs: sourceTimeMs, ingestTimeMs: clock.now() };
-  });
-  await world.telemetry.write({ samples, commits: [] });
-}
-
-/** A reading every 10 s in [fromMs, toMs], each one more by `rise`. */
-const every10s = (fromMs: number, toMs: number, rise: number, first = 0) =>
-  Array.from({ length: (toMs - fromMs) / (10 * second) + 1 }, (_, i) => {
-    return [fromMs + i * 10 * second, first + i * rise] as const;
-  });
 
 const figure = (indicator: string, period: Period, startMs: number, entity = "f2", level: Level = "factory") =>
   world.ledger.readResult({ indicator, level, entity, period, startMs });
 const energy = (period: Period, startMs: number) => figure("energy.electricity", period, startMs);
-
-/** Every figure there is, without when it was looked at. */
-async function everything(): Promise<Map<string, unknown>> {
-  const found: Result[] = [];
-  for (const level of levels)
-    for (const period of periods) {
-      const query = { level, period, fromMs: 0, toMs: 1e15, limit: 1e6 };
-      found.push(
-        ...(isLogged(query) ? world.ledger.readResults(query) : await world.telemetry.readMinuteResults(query)),
-      );
-    }
-  return new Map(
-    found.map(({ indicator, level, entity, period, startMs, value, reason, ...rest }) => {
-      const { completeness, estimatedShare, lowerBound, status, revision } = rest;
-      const says = { value, reason, completeness, estimatedShare, lowerBound, status, revision };
-      return [[indicator, level, entity, period, startMs].join("|"), says];
-    }),
-  );
-}
 
 /** The same figures after a recompute of everything; `anew`: and by an engine that folds all of the store anew. */
 async function expectSameDigits(anew = false): Promise<void> {
