@@ -1,8 +1,8 @@
 import { readFileSync } from "node:fs";
 import type { Server } from "node:https";
 import { resolve } from "node:path";
-import { codeOf, JilianError, messageOf } from "@jilian/domain/errors.ts";
-import { certificatesOf, type TlsMaterial, tlsMaterial, validityFault } from "@jilian/domain/tls.ts";
+import { certificatesOf, type TlsMaterial, validityFault } from "@jilian/domain/tls.ts";
+import { followTls } from "@jilian/domain/tls-follow.ts";
 import type { Logger } from "pino";
 import type { ApiConfig } from "./config.ts";
 
@@ -28,11 +28,10 @@ export type Certificate = {
 export function readCertificate(tls: NonNullable<ApiConfig["tls"]>, baseDir: string, log: Logger): Certificate {
   const { minVersion } = tls;
   const paths = { certFile: resolve(baseDir, tls.certFile), keyFile: resolve(baseDir, tls.keyFile) };
-  let material = tlsMaterial(paths, read);
-  let toldFault = "";
+  const files = followTls(paths, read, (fault, text) => log.warn(fault, text));
 
   function tell(what: string): void {
-    const [own] = certificatesOf(material.cert as string, paths.certFile);
+    const [own] = certificatesOf(files.current().cert as string, paths.certFile);
     if (!own) return;
     const nowMs = Date.now();
     const fault = validityFault(own, nowMs);
@@ -44,38 +43,18 @@ export function readCertificate(tls: NonNullable<ApiConfig["tls"]>, baseDir: str
     log.info({ address, subject: own.subject.replaceAll("\n", ", "), ends }, what);
   }
 
-  /** Takes up changed files that belong together; a fault is told once, what is in use stays. */
-  function look(server: Server): void {
-    try {
-      const now = tlsMaterial(paths, read);
-      const isSame = now.cert === material.cert && now.key === material.key;
-      if (!isSame) server.setSecureContext({ ...now, minVersion });
-      toldFault = "";
-      if (isSame) return;
-      material = now;
+  function look(server: Server, isAsked: boolean): void {
+    if (files.renew((material) => server.setSecureContext({ ...material, minVersion }), isAsked))
       tell("renewed certificate of the open data interface: new connections have it");
-    } catch (thrown) {
-      // Certificate and key are two files: between the first and the second they do not match.
-      const told = `${codeOf(thrown)} ${messageOf(thrown)}`;
-      const detail = thrown instanceof JilianError ? { address: thrown.address, remedy: thrown.remedy } : {};
-      if (told !== toldFault)
-        log.warn({ code: codeOf(thrown), ...detail }, `the renewed certificate is not taken up: ${messageOf(thrown)}`);
-      toldFault = told;
-    }
   }
 
   tell("certificate of the open data interface");
   return {
-    options: { ...material, minVersion },
+    options: { ...files.current(), minVersion },
     keepFresh: (server, everyMs = pollMs) => {
-      const timer = setInterval(() => look(server), everyMs);
+      const timer = setInterval(() => look(server, false), everyMs);
       timer.unref();
-      // Who asks is told what is wrong, told already or not.
-      const asked = () => {
-        toldFault = "";
-        look(server);
-      };
-      return { look: asked, close: () => clearInterval(timer) };
+      return { look: () => look(server, true), close: () => clearInterval(timer) };
     },
   };
 }

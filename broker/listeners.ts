@@ -3,7 +3,8 @@ import { readFileSync } from "node:fs";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
 import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from "node:tls";
 import { codeOf, JilianError, messageOf } from "@jilian/domain/errors.ts";
-import { certificatesOf, type TlsMaterial, tlsMaterial, validityFault } from "@jilian/domain/tls.ts";
+import { certificatesOf, type TlsMaterial, validityFault } from "@jilian/domain/tls.ts";
+import { followTls } from "@jilian/domain/tls-follow.ts";
 import type { Logger } from "pino";
 import { type BrokerConfig, type BrokerTlsConfig, isLoopback, plainPort } from "./config.ts";
 import { type Door, type DropReason, entrance } from "./entrance.ts";
@@ -74,12 +75,11 @@ const read = (path: string): string => readFileSync(path, "utf8");
 
 /** Certificate and key of the broker, taken up anew when their files change. */
 function renewable(tls: BrokerTlsConfig, log: Logger) {
-  let material = tlsMaterial(tls, read);
+  const files = followTls(tls, read, (fault, text) => log.warn(fault, text));
   let endsMs = 0;
-  let toldFault = "";
 
   function look(what: string): void {
-    const [own] = certificatesOf(material.cert as string, tls.certFile);
+    const [own] = certificatesOf(files.current().cert as string, tls.certFile);
     if (!own) return;
     endsMs = own.validToDate.getTime();
     const address = tls.certFile;
@@ -95,38 +95,12 @@ function renewable(tls: BrokerTlsConfig, log: Logger) {
   }
   look("certificate of the broker");
 
-  function tell(thrown: unknown): void {
-    const told = `${codeOf(thrown)} ${messageOf(thrown)}`;
-    const detail = thrown instanceof JilianError ? { address: thrown.address, remedy: thrown.remedy } : {};
-    // Certificate and key are two files: between the first and the second they do not match.
-    if (told !== toldFault)
-      log.warn({ code: codeOf(thrown), ...detail }, `the renewed certificate is not taken up: ${messageOf(thrown)}`);
-    toldFault = told;
-  }
-  /**
-   * Takes the files as they are now, when they have changed and belong together; what is in use stays otherwise. A fault is told once, and
-   * again to who asks for it.
-   */
-  function renew(take: (material: TlsMaterial) => void, isAsked: boolean): void {
-    if (isAsked) toldFault = "";
-    try {
-      const now = tlsMaterial(tls, read);
-      const isSame = now.cert === material.cert && now.key === material.key && now.ca === material.ca;
-      // It may belong together and be refused all the same: a key of 1024 bits is too small for OpenSSL.
-      if (!isSame) take(now);
-      toldFault = "";
-      if (isSame) return;
-      material = now;
-    } catch (thrown) {
-      tell(thrown);
-      return;
-    }
-    look("renewed certificate of the broker: new connections have it");
-  }
   return {
-    current: () => material,
+    current: files.current,
     endsMs: () => endsMs,
-    renew,
+    renew: (take: (material: TlsMaterial) => void, isAsked: boolean): void => {
+      if (files.renew(take, isAsked)) look("renewed certificate of the broker: new connections have it");
+    },
   };
 }
 
