@@ -33,8 +33,8 @@ function fallen({ principal, proof }: Holding, ledger: AccessLedger, nowMs: numb
 
 /**
  * Cuts off clients whose certificate is revoked or has ended, whose password is withdrawn or replaced, or who have no place in the
- * registry any more, within a second. One number of the ledger says whether there is anything to look at: a client is looked at again when that is another than when it was let in, so that
- * nobody slips in between.
+ * registry any more, within a second. One number of the ledger says whether there is anything to look at in it: a client is looked at again
+ * when that is another than when it was let in, so that nobody slips in between.
  */
 export function watchRevocations(aedes: Aedes, parts: Parts): Disposable {
   const { ledger, log, holdingOf, displaced, onCut, everyMs = 1000 } = parts;
