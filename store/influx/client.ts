@@ -27,6 +27,9 @@ const writesInFlight = 3;
 const sockets = 8;
 /** Statements of one query request. */
 const statementsPerRequest = 200;
+/** Rows of one series that InfluxDB answers in one piece: of more it says that they are not all, although in 1.x they are. */
+export const rowsInOnePiece = 10_000;
+const rowsInLargestPiece = 1_000_000;
 const pauseBetweenPingsMs = 250;
 const pingTimeoutMs = 5_000;
 
@@ -43,6 +46,8 @@ export type InfluxClient = {
   readonly write: (lines: Iterable<string>) => Promise<void>;
   /** Runs one InfluxQL statement. */
   readonly query: (statement: string) => Promise<Block[]>;
+  /** Runs one whose rows are not grouped, and which may have more than {@link rowsInOnePiece}. */
+  readonly queryRows: (statement: string) => Promise<Block[]>;
   /** Runs statements that do not depend on each other; the answers in their order. */
   readonly queryAll: (statements: readonly string[]) => Promise<Block[][]>;
   /** Makes the database (1.x). */
@@ -202,13 +207,14 @@ function createWrite(ask: Ask, path: string, { url, database }: InfluxSetting): 
   };
 }
 
-type Query = (text: string, statements: number) => Promise<Block[][]>;
+type Query = (text: string, statements: number, more?: string) => Promise<Block[][]>;
 
-/** One query request of some statements, divided by semicolons. */
+/** One query request of some statements, divided by semicolons. `more`: parameters of the request. */
 function createQuery(ask: Ask, { url, database }: InfluxSetting): Query {
-  const path = `/query?db=${encodeURIComponent(database)}&epoch=ms`;
+  const base = `/query?db=${encodeURIComponent(database)}&epoch=ms`;
   const place = { action: "query InfluxDB", address: `${url}, database ${database}` };
-  return async (text, statements) => {
+  return async (text, statements, more = "") => {
+    const path = `${base}${more}`;
     const answer = await ask({ path, body: new URLSearchParams({ q: text }).toString(), ...place });
     if (answer.status !== 200) throw queryFault(answer, place);
     const { blocks, error } = parseAnswer(answer.body, statements);
@@ -233,11 +239,13 @@ export async function connectInflux(setting: InfluxSetting): Promise<InfluxClien
   }
   const query = createQuery(ask, setting);
   // 3.x takes one statement in a request.
+  const wholePieces = found.flavour === 1 ? `&chunked=true&chunk_size=${rowsInLargestPiece}` : "";
   const [perRequest, atOnce] = found.flavour === 3 ? [1, 4] : [statementsPerRequest, 2];
   return {
     ...found,
     write: createWrite(ask, writePath(found.flavour, setting), setting),
     query: async (statement) => (await query(statement, 1))[0] as Block[],
+    queryRows: async (statement) => (await query(statement, 1, wholePieces))[0] as Block[],
     queryAll: async (statements) => {
       const answers: Block[][] = [];
       const starts = Array.from({ length: Math.ceil(statements.length / perRequest) }, (_, i) => i * perRequest);

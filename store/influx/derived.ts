@@ -1,4 +1,3 @@
-import { append } from "@jilian/domain/lists.ts";
 import type { Result } from "@jilian/domain/result.ts";
 import type {
   ConnectionRow,
@@ -11,22 +10,18 @@ import type {
 } from "../telemetry.ts";
 import type { Block, Cell } from "./answer.ts";
 import type { InfluxClient } from "./client.ts";
+import { readResults, resultPoint } from "./results.ts";
 import { bySeries, type SeriesBook } from "./series.ts";
 import { ownBlocks, seriesStatement } from "./spans.ts";
-import { fromTagValue, lineFloat, lineTag, lineText, tagIs, within } from "./text.ts";
+import { fromTagValue, lineTag, lineText, type Point, tagIs, within } from "./text.ts";
 
 /** More series or devices than this are cheaper to read all together and to pick from. */
 const mostApart = 200;
-/** Rows of results read at a time. */
-const resultsPerQuery = 10_000;
 
 const leafFields = `"amount", "left", "right", "in_gap", "covered_ms", "gap_ms", "samples", "resets"`;
 const stateFields = `"ms", "unknown_ms", "samples"`;
 const deviceTags = ["factory", "gateway", "device"] as const;
 const byDevice = `GROUP BY ${deviceTags.map((name) => `"${name}"`).join(", ")}`;
-
-/** A point whose key is the text before the fields and the time: of two with one key, the later one is written. */
-type Point = { head: string; fields: string; timeMs: number };
 
 async function writePoints(client: InfluxClient, points: Iterable<Point>): Promise<void> {
   const lines = new Map<string, string>();
@@ -61,32 +56,6 @@ function connectionPoint({ device, minuteMs: timeMs, onlineMs }: ConnectionRow):
   // Sorted by name, as InfluxDB keeps them.
   const tags = [2, 0, 1].map((k) => lineTag(deviceTags[k] as string, parts[k] ?? "")).join("");
   return { head: `connection${tags}`, fields: `online_ms=${Math.round(onlineMs)}i`, timeMs };
-}
-
-/**
- * A figure as displays read it. `value` is absent where it is null and may then be left over from before: `known` tells. `result` is the
- * whole figure.
- */
-function resultPoint(result: Result): Point {
-  const tags = (["entity", "indicator", "level", "period"] as const)
-    .map((name) => lineTag(name, result[name]))
-    .join("");
-  const share = (value: number | null) => lineFloat(value ?? -1);
-  const fields = [
-    ...(result.value === null ? [] : [`value=${lineFloat(Number(result.value))}`]),
-    `known=${result.value !== null}`,
-    `text=${lineText(result.value ?? "")}`,
-    `reason=${lineText(result.reason ?? "")}`,
-    `completeness=${share(result.completeness)}`,
-    `estimated_share=${share(result.estimatedShare)}`,
-    `lower_bound=${result.lowerBound}`,
-    `simulated=${result.simulated}`,
-    `status=${lineText(result.status)}`,
-    `revision=${result.revision}i`,
-    `unit=${lineText(result.unit)}`,
-    `result=${lineText(JSON.stringify(result))}`,
-  ];
-  return { head: `kpi${tags}`, fields: fields.join(","), timeMs: result.startMs };
 }
 
 /** Leaves, connections and figures: what is computed from samples and can be computed again. */
@@ -223,40 +192,6 @@ async function readRollups(
       body: String(body),
     })),
   );
-}
-
-const text = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
-
-/**
- * Figures by start, entity and indicator. InfluxDB orders by time only, so rows are read in pages of whole times: of the last time of a
- * full page all rows are read again.
- */
-async function readResults(client: InfluxClient, query: MinuteResultQuery): Promise<Result[]> {
-  const { level, period, indicator, entity, entities, limit } = query;
-  if (entities?.length === 0) return [];
-  const rules = Object.entries({ level, period, indicator, entity })
-    .filter((rule): rule is [string, string] => rule[1] !== undefined && rule[1] !== "")
-    .map(([name, value]) => tagIs(name, value));
-  if (entities) rules.push(`(${entities.map((one) => tagIs("entity", one)).join(" OR ")})`);
-  const select = async (fromMs: number, toMs: number, most: string) => {
-    const where = [...rules, within(fromMs, toMs)].join(" AND ");
-    const [block] = await client.query(`SELECT "result" FROM "kpi" WHERE ${where} ORDER BY time ASC${most}`);
-    return (block?.values ?? []).map(([, result]) => JSON.parse(String(result)) as Result);
-  };
-  const found: Result[] = [];
-  for (let fromMs = query.fromMs; fromMs < query.toMs && found.length < limit; ) {
-    const page = await select(fromMs, query.toMs, ` LIMIT ${resultsPerQuery}`);
-    const lastMs = page.at(-1)?.startMs;
-    if (lastMs === undefined || page.length < resultsPerQuery) {
-      append(found, page);
-      break;
-    }
-    for (const result of page) if (result.startMs < lastMs) found.push(result);
-    append(found, await select(lastMs, lastMs + 1, ""));
-    fromMs = lastMs + 1;
-  }
-  found.sort((a, b) => a.startMs - b.startMs || text(a.entity, b.entity) || text(a.indicator, b.indicator));
-  return found.slice(0, Math.max(0, limit));
 }
 
 export function derivedStore(client: InfluxClient, book: SeriesBook): Derived {

@@ -23,6 +23,9 @@ export function fromTagValue(stored: string): string {
   );
 }
 
+/** A point whose key is the text before the fields and the time: of two with one key, the later one is written. */
+export type Point = { head: string; fields: string; timeMs: number };
+
 /** `,name=value` of a line; nothing for an empty text, as a tag cannot be empty: it is absent, and absent reads as empty. */
 export function lineTag(name: string, text: string): string {
   return text === "" ? "" : `,${name}=${tagValue(text).replaceAll(/[,= ]/g, "\\$&")}`;
