@@ -54,6 +54,20 @@ function plainTests({ store, reopen, nowAndReopened }: Harness): void {
     });
   });
 
+  it("reads windows of many thousand samples of one series whole, after a restart too", async () => {
+    const [a, b] = (await makeSeries(store(), ["a", "b"])) as [number, number];
+    const many = 12_000;
+    const samples = Array.from({ length: many }, (_, n) => [sample(a, 100 * n, n), sample(b, 100 * n, -n)]).flat();
+    await store().write({ samples, commits: [] });
+    await reopen();
+    const found = await store().readMany([window(a, 0, 100 * many), window(b, 0, 100 * many)]);
+    expect(found.map((rows) => rows.map(({ value }) => Number(value)))).toEqual([
+      Array.from({ length: many }, (_, n) => n),
+      Array.from({ length: many }, (_, n) => -n),
+    ]);
+    expect(await store().read(window(a, 0, 100 * many), many + 1)).toHaveLength(many);
+  });
+
   it("knows the newest sample of each series by source time, whatever came last or how good it is", async () => {
     const [a, b, c] = (await makeSeries(store(), ["a", "b", "c"])) as [number, number, number];
     expect(await store().latest()).toEqual([]);

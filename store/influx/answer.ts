@@ -1,3 +1,5 @@
+import { append } from "@jilian/domain/lists.ts";
+
 /** A cell of an answer. An integer that a JavaScript number would not hold exactly is a bigint. */
 export type Cell = string | number | bigint | boolean | null;
 
@@ -28,23 +30,44 @@ function parseExact(text: string): unknown {
   return JSON.parse(text, revive as (key: string, value: unknown) => unknown);
 }
 
+/** What InfluxDB answers to one request: one text, or one for each piece, a line each. */
+type Piece = { results?: Statement[]; error?: string };
+
+/** Adds the rows of a piece to those before: a series that was said to go on goes on. @returns whether more of the statement follows */
+function addSeries(blocks: Block[], series: NonNullable<Statement["series"]>, goesOn: boolean): boolean {
+  for (const [i, { tags = {}, columns, values = [] }] of series.entries()) {
+    const before = blocks.at(-1);
+    if (i === 0 && goesOn && before) append(before.values as Cell[][], values);
+    else blocks.push({ tags, columns, values });
+  }
+  return series.at(-1)?.partial === true;
+}
+
 /** The answers of a request's statements, in their order. @returns error: what InfluxDB says instead of one of them */
 export function parseAnswer(text: string, statements: number): { blocks: Block[][]; error?: string } {
   const blocks: Block[][] = Array.from({ length: statements }, () => []);
-  let answer: { results?: Statement[]; error?: string };
+  let pieces: Piece[];
   try {
-    answer = parseExact(text) as typeof answer;
+    const lines = text.split("\n").filter((line) => line.trim() !== "");
+    pieces = parseExact(`[${lines.join(",")}]`) as Piece[];
   } catch {
     return { blocks, error: `no JSON: ${text.slice(0, 200)}` };
   }
-  if (answer.error !== undefined) return { blocks, error: answer.error };
-  for (const [i, { statement_id: id = i, error, partial, series = [] }] of (answer.results ?? []).entries()) {
-    if (error !== undefined) return { blocks, error };
-    // Silently shortened answers would be taken for the whole.
-    if (partial || series.some((one) => one.partial)) {
-      return { blocks, error: "the answer was cut: set max-row-limit = 0 in InfluxDB's configuration" };
+  /** Statements of which the last piece has said that more follows, and whether it was of its last series. */
+  const open = new Map<number, boolean>();
+  const answered = new Set<number>();
+  for (const { results = [], error: own } of pieces) {
+    if (own !== undefined) return { blocks, error: own };
+    for (const [i, { statement_id: id = i, error, partial = false, series = [] }] of results.entries()) {
+      if (error !== undefined) return { blocks, error };
+      answered.add(id);
+      const goesOn = addSeries(blocks[id] ?? [], series, open.get(id) === true);
+      if (goesOn || partial) open.set(id, goesOn);
+      else open.delete(id);
     }
-    for (const { tags = {}, columns, values = [] } of series) blocks[id]?.push({ tags, columns, values });
   }
+  // Silently shortened answers would be taken for the whole.
+  if (open.size > 0) return { blocks, error: "the answer was cut: set max-row-limit = 0 in InfluxDB's configuration" };
+  if (answered.size < statements) return { blocks, error: `${answered.size} answers to ${statements} statements` };
   return { blocks };
 }

@@ -27,9 +27,8 @@ const writesInFlight = 3;
 const sockets = 8;
 /** Statements of one query request. */
 const statementsPerRequest = 200;
-/** Rows of one series that InfluxDB answers in one piece: of more it says that they are not all, although in 1.x they are. */
-export const rowsInOnePiece = 10_000;
-const rowsInLargestPiece = 1_000_000;
+/** Rows of one series in a piece of an answer. */
+const rowsPerPiece = 100_000;
 const pauseBetweenPingsMs = 250;
 const pingTimeoutMs = 5_000;
 
@@ -46,8 +45,6 @@ export type InfluxClient = {
   readonly write: (lines: Iterable<string>) => Promise<void>;
   /** Runs one InfluxQL statement. */
   readonly query: (statement: string) => Promise<Block[]>;
-  /** Runs one whose rows are not grouped, and which may have more than {@link rowsInOnePiece}. */
-  readonly queryRows: (statement: string) => Promise<Block[]>;
   /** Runs statements that do not depend on each other; the answers in their order. */
   readonly queryAll: (statements: readonly string[]) => Promise<Block[][]>;
   /** Makes the database (1.x). */
@@ -207,14 +204,17 @@ function createWrite(ask: Ask, path: string, { url, database }: InfluxSetting): 
   };
 }
 
-type Query = (text: string, statements: number, more?: string) => Promise<Block[][]>;
+type Query = (text: string, statements: number) => Promise<Block[][]>;
 
-/** One query request of some statements, divided by semicolons. `more`: parameters of the request. */
-function createQuery(ask: Ask, { url, database }: InfluxSetting): Query {
-  const base = `/query?db=${encodeURIComponent(database)}&epoch=ms`;
+/**
+ * One query request of some statements, divided by semicolons. Asked for an answer in one piece, 1.x and 2.x either cut it (max-row-limit) or
+ * say of a series of more than 10,000 rows that it is cut when it is not; in pieces each says truly whether more follows.
+ */
+function createQuery(ask: Ask, flavour: Flavour, { url, database }: InfluxSetting): Query {
+  const pieces = flavour === 3 ? "" : `&chunked=true&chunk_size=${rowsPerPiece}`;
+  const path = `/query?db=${encodeURIComponent(database)}&epoch=ms${pieces}`;
   const place = { action: "query InfluxDB", address: `${url}, database ${database}` };
-  return async (text, statements, more = "") => {
-    const path = `${base}${more}`;
+  return async (text, statements) => {
     const answer = await ask({ path, body: new URLSearchParams({ q: text }).toString(), ...place });
     if (answer.status !== 200) throw queryFault(answer, place);
     const { blocks, error } = parseAnswer(answer.body, statements);
@@ -237,15 +237,13 @@ export async function connectInflux(setting: InfluxSetting): Promise<InfluxClien
     agent.destroy();
     throw error;
   }
-  const query = createQuery(ask, setting);
+  const query = createQuery(ask, found.flavour, setting);
   // 3.x takes one statement in a request.
-  const wholePieces = found.flavour === 1 ? `&chunked=true&chunk_size=${rowsInLargestPiece}` : "";
   const [perRequest, atOnce] = found.flavour === 3 ? [1, 4] : [statementsPerRequest, 2];
   return {
     ...found,
     write: createWrite(ask, writePath(found.flavour, setting), setting),
     query: async (statement) => (await query(statement, 1))[0] as Block[],
-    queryRows: async (statement) => (await query(statement, 1, wholePieces))[0] as Block[],
     queryAll: async (statements) => {
       const answers: Block[][] = [];
       const starts = Array.from({ length: Math.ceil(statements.length / perRequest) }, (_, i) => i * perRequest);

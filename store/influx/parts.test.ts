@@ -71,6 +71,38 @@ describe("answers", () => {
     ]);
   });
 
+  it("puts the pieces of an answer together: a series that goes on, the next one, and the next statement", () => {
+    const piece = (id: number, tag: string, values: number[], more: { series?: true; statement?: true }) => {
+      const series = { name: "m", tags: { e: tag }, columns: ["time", "v"], values: values.map((at) => [at, at]) };
+      const { series: goesOn, statement } = more;
+      return `${JSON.stringify({
+        results: [{ statement_id: id, series: [{ ...series, ...(goesOn && { partial: true }) }], partial: statement }],
+      })}\n`;
+    };
+    const all = { series: true, statement: true } as const;
+    const pieces = [
+      piece(0, "a", [1, 2], all),
+      piece(0, "a", [3], { statement: true }),
+      piece(0, "b", [1], {}),
+      piece(1, "b", [4, 5], all),
+      piece(1, "b", [6], {}),
+    ];
+    const rows = (text: string) =>
+      parseAnswer(text, 2).blocks.map((blocks) => blocks.map(({ tags, values }) => [tags.e, values.map(([at]) => at)]));
+    expect(rows(pieces.join(""))).toEqual([
+      [
+        ["a", [1, 2, 3]],
+        ["b", [1]],
+      ],
+      [["b", [4, 5, 6]]],
+    ]);
+    expect(parseAnswer(pieces.join(""), 2).error).toBeUndefined();
+    // The end is missing; a piece in the middle says that it is the last one of a statement that never came; an error comes late.
+    expect(parseAnswer(pieces.slice(0, 4).join(""), 2).error).toMatch(/was cut/);
+    expect(parseAnswer(pieces.slice(0, 3).join(""), 2).error).toMatch(/1 answers to 2/);
+    expect(parseAnswer(`${pieces.join("")}{"results":[{"statement_id":1,"error":"late"}]}\n`, 2).error).toBe("late");
+  });
+
   it("takes an answer that was cut for an error, as one that says so or is no JSON", () => {
     expect(
       parseAnswer('{"results":[{"statement_id":0,"series":[{"columns":["time"],"values":[],"partial":true}]}]}', 1),
@@ -78,6 +110,8 @@ describe("answers", () => {
     expect(parseAnswer('{"results":[{"statement_id":0,"partial":true}]}', 1)).toHaveProperty("error");
     expect(parseAnswer('{"results":[{"statement_id":0,"error":"no"}]}', 1).error).toBe("no");
     expect(parseAnswer("<html>", 1)).toHaveProperty("error");
+    expect(parseAnswer("", 1)).toHaveProperty("error");
+    expect(parseAnswer('{"results":[{"statement_id":0}]}', 2)).toHaveProperty("error");
   });
 });
 

@@ -60,7 +60,17 @@ describe.skipIf(!hasInfluxd())("figures, with Debian's influxd (skipped where it
     );
   });
 
-  it("of more rows than InfluxDB answers in one piece, at one time and in all, are read whole", async () => {
+  it("come back in many pieces where they are many: whole", async () => {
+    const rows = 120_000;
+    await client.write(Array.from({ length: 2 * rows }, (_, n) => `many,e=${n % 2} v=${n}i ${startMs + n}`));
+    const blocks = await client.query('SELECT "v" FROM "many" GROUP BY "e"');
+    expect(blocks.map(({ tags, values }) => [tags.e, values.length, values[0]?.[1], values.at(-1)?.[1]])).toEqual([
+      ["0", rows, 0, 2 * rows - 2],
+      ["1", rows, 1, 2 * rows - 1],
+    ]);
+  });
+
+  it("at one time and in all more than 10,000, are read whole", async () => {
     const entities = Array.from({ length: 10_500 }, (_, n) => `e${String(n).padStart(5, "0")}`);
     const figures = entities.map((entity) => figure({ period: "hour", entity }));
     const more = entities.slice(0, 1000).map((entity) => figure({ period: "hour", entity, startMs: startMs + minute }));

@@ -2,14 +2,14 @@ import { append } from "@jilian/domain/lists.ts";
 import type { Result } from "@jilian/domain/result.ts";
 import type { MinuteResultQuery } from "../telemetry.ts";
 import type { Cell } from "./answer.ts";
-import { type InfluxClient, rowsInOnePiece } from "./client.ts";
+import type { InfluxClient } from "./client.ts";
 import { fromTagValue, lineFloat, lineTag, lineText, type Point, tagIs, within } from "./text.ts";
 
 /**
- * Rows of figures read at a time, where InfluxDB answers so many (1.x). A block of the store holds the figures of many hours, and is
- * unpacked whole for the few that are asked for: once for each page.
+ * Rows of figures read at a time. A block of the store holds the figures of many hours, and is unpacked whole for the few that are asked
+ * for: once for each page.
  */
-const largestPage = 50_000;
+const resultsPerQuery = 50_000;
 
 const tags = ["entity", "indicator", "level", "period"] as const;
 
@@ -99,11 +99,11 @@ export async function readResults(client: InfluxClient, query: MinuteResultQuery
   const columns = ["result", ...tags].map((name) => `"${name}"`).join(", ");
   const select = async (fromMs: number, toMs: number, most: string) => {
     const where = [...rules, within(fromMs, toMs)].join(" AND ");
-    const [block] = await client.queryRows(`SELECT ${columns} FROM "kpi" WHERE ${where} ORDER BY time ASC${most}`);
+    const [block] = await client.query(`SELECT ${columns} FROM "kpi" WHERE ${where} ORDER BY time ASC${most}`);
     return (block?.values ?? []).map(toResult);
   };
   const found: Result[] = [];
-  const perPage = Math.min(Math.max(limit, 1), client.flavour === 1 ? largestPage : rowsInOnePiece);
+  const perPage = Math.min(Math.max(limit, 1), resultsPerQuery);
   for (let fromMs = query.fromMs; fromMs < query.toMs && found.length < limit; ) {
     const page = await select(fromMs, query.toMs, ` LIMIT ${perPage}`);
     const lastMs = page.at(-1)?.startMs;
