@@ -30,7 +30,7 @@ const components: Readonly<Record<string, TSchema>> = {
 const tags = [
   { name: "figures", description: "数据：按层级与周期的指标值 · Figures by level and period" },
   { name: "changes", description: "变更日志：拉取、长轮询与推送 · The change log: pull, wait, push" },
-  { name: "definitions", description: "定义：公式、因子、测点角色 · What figures are made of" },
+  { name: "definitions", description: "定义：公式、系数、测点角色 · What figures are made of" },
   { name: "alarms", description: "报警：按规则由读数得出 · Alarms by the rules of the registry" },
   { name: "readings", description: "原始读数 · The readings behind a figure" },
   { name: "registry", description: "企业、工厂、设备及其状态 · Who takes part, and the state of each machine now" },
@@ -46,7 +46,7 @@ const tags = [
 
 const description = `The open data interface is read-only; below \`/operator\`, with keys of their own, operators apply versions of the registry and acknowledge alarms; below \`/gateway\` gateways get their certificates. Times are ISO 8601 with the offset of Asia/Shanghai; values are decimal strings; null always comes with a reason and is never 0. Errors are problem details (RFC 9457) with a stable \`code\`.
 
-开放数据接口只读；\`/operator\` 下由运维人员以专用密钥应用登记版本、确认报警；\`/gateway\` 下网关取得证书。时间为 ISO 8601（亚洲/上海时区偏移），数值为十进制字符串；空值必有原因，绝不以 0 代替。错误为 RFC 9457 问题详情，\`code\` 稳定不变。`;
+开放数据接口只读；\`/operator\` 下由操作员以专用密钥应用登记册的版本、确认报警；\`/gateway\` 下网关取得证书。时间为 ISO 8601（亚洲/上海时区偏移），数值为十进制字符串；空值必有原因，绝不以 0 代替。错误为 RFC 9457 问题详情，\`code\` 稳定不变。`;
 
 const openapi = {
   openapi: "3.1.0",

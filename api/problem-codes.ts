@@ -34,7 +34,7 @@ export const problemCodes = {
     status: 404,
     title: "No such entity",
     when: "the registry has no such entity",
-    zh: "登记中没有此对象",
+    zh: "登记册中没有此对象",
   },
   METRIC_UNKNOWN: {
     status: 404,
@@ -89,7 +89,7 @@ export const problemCodes = {
     status: 409,
     title: "Another version was applied meanwhile",
     when: "another version of the registry was applied since the one that `base` names",
-    zh: "期间已应用其他登记版本",
+    zh: "期间已应用登记册的其他版本",
   },
   CSR_INVALID: {
     status: 422,
@@ -101,7 +101,7 @@ export const problemCodes = {
     status: 422,
     title: "The registry has faults",
     when: "the registry that was sent has faults; all of them are listed, nothing was applied",
-    zh: "登记有错误：已全部列出，未应用",
+    zh: "登记册有错误：已全部列出，未应用",
   },
   TOO_MANY_KEYS: {
     status: 429,
@@ -137,7 +137,7 @@ export const problemCodes = {
     status: 503,
     title: "Another registry is being checked",
     when: "another registry that was sent is being checked; one is at a time",
-    zh: "正在检查另一份登记，请稍后再试",
+    zh: "正在检查另一份登记册，请稍后再试",
   },
   TOO_MANY_STREAMS: {
     status: 503,

@@ -20,13 +20,13 @@ export type ComparisonReason = keyof typeof comparisonReasons;
 /** What stands between a difference and the word saving, for people. Those that spoil it, and those that leave it open. */
 export const comparisonCaveats = {
   definition_differs: { zh: "指标定义版本不同", en: "made by different versions of the definition", spoils: true },
-  factor_table_differs: { zh: "折算因子不同", en: "made with different factor tables", spoils: true },
+  factor_table_differs: { zh: "所用系数表不同", en: "made with different factor tables", spoils: true },
   incomplete: { zh: "其中一期数据不完整", en: "one of them lacks a part of its input (completeness)", spoils: true },
   lower_bound: { zh: "其中一期为下限值", en: "one of them is a lower bound", spoils: true },
   mix_changed: { zh: "产品结构变化", en: "another mix of products was made", spoils: true },
   length_differs: { zh: "两期时长不同", en: "an amount, of periods that are not equally long", spoils: true },
   registry_differs: { zh: "登记册版本不同", en: "made under different versions of the registry", spoils: false },
-  provisional: { zh: "尚未定稿", en: "one of them is not final yet", spoils: false },
+  provisional: { zh: "其中一期尚非最终值", en: "one of them is not final yet", spoils: false },
 } as const satisfies Record<string, { zh: string; en: string; spoils: boolean }>;
 export type ComparisonCaveat = keyof typeof comparisonCaveats;
 

@@ -24,7 +24,7 @@ export const enrolAnswerSchema = Type.Object({
   authority: pem("certificate of the authority that signed it, PEM 平台签发机构证书"),
   brokerCa: Type.String({
     maxLength: 65_536,
-    description: "authorities of the broker's certificate, PEM 消息服务证书的签发机构",
+    description: "authorities of the broker's certificate, PEM 代理证书的签发机构",
   }),
   broker: Type.Object({ host: Type.String(), port: Type.Integer() }),
   configuration: Type.Union([Type.String({ maxLength: 4_194_304 }), Type.Null()], {

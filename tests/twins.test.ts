@@ -75,6 +75,12 @@ function codesOf(prose: string): string[] {
   return [...new Set(words)].sort();
 }
 
+/** Numbers outside of code, once each: what was measured, a limit, a default. */
+function numbersOf(prose: string): string[] {
+  const words = prose.replace(/(`+).+?\1|\]\([^)]*\)/gs, "");
+  return [...new Set([...words.matchAll(/\d[\d,.:]*\d|\d/g)].map(([number]) => number))].sort();
+}
+
 const quoted = (literal: string) => literal.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
 
 /** Whether a line or word of the twin is the original's, where its Chinese parts stand for words of the original. */
@@ -172,13 +178,20 @@ describe.each(twins)("%s and its Chinese twin", (original) => {
     expect(levels(ofTwin)).toEqual(levels(sections));
   });
 
+  test("name the same numbers in each section, where they are written in digits", () => {
+    for (const [section, same] of pairs)
+      expect(numbersOf(same.prose.join("\n")), section.title).toEqual(numbersOf(section.prose.join("\n")));
+  });
+
   test("have the same tables, row by row", () => {
     for (const [section, same] of pairs) {
       const shape = ({ tables }: Section) => tables.map((rows) => rows.map(columnsOf));
       expect(shape(same), section.title).toEqual(shape(section));
       const others = same.tables.flat();
-      const differing = section.tables.flat().flatMap((row, at) => differenceOf(row, others[at] ?? "") ?? []);
+      const rows = section.tables.flat();
+      const differing = rows.flatMap((row, at) => differenceOf(row, others[at] ?? "") ?? []);
       expect(differing, section.title).toEqual([]);
+      expect(others.map(numbersOf), section.title).toEqual(rows.map(numbersOf));
     }
   });
 

@@ -124,7 +124,7 @@ export function addChangeRoutes(app: App, parts: LogParts): void {
     tags: ["changes"],
     summary: "数据变更日志 · Changes of figures, in order",
     description:
-      "Every new, final and revised figure of hours and days, factory level and up, in the order in which the platform wrote them. Ask with `after` = `next` of the answer before: nothing is missed and nothing comes twice. A provisional look that was replaced is left out; its number does not come.\n\n按写入顺序列出工厂及以上层级的小时、日数据的每次新增、定稿与修订。以上次回答的 `next` 作为 `after` 继续，不漏不重。",
+      "Every new, final and revised figure of quarter hours and longer, factory level and up, in the order in which the platform wrote them. Ask with `after` = `next` of the answer before: nothing is missed and nothing comes twice. A provisional look that was replaced is left out; its number does not come.\n\n按写入顺序列出工厂及以上层级的一刻钟及更长周期指标的每次新增、成为最终值与修订。以上次应答的 `next` 作为 `after` 继续，不漏不重。",
     querystring: changesQuery,
     response: { 200: changesSchema, "4xx": problemSchema, "5xx": problemSchema },
   };

@@ -98,7 +98,7 @@ const rowSchema = Type.Object({
       metric: Type.String({ description: "empty: those together that an account had no room to name" }),
       samples: count("dropped samples of it"),
     }),
-    { description: "what was dropped, of devices alone, most first; empty at the other levels 丢弃样本按点位" },
+    { description: "what was dropped, of devices alone, most first; empty at the other levels 按测点列出舍弃的样本" },
   ),
   collectionRate: nullable(
     Type.Number({

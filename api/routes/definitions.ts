@@ -144,9 +144,9 @@ export function addDefinitionRoutes(app: App, deps: ApiDeps, directory: Director
   const schema = {
     operationId: "listDefinitions",
     tags: ["definitions"],
-    summary: "指标定义与因子 · Definitions, factors and roles: what a figure is made of",
+    summary: "指标定义与系数 · Definitions, factors and roles: what a figure is made of",
     description:
-      "Every indicator with its versions and since when they are in force, formula, source, unit, levels, periods and the reasons for which it can be null; the factors in force; the roles of metrics. With the readings that `/readings` gives, a figure can be computed again.\n\n每个指标的各版本及生效时间、公式、出处、单位与空值原因，以及所用因子；配合原始读数可复算任一数据。",
+      "Every indicator with its versions and since when they are in force, formula, source, unit, levels, periods and the reasons for which it can be null; the factors in force; the roles of metrics. With the readings that `/readings` gives, a figure can be computed again.\n\n每个指标的各版本及生效时间、公式、出处、单位与空值原因，以及所用系数；配合原始读数可复算任一数据。",
     querystring: Type.Object({}, strict),
     response: { 200: definitionsSchema, "4xx": problemSchema },
   };

@@ -33,7 +33,7 @@ export function addFindingRoutes(app: App, { ledger, registry }: ApiDeps): void 
   const schema = {
     operationId: "listFindings",
     tags: ["platform"],
-    summary: "待处理事项 · What needs a person's eye, newest first",
+    summary: "问题 · What needs a person's eye, newest first",
     querystring,
     response,
   };

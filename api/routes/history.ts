@@ -34,7 +34,7 @@ export function addHistory(app: App, { ledger, registry }: ApiDeps, directory: D
     tags: ["figures"],
     summary: "数据修订历史 · Every revision of one figure",
     description:
-      "Final and revised figures are kept for good, each with the platform time it was made for (`asOf`) and the last store transaction in it (`inputWatermark`).\n\n定稿与修订均永久保留。",
+      "Final and revised figures are kept for good, each with the platform time it was made for (`asOf`) and the last store transaction in it (`inputWatermark`).\n\n最终值与修订均永久保留。",
     querystring: historyQuery,
     response: { 200: historySchema, "4xx": problemSchema },
   };

@@ -153,7 +153,7 @@ function addApply(app: App, deps: ApiDeps, keys: KeyCheck): void {
     operationId: "applyRegistry",
     tags: ["operator"],
     security,
-    summary: "应用登记 · Checks a registry as a whole and applies it, or tells the difference",
+    summary: "应用登记册 · Checks a registry as a whole and applies it, or tells the difference",
     description:
       "The body is cluster.yaml, as YAML or JSON. All faults come at once and nothing is applied then. Services take up the new version within seconds; with `from` in the past, the figures since then are computed again.\n\n请求体为 cluster.yaml；有错误则全部列出且不应用。",
     consumes: mediaTypes,
@@ -178,7 +178,7 @@ export function addOperatorRoutes(app: App, deps: ApiDeps, keys: KeyCheck): void
     operationId: "getOperatorRegistry",
     tags: ["operator"],
     security,
-    summary: "登记及其版本 · The registry in force and every version",
+    summary: "登记册及其版本 · The registry in force and every version",
     querystring: Type.Object({}, strict),
     response: {
       200: Type.Object({

@@ -102,7 +102,7 @@ function addVersionRoute(app: App, { registry, ledger, clock }: Pick<ApiDeps, "r
   const schema = {
     operationId: "getRegistry",
     tags: ["registry"],
-    summary: "登记内容 · The registry as it was in force at a moment: now, or `asOf`",
+    summary: "登记册 · The registry as it was in force at a moment: now, or `asOf`",
     querystring: Type.Object({ asOf: Type.Optional(timeParameter) }, strict),
     response: {
       200: Type.Object({

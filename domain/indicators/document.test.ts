@@ -165,7 +165,7 @@ function document(): string {
     "## 空值原因 Why a figure is null\n",
     "In order of how near to a value it is; of several the last is told. Before its period has begun any figure is `not_due`.\n",
     `| reason | 中文 | English |\n|---|---|---|\n${reasons.join("\n")}\n`,
-    "## 异常 Findings\n",
+    "## 问题 Findings\n",
     `Checks of a factory's sums when a period has become final, and again when late data changes them (\`domain/findings/\`, one file each); each is kept once for a subject, with count, last time and what closed it.\n\n| code | 中文 | English | of |\n|---|---|---|---|\n| \`UNEXPLAINED_RESET\` | 不明复位 | an increase of a counter cannot be told | day, when it is folded |\n${findings.join("\n")}\n`,
     "## 系数 Factors\n",
     `Named by every figure that used one (\`factorTable\`).\n\n| table | of | factor |\n|---|---|---|\n${factorRows().join("\n")}\n`,
