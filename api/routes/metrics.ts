@@ -168,7 +168,7 @@ function addLatest(app: App, deps: ApiDeps, directory: Directory): void {
     tags: ["figures"],
     summary: "最新数据 · The newest figure of each indicator, entity and period",
     description:
-      "From factory level up, the newest look of live memory included. It looks back 15 minutes for minutes, 4 hours for quarter hours, a day for hours, 8 days for shifts and days, and some periods for longer ones.\n\n工厂及以上层级每个指标、对象、周期的最新数据。",
+      "From the line up, the newest look of live memory included. It looks back 15 minutes for minutes, 4 hours for quarter hours, a day for hours, 8 days for shifts and days, and some periods for longer ones.\n\n产线及以上层级每个指标、对象、周期的最新数据。",
     querystring: latestQuery,
     response: { 200: latestSchema, "4xx": problemSchema },
   };
