@@ -36,7 +36,7 @@ export function attachBus(aedes: Aedes, log: Logger): Bus {
   aedes.subscribe(
     "#",
     (packet, done) => {
-      if (handlers.size > 0 && !packet.topic.startsWith("$")) deliver(packet.topic, packet.payload as Buffer);
+      if (handlers.size > 0) deliver(packet.topic, packet.payload as Buffer);
       done();
     },
     () => {},

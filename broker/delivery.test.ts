@@ -101,6 +101,35 @@ it("comes once to who has filters that overlap, with the highest QoS of them, an
   socket.destroy();
 });
 
+it("comes with the greatest QoS of the filters that are held, whatever the exact one says, live and retained", async () => {
+  test = await testBroker();
+  const state = "spBv1.0/STATE/ingest";
+  const publisher = await test.connect("ingest");
+  await publisher.publishAsync(state, "kept", { qos: 1, retain: true });
+  const viewer = await test.connect("wall@ea");
+  const heard: string[] = [];
+  viewer.on("message", (_topic, payload, { qos, retain }) => heard.push(`${payload} ${qos}${retain ? " kept" : ""}`));
+  const step = async (filter: string, qos?: 0 | 1) => {
+    heard.length = 0;
+    if (qos === undefined) await viewer.unsubscribeAsync(filter);
+    else expect((await viewer.subscribeAsync(filter, { qos })).at(0)?.qos, "granted").toBe(qos);
+    // What is kept comes for each SUBSCRIBE; what is told then is told once.
+    const before = qos === undefined ? 0 : 1;
+    await until(() => heard.length === before, "what is kept");
+    await publisher.publishAsync(state, "one", { qos: 1, retain: true });
+    await until(() => heard.length > before, "what is told");
+    return heard.map((text) => text.replace(/^kept/, "one"));
+  };
+  expect(await step(state, 0), "exact").toEqual(["one 0 kept", "one 0"]);
+  expect(await step("spBv1.0/STATE/+", 1), "with a wildcard of QoS 1").toEqual(["one 1 kept", "one 1"]);
+  expect(await step("spBv1.0/#", 0), "a filter with less changes nothing").toEqual(["one 1 kept", "one 1"]);
+  expect(await step("spBv1.0/STATE/+"), "without the wildcard").toEqual(["one 0"]);
+  expect(await step(state, 1), "the exact one anew").toEqual(["one 1 kept", "one 1"]);
+  expect(await step(state, 0), "and back").toEqual(["one 0 kept", "one 0"]);
+  expect(await step(state), "without it").toEqual(["one 0"]);
+  expect(await step("spBv1.0/#", 1), "the other one anew").toEqual(["one 1 kept", "one 1"]);
+});
+
 it("comes to who gives a filter up and takes it again in one piece, once, and to nobody who has given it up", async () => {
   test = await testBroker();
   const { port, bus } = test.broker;

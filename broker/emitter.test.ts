@@ -9,12 +9,13 @@ const packetOf = (topic: string): AedesPublishPacket => ({
 });
 const settled = () => new Promise<void>((resolve) => setImmediate(() => setImmediate(resolve)));
 
-/** MQTT 3.1.1, 4.7.1: `+` is one level, `#` the rest with its parent. */
-function matches(filter: readonly string[], topic: readonly string[]): boolean {
+/** MQTT 3.1.1, 4.7.1: `+` is one level, `#` the rest with its parent; 4.7.2-1: neither is one that begins with `$`, on the first. */
+function matches(filter: readonly string[], topic: readonly string[], at = 0): boolean {
   const [first, ...rest] = filter;
+  if ((first === "#" || first === "+") && at === 0 && topic[0]?.startsWith("$")) return false;
   if (first === "#") return true;
   if (first === undefined || topic.length === 0) return first === undefined && topic.length === 0;
-  return (first === "+" || first === topic[0]) && matches(rest, topic.slice(1));
+  return (first === "+" || first === topic[0]) && matches(rest, topic.slice(1), at + 1);
 }
 
 const words = fc.array(fc.constantFrom("", "a", "b", "spBv1.0", "$SYS"), { minLength: 1, maxLength: 4 });
@@ -48,39 +49,52 @@ it("tells each listener of the topics of its filter, however listeners come and 
   );
 });
 
-it("tells an owner once, by the filter with the highest QoS, and who has none by each", () => {
+it("tells an owner once, with the highest QoS of its filters that are held, and who has none by each", () => {
   const emitter = createEmitter();
   const told: string[] = [];
   const add = (name: string, filter: string): Listener => {
-    const listener: Listener = (_packet, done) => {
-      told.push(name);
+    const listener: Listener = ({ qos }, done) => {
+      told.push(`${name} ${qos}`);
       done();
     };
     emitter.on(filter, listener);
     return listener;
   };
-  const emit = () => {
+  const emit = (qos: 0 | 1 = 1) => {
     told.length = 0;
-    emitter.emit(packetOf("a/b/c"));
+    emitter.emit({ ...packetOf("a/b/c"), qos });
     return told.toSorted();
   };
   const [first, second] = [{}, {}];
-  add("nobody 1", "#");
-  for (const filter of ["#", "a/#", "+/b/c"]) emitter.ownedBy(first, 0, () => add(`first ${filter}`, filter));
-  emitter.ownedBy(second, 0, () => add("second 0", "a/b/c"));
-  expect(emit()).toEqual(["first #", "nobody 1", "second 0"]);
-  let highest: Listener | undefined;
-  emitter.ownedBy(first, 1, () => {
-    highest = add("first 1", "a/+/c");
-  });
-  add("nobody 2", "#");
-  expect(emit()).toEqual(["first 1", "nobody 1", "nobody 2", "second 0"]);
-  return new Promise<void>((resolve) => {
-    emitter.removeListener("a/+/c", highest as Listener, () => {
-      expect(emit()).toEqual(["first #", "nobody 1", "nobody 2", "second 0"]);
-      resolve();
+  const own = (owner: object, filter: string, qos: number): Listener => {
+    let made: Listener | undefined;
+    emitter.ownedBy(owner, { topic: filter, qos }, () => {
+      made = add(owner === first ? "first" : "second", filter);
     });
-  });
+    return made as Listener;
+  };
+  add("nobody", "#");
+  for (const filter of ["#", "a/#", "+/b/c"]) own(first, filter, 0);
+  own(second, "a/b/c", 0);
+  expect(emit()).toEqual(["first 0", "nobody 1", "second 0"]);
+  const highest = own(first, "a/+/c", 1);
+  own(second, "a/b", 1);
+  add("nobody", "#");
+  expect(emit()).toEqual(["first 1", "nobody 1", "nobody 1", "second 0"]);
+  expect(emit(0)).toEqual(["first 0", "nobody 0", "nobody 0", "second 0"]);
+  expect([first, second, {}].map((owner) => emitter.qosOf(owner, "a/b/c"))).toEqual([1, 0, undefined]);
+  // Granted anew, without another listener.
+  emitter.ownedBy(first, { topic: "a/+/c", qos: 0 }, () => {});
+  expect(emit()).toEqual(["first 0", "nobody 1", "nobody 1", "second 0"]);
+  emitter.ownedBy(first, { topic: "a/+/c", qos: 1 }, () => {});
+  emitter.ownedBy(second, { topic: "a/b/c", qos: 1 }, () => {});
+  expect(emit()).toEqual(["first 1", "nobody 1", "nobody 1", "second 1"]);
+  emitter.removeListener("a/+/c", highest);
+  expect(emit()).toEqual(["first 0", "nobody 1", "nobody 1", "second 1"]);
+  own(first, "a/+/c", 0);
+  expect(emit(), "what was granted before is gone with its filter").toEqual([
+    ...["first 0", "nobody 1", "nobody 1", "second 1"],
+  ]);
 });
 
 it("completes in a later turn and in order, whatever a listener or a completion does", async () => {

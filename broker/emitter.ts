@@ -7,21 +7,28 @@ type Filters = Level<Listener[]>;
 /** For how many topics it is known who listens; each costs some hundred bytes. */
 const maxKnownTopics = 16_384;
 
-/** Whose a listener is, and the QoS of its filter. */
-type Owned = { owner: object; qos: number };
+/** The highest QoS that MQTT has: who has no owner is told a message as it came. */
+const anyQos = 2;
+
+/** What an owner was granted for one of its filters. */
+type Grant = { readonly owner: object; qos: number };
+/** One who hears a topic, and with which QoS at most. */
+type Hearer = { listener: Listener; owner: object | undefined; qos: number };
 
 function collect(level: Filters, words: readonly string[], at: number, found: Listener[]): void {
-  // `#` stands for its parent too (MQTT 3.1.1, 4.7.1.2).
-  const rest = level.below.get("#");
-  if (rest?.here) for (const listener of rest.here) found.push(listener);
   const word = words[at];
+  // On the first level a wildcard stands for nothing that begins with `$` (MQTT 3.1.1, 4.7.2-1).
+  const isWildcardDue = at > 0 || !word?.startsWith("$");
+  // `#` stands for its parent too (4.7.1.2).
+  const rest = isWildcardDue ? level.below.get("#") : undefined;
+  if (rest?.here) for (const listener of rest.here) found.push(listener);
   if (word === undefined) {
     if (level.here) for (const listener of level.here) found.push(listener);
     return;
   }
   const named = level.below.get(word);
   if (named) collect(named, words, at + 1, found);
-  const any = level.below.get("+");
+  const any = isWildcardDue ? level.below.get("+") : undefined;
   if (any) collect(any, words, at + 1, found);
 }
 
@@ -48,14 +55,14 @@ function filterTree() {
   };
 }
 
-/** Of listeners of one owner the one with the highest QoS, which is what its filters that overlap come to (MQTT 3.1.1, 3.3.5). */
-function onePerOwner(listeners: readonly Listener[], owned: WeakMap<Listener, Owned>): readonly Listener[] {
-  const kept = new Map<object, Listener>();
-  const qosOf = (listener: Listener) => owned.get(listener)?.qos ?? 0;
+/** Of listeners of one owner one, with the highest QoS of its filters, which is what those that overlap come to (MQTT 3.1.1, 3.3.5-1). */
+function onePerOwner(listeners: readonly Listener[], grants: WeakMap<Listener, Grant>): readonly Hearer[] {
+  const kept = new Map<object, Hearer>();
   for (const listener of listeners) {
-    const key = owned.get(listener)?.owner ?? listener;
-    const before = kept.get(key);
-    if (!before || qosOf(before) < qosOf(listener)) kept.set(key, listener);
+    const { owner, qos = anyQos } = grants.get(listener) ?? {};
+    const before = kept.get(owner ?? listener);
+    if (!before) kept.set(owner ?? listener, { listener, owner, qos });
+    else if (before.qos < qos) before.qos = qos;
   }
   return [...kept.values()];
 }
@@ -91,38 +98,61 @@ function laterTogether(): (done: () => void) => void {
  */
 export function createEmitter() {
   const tree = filterTree();
-  const known = new Map<string, readonly Listener[]>();
+  const known = new Map<string, readonly Hearer[]>();
   const later = laterTogether();
-  const owned = new WeakMap<Listener, Owned>();
-  let owning: Owned | undefined;
+  const grants = new WeakMap<Listener, Grant>();
+  const grantsOf = new WeakMap<object, Map<string, Grant>>();
+  let granting: Grant | undefined;
   let isClosed = false;
 
-  function listenersOf(topic: string): readonly Listener[] {
+  function hearersOf(topic: string): readonly Hearer[] {
     const before = known.get(topic);
     if (before) return before;
-    const found = onePerOwner(tree.listeners(topic), owned);
+    const found = onePerOwner(tree.listeners(topic), grants);
     if (known.size >= maxKnownTopics) known.clear();
     known.set(topic, found);
     return found;
   }
+
+  /** What an owner is granted for a filter from now on, in place of what it was before. */
+  function grantOf(owner: object, filter: string, qos: number): Grant {
+    const own = grantsOf.get(owner) ?? new Map<string, Grant>();
+    grantsOf.set(owner, own);
+    const grant = own.get(filter) ?? { owner, qos };
+    own.set(filter, grant);
+    if (grant.qos !== qos) known.clear();
+    grant.qos = qos;
+    return grant;
+  }
   return {
-    /** Whose the listeners are that `run` adds before it returns; without an owner each is on its own. */
-    ownedBy: (owner: object, qos: number, run: () => void): void => {
-      owning = { owner, qos };
+    /**
+     * Whose a filter is, and the QoS granted for it: `run` adds its listener, or not where the owner has it already. Listeners without an
+     * owner are each on their own.
+     */
+    ownedBy: (owner: object, granted: { topic: string; qos: number }, run: () => void): void => {
+      granting = grantOf(owner, granted.topic, granted.qos);
       try {
         run();
       } finally {
-        owning = undefined;
+        granting = undefined;
       }
     },
+    /** The highest QoS of an owner's filters for a topic; undefined where it has none. */
+    qosOf: (owner: object, topic: string): number | undefined =>
+      hearersOf(topic).find((hearer) => hearer.owner === owner)?.qos,
     on: (filter: string, listener: Listener, done?: () => void): void => {
-      if (owning) owned.set(listener, owning);
+      if (granting) {
+        grants.set(listener, granting);
+        grantsOf.get(granting.owner)?.set(filter, granting);
+      }
       tree.add(filter, listener);
       known.clear();
       if (done) setImmediate(done);
     },
     removeListener: (filter: string, listener: Listener, done?: () => void): void => {
       tree.remove(filter, listener);
+      const owner = grants.get(listener)?.owner;
+      if (owner) grantsOf.get(owner)?.delete(filter);
       known.clear();
       // At once: Aedes forgets the subscription here, and takes one that comes in the same piece of the network for one that it has.
       done?.();
@@ -135,14 +165,15 @@ export function createEmitter() {
       // Aedes numbers messages when they come and drops, for each client, what has a lower number than the one before: of two under way
       // the one that waited for the store of retained messages was lost. Nothing comes twice here; each listener numbers it anew.
       packet.brokerCounter = 0;
-      const listeners = listenersOf(packet.topic);
-      let left = listeners.length;
+      const hearers = hearersOf(packet.topic);
+      let left = hearers.length;
       if (left === 0) later(done);
       const heard = () => {
         left -= 1;
         if (left === 0) later(done);
       };
-      for (const listener of listeners) listener(packet, heard);
+      for (const { listener, qos } of hearers)
+        listener(qos < packet.qos ? { ...packet, qos: qos as 0 | 1 } : packet, heard);
     },
     close: (done: () => void): void => {
       isClosed = true;

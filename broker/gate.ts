@@ -95,8 +95,8 @@ type Deps = {
   /** Whether a gateway, `factory/gateway`, was registered and is not any more. */
   isRemoved: (gateway: string) => boolean;
   now: () => number;
-  /** Says whose a subscription is that `run` makes. */
-  subscribing: (client: Client, qos: number, run: () => void) => void;
+  /** Says whose a subscription is that `run` makes, and which QoS is granted for it. */
+  subscribing: (client: Client, granted: { topic: string; qos: number }, run: () => void) => void;
   /** Told of each message that is handed to a client. */
   onDelivered: () => void;
   /** Certificates as identities, where the platform has an authority. */
@@ -323,8 +323,9 @@ export function createGate(config: BrokerConfig, deps: Deps): Gate {
         });
       if (refusal && ends) done(refused(refusal));
       else if (refusal) done(null, null);
-      // Of clean sessions Aedes makes it at once.
-      else deps.subscribing(client, subscription.qos, () => done(null, subscription));
+      // Of clean sessions Aedes makes it at once. With the highest QoS, so that it takes nothing off what the emitter gives by all filters
+      // of the client; by itself it goes by the one that equals the topic. SUBACK tells what was asked for.
+      else deps.subscribing(client, subscription, () => done(null, { ...subscription, qos: 2 }));
     },
     authorizeForward: (client, packet) => {
       const principal = principalOf(client);

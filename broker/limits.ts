@@ -92,6 +92,8 @@ export function limitPackets(
 export type Backlog = {
   /** @param ownerOf who shares what waits for all with others: an enterprise, or an account of the platform */
   readonly guard: (socket: Duplex, onExcess: () => void, ownerOf: () => string) => void;
+  /** Bytes that wait now for all whose socket takes no more. */
+  readonly bytes: () => number;
 };
 
 /**
@@ -107,11 +109,15 @@ export function createBacklog(
 ): Backlog {
   const waiting = new Map<Duplex, { giveUp: () => void; ownerOf: () => string }>();
 
-  /** Ends the one for which most waits, of the owner for whom most waits, when too much waits for all. */
-  function boundAll(): void {
+  function bytes(): number {
     let total = 0;
     for (const socket of waiting.keys()) total += socket.writableLength;
-    if (total <= most().totalBytes) return;
+    return total;
+  }
+
+  /** Ends the one for which most waits, of the owner for whom most waits, when too much waits for all. */
+  function boundAll(): void {
+    if (bytes() <= most().totalBytes) return;
     const owners = new Map<string, { bytes: number; slowest: Duplex }>();
     for (const [socket, { ownerOf }] of waiting) {
       const { bytes, slowest } = owners.get(ownerOf()) ?? { bytes: 0, slowest: socket };
@@ -124,6 +130,7 @@ export function createBacklog(
     if (largest) waiting.get(largest.slowest)?.giveUp();
   }
   return {
+    bytes,
     guard: (socket, onExcess, ownerOf) => {
       const write = socket.write.bind(socket) as (...args: unknown[]) => boolean;
       let writes = 0;

@@ -66,6 +66,7 @@ export function brokerMetrics({ stats }: Pick<Broker, "stats">): MetricRow[] {
     counter(name("sent_messages_total"), "Messages handed to clients, once for each.", () => stats().delivered),
     counter(name("received_bytes_total"), "Bytes of clients.", () => stats().bytesReceived),
     counter(name("sent_bytes_total"), "Bytes to clients.", () => stats().bytesSent),
+    gauge(name("waiting_bytes"), "What waits for clients that read slowly.", () => stats().waitingBytes),
     gauge(name("births_kept_bytes"), "Births kept for later subscribers.", () => stats().birthBytes),
     counter(name("births_dropped_total"), "Births that had no room there.", () => stats().birthsDropped),
     counter(name("web_sockets_total"), "Upgrades to WebSocket.", () => stats().webSockets),

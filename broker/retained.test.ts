@@ -46,7 +46,7 @@ it("gives what is retained for filters, however it was kept, replaced and taken 
         const expected = asked.flatMap((filter) =>
           [...model].filter(([topic]) => matches(filter, topic.split("/"))).map(([topic, text]) => `${topic} ${text}`),
         );
-        const given = [...tree.matching(asked.map((filter) => filter.join("/")))];
+        const given = asked.flatMap((filter) => [...tree.matching(filter.join("/"))]);
         expect(given.map(({ topic, payload }) => `${topic} ${payload}`).toSorted()).toEqual(expected.toSorted());
       },
     ),
@@ -60,12 +60,12 @@ it("does not go through all that is kept for a filter that names what it wants",
   for (let i = 0; i < 20_000; i += 1) tree.store(packetOf(kept(i), "birth"));
   const from = performance.now();
   for (let i = 0; i < 2000; i += 1) {
-    expect([...tree.matching(["spBv1.0/f1/NCMD/gw-1"])]).toEqual([]);
-    expect([...tree.matching([kept(i)])]).toHaveLength(1);
+    expect([...tree.matching("spBv1.0/f1/NCMD/gw-1")]).toEqual([]);
+    expect([...tree.matching(kept(i))]).toHaveLength(1);
   }
   // What is taken away leaves nothing to go through.
   for (let i = 0; i < 20_000; i += 1) tree.store(packetOf(kept(i), ""));
-  for (let i = 0; i < 2000; i += 1) expect([...tree.matching(["$sparkplug/#"])]).toEqual([]);
+  for (let i = 0; i < 2000; i += 1) expect([...tree.matching("$sparkplug/#")]).toEqual([]);
   // Going through all takes about 20 s.
   expect(performance.now() - from).toBeLessThan(3000);
 });
@@ -108,8 +108,10 @@ it("counts what is kept as messages of the viewer that goes through it again and
     one.on("message", () => {
       heard += 1;
     });
-    for (let i = 0; i < 12; i += 1) await one.subscribeAsync("$sparkplug/certificates/#");
-    await until(() => heard === 2400, "all of them, twelve times");
+    for (let i = 1; i <= 12; i += 1) {
+      await one.subscribeAsync("$sparkplug/certificates/#");
+      await until(() => heard === 200 * i, "all of them, each time");
+    }
     await one.subscribeAsync("$sparkplug/certificates/#");
   };
   await goThrough("ingest");
@@ -130,7 +132,7 @@ it("counts what is kept as messages of the viewer that goes through it again and
 
 it("never gives what was kept after what has replaced it, nor what was forgotten, to who subscribes meanwhile", async () => {
   const aedes = await Aedes.createBroker({ mq: createEmitter() });
-  retainByLevel(aedes);
+  retainByLevel(aedes, { qosOf: () => 2, drainOf: () => undefined });
   const { persistence } = aedes as unknown as { persistence: { storeRetained: (packet: object) => Promise<void> } };
   const tell = (topic: string, text: string) =>
     new Promise<void>((resolve) => aedes.publish(packetOf(topic, text), () => resolve()));
@@ -158,6 +160,8 @@ it("never gives what was kept after what has replaced it, nor what was forgotten
   const last = topics.map((topic) => heard.get(topic)?.at(-1));
   expect(last.slice(10)).toEqual([...Array(20).fill("new"), ...Array(10).fill("old")]);
   expect(last.slice(5, 10)).toEqual(Array(5).fill(undefined));
+  // What was told at once is not handed out again.
+  for (const topic of topics) expect(heard.get(topic)?.filter((text) => text === "new").length ?? 0).toBeLessThan(2);
   await client.endAsync(true);
   await new Promise<void>((resolve) => aedes.close(resolve));
   server.close();

@@ -1,7 +1,7 @@
 import { keepEveryLength } from "@jilian/domain/mqtt-lengths.ts";
 import { networkOf } from "@jilian/domain/network.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
-import { Aedes } from "aedes";
+import { Aedes, type Client } from "aedes";
 import type { Logger } from "pino";
 import { queueForNobody } from "./absent.ts";
 import type { EnterpriseOf } from "./access.ts";
@@ -13,6 +13,7 @@ import { createEmitter } from "./emitter.ts";
 import { addressOf, type BrokerFault, createGate, removedGateway } from "./gate.ts";
 import { type Backlog, createBacklog, limitPackets, lineBudget } from "./limits.ts";
 import { openListeners } from "./listeners.ts";
+import { drainOf } from "./pace.ts";
 import { type PacketParser, readPublishesQuickly } from "./quick-publish.ts";
 import { retainByLevel } from "./retained.ts";
 import { type AccessLedger, watchRevocations } from "./revocation.ts";
@@ -61,6 +62,8 @@ export type BrokerDeps = {
   tlsPollMs?: number;
   /** How many writes may wait for a client that does not read; for tests, which cannot fill 200,000 in short time. */
   endWrites?: number | undefined;
+  /** How long a client to whom kept messages are handed out may take nothing; see pace.ts. */
+  stallMs?: number | undefined;
 };
 
 /** How often one client's throttling is told. */
@@ -73,6 +76,18 @@ type Guards = {
   backlog: Backlog;
   told: Told;
 };
+
+const tellSlow = (told: Told, subject: string) =>
+  tellEnd(told, "slow", { code: "BROKER_SLOW_CLIENT", subject, detail: "does not read what is sent to it" });
+
+/** Waits until a client's connection takes more; one that takes nothing is ended. */
+function drainOrEnd(client: Client, told: Told, stallMs: number | undefined): Promise<void> | undefined {
+  const onStalled = () => {
+    tellSlow(told, client.id);
+    client.conn.destroy();
+  };
+  return drainOf(client.conn, onStalled, stallMs);
+}
 
 /** Guards a new connection and hands it to Aedes. */
 function receive(socket: Connection, { aedes, config, sessions, backlog, told }: Guards) {
@@ -106,9 +121,11 @@ function receive(socket: Connection, { aedes, config, sessions, backlog, told }:
       }),
     onChunk: spend,
   });
-  const onSlow = () =>
-    tellEnd(told, "slow", { code: "BROKER_SLOW_CLIENT", subject: who(), detail: "does not read what is sent to it" });
-  backlog.guard(socket, onSlow, () => sessions.of(client)?.owner ?? "nobody");
+  backlog.guard(
+    socket,
+    () => tellSlow(told, who()),
+    () => sessions.of(client)?.owner ?? "nobody",
+  );
   return { isAccepted };
 }
 
@@ -175,14 +192,15 @@ export async function startBroker(given: BrokerConfig, deps: BrokerDeps): Promis
     maxTopicLevels: 100,
   });
   queueForNobody(aedes);
-  retainByLevel(aedes);
+  retainByLevel(aedes, { qosOf: emitter.qosOf, drainOf: (client) => drainOrEnd(client, told, deps.stallMs) });
   aedes.on("client", ({ id }) => connected.add(id));
   aedes.on("clientDisconnect", ({ id }) => connected.delete(id));
   const bus = attachBus(aedes, log);
   logEvents(aedes, gate, told);
   const births = birthKeeper(aedes, config, told, enterpriseOf);
   const most = () => ({ clientBytes: config.limits.client.queueBytes, totalBytes: config.limits.queueBytes });
-  const guards = { aedes, config, sessions, told, backlog: createBacklog(most, deps.endWrites) };
+  const backlog = createBacklog(most, deps.endWrites);
+  const guards = { aedes, config, sessions, told, backlog };
   const watch = watchRevocations(aedes, {
     ...{ ledger: deps.ledger, log, holdingOf: gate.holdingOf, everyMs: deps.revocationPollMs },
     displaced: (client, { principal: { kind, name } }) => {
@@ -230,6 +248,7 @@ export async function startBroker(given: BrokerConfig, deps: BrokerDeps): Promis
       ) as BrokerStats["clientsByKind"],
       ...counters,
       birthBytes: births.bytes(),
+      waitingBytes: backlog.bytes(),
       refusedByCode,
       ...listeners.stats(),
     }),

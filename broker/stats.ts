@@ -26,6 +26,8 @@ export type BrokerStats = ListenerStats & {
   /** Births kept for later subscribers, and those that had no room. */
   birthBytes: number;
   birthsDropped: number;
+  /** Bytes that wait for clients whose connections take no more for now. */
+  waitingBytes: number;
   /** Faults that `onFault` was not told because too many came at once; they are in the log. */
   faultsNotReported: number;
   /** Lines that the log did not get because too many came about one matter. */
@@ -34,7 +36,7 @@ export type BrokerStats = ListenerStats & {
 
 export type Counters = Omit<
   BrokerStats,
-  "clients" | "clientsByKind" | "birthBytes" | "refusedByCode" | keyof ListenerStats
+  "clients" | "clientsByKind" | "birthBytes" | "waitingBytes" | "refusedByCode" | keyof ListenerStats
 > & {
   ended: Record<EndReason, number>;
   throttled: Record<"client" | "enterprise", number>;
