@@ -1,4 +1,5 @@
 import { messageOf } from "@jilian/domain/errors.ts";
+import { faultTeller } from "@jilian/domain/fault-teller.ts";
 import { certificateState } from "@jilian/store/certificates.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import type { Aedes, Client } from "aedes";
@@ -39,7 +40,11 @@ function fallen({ principal, proof }: Holding, ledger: AccessLedger, nowMs: numb
 export function watchRevocations(aedes: Aedes, parts: Parts): Disposable {
   const { ledger, log, holdingOf, displaced, onCut, everyMs = 1000 } = parts;
   const clients = new Set<Client>();
-  let toldFault = "";
+  const looked = faultTeller({
+    tell: (err, heldBack) =>
+      log.error({ err, heldBack, code: "BROKER_LEDGER_FAILED" }, `cannot look for revocations: ${messageOf(err)}`),
+    over: () => log.info({ code: "BROKER_LEDGER_FAILED" }, "revocations can be looked for again"),
+  });
   aedes.on("client", (client) => clients.add(client));
   aedes.on("clientDisconnect", (client) => clients.delete(client));
 
@@ -60,13 +65,10 @@ export function watchRevocations(aedes: Aedes, parts: Parts): Disposable {
     try {
       const [revision, nowMs] = [ledger.accessRevision(), Date.now()];
       for (const client of clients) look(client, revision, nowMs);
-      toldFault = "";
+      looked.well();
     } catch (thrown) {
       // The ledger may be locked for a moment; the next look comes in a second.
-      const told = messageOf(thrown);
-      if (told !== toldFault)
-        log.error({ err: thrown, code: "BROKER_LEDGER_FAILED" }, `cannot look for revocations: ${told}`);
-      toldFault = told;
+      looked.failed(thrown);
     }
   }
   const timer = setInterval(poll, everyMs);

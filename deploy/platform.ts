@@ -16,7 +16,7 @@ import type { Logger } from "pino";
 import type { loggedServices, PlatformConfig, ServiceName } from "./config.ts";
 import type { Running } from "./ops-platform.ts";
 import { placedTls } from "./ops-setting.ts";
-import { openRegistry } from "./registry-start.ts";
+import { openRegistry, tellUnreadable } from "./registry-start.ts";
 import { makeDataDir, openStore, storePaths } from "./stores.ts";
 
 export type PlatformParts = {
@@ -83,7 +83,7 @@ function remoteBus(
 function appliedRegistry(ledger: Ledger, clock: Clock): Registry | undefined {
   if (ledger.lastRegistryNumber() === 0) return undefined;
   // A ledger that cannot be read is told where the broker asks it for credentials.
-  return registryNow(followVersions(ledger), clock, () => {});
+  return registryNow(followVersions(ledger), clock, { failed: () => {}, well: () => {} });
 }
 
 /** Gateways that an applied registry took out; of a ledger without any, none. */
@@ -92,8 +92,7 @@ function removedOf(ledger: Ledger, clock: Clock, log: Logger): (gateway: string)
   return removedGateways(
     () => (ledger.lastRegistryNumber() === 0 ? undefined : versions()),
     clock,
-    (thrown) =>
-      log.warn({ code: "REGISTRY_UNREADABLE", err: messageOf(thrown) }, "removed gateways cannot be looked for"),
+    tellUnreadable(log, "removed gateways cannot be looked for"),
   );
 }
 

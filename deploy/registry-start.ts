@@ -1,5 +1,6 @@
 import type { Clock } from "@jilian/domain/clock.ts";
 import { JilianError, messageOf } from "@jilian/domain/errors.ts";
+import { type FaultTeller, faultTeller } from "@jilian/domain/fault-teller.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
 import type { Registry } from "@jilian/store/registry.ts";
 import { applyRegistry, planApplication } from "@jilian/store/registry-apply.ts";
@@ -17,6 +18,15 @@ function tellNotApplied(count: number, { ledger, clock, log }: Parts): void {
   ledger.noteFinding({ code: "REGISTRY_NOT_APPLIED", subject: "cluster.yaml", detail }, clock.now());
 }
 
+/** Tells that the registry cannot be read, which is tried each second: when that begins, seldom while it lasts, and when it is over. */
+export function tellUnreadable(log: Logger, what: string): FaultTeller {
+  const code = "REGISTRY_UNREADABLE";
+  return faultTeller({
+    tell: (thrown, heldBack) => log.warn({ code, err: messageOf(thrown), heldBack }, what),
+    over: () => log.info({ code }, "the registry can be read again"),
+  });
+}
+
 /**
  * The registry that the services of this process work with: the ledger's, as it is in force at each moment. An empty ledger takes the
  * configured file as its first version, in force since ever; later, a file that differs is told and not taken.
@@ -32,12 +42,8 @@ export function openRegistry(configured: Registry, parts: Parts): Registry {
       log.info({ registry: configured.version }, "the configured registry is the first version");
     } else if (plan.differences.length > 0) tellNotApplied(plan.differences.length, parts);
   });
-  const registry = registryNow(followVersions(ledger), clock, (thrown) =>
-    log.warn(
-      { code: "REGISTRY_UNREADABLE", err: messageOf(thrown) },
-      "the registry's versions cannot be read; the last known one stays",
-    ),
-  );
+  const looked = tellUnreadable(log, "the registry's versions cannot be read; the last known one stays");
+  const registry = registryNow(followVersions(ledger), clock, looked);
   if (clock.rate !== 1 && !registry.demo)
     throw new JilianError("JILIAN_CLOCK is set, but the pilot in force is not marked demo", {
       code: "CLOCK_NOT_REAL",

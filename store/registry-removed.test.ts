@@ -27,7 +27,7 @@ function world() {
   const isRemoved = removedGateways(
     () => read(),
     { now: () => nowMs },
-    (thrown) => failures.push(thrown),
+    { failed: (thrown) => failures.push(thrown), well: () => {} },
     0,
   );
   return {
@@ -106,12 +106,7 @@ it("reads many versions of a large registry without building an index of each: t
   for (let round = 0; round < 8; round += 1) {
     const versions = registryVersions(stored);
     versions.at(clock.now());
-    const isRemoved = removedGateways(
-      () => versions,
-      clock,
-      () => {},
-      0,
-    );
+    const isRemoved = removedGateways(() => versions, clock, { failed: () => {}, well: () => {} }, 0);
     least("looked", () => expect(["f/g0", "f/g58", "f/g59"].map(isRemoved)).toEqual([true, true, false]));
     least("indexed", () =>
       versions.visit(

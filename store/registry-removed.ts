@@ -1,3 +1,4 @@
+import type { FaultTeller } from "@jilian/domain/fault-teller.ts";
 import type { RegistryVersion, RegistryVersions } from "./registry-versions.ts";
 
 /** How long an applied version, or one that comes into force, may stay unnoticed. */
@@ -17,12 +18,12 @@ function begunMs(version: RegistryVersion, all: readonly RegistryVersion[]): num
  * Tells of a gateway, `factory/gateway`, whether it was in a registry that was in force and is in none now: taken out, or moved to
  * another factory. Of one that never was registered it says no. Looks for changes once a second at most; each version is read once.
  * @param versions undefined while there is none
- * @param onFailure told when the ledger cannot be read; what was known last stays
+ * @param looked told of each look; when the ledger cannot be read, what was known last stays
  */
 export function removedGateways(
   versions: () => RegistryVersions | undefined,
   clock: { now: () => number },
-  onFailure: (thrown: unknown) => void,
+  looked: FaultTeller,
   everyMs: number = lookEveryMs,
 ): (gateway: string) => boolean {
   const settled = new Set<number>();
@@ -54,8 +55,9 @@ export function removedGateways(
       lookAtMs = performance.now() + everyMs;
       try {
         look();
+        looked.well();
       } catch (thrown) {
-        onFailure(thrown);
+        looked.failed(thrown);
       }
     }
     return ever.has(gateway) && !registered.has(gateway);

@@ -181,7 +181,8 @@ describe("in a ledger", () => {
     apply(fileNamed("b"), nowMs + 1000);
     let timeMs = nowMs;
     const failures: unknown[] = [];
-    const now = registryNow(followVersions(ledger), { now: () => timeMs }, (thrown) => failures.push(thrown));
+    const looked = { failed: (thrown: unknown) => failures.push(thrown), well: () => {} };
+    const now = registryNow(followVersions(ledger), { now: () => timeMs }, looked);
     expect([now.file.cluster.name, now.devices.size, Object.keys(now).sort()]).toEqual([
       "a",
       1,

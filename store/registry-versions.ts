@@ -1,4 +1,5 @@
 import { JilianError } from "@jilian/domain/errors.ts";
+import type { FaultTeller } from "@jilian/domain/fault-teller.ts";
 import { indexRegistry, type Registry } from "./registry.ts";
 import type { RegistryFile } from "./registry-schema.ts";
 
@@ -169,13 +170,13 @@ const lookEveryMs = 1000;
 /**
  * The registry in force now, as one object whose fields are those of the version in force when they are read: services hold it, and take
  * up an applied version within a second, without a restart. Who needs one version over several steps takes `versions().at(nowMs)`.
- * @param onFailure told when the ledger cannot be read; the last known version stays
+ * @param looked told of each look, at most once a second; when the ledger cannot be read the last known version stays
  * @throws JilianError REGISTRY_NONE when the ledger has no version yet
  */
 export function registryNow(
   versions: () => RegistryVersions,
   clock: { now: () => number },
-  onFailure: (thrown: unknown) => void,
+  looked: FaultTeller,
 ): Registry {
   let known = versions().at(clock.now());
   let lookAtMs = performance.now() + lookEveryMs;
@@ -184,8 +185,9 @@ export function registryNow(
     lookAtMs = performance.now() + lookEveryMs;
     try {
       known = versions().at(clock.now());
+      looked.well();
     } catch (thrown) {
-      onFailure(thrown);
+      looked.failed(thrown);
     }
     return known;
   };
