@@ -94,6 +94,8 @@ export type Backlog = {
   readonly guard: (socket: Duplex, onExcess: () => void, ownerOf: () => string) => void;
   /** Bytes that wait now for all whose socket takes no more. */
   readonly bytes: () => number;
+  /** Holds to what may wait for all. Asked for by who writes to a full socket rarely; the guard asks every 64 writes. */
+  readonly bound: () => void;
 };
 
 /**
@@ -131,6 +133,7 @@ export function createBacklog(
   }
   return {
     bytes,
+    bound: boundAll,
     guard: (socket, onExcess, ownerOf) => {
       const write = socket.write.bind(socket) as (...args: unknown[]) => boolean;
       let writes = 0;

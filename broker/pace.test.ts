@@ -95,6 +95,23 @@ it("ends who reads nothing of it, however often it pings and asks, and nobody el
   await test.end();
 }, 40_000);
 
+it("keeps what waits for many who read nothing below what may wait for all", async () => {
+  const client = { connectsPerMinute: 60, messagesPerSecond: 1e6, bytesPerSecond: 1e9, queueBytes: 2_000_000 };
+  const test = await testBroker({ limits: { client, queueBytes: 2_500_000, birthBytesPerGateway: 1e8 } });
+  const { port, stats } = test.broker;
+  const gateway = await test.connect("f1/gw-1");
+  for (let i = 0; i < 20; i += 1) gateway.publish(`spBv1.0/f1/DBIRTH/gw-1/device-${i}`, Buffer.alloc(1_000_000));
+  await until(() => stats().birthBytes > 20_000_000, "all births are kept", 15_000);
+  const stalled = [1, 2, 3, 4, 5].map((i) => rawClient(port, `ingest-${i}`, "ingest", secrets.ingest));
+  for (const socket of await Promise.all(stalled)) socket.pause().write(subscribePacket(kept));
+  // A megabyte waits for each: two of them may.
+  await until(() => stats().ended.slow === 3, "three are given up", 15_000);
+  await until(() => stats().clients === 3, "the others stay");
+  expect(stats().waitingBytes).toBeLessThan(2_500_000);
+  for (const socket of await Promise.all(stalled)) socket.destroy();
+  await test.end();
+}, 40_000);
+
 /** Both ends of a connection of its own. Not TCP: its buffers would take most of a message. */
 async function connection(kind: "plain" | "TLS") {
   const folder = certificateFolder();

@@ -81,12 +81,18 @@ const tellSlow = (told: Told, subject: string) =>
   tellEnd(told, "slow", { code: "BROKER_SLOW_CLIENT", subject, detail: "does not read what is sent to it" });
 
 /** Waits until a client's connection takes more; one that takes nothing is ended. */
-function drainOrEnd(client: Client, told: Told, stallMs: number | undefined): Promise<void> | undefined {
-  const onStalled = () => {
-    tellSlow(told, client.id);
-    client.conn.destroy();
-  };
-  return drainOf(client.conn, onStalled, stallMs);
+function drainOrEnd({ conn, id }: Client, told: Told, backlog: Backlog, stallMs?: number): Promise<void> | undefined {
+  const draining = drainOf(
+    conn,
+    () => {
+      tellSlow(told, id);
+      conn.destroy();
+    },
+    stallMs,
+  );
+  // Each holds little, but there may be many that read nothing.
+  if (draining) backlog.bound();
+  return draining;
 }
 
 /** Guards a new connection and hands it to Aedes. */
@@ -192,7 +198,6 @@ export async function startBroker(given: BrokerConfig, deps: BrokerDeps): Promis
     maxTopicLevels: 100,
   });
   queueForNobody(aedes);
-  retainByLevel(aedes, { qosOf: emitter.qosOf, drainOf: (client) => drainOrEnd(client, told, deps.stallMs) });
   aedes.on("client", ({ id }) => connected.add(id));
   aedes.on("clientDisconnect", ({ id }) => connected.delete(id));
   const bus = attachBus(aedes, log);
@@ -200,6 +205,10 @@ export async function startBroker(given: BrokerConfig, deps: BrokerDeps): Promis
   const births = birthKeeper(aedes, config, told, enterpriseOf);
   const most = () => ({ clientBytes: config.limits.client.queueBytes, totalBytes: config.limits.queueBytes });
   const backlog = createBacklog(most, deps.endWrites);
+  retainByLevel(aedes, {
+    qosOf: emitter.qosOf,
+    drainOf: (client) => drainOrEnd(client, told, backlog, deps.stallMs),
+  });
   const guards = { aedes, config, sessions, told, backlog };
   const watch = watchRevocations(aedes, {
     ...{ ledger: deps.ledger, log, holdingOf: gate.holdingOf, everyMs: deps.revocationPollMs },

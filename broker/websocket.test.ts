@@ -4,6 +4,7 @@ import { connect as connectTls, type TLSSocket } from "node:tls";
 import { type Authority, certificateFolder, hasOpenssl, makeAuthority } from "@jilian/domain/test-certificates.ts";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
+import { packetLengths } from "./limits.ts";
 import { secrets, type TestBroker, testBroker, until } from "./test-broker.ts";
 import { connectPacket, header, publishPacket, subscribePacket } from "./test-wire.ts";
 
@@ -19,9 +20,9 @@ describe.skipIf(!hasOpenssl)("MQTT over WebSocket over TLS", () => {
   afterAll(folder.remove);
   afterEach(() => test.end());
 
-  async function start(over: Parameters<typeof testBroker>[0] = {}) {
+  async function start(over: Parameters<typeof testBroker>[0] = {}, deps: Parameters<typeof testBroker>[1] = {}) {
     const tls = { port: 0, webSocketPort: 0, minVersion: "TLSv1.2" as const, ...authority.issue("broker") };
-    test = await testBroker({ tls, ...over });
+    test = await testBroker({ tls, ...over }, deps);
     return test.broker;
   }
   const url = (path = "/mqtt") => `wss://localhost:${test.broker.webSocketPort}${path}`;
@@ -196,6 +197,31 @@ describe.skipIf(!hasOpenssl)("MQTT over WebSocket over TLS", () => {
       await host.publishAsync("spBv1.0/f1/NCMD/gw-1", Buffer.alloc(100_000), { qos: 1 });
     expect(test.faults).toEqual([expect.objectContaining({ code: "BROKER_SLOW_CLIENT", subject: "ingest -stalled" })]);
     await until(() => broker.stats().connections === 1, "it is gone");
+    stalled.terminate();
+  });
+
+  it("hands what is kept out to who reads slowly, and ends who reads nothing of it", async () => {
+    const client = { connectsPerMinute: 60, messagesPerSecond: 1e5, bytesPerSecond: 1e9, queueBytes: 2_000_000 };
+    const { stats } = await start({ limits: { client, birthBytesPerGateway: 1e8 } }, { stallMs: 500 });
+    const gateway = await test.connect("f1/gw-1");
+    for (let i = 0; i < 20; i += 1) gateway.publish(`spBv1.0/f1/DBIRTH/gw-1/device-${i}`, Buffer.alloc(1_000_000));
+    await until(() => stats().birthBytes > 20_000_000, "all births are kept", 15_000);
+    const [slow, stalled] = await Promise.all([accepted("ingest-slow"), accepted("ingest-stalled")]);
+    let heard = 0;
+    const count = packetLengths((_lengthBytes, type) => {
+      if (type === 3) heard += 1;
+    });
+    slow.on("message", (data: Buffer) => {
+      count(data);
+      slow.pause();
+      setTimeout(() => slow.resume(), 20);
+    });
+    stalled.pause();
+    for (const each of [slow, stalled]) each.send(subscribePacket("$sparkplug/certificates/#"));
+    await until(() => heard === 20, "all of them", 15_000);
+    await until(() => stats().ended.slow === 1, "who reads nothing is ended", 15_000);
+    expect(test.faults).toEqual([expect.objectContaining({ code: "BROKER_SLOW_CLIENT", subject: "ingest -stalled" })]);
+    slow.terminate();
     stalled.terminate();
   });
 });
