@@ -58,9 +58,13 @@ export function gatewayDrivers(config: GatewayConfig, deps: DriversDeps): Driver
     },
     lineStats: () => [...lines.stats(), ...ports.stats()],
     async reload(next, { opcua }) {
-      await lines.set(next.lines ?? []);
+      await lines.set(
+        next.lines ?? [],
+        next.devices.filter((device) => "line" in device),
+      );
       const tcp = next.devices.filter((device) => device.driver === "modbus-tcp");
-      ports.keep(tcp.flatMap((device) => [device, ...(device.backup ? [device.backup] : [])]));
+      const placesOf = (device: (typeof tcp)[number]) => [device, ...(device.backup ? [device.backup] : [])];
+      ports.keep(tcp.flatMap((one) => placesOf(one).map(({ host, port }) => ({ device: one.id, host, port }))));
       if (!opcua) return;
       await pool.close();
       pool = poolOf(next, log);

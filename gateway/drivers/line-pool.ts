@@ -18,11 +18,17 @@ export type Lines = {
   /** What it has to itself, whatever it is called. */
   readonly placeOf: (id: string) => string;
   readonly stats: () => LineStats[];
-  /** Ends lines that are not among these as they are, and adds those that are not there. The others go on, with exchanges under way. */
-  readonly set: (configs: readonly LineConfig[]) => Promise<void>;
+  /**
+   * Ends lines that are not among these as they are, and adds those that are not there. The others go on, with exchanges under way, and
+   * forget devices that are not among these any more.
+   */
+  readonly set: (configs: readonly LineConfig[], devices: readonly OnLine[]) => Promise<void>;
   /** Ends every line at once; exchanges under way fail. */
   readonly close: () => Promise<void>;
 };
+
+/** A device and the line that it is on. */
+export type OnLine = { readonly id: string; readonly line: string };
 
 type Entry = { readonly config: LineConfig; readonly endpoint: () => string; readonly line: SharedLine };
 
@@ -48,12 +54,15 @@ export function createLines(initial: readonly LineConfig[], log: Logger): Lines 
     endpointOf: (id) => known(id).endpoint(),
     placeOf: (id) => placeOf(known(id).config),
     stats: () => [...lines.values()].map(({ line }) => line.stats()),
-    async set(configs) {
+    async set(configs, devices) {
       const isKept = ({ config }: Entry) => configs.some((one) => isDeepStrictEqual(one, config));
       // All of them before the first new one: that may be on the port of another.
       await Promise.all([...lines.values()].filter((entry) => !isKept(entry)).map(({ line }) => line.close()));
       await listeners.keep(configs.filter((config) => config.kind === "listen"));
       const kept = byId([...lines.values()].filter(isKept));
+      for (const [id, { line }] of kept) {
+        line.keep(new Set(devices.filter((one) => one.line === id).map((one) => one.id)));
+      }
       lines = byId(configs.map((config) => kept.get(config.id) ?? entryOf(config)));
     },
     async close() {
