@@ -4,7 +4,7 @@ import type { Line } from "./line.ts";
 import type { LineConfig } from "./line-config.ts";
 import { placeOf } from "./line-facts.ts";
 import { createListeners } from "./line-listen.ts";
-import type { Medium } from "./line-medium.ts";
+import { listenedTo, type Medium } from "./line-medium.ts";
 import { serialMedium } from "./line-serial.ts";
 import { createLine, type LineStats, type SharedLine } from "./line-shared.ts";
 import { tcpMedium } from "./line-socket.ts";
@@ -32,14 +32,19 @@ export type OnLine = { readonly id: string; readonly line: string };
 
 type Entry = { readonly config: LineConfig; readonly endpoint: () => string; readonly line: SharedLine };
 
-export function createLines(initial: readonly LineConfig[], log: Logger): Lines {
+/** @param lateUntilMs of a line that is open: until when what comes on it may be an answer to what another process has asked */
+export function createLines(
+  initial: readonly LineConfig[],
+  log: Logger,
+  lateUntilMs: (config: LineConfig) => number = () => Number.NEGATIVE_INFINITY,
+): Lines {
   const listeners = createListeners({ log, strangerMs: 10_000 });
   const mediumOf = (config: LineConfig): Medium => {
     if (config.kind === "serial") return serialMedium(config);
     return config.kind === "tcp" ? tcpMedium(config, log) : listeners.medium(config);
   };
   function entryOf(config: LineConfig): Entry {
-    const medium = mediumOf(config);
+    const medium = listenedTo(mediumOf(config), () => lateUntilMs(config));
     return { config, endpoint: medium.endpoint, line: createLine(config.id, medium, log) };
   }
   const byId = (entries: readonly Entry[]) => new Map(entries.map((entry) => [entry.config.id, entry]));
