@@ -12,7 +12,9 @@ export type LineDoubts = {
   readonly ofUnit: (place: string, unitId: number) => Unanswered;
   readonly ofMeter: (place: string, meterAddress: string) => MeterDoubt;
   /**
-   * A line is open. @param timeoutMs the longest of its devices. @param wayMs how long what its other side has kept may be on the way
+   * A line is open; it counts when that was first.
+   * @param timeoutMs the longest of its devices
+   * @param wayMs how long what its other side has kept may be on the way
    * @returns until when an answer to a request of an earlier process may come, machine time
    */
   readonly opened: (place: string, timeoutMs: number, wayMs: number) => number;
@@ -29,7 +31,7 @@ const never = Number.NEGATIVE_INFINITY;
 export function createLineDoubts(afterAnother = false): LineDoubts {
   const units = new Map<string, Unanswered>();
   const meters = new Map<string, MeterDoubt>();
-  const opened = new Set<string>();
+  const lateUntil = new Map<string, number>();
   function of<T>(known: Map<string, T>, key: string, make: () => T): T {
     const found = known.get(key) ?? make();
     known.set(key, found);
@@ -39,10 +41,11 @@ export function createLineDoubts(afterAnother = false): LineDoubts {
     ofUnit: (place, unitId) => of(units, `${unitId} ${place}`, () => createUnanswered()),
     ofMeter: (place, meterAddress) => of(meters, `${meterAddress} ${place}`, () => ({ isDoubtful: false })),
     opened(place, timeoutMs, wayMs) {
-      if (!afterAnother || opened.has(place)) return never;
-      opened.add(place);
-      // Machine time begins with the process.
-      return Math.max(timeoutMs, performance.now() + wayMs);
+      if (!afterAnother) return never;
+      // Machine time begins with the process. A line that is lost and opened again meanwhile is listened to until then, too.
+      const untilMs = lateUntil.get(place) ?? Math.max(timeoutMs, performance.now() + wayMs);
+      lateUntil.set(place, untilMs);
+      return untilMs;
     },
   };
 }
