@@ -260,6 +260,23 @@ describe("what is set aside, of a gateway that does not run", () => {
   });
 });
 
+test("the socket is its user's alone from the very first, whatever files are made as else", async () => {
+  const bench = outboxBench();
+  const before = process.umask(0);
+  const options = { outbox: () => bench.start(), status: noStatus, ask: () => false, values: () => [], log: silent };
+  const control = startControl({ ...options, path: bench.path });
+  try {
+    // It is bound by now, and what is told of it comes later.
+    expect(statSync(controlPath(bench.path)).mode & 0o077).toBe(0);
+    expect(process.umask()).toBe(0);
+    await vi.waitFor(() => expect(statSync(controlPath(bench.path)).mode & 0o777).toBe(0o600));
+  } finally {
+    process.umask(before);
+    await control.close();
+    await bench.close();
+  }
+});
+
 test("a folder that is missing at the start and comes later has its socket then, for its user alone", async () => {
   const bench = outboxBench();
   const path = join(bench.folder, "later", "outbox.db");

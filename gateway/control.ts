@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { chmodSync, lstatSync, unlinkSync } from "node:fs";
-import { createServer, type Socket } from "node:net";
+import { createServer, type Server, type Socket } from "node:net";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { setImmediate as turn } from "node:timers/promises";
@@ -179,6 +179,16 @@ function removeStale(path: string): void {
   }
 }
 
+/** Nobody else may connect, not even between the socket's making and the news that it listens: it is made within this call. */
+function listenAlone(server: Server, path: string): void {
+  const before = process.umask(0o077);
+  try {
+    server.listen(path);
+  } finally {
+    process.umask(before);
+  }
+}
+
 export type ControlOptions = {
   /** The outbox in use: another one while its medium fails. */
   outbox: () => AsideOutbox;
@@ -235,7 +245,7 @@ export function startControl(options: ControlOptions): Control {
   function listen(): void {
     try {
       removeStale(at);
-      server.listen(at);
+      listenAlone(server, at);
     } catch (thrown) {
       failed(thrown);
     }

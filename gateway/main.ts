@@ -97,6 +97,13 @@ function endOnSignals(
   if (process.connected) process.on("disconnect", () => end("its parent process is gone", false));
 }
 
+/** No fault in the configuration: what keeps it from being read may pass, and a service manager is to try again. */
+function failStart(thrown: Error & { code?: string; remedy?: string }): never {
+  const { code, message, remedy } = thrown;
+  process.stderr.write(`${code === undefined ? "" : `${code}: `}${message}\n${remedy ? `  remedy: ${remedy}\n` : ""}`);
+  process.exit(1);
+}
+
 async function run(file: string): Promise<void> {
   const { readSettingAside } = await import("./setting-aside.ts");
   const ending = new AbortController();
@@ -111,7 +118,7 @@ async function run(file: string): Promise<void> {
     { outboxFault, startWatchdog, statusLine },
     { codeOf, messageOf },
   ] = await Promise.all([
-    readSettingAside(file, refuse, ending.signal),
+    readSettingAside(file, refuse, ending.signal).catch(failStart),
     import("./run.ts"),
     import("./reload-watch.ts"),
     import("./control.ts"),

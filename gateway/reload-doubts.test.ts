@@ -9,7 +9,9 @@ import { afterEach, beforeEach, expect, test } from "vitest";
 import { until } from "./cases/scripted-server.ts";
 import { type GatewayConfig, readGatewayConfig } from "./config.ts";
 import { checksum } from "./drivers/dlt645-frame.ts";
+import { createLineDoubts } from "./drivers/line-doubts.ts";
 import { crc16 } from "./drivers/modbus-frame.ts";
+import { readRequest } from "./drivers/rtu-frame.ts";
 import { type Gateway, startGateway } from "./run.ts";
 import { type Host, startHost } from "./test-host.ts";
 
@@ -83,18 +85,52 @@ async function reloaded(before: GatewayConfig, after: GatewayConfig): Promise<Ga
 
 const levels = () => host.ofType("DDATA", "meter").flatMap(({ values }) => values.level ?? []);
 
-test("a unit's late answer is not taken for that of another register, though the line has another name now", async () => {
-  const { port, asked } = await lateConverter((request) => {
-    const quantity = request.readUInt16BE(4);
-    const data = Buffer.alloc(2 * quantity);
-    for (let i = 0; i < quantity; i += 1) data.writeUInt16BE(request.readUInt16BE(2) + i, 2 * i);
-    const body = Buffer.concat([request.subarray(0, 2), Buffer.of(data.length), data]);
-    const crc = Buffer.alloc(2);
-    crc.writeUInt16LE(crc16(body));
-    return Buffer.concat([body, crc]);
+/** A unit whose registers hold their addresses. */
+function registersFor(request: Buffer): Buffer {
+  const quantity = request.readUInt16BE(4);
+  const data = Buffer.alloc(2 * quantity);
+  for (let i = 0; i < quantity; i += 1) data.writeUInt16BE(request.readUInt16BE(2) + i, 2 * i);
+  const body = Buffer.concat([request.subarray(0, 2), Buffer.of(data.length), data]);
+  const crc = Buffer.alloc(2);
+  crc.writeUInt16LE(crc16(body));
+  return Buffer.concat([body, crc]);
+}
+const unit = (address: number) =>
+  `driver: modbus-rtu, unitId: 1, tags: [{ name: level, table: holding, address: ${address}, type: uint16 }]`;
+
+test("the answer to what a gateway has asked before it was started again is not taken for that to the first request", async () => {
+  const before = readRequest(1, 3, 7, 1);
+  const sockets = new Set<Socket>();
+  // The converter has kept it, and sends it into the next connection.
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on("error", () => undefined);
+    setTimeout(() => socket.write(registersFor(before)), 60);
+    socket.on("data", (request) => setTimeout(() => socket.write(registersFor(request)), 100));
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  closers.push(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
   });
-  const unit = (address: number) =>
-    `driver: modbus-rtu, unitId: 1, tags: [{ name: level, table: holding, address: ${address}, type: uint16 }]`;
+  const { port } = server.address() as { port: number };
+  const gateway = startGateway(config(port, "bus", 15_000, unit(9)), { log, clock: systemClock });
+  closers.push(gateway.close);
+  await host.until("it is read", () => levels().length > 0);
+  expect(levels()[0]).toBe(9);
+  expect(gateway.stats().lines[0]?.discardedBytes).toBe(7);
+
+  // A meter may take as long as its time-out since the process before was ended.
+  const doubts = createLineDoubts(true);
+  const slowMs = Math.ceil(performance.now()) + 5000;
+  expect(doubts.opened("bus", slowMs, 0)).toBe(slowMs);
+  // Opened again, it is waited for no longer; and where nobody can have asked, not at all.
+  expect(doubts.opened("bus", slowMs + 9000, 0)).toBe(slowMs);
+  expect(createLineDoubts().opened("bus", slowMs, 0)).toBeLessThan(0);
+});
+
+test("a unit's late answer is not taken for that of another register, though the line has another name now", async () => {
+  const { port, asked } = await lateConverter(registersFor);
   await reloaded(config(port, "bus", 15_000, unit(7)), config(port, "east", 20_000, unit(9)));
   await host.until("it is read", () => levels().length > 0);
   expect(levels()[0]).toBe(9);

@@ -1,5 +1,5 @@
 import { unwatchFile, watchFile } from "node:fs";
-import { messageOf } from "@jilian/domain/errors.ts";
+import { JilianError, messageOf } from "@jilian/domain/errors.ts";
 import type { Logger } from "pino";
 import type { GatewayConfig } from "./config.ts";
 import { isSame } from "./reload.ts";
@@ -8,7 +8,7 @@ import type { Gateway } from "./run.ts";
 export type ReloadParts = {
   /** The configuration's file. */
   readonly file: string;
-  /** Reads and checks it whole. @throws Error whose message lists every fault */
+  /** Reads and checks it whole. @throws Error whose message lists every fault; a JilianError where it could not be read, with another code */
   readonly read: () => Promise<GatewayConfig>;
   readonly gateway: Pick<Gateway, "reload">;
   readonly log: Logger;
@@ -18,7 +18,7 @@ export type ReloadParts = {
 
 /**
  * Reloads the configuration when its file has changed, and on SIGHUP. A file with a fault is refused as a whole: the one in use stays, and
- * the log says why. Looked at by time and size, because editors put another file in its place, and network drives tell nobody. A change is
+ * the log says why, and the next change or SIGHUP has it read again. Looked at by time and size, because editors put another file in its place, and network drives tell nobody. A change is
  * taken once the file has rested for more than a look: half of a file that is still being copied may be a whole one with fewer devices.
  */
 export function reloadOnChange({ file, read, gateway, log, everyMs = 2000 }: ReloadParts): Disposable {
@@ -34,8 +34,9 @@ export function reloadOnChange({ file, read, gateway, log, everyMs = 2000 }: Rel
     } catch (thrown) {
       // The end of the gateway ends a reading too: that is no fault of the file.
       if (isClosed) return;
+      const unread = thrown instanceof JilianError && { code: thrown.code, remedy: thrown.remedy };
       log.error(
-        { code: "CONFIG_REFUSED", file },
+        { code: "CONFIG_REFUSED", file, ...unread },
         `the changed configuration is not taken, the one in use stays:\n${messageOf(thrown)}`,
       );
       return;

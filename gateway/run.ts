@@ -135,7 +135,7 @@ export function startGateway(initial: GatewayConfig, options: GatewayOptions): G
   let file = tryFile(true);
   const kept = historySetting(initial);
   const history = kept && startHistory({ ...kept, group: initial.group, node: initial.node, clock, log, retryMs });
-  const doubts = createLineDoubts();
+  const doubts = createLineDoubts(true);
   let active = begin(file ?? openMemory(), initial);
   let triedMs = performance.now();
   let returnedMs = Number.NEGATIVE_INFINITY;

@@ -1,4 +1,5 @@
-import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
@@ -130,6 +131,45 @@ test("the process ends with the gateway, which is no fault of the file", async (
   expect(await Promise.all(reads)).toEqual([expect.stringContaining("not read to its end")]);
   expect(log).toEqual([]);
 });
+
+/** Processes that this one started and that are there, by what they were started with. */
+function childrenOn(path: string): string[] {
+  return readdirSync("/proc").filter((pid) => {
+    try {
+      return /^\d+$/.test(pid) && readFileSync(`/proc/${pid}/cmdline`, "utf8").includes(path);
+    } catch {
+      return false;
+    }
+  });
+}
+
+test.runIf(process.platform === "linux")(
+  "a file that nobody ever writes is given up: the configuration in use stays, and the next change is read",
+  async () => {
+    const pipe = join(folder, "pipe.yaml");
+    execFileSync("mkfifo", [pipe]);
+    const late = { code: "CONFIG_UNREAD", remedy: expect.stringContaining("disk of this box") };
+    await expect(readSettingAside(pipe, refusal, never, 1500)).rejects.toMatchObject(late);
+    await vi.waitFor(() => expect(childrenOn(pipe)).toEqual([]), 10_000);
+
+    writeFileSync(file, text(0));
+    const log: { code: string; remedy?: string }[] = [];
+    const told = pino({ level: "error" }, { write: (line: string) => void log.push(JSON.parse(line)) });
+    const taken: string[] = [];
+    const reload = ({ node }: { node: string }) => {
+      taken.push(node);
+      return Promise.reject(new Error("taken"));
+    };
+    const read = () => readSettingAside(file, refusal, never, 5000).then(({ config }) => config);
+    using _ = reloadOnChange({ file, read, gateway: { reload }, log: told, everyMs: 20 });
+    unlinkSync(file);
+    execFileSync("mkfifo", [file]);
+    await vi.waitFor(() => expect(log).toMatchObject([late]), { timeout: 20_000, interval: 50 });
+    unlinkSync(file);
+    writeFileSync(file, text(0).replace("gateway-1", "gateway-2"));
+    await vi.waitFor(() => expect(taken).toEqual(["gateway-2"]), { timeout: 20_000, interval: 50 });
+  },
+);
 
 describe("a gateway that runs", () => {
   test("reads its devices on while a large file is checked, whatever is wrong in it", async () => {

@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { JilianError } from "@jilian/domain/errors.ts";
 import { type Refusal, readSetting, type Setting } from "./commands/setting.ts";
 
 /** What a run needs of a configuration. */
@@ -11,6 +12,23 @@ export type SettingRead = SettingAside | { readonly refused: string };
 
 /** Beside the sources; in a package beside the bundle, whose parts lie in a folder of their own. */
 const places = ["setting-worker.ts", "setting-worker.mjs", "../setting-worker.mjs"];
+
+/**
+ * For reading and checking together, at most: tens of thousands of tags take seconds, on a small box perhaps half a minute. Shorter than
+ * what systemd gives a start (TimeoutStartSec), so that it is us who say what is wrong.
+ */
+const readingMs = 60_000;
+
+/** What holds up a reading for ever: a pipe that nobody writes to, a network drive whose server is gone. */
+function unread(file: string, boundMs: number): JilianError {
+  return new JilianError(`${file}: not read and checked within ${boundMs} ms`, {
+    code: "CONFIG_UNREAD",
+    action: "read the configuration",
+    address: file,
+    remedy:
+      "put it on a disk of this box, as a plain file and not a pipe; look whether the drive of it, and of the files that it names, answers",
+  });
+}
 
 /** What saves memory is for this process too: a fifth of its most. */
 const isOfMemory = (flag: string): boolean => /^--(optimize-for-size|max-)/.test(flag);
@@ -31,17 +49,33 @@ function startProcess(program: string, file: string): ChildProcess | undefined {
 }
 
 /** Undefined where no process can be had. */
-function readInProcess(program: string, file: string, signal: AbortSignal): Promise<SettingRead | undefined> {
+function readInProcess(
+  program: string,
+  file: string,
+  { signal, boundMs }: { signal: AbortSignal; boundMs: number },
+): Promise<SettingRead | undefined> {
   return new Promise((done, fail) => {
     const child = startProcess(program, file);
     if (child === undefined) return done(undefined);
     const end = () => void child.kill("SIGKILL");
     signal.addEventListener("abort", end, { once: true });
     if (signal.aborted) end();
+    const late = setTimeout(() => {
+      fail(unread(file, boundMs));
+      end();
+      // One that waits for a drive may end much later, or never: nobody waits for that.
+      if (child.connected) child.disconnect();
+      child.unref();
+    }, boundMs);
     child.once("message", (read: SettingRead) => done(read));
     // Of a process that runs, this tells of a signal that did not reach it: it ends by itself.
-    child.once("error", () => child.pid === undefined && done(undefined));
+    child.once("error", () => {
+      if (child.pid !== undefined) return;
+      clearTimeout(late);
+      done(undefined);
+    });
     child.once("close", (code, killedBy) => {
+      clearTimeout(late);
       signal.removeEventListener("abort", end);
       // After a message this is of no effect.
       fail(new Error(`${file}: not read to its end (${killedBy ?? `exit code ${code}`})`));
@@ -54,12 +88,19 @@ function readInProcess(program: string, file: string, signal: AbortSignal): Prom
  * takes to tell what is wrong, and what reading took is given back. YAML, schemas and what they leave behind would hold 15 to 30 MB of a
  * process that needs them once; a thread gives back little of it.
  * @param signal ends the process, and the reading with a fault
+ * @param boundMs for reading and checking together; a minute if absent
  * @throws Error whose message lists every fault, if that is what the refusal does
+ * @throws JilianError CONFIG_UNREAD: the bound passed, and what keeps it may be over later; the process is ended
  */
-export async function readSettingAside(file: string, refusal: Refusal, signal: AbortSignal): Promise<SettingAside> {
+export async function readSettingAside(
+  file: string,
+  refusal: Refusal,
+  signal: AbortSignal,
+  boundMs = readingMs,
+): Promise<SettingAside> {
   const program = places.map((place) => join(import.meta.dirname, place)).find((path) => existsSync(path));
   if (program === undefined) return refusal(`${places[0]} is missing\n  remedy: install the gateway again`);
-  const read = await readInProcess(program, file, signal);
+  const read = await readInProcess(program, file, { signal, boundMs });
   if (read !== undefined) return "refused" in read ? refusal(read.refused) : read;
   const { config, warnings } = await readSetting(file, false, refusal);
   return { config, warnings };

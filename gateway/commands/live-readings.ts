@@ -5,6 +5,7 @@ import { startCollector } from "../collect.ts";
 import type { DeviceConfig, GatewayConfig } from "../config.ts";
 import { commonDevice } from "../drivers/common-device.ts";
 import { gatewayDrivers } from "../drivers/drivers.ts";
+import { createLineDoubts } from "../drivers/line-doubts.ts";
 import type { CommonTag, DerivedTag } from "../drivers/tag-config.ts";
 import type { Driver, ShapedSample } from "../model.ts";
 
@@ -86,7 +87,7 @@ export function startLive(
   const tagOf = new Map<string, Map<string, LiveTag>>(
     [...live.values()].map(({ id, tags }) => [id, new Map(tags.map((one) => [one.tag.name, one]))]),
   );
-  const drivers = gatewayDrivers({ ...config, devices: [...devices] }, { clock, log });
+  const drivers = gatewayDrivers({ ...config, devices: [...devices] }, { clock, log, doubts: createLineDoubts(true) });
   const collector = startCollector({
     devices: devices.map(unfiltered),
     createDriver: (device) => noting(drivers.create(device), of(device.id)),

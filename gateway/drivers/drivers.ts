@@ -5,6 +5,7 @@ import type { Driver } from "../model.ts";
 import type { Difference } from "../reload.ts";
 import { createDlt645Driver } from "./dlt645.ts";
 import { createLineDoubts, type LineDoubts } from "./line-doubts.ts";
+import { placeOf } from "./line-facts.ts";
 import { createLines } from "./line-pool.ts";
 import type { LineStats } from "./line-shared.ts";
 import { createPorts } from "./modbus-port.ts";
@@ -33,13 +34,25 @@ function poolOf({ group, node, outbox, opcua, devices }: GatewayConfig, log: Log
   return createPool({ applicationUri, pkiDir, acceptUnknownCertificates }, log);
 }
 
+/** What a converter or box has kept and sends into a new connection has come by then, also over a mobile network. */
+const lateWayMs = 250;
+
+const onLines = (devices: readonly DeviceConfig[]) => devices.filter((device) => "line" in device);
+
 /** `doubts`: what was asked on lines before, where there was a before. */
 export type DriversDeps = { clock: Clock; log: Logger; doubts?: LineDoubts };
 
 /** The drivers of a gateway, by the `driver` of each device. Opens nothing: connects do. */
 export function gatewayDrivers(config: GatewayConfig, deps: DriversDeps): Drivers {
   const { clock, log, doubts = createLineDoubts() } = deps;
-  const lines = createLines(config.lines ?? [], log);
+  let { devices } = config;
+  const lines = createLines(config.lines ?? [], log, (line) => {
+    const longestMs = onLines(devices).reduce(
+      (ms, one) => (one.line === line.id ? Math.max(ms, one.timeoutMs) : ms),
+      0,
+    );
+    return doubts.opened(placeOf(line), longestMs, line.kind === "serial" ? 0 : lateWayMs);
+  });
   const ports = createPorts(log);
   let pool = poolOf(config, log);
   return {
@@ -58,9 +71,11 @@ export function gatewayDrivers(config: GatewayConfig, deps: DriversDeps): Driver
     },
     lineStats: () => [...lines.stats(), ...ports.stats()],
     async reload(next, { opcua }) {
-      await lines.set(next.lines ?? []);
+      devices = next.devices;
+      await lines.set(next.lines ?? [], onLines(devices));
       const tcp = next.devices.filter((device) => device.driver === "modbus-tcp");
-      ports.keep(tcp.flatMap((device) => [device, ...(device.backup ? [device.backup] : [])]));
+      const placesOf = (device: (typeof tcp)[number]) => [device, ...(device.backup ? [device.backup] : [])];
+      ports.keep(tcp.flatMap((one) => placesOf(one).map(({ host, port }) => ({ device: one.id, host, port }))));
       if (!opcua) return;
       await pool.close();
       pool = poolOf(next, log);

@@ -50,6 +50,22 @@ export type Medium = {
   readonly close: () => Promise<void>;
 };
 
+/**
+ * The same, listened to before it is used: what comes meanwhile is nobody's answer, and the line throws it away.
+ * @param untilMs asked as it is open; machine time, past where there is nothing to wait for
+ */
+export function listenedTo(medium: Medium, untilMs: () => number): Medium {
+  return {
+    ...medium,
+    async open(opening) {
+      const port = await medium.open(opening);
+      const waitMs = untilMs() - performance.now();
+      if (waitMs > 0) await pause(Math.ceil(waitMs), opening.signal);
+      return port;
+    },
+  };
+}
+
 /** Waits; an abort ends the wait early and is no error. */
 export async function pause(waitMs: number, signal: AbortSignal): Promise<void> {
   await sleep(waitMs, undefined, { signal }).catch(() => undefined);

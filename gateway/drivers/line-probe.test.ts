@@ -24,6 +24,14 @@ describe("how long a silent device is looked for", () => {
     expect(times.probeMs("a", 1000)).toBe(1000);
   });
 
+  it("is not measured by a slow device that was taken off the line", () => {
+    const times = createAnswerTimes();
+    times.note("slow", 900);
+    times.note("quick", 50);
+    times.keep(new Set(["quick", "new"]));
+    expect(times.probeMs("new", 2000)).toBe(150);
+  });
+
   it("forgets a single slow answer after some dozens of quick ones", () => {
     const times = createAnswerTimes();
     times.note("a", 1000);

@@ -25,11 +25,16 @@ export type AnswerTimes = {
    * @returns at most `timeoutMs`
    */
   readonly probeMs: (device: string, timeoutMs: number) => number;
+  /** Forgets all devices but these: a slow one that was taken off the line is no measure for the others. */
+  readonly keep: (devices: ReadonlySet<string>) => void;
 };
 
 export function createAnswerTimes(): AnswerTimes {
   const slowest = new Map<string, number>();
   return {
+    keep(devices) {
+      for (const device of slowest.keys()) if (!devices.has(device)) slowest.delete(device);
+    },
     note: (device, tookMs) => void slowest.set(device, Math.max(tookMs, decay * (slowest.get(device) ?? 0))),
     probeMs(device, timeoutMs) {
       const knownMs = slowest.get(device) ?? (slowest.size > 0 ? Math.max(...slowest.values()) : undefined);

@@ -5,6 +5,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { until } from "../cases/scripted-server.ts";
 import { reasonOf } from "../collect.ts";
 import type { Exchange } from "./line.ts";
+import { createLines } from "./line-pool.ts";
 import { createLine, type SharedLine } from "./line-shared.ts";
 import { tcpMedium } from "./line-socket.ts";
 
@@ -281,4 +282,26 @@ describe("a line", () => {
     expect(line.stats().open).toBe(false);
     expect(String(await line.exchange(ask("a", "a3")))).toBe("A3");
   });
+});
+
+it("what answers took on a line is no measure any more once the device that gave them was taken off it", async () => {
+  const { port } = await converter((text, socket) => text.startsWith("q") && socket.write(text.toUpperCase()));
+  const bus = { id: "bus", kind: "tcp", host: "127.0.0.1", port, quietMs: 2, turnaroundMs: 0 } as const;
+  const lines = createLines([bus], log);
+  closers.push(lines.close);
+  const probe = async () => {
+    const fromMs = performance.now();
+    await expect(
+      lines.line("bus").exchange(ask("dead", "d1", { isProbe: true, timeoutMs: 400 })),
+    ).rejects.toMatchObject({ code: "LINE_TIMEOUT" });
+    return performance.now() - fromMs;
+  };
+  await lines.line("bus").exchange(ask("quick", "q1"));
+  const onBus = (id: string) => ({ id, line: "bus" });
+  await lines.set([bus], [onBus("quick"), onBus("dead")]);
+  expect(await probe()).toBeLessThan(300);
+  // On another line there may be one of that name.
+  await lines.set([bus], [{ id: "quick", line: "other" }, onBus("dead")]);
+  await expect(lines.line("bus").exchange(ask("dead", "d2", { timeoutMs: 400 }))).rejects.toThrow();
+  expect(await probe()).toBeGreaterThan(350);
 });

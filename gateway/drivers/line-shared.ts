@@ -32,6 +32,8 @@ export type LineStats = {
 
 export type SharedLine = Line & {
   readonly stats: () => LineStats;
+  /** Forgets what it knows of all devices but these. */
+  readonly keep: (devices: ReadonlySet<string>) => void;
   /** Closes its port until the next exchange: nobody uses it for now. What is under way is given up. */
   readonly rest: () => void;
 };
@@ -330,6 +332,12 @@ export function createLine(id: string, medium: Medium, log: Logger): SharedLine 
       for (const job of turns.clear()) job.settle({ fault: lineStopped });
       await running;
       await medium.close();
+    },
+    keep(devices) {
+      silences.keep(devices);
+
+      answerTimes.keep(devices);
+      for (const device of answering) if (!devices.has(device)) answering.delete(device);
     },
     rest() {
       resting = true;

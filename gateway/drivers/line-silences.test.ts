@@ -19,6 +19,19 @@ it("holds silent devices back for three times what a silence took, while another
   expect(turns(nowMs + 3500, nowMs + 4000)).toEqual([turn.now, turn.ifNobodyElse, turn.later, turn.later]);
 });
 
+it("spares nobody for a device that was taken off the line", () => {
+  const silences = createSilences();
+  silences.answered("gone");
+  silences.silent("dead", 1000);
+  expect(silences.turnOf("dead", performance.now(), never)).toBe(turn.later);
+  silences.keep(new Set(["dead", "other"]));
+  expect(silences.turnOf("dead", performance.now(), never)).toBe(turn.now);
+  // Of one that comes back under its name nothing is known.
+  silences.answered("other");
+  silences.keep(new Set(["other"]));
+  expect(silences.turnOf("dead", performance.now(), never)).toBe(turn.ifNobodyElse);
+});
+
 it("lets nobody pay for a single request that a device missed which answers else", () => {
   const silences = createSilences();
   for (const device of ["a", "b"]) silences.answered(device);

@@ -26,6 +26,8 @@ export type Silences = {
   readonly turnOf: (device: string, nowMs: number, busyUntilMs: number) => Turn;
   /** Until when those that were silent are held back. */
   readonly heldUntilMs: (busyUntilMs: number) => number;
+  /** Forgets all devices but these: one that answered and was taken off the line is nobody to be spared. */
+  readonly keep: (devices: ReadonlySet<string>) => void;
 };
 
 export function createSilences(): Silences {
@@ -49,5 +51,8 @@ export function createSilences(): Silences {
       return answers === undefined ? turn.ifNobodyElse : turn.later;
     },
     heldUntilMs,
+    keep(devices) {
+      for (const device of known.keys()) if (!devices.has(device)) known.delete(device);
+    },
   };
 }

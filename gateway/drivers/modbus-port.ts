@@ -99,8 +99,8 @@ export type Ports = {
   readonly share: (target: TcpTarget) => ModbusConnection;
   /** Tells addresses of which one stands in for the other: they may be ways to one line, and are never asked at once (line-ways.ts). */
   readonly join: (places: readonly Place[]) => void;
-  /** Forgets those that are at none of these places and that nobody uses. */
-  readonly keep: (places: readonly Place[]) => void;
+  /** Forgets those that are at none of these places and that nobody uses, and of the others the devices that are at none of them. */
+  readonly keep: (places: readonly (Place & { readonly device: string })[]) => void;
   /** As those of lines: `line` is host and port. */
   readonly stats: () => LineStats[];
   /** Ends every connection at once; requests under way fail. */
@@ -195,9 +195,10 @@ export function createPorts(log: Logger): Ports {
       for (const key of keys) waysOf.set(key, ways);
     },
     keep(places) {
-      const wanted = new Set(places.map(keyOf));
+      const wanted = Map.groupBy(places, keyOf);
       for (const key of waysOf.keys()) if (!wanted.has(key)) waysOf.delete(key);
       for (const [key, { users, line }] of ports) {
+        line.keep(new Set(wanted.get(key)?.map(({ device }) => device)));
         if (users > 0 || wanted.has(key)) continue;
         ports.delete(key);
         void line.close();

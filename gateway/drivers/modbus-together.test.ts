@@ -6,6 +6,7 @@ import { readGatewayConfig } from "../config.ts";
 import type { ModbusDevice } from "./modbus-config.ts";
 import { createPorts } from "./modbus-port.ts";
 import { createModbusDriver } from "./modbus-tcp.ts";
+import { createTogether } from "./modbus-together.ts";
 
 const never = new AbortController().signal;
 const closers: (() => unknown)[] = [];
@@ -48,7 +49,7 @@ async function startServer(take: (waiting: number, onConnection: number) => numb
 }
 
 /** Reads as the collector does: connects anew after a failure. @returns for each read whether it gave its values */
-async function readsOf(port: number, addresses: readonly number[], times: number) {
+async function readsOf(port: number, addresses: readonly number[], times: number, trialMs?: number) {
   const codes: unknown[] = [];
   const log = pino({ level: "warn" }, { write: (text: string) => void codes.push(JSON.parse(text).code) });
   const tags = addresses.map((address) => `{ name: t${address}, table: holding, address: ${address}, type: uint16 }`);
@@ -56,7 +57,7 @@ async function readsOf(port: number, addresses: readonly number[], times: number
   const text = `group: f\nnode: g\nbroker: { host: h }\noutbox: { path: p }\ndevices:\n  - ${own}\n`;
   const config = readGatewayConfig(text, "test.yaml");
   if (!config.ok) throw new Error(JSON.stringify(config.faults));
-  const driver = createModbusDriver(config.value.devices[0] as ModbusDevice, { ports: createPorts(log), log });
+  const driver = createModbusDriver(config.value.devices[0] as ModbusDevice, { ports: createPorts(log), log, trialMs });
   closers.push(driver.close);
   const went: boolean[] = [];
   let isConnected = false;
@@ -77,6 +78,37 @@ it("a device that answers one of what comes together is found out with two block
   const { went, codes } = await readsOf(await startServer(() => 1), [0, 500], 10);
   expect(codes).toEqual(["MODBUS_ONE_AT_A_TIME"]);
   expect(went.slice(-4)).toEqual([true, true, true, true]);
+});
+
+it("a device that lost some packets is asked for several at once again", async () => {
+  let together = 0;
+  // Packets are lost in two polls alone, the second ones of the first two connections: what a connect has looked at is not asked again.
+  let lossy = 2;
+  const port = await startServer((waiting, answered) => {
+    if (waiting > 1) together += 1;
+    if (waiting === 1 || answered < 2) return waiting;
+    return lossy-- > 0 ? 1 : waiting;
+  });
+  const { went, codes } = await readsOf(port, [0, 500], 12, 1);
+  expect([went.slice(4), codes]).toEqual([Array(8).fill(true), ["MODBUS_ONE_AT_A_TIME"]]);
+  expect(together).toBeGreaterThan(5);
+});
+
+it("a device that cannot is tried ever more rarely, once a day at the least; one that can again is as it was", () => {
+  let nowMs = 0;
+  const together = createTogether(4, 600_000, () => nowMs);
+  expect([together.halfAnswered(), together.most(), together.halfAnswered()]).toEqual([false, 4, true]);
+  const waits = Array.from({ length: 10 }, () => {
+    const fromMs = nowMs;
+    while (together.most() === 1) nowMs += 60_000;
+    together.halfAnswered();
+    return (nowMs - fromMs) / 60_000;
+  });
+  expect(waits).toEqual([10, 20, 40, 80, 160, 320, 640, 1280, 1440, 1440]);
+  together.answered();
+  expect([together.most(), together.halfAnswered(), together.halfAnswered()]).toEqual([4, false, true]);
+  nowMs += 600_000;
+  expect(together.most()).toBe(4);
 });
 
 it("a device that answers nothing any more behind a connect is not taken for one of those", async () => {

@@ -10,6 +10,7 @@ import { exceptionStatus, exceptionText, nothingReadable, rangeText, stopped, ty
 import { isUnitAway } from "./modbus-pdu.ts";
 import { type Block, planByRate, splitBlock } from "./modbus-plan.ts";
 import { createRates } from "./modbus-rates.ts";
+import { createTogether } from "./modbus-together.ts";
 import { type TagDecoder, tagDecoders } from "./modbus-values.ts";
 
 /** How long a tag that the device does not have is left out before it is tried again, in machine time. */
@@ -17,9 +18,6 @@ const refusedRetryMs = 600_000;
 
 /** So long a unit of which nothing is due is believed to be there, in machine time; then one short read tells. */
 const unprovenMs = 60_000;
-
-/** So many polls in a row that end in a time-out amid requests which are on their way together are no accident. */
-const fewPolls = 2;
 
 /** A block of the plan, with the exception it was last refused with: what is logged once, not at every poll. */
 type Planned = Block & { readonly group: string | undefined; exception?: number };
@@ -46,6 +44,7 @@ export type ModbusTimes = {
   readonly clockRate?: number | undefined;
   readonly retryRefusedMs?: number | undefined;
   readonly unprovenMs?: number | undefined;
+  readonly trialMs?: number | undefined;
 };
 
 /** Vendor "... Simulator" or revision "simulated" (objects 0 and 2): what our simulators say of themselves. */
@@ -78,7 +77,7 @@ async function underSignal<T>(live: ModbusConnection, signal: AbortSignal, targe
  * - Where no group is due, a unit that has told nothing for a minute is asked for its shortest block all the same,
  *   which proves it and is no reading: with slow groups alone it would else count as there for a day after its cable was pulled.
  * - A time-out, a lost connection or a frame that does not fit fails the device: the connection is gone with it.
- * - A device that twice left some of several requests at once unanswered is asked one at a time from then on.
+ * - A device that twice left some of several requests at once unanswered is asked one at a time for a while (modbus-together.ts).
  * - A unit that stays silent costs one time-out at each attempt, and where it was silent before a shorter one, but for every fourth.
  */
 export function createModbusReader(device: ModbusUnit, access: ModbusAccess): Driver {
@@ -101,18 +100,14 @@ export function createModbusReader(device: ModbusUnit, access: ModbusAccess): Dr
   /** When it answered a read last, machine time. */
   let answeredMs = Number.NEGATIVE_INFINITY;
   const rates = createRates(device);
-  /** Polls in a row in which the first of several requests at once were answered and others were not. */
-  let halfAnswered = 0;
-  const mostInFlight = () => (halfAnswered < fewPolls ? access.maxReadsInFlight : 1);
+  const together = createTogether(access.maxReadsInFlight, access.trialMs);
 
-  /** Some servers take one request out of what has come and look at the rest when more comes: they are asked one at a time then. */
   function noteHalfAnswered(): void {
-    halfAnswered += 1;
-    if (halfAnswered < fewPolls) return;
+    if (!together.halfAnswered()) return;
     const { maxReadsInFlight } = access;
     log.warn(
       { code: "MODBUS_ONE_AT_A_TIME", device: device.id, address: access.target().endpoint, maxReadsInFlight },
-      "the device leaves requests unanswered that come together: it is asked one at a time from now on; remove maxReadsInFlight",
+      "the device leaves requests unanswered that come together: it is asked one at a time, and together again after a while; remove maxReadsInFlight",
     );
   }
 
@@ -216,7 +211,7 @@ export function createModbusReader(device: ModbusUnit, access: ModbusAccess): Dr
     const queue = plan.filter(({ group }) => isDue(group));
     const others = plan.filter(({ group }) => !isDue(group));
     const isIdle = queue.length === 0 && plan.length > 0;
-    const inFlight = mostInFlight();
+    const inFlight = together.most();
     if (isIdle && startedMs - answeredMs >= (access.unprovenMs ?? unprovenMs)) await prove(live);
     let answered = 0;
     let lastException = 2;
@@ -265,7 +260,7 @@ export function createModbusReader(device: ModbusUnit, access: ModbusAccess): Dr
         queue.push(others.shift() as Planned);
         await work();
       }
-      if (isTogether) halfAnswered = 0;
+      if (isTogether) together.answered();
     } catch (thrown) {
       if (isTogether && answeredNow > 0 && codeOf(thrown) === "MODBUS_TIMEOUT") noteHalfAnswered();
       for (const group of due) rates.ask(group);

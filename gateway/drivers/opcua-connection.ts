@@ -20,7 +20,7 @@ import {
 } from "./opcua-errors.ts";
 import { loadLibrary, type OpcuaLibrary } from "./opcua-library.ts";
 import type { Pki } from "./opcua-pki.ts";
-import { leaveStructures } from "./opcua-start.ts";
+import { knowSessions, leaveStructures } from "./opcua-start.ts";
 
 /** One session on one server. It works until it breaks, and never after; short cuts of the network it survives by itself. */
 export type OpcuaConnection = {
@@ -258,6 +258,7 @@ export async function openConnection(
   const library = await loadLibrary(log);
   const opening: Opening = { library, target, device, pki, signal, log };
   const client = await openClient(opening);
+  const untilNoneIsMade = knowSessions(library, client, timeoutMs);
   let broken: JilianError | undefined;
   let cut = false;
   let cutMs = Number.NEGATIVE_INFINITY;
@@ -267,6 +268,7 @@ export async function openConnection(
 
   /** A session that was given up while the server was still making it would keep its place there: it ends with the others, once it is known. */
   async function disconnect(): Promise<void> {
+    await untilNoneIsMade();
     await created?.catch(() => undefined);
     await client.disconnect();
   }

@@ -5,20 +5,26 @@ import { hasOpenssl, makeAuthority } from "@jilian/domain/test-certificates.ts";
 import { pino } from "pino";
 import { afterAll, expect, it } from "vitest";
 import { temporaryFolder } from "../test-opcua.ts";
-import { applicationUrisOf, openPki } from "./opcua-pki.ts";
+import { applicationUrisOf, openPki, type Pki } from "./opcua-pki.ts";
 
 const folder = temporaryFolder();
 afterAll(folder.remove);
 
 /** Opens the certificates of a folder under an application URI. @returns the codes that were told, and the certificate then */
-async function opened(name: string, applicationUri: string) {
+async function opened(name: string, applicationUri: string, before?: (pki: Pki) => Promise<unknown>) {
   const told: { code: string; found: string[] }[] = [];
   const log = pino({ level: "warn" }, { write: (text: string) => void told.push(JSON.parse(text)) });
   const pkiDir = join(folder.path, name);
   const pki = await openPki({ applicationUri, pkiDir, acceptUnknownCertificates: false }, log);
+  await before?.(pki);
   await pki.close();
   const pem = readFileSync(pki.certificateFile, "utf8");
-  return { told: told.map(({ code, found }) => [code, found]), pem, certs: readdirSync(dirname(pki.certificateFile)) };
+  return {
+    told: told.map(({ code, found }) => [code, found]),
+    uri: pki.applicationUri,
+    pem,
+    certs: readdirSync(dirname(pki.certificateFile)),
+  };
 }
 
 it("makes another certificate for another application URI, and keeps the former one", async () => {
@@ -38,14 +44,38 @@ it("makes another certificate for another application URI, and keeps the former 
   expect((await opened("own", "urn:x,y:gateway")).told).toEqual([]);
 });
 
+it("uses a self-signed certificate that it did not make under that one's own URI, and leaves it where it is", async () => {
+  const { pem: ours } = await opened("made", "urn:jilian:gateway:a:b", ({ manager, certificateFile }) =>
+    // Of the same key, as somebody makes it with the tools that they know.
+    manager.createSelfSignedCertificate({
+      applicationUri: "urn:plant:box",
+      dns: ["box"],
+      outputFile: certificateFile,
+      subject: "/CN=Box 7/O=Plant",
+      startDate: new Date(),
+      validity: 100,
+    }),
+  );
+  expect(applicationUrisOf(new X509Certificate(ours))).toEqual(["urn:plant:box"]);
+  const { told, uri, pem, certs } = await opened("made", "urn:jilian:gateway:a:b");
+  expect([told, uri, certs]).toEqual([
+    [["OPCUA_CERTIFICATE_OTHER_URI", ["urn:plant:box"]]],
+    "urn:plant:box",
+    ["gateway.pem"],
+  ]);
+  expect(pem).toBe(ours);
+  expect(await opened("made", "urn:plant:box")).toMatchObject({ told: [], uri: "urn:plant:box", pem: ours });
+});
+
 it.skipIf(!hasOpenssl)(
-  "leaves a certificate that somebody else has signed, and says why servers refuse it",
+  "leaves a certificate that somebody else has signed, and uses it under its own URI",
   async () => {
     const { certFile } = makeAuthority(folder.path, "plant").issue("gateway", { names: "URI:urn:plant:box,DNS:box" });
     const certs = join(folder.path, "given", "own", "certs");
     mkdirSync(certs, { recursive: true });
     copyFileSync(certFile, join(certs, "gateway.pem"));
-    const { told, pem } = await opened("given", "urn:jilian:gateway:a:b");
+    const { told, uri, pem } = await opened("given", "urn:jilian:gateway:a:b");
+    expect(uri).toBe("urn:plant:box");
     expect(told).toEqual([["OPCUA_CERTIFICATE_OTHER_URI", ["urn:plant:box"]]]);
     expect(pem).toBe(readFileSync(certFile, "utf8"));
     expect((await opened("given", "urn:plant:box")).told).toEqual([]);

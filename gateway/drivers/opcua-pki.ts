@@ -10,7 +10,7 @@ import { loadLibrary } from "./opcua-library.ts";
 
 /** Who a gateway is toward OPC UA servers, and whom it trusts. */
 export type PkiOptions = {
-  /** Stands in the gateway's certificate. */
+  /** Stands in the gateway's certificate; that of a certificate which the gateway did not make is before it. */
   readonly applicationUri: string;
   /** Folder: own/certs and own/private, trusted/certs, rejected. Made when missing. */
   readonly pkiDir: string;
@@ -28,6 +28,8 @@ export type Pki = PkiOptions & {
 };
 
 const validityDays = 3650;
+/** Of the certificates that we make. */
+const ourName = "Jilian gateway";
 
 /** The file of a rejected certificate: its name ends with the fingerprint, that of the leaf comes first in a chain. */
 async function rejectedFileOf(folder: string, fingerprint: string): Promise<string> {
@@ -44,20 +46,32 @@ export function applicationUrisOf(certificate: X509Certificate): string[] {
   return names.map((name) => (name.startsWith('"') ? (JSON.parse(name) as string) : name));
 }
 
+/** Whether we made it: another self-signed one is somebody's who put it there. */
+function isOurs({ issuer, subject }: X509Certificate): boolean {
+  return issuer === subject && subject.startsWith(`CN=${ourName}@`);
+}
+
 /**
- * Whether there is a certificate that goes with the application URI: servers refuse another (BadCertificateUriInvalid). One that we made
- * for a former URI is put aside; one that somebody else has signed is left, and told of, since only he can make another.
+ * The application URI of the certificate that is there: servers compare what a client calls itself with what its certificate says, and
+ * refuse another (OPC 10000-4, 5.7.2: BadCertificateUriInvalid). So a certificate that somebody else put there, whoever signed it, stays
+ * and decides. One that we made for a former URI is put aside.
+ * @returns undefined where one is to be made
  */
-function hasCertificate(certificateFile: string, applicationUri: string, log: Logger): boolean {
-  if (!existsSync(certificateFile)) return false;
+function certifiedUri(certificateFile: string, applicationUri: string, log: Logger): string | undefined {
+  if (!existsSync(certificateFile)) return undefined;
   const certificate = new X509Certificate(readFileSync(certificateFile));
   const found = applicationUrisOf(certificate);
-  if (found.includes(applicationUri)) return true;
+  if (found.includes(applicationUri)) return applicationUri;
   const detail = { path: certificateFile, found, applicationUri };
-  if (certificate.issuer !== certificate.subject) {
+  if (!isOurs(certificate)) {
     const code = "OPCUA_CERTIFICATE_OTHER_URI";
-    log.warn({ code, ...detail }, "the gateway's certificate names another application URI: servers will refuse it");
-    return true;
+    const [uri = applicationUri] = found;
+    const what =
+      found.length > 0
+        ? "the gateway goes by the application URI of its certificate, which it did not make; write it as opcua.applicationUri"
+        : "the gateway's certificate, which it did not make, names no application URI: servers may refuse it";
+    log.warn({ code, ...detail }, what);
+    return uri;
   }
   const mark = certificate.fingerprint256.replaceAll(":", "").slice(0, 16).toLowerCase();
   renameSync(certificateFile, certificateFile.replace(/\.pem$/, `-${mark}.pem`));
@@ -65,7 +79,7 @@ function hasCertificate(certificateFile: string, applicationUri: string, log: Lo
     { code: "OPCUA_CERTIFICATE_REMADE", ...detail },
     "the gateway has another certificate for its new application URI: servers have to trust it anew",
   );
-  return false;
+  return undefined;
 }
 
 /**
@@ -84,18 +98,20 @@ export async function openPki(options: PkiOptions, log: Logger): Promise<Pki> {
   // Clients count themselves in and out, and the last one out closes the manager: it is ours to close.
   manager.referenceCounter += 1;
   const certificateFile = join(pkiDir, "own", "certs", "gateway.pem");
-  if (!hasCertificate(certificateFile, applicationUri, log)) {
+  const certified = certifiedUri(certificateFile, applicationUri, log);
+  if (certified === undefined) {
     await manager.createSelfSignedCertificate({
       applicationUri,
       dns: [hostname()],
       outputFile: certificateFile,
-      subject: `/CN=Jilian gateway@${hostname()}`,
+      subject: `/CN=${ourName}@${hostname()}`,
       startDate: new Date(),
       validity: validityDays,
     });
   }
   return {
     ...options,
+    applicationUri: certified ?? applicationUri,
     manager,
     certificateFile,
     async verify(target, certificate) {

@@ -9,6 +9,7 @@ import type { Driver } from "../model.ts";
 import { startNetwork, startTestServer, type TestServer, temporaryFolder } from "../test-opcua.ts";
 import { log, opcuaConfig, quick } from "../test-opcua-devices.ts";
 import { gatewayDrivers } from "./drivers.ts";
+import { openPki } from "./opcua-pki.ts";
 
 /** Who may talk to whom: certificates, users, and what is said to the person who has to set them right. */
 const folder = temporaryFolder();
@@ -58,6 +59,21 @@ describe("an encrypted session with a user name", () => {
     expect(session?.channel?.securityPolicy).toContain(policy);
     expect(session?.clientDescription?.applicationUri).toBe("urn:jilian:gateway:factory:gateway");
     expect(session?.userIdentityToken).toMatchObject({ userName: "jilian" });
+  });
+
+  it("is one of the URI in a certificate that the gateway did not make: a server compares them", async () => {
+    const extra = `${secure("Basic256Sha256")}, ${login("right")}`;
+    const pkiDir = join(folder.path, "plant");
+    const options = { applicationUri: "urn:plant:box", pkiDir, acceptUnknownCertificates: true };
+    const pki = await openPki(options, log);
+    await pki.manager.createSelfSignedCertificate({
+      ...{ applicationUri: "urn:plant:box", dns: ["box"], subject: "/CN=Box 7", startDate: new Date(), validity: 100 },
+      outputFile: pki.certificateFile,
+    });
+    await pki.close();
+    const driver = driverOf(extra, { opcua: `{ pkiDir: ${pkiDir}, acceptUnknownCertificates: true }` });
+    await driver.connect(never);
+    expect(server.sessions()[0]?.clientDescription?.applicationUri).toBe("urn:plant:box");
   });
 
   it("keeps the private key from others", () => {

@@ -1,4 +1,7 @@
+import { once } from "node:events";
+import { connect, createServer, type Socket } from "node:net";
 import { statusName } from "@jilian/domain/quality.ts";
+import { ClientSecureChannelLayer } from "node-opcua-client";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { until } from "../cases/scripted-server.ts";
 import { startTestServer, type TestServer, temporaryFolder } from "../test-opcua.ts";
@@ -98,6 +101,70 @@ it("namespaces are resolved by URI at each connect: another index after a restar
   await until("again", () => collected.of("a").at(-1)?.value === 2, 8000);
   // The index is now that of another namespace, where there is no such node.
   await until("the index", () => statusName(collected.of("x").at(-1)?.status ?? 0) === "BadNodeIdUnknown");
+});
+
+/** A network on which what the server sends is kept back while it has a session; from the first on, until it is let go. */
+async function holdingNetwork() {
+  const sockets = new Set<Socket>();
+  let held: (() => void)[] | undefined = [];
+  const proxy = createServer((near) => {
+    const far = connect({ host: "127.0.0.1", port: server.port });
+    for (const one of [near, far]) {
+      sockets.add(one.on("error", () => undefined));
+      one.on("close", () => sockets.delete(one));
+    }
+    near.on("data", (chunk) => far.write(chunk)).on("close", () => far.end());
+    far.on("close", () => near.destroy());
+    far.on("data", (chunk: Buffer) => {
+      if (held !== undefined && server.sessions().length > 0) held.push(() => near.write(chunk));
+      else near.write(chunk);
+    });
+  }).listen(0, "127.0.0.1");
+  await once(proxy, "listening");
+  closers.push(async () => {
+    for (const one of sockets) one.destroy();
+    proxy.close();
+  });
+  const release = () => {
+    for (const send of held ?? []) send();
+    held = undefined;
+  };
+  /** Has every connection end, and holds from then on. */
+  const cut = () => {
+    held = [];
+    for (const one of sockets) one.destroy();
+  };
+  return { port: (proxy.address() as { port: number }).port, release, cut };
+}
+
+it("a session whose server tells of it after the time-out ends then, also one that the library has asked for to repair a cut", async () => {
+  await until("no session of those before", () => server.sessions().length === 0);
+  // The library waits at least so long, whatever it is told.
+  const { minTransactionTimeout } = ClientSecureChannelLayer;
+  ClientSecureChannelLayer.minTransactionTimeout = 100;
+  try {
+    const { port, release, cut } = await holdingNetwork();
+    const behind = { ...device("one", "a"), endpointUrl: `opc.tcp://127.0.0.1:${port}` };
+    const collected = collect(behind);
+    await until("its time-out", () => collected.reasons("one").some((reason) => reason.includes("OPCUA_TIMEOUT")));
+    await collected.close();
+    expect(server.sessions()).toHaveLength(1);
+    release();
+    await until("no session", () => server.sessions().length === 0);
+
+    const living = collect(behind);
+    await until("a value", () => living.of("a", "one").length > 0);
+    cut();
+    server.forget();
+    await until("another session", () => server.sessions().length > 0);
+    await until("given up", () => living.collector.stats()[0]?.failures !== 0);
+    await living.close();
+    expect(server.sessions()).toHaveLength(1);
+    release();
+    await until("no session again", () => server.sessions().length === 0);
+  } finally {
+    ClientSecureChannelLayer.minTransactionTimeout = minTransactionTimeout;
+  }
 });
 
 it("a session that is given up while the server makes it keeps no place there", async () => {
