@@ -9,7 +9,7 @@ import { fromTagValue, lineFloat, lineTag, lineText, type Point, tagIs, within }
  * Rows of figures read at a time. A block of the store holds the figures of many hours, and is unpacked whole for the few that are asked
  * for: once for each page.
  */
-const resultsPerQuery = 50_000;
+const resultsPerQuery = 200_000;
 
 const tags = ["entity", "indicator", "level", "period"] as const;
 
@@ -86,8 +86,8 @@ export function resultPoint(result: Result): Point {
 const text = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
 
 /**
- * Figures by start, entity and indicator. InfluxDB orders by time only, so rows are read in pages of whole times: of the last time of a
- * full page all rows are read again.
+ * Figures by start, entity and indicator. InfluxDB orders by time only, so rows are read in pages of whole times: the next page begins
+ * with the last time of a full one.
  */
 export async function readResults(client: InfluxClient, query: MinuteResultQuery): Promise<Result[]> {
   const { level, period, indicator, entity, entities, limit } = query;
@@ -111,9 +111,13 @@ export async function readResults(client: InfluxClient, query: MinuteResultQuery
       append(found, page);
       break;
     }
-    for (const result of page) if (result.startMs < lastMs) found.push(result);
-    append(found, await select(lastMs, lastMs + 1, ""));
-    fromMs = lastMs + 1;
+    if (page[0]?.startMs === lastMs) {
+      append(found, await select(lastMs, lastMs + 1, ""));
+      fromMs = lastMs + 1;
+    } else {
+      for (const result of page) if (result.startMs < lastMs) found.push(result);
+      fromMs = lastMs;
+    }
   }
   found.sort((a, b) => a.startMs - b.startMs || text(a.entity, b.entity) || text(a.indicator, b.indicator));
   return found.slice(0, Math.max(0, limit));
