@@ -13,16 +13,8 @@ import type { CountOptions } from "./completeness.ts";
 import type { Computed, Moment } from "./compute.ts";
 import { finalsDue, isProgress } from "./finals.ts";
 import { judgeSites, judgeWithdrawn } from "./findings.ts";
-import {
-  changeReader,
-  figurePace,
-  figuresWeight,
-  finalName,
-  progressName,
-  resume,
-  shares,
-  sinceName,
-} from "./progress.ts";
+import { folder } from "./folding.ts";
+import { figuresWeight, finalName, progressName, resume, shares, sinceName, workPace } from "./progress.ts";
 import { publisher } from "./publish.ts";
 import { recomputer } from "./recompute.ts";
 import { steps } from "./runs.ts";
@@ -45,6 +37,11 @@ export type EngineParts = {
   txPerTick: number;
   /** Minutes of series that they change at most, about: of larger transactions fewer are folded in one tick. 200,000 if absent. */
   minutesPerTick?: number;
+  /**
+   * Rows of leaves, online time and states that are folded in one tick, about: readings an hour apart make sixty minutes of them each. If
+   * absent 200,000, and at least twenty minutes of all series.
+   */
+  rowsPerTick?: number;
   /**
    * Factories whose minutes are computed in one tick at most, each counted once for each of its periods: the newest first, the others with
    * the next ticks, so that memory does not grow with a backlog. Longer periods together are as much again, by the figures that they have,
@@ -90,12 +87,12 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   const versions = () => knownVersions;
   const startedMs = clock.now();
   let foldedTx = await resume(parts, startedMs);
-  const changesAfter = changeReader(telemetry, parts.txPerTick, parts.minutesPerTick ?? 200_000);
-  const most = figurePace(versions, parts.factoriesPerTick);
+  const most = workPace(versions, parts.factoriesPerTick, parts.rowsPerTick);
   /** Last transaction of the store when it was last asked. */
   let seenTx = foldedTx;
   const shop = workshop({ ...parts, versions }, foldedTx);
   const { index, keeper, completeness } = shop;
+  const folding = folder({ ...parts, keeper, mostRows: () => most.rows(index.all().length) });
   let seenMark = await telemetry.seriesChanges();
   const births = birthKeeper({ ledger, index, redefine: shop.redefine });
   await births.begin();
@@ -138,6 +135,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   const takeUpBirths = async (nowMs: number) => touchAll(await births.takeUp(nowMs, foldedTx), nowMs);
 
   async function learn(nowMs: number): Promise<void> {
+    folding.again();
     await births.learn();
     await takeUpBirths(nowMs);
     const found = signature();
@@ -223,12 +221,13 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     await keeper.flush(nowMs);
     const lastTx = await telemetry.lastTx();
     seenTx = lastTx;
-    const { changed, upToTx } = await changesAfter(foldedTx, lastTx);
+    // The store knows what births say before it has a sample of them.
+    const { touched, whole } = await folding.step(foldedTx, lastTx, nowMs, () => learnNew(nowMs));
+    touchAll(touched, nowMs);
+    shop.noteHours();
+    if (!whole) return true;
+    const { changed, upToTx } = whole;
     if (upToTx > foldedTx) {
-      // The store knows what births say before it has a sample of them: nothing is folded by what does not hold any more.
-      await learnNew(nowMs);
-      touchAll(await keeper.fold(changed, upToTx, nowMs), nowMs);
-      shop.noteHours();
       await completeness.fold(changed, nowMs);
       await shop.alarms.judge(changed, { upToTx, isBehind: upToTx < lastTx }, nowMs);
       foldedTx = upToTx;
@@ -325,7 +324,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   async function noteProgress(nowMs: number): Promise<void> {
     if (shop.alarms.isBusy()) return;
     const safeTx = Math.min(keeper.safeTx(), book.safeTx());
-    const isAll = book.isEmpty();
+    const isAll = book.isEmpty() && !folding.isUnderWay();
     if (isAll) {
       completeness.published();
       shop.alarms.noteProgress();

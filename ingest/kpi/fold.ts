@@ -76,12 +76,14 @@ export function reach({ columns, first, end }: Readings, { series, firstMs, last
 }
 
 type Span = { window: Window; readings: Readings };
+/** Of a window: what is known by readings that are at hand, and what others have to be read for. */
+type Parts = { near: Window[]; far: Window[] };
 
 /**
  * Parts a window where it reaches beyond what was read: nothing lies between that and the neighbour, so that all is known of every minute but
  * the neighbour's own.
  */
-function partsAt(read: Window, window: Window): { near: Window[]; far: Window[] } {
+function partsAt(read: Window, window: Window): Parts {
   const { series, fromMs, toMs } = window;
   if (fromMs >= read.toMs || toMs <= read.fromMs) return { near: [], far: [window] };
   const edges = [fromMs < read.fromMs ? fromMs + minuteMs : fromMs, toMs > read.toMs ? toMs - minuteMs : toMs] as const;
@@ -95,7 +97,21 @@ function partsAt(read: Window, window: Window): { near: Window[]; far: Window[] 
   };
 }
 
-/** The spans that runs of changed minutes reach, each with the readings that it depends on. */
+/**
+ * What is left of the parts of a window between those that other runs of the same series fold: what lies between two sparse readings is
+ * reached by both, and would be folded twice.
+ * @param fromMs up to there everything is folded by the runs before
+ * @param toMs from there on the next run folds
+ */
+function betweenRuns({ near, far }: Parts, fromMs: number, toMs: number): Parts {
+  const own = near.map((one) => ({ ...one, fromMs: Math.max(one.fromMs, fromMs), toMs: Math.min(one.toMs, toMs) }));
+  return {
+    near: own.filter((one) => one.toMs > one.fromMs),
+    far: far.filter((one) => one.toMs > fromMs && one.fromMs < toMs),
+  };
+}
+
+/** The spans that runs of changed minutes reach, each with the readings that it depends on. @param runs those of a series in order */
 async function spansOf(telemetry: Telemetry, runs: readonly Run[]): Promise<Span[]> {
   const wide = runs.map(
     ({ series, fromMs, toMs }): Window => ({ series, fromMs: fromMs - minuteMs, toMs: toMs + minuteMs }),
@@ -103,13 +119,20 @@ async function spansOf(telemetry: Telemetry, runs: readonly Run[]): Promise<Span
   const read = await telemetry.readWithNeighbours(wide);
   const spans: Span[] = [];
   const distant: Window[] = [];
+  let doneMs = 0;
   for (const [i, run] of runs.entries()) {
     const readings = read[i] as Readings;
+    const next = runs[i + 1];
+    if (runs[i - 1]?.series !== run.series) doneMs = 0;
+    const nextMs = next?.series === run.series ? next.fromMs : Number.POSITIVE_INFINITY;
+    let untilMs = doneMs;
     for (const window of reach(readings, run)) {
-      const { near, far } = partsAt(wide[i] as Window, window);
+      const { near, far } = betweenRuns(partsAt(wide[i] as Window, window), doneMs, nextMs);
       append(distant, far);
       for (const own of near) spans.push({ window: own, readings });
+      untilMs = Math.max(untilMs, Math.min(window.toMs, nextMs));
     }
+    doneMs = untilMs;
   }
   const found = await telemetry.readWithNeighbours(distant);
   return [...spans, ...distant.map((window, i) => ({ window, readings: found[i] as Readings }))];

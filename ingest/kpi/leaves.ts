@@ -15,10 +15,20 @@ import type {
   Window,
 } from "@jilian/store/telemetry.ts";
 import { foldConnections, foldCounters, foldOnline, foldWindows } from "./fold.ts";
+import { portionsOf } from "./portions.ts";
 import { daysWithResets, type ResetDay, resetDays } from "./reset-days.ts";
 import { runsOf, steps } from "./runs.ts";
 import type { OnlineDevice, SeriesIndex } from "./series-index.ts";
 import { foldStates } from "./state.ts";
+
+/**
+ * One step of a fold. @param mostRows after so many rows of leaves, online time and states it ends, all of them written or held
+ * @returns the starts of the minutes whose leaves may differ now, by factory, and whether that was the last step
+ */
+export type Folding = (
+  nowMs: number,
+  mostRows: number,
+) => Promise<{ touched: Map<string, Set<number>>; isDone: boolean }>;
 
 /**
  * Keeps the leaves: folds what changed, writes the leaves of ended minutes, holds those of open minutes in memory, and of states which
@@ -35,6 +45,8 @@ export type LeafKeeper = {
     upToTx: number | undefined,
     nowMs: number,
   ) => Promise<Map<string, Set<number>>>;
+  /** The same in steps. It is to be begun anew when the index has changed. */
+  readonly begin: (changed: readonly ChangedMinute[], upToTx: number | undefined) => Folding;
   /** Writes the leaves of minutes that have ended. */
   readonly flush: (nowMs: number) => Promise<void>;
   /**
@@ -122,7 +134,9 @@ async function storedOf<R extends { series: SeriesId; minuteMs: number }>(
   const stored: MinuteTable<SeriesId, R> = new Map();
   const ids = [...new Set(rows.map((row) => row.series))];
   const minutes = rows.map((row) => row.minuteMs);
-  for (const run of runsOf(minutes, minuteMs, { holes: 5 }))
+  // Of one series that is sparse a batch is of weeks: few long questions, no longer for that than a day's of a batch's series.
+  const most = Math.max(1440, Math.floor(leavesAtOnce / Math.max(1, ids.length)));
+  for (const run of runsOf(minutes, minuteMs, { holes: 5, most }))
     for (const row of await read(ids, run.fromMs, run.toMs)) put(stored, row.minuteMs, row.series, row);
   return (row) => stored.get(row.minuteMs)?.get(row.series);
 }
@@ -167,8 +181,9 @@ export function leafKeeper({ telemetry, index, fromTx, onResets, onTouched }: Le
   const statesOf = (minutes: ReadonlyMap<SeriesId, ReadonlySet<number>>) =>
     foldStates(telemetry, windowsOf(minutes), index.foldsOf);
 
-  async function fold(changed: readonly ChangedMinute[], upToTx: number | undefined, nowMs: number) {
-    const touched = new Map<string, Set<number>>();
+  function begin(changed: readonly ChangedMinute[], upToTx: number | undefined): Folding {
+    let nowMs = 0;
+    let touched = new Map<string, Set<number>>();
     const deviceOf = (id: SeriesId) => deviceKeyOf(index.seriesOf(id) as Series);
     /** Noted already, by minute: a device has several series. */
     const noted = new Map<number, Set<string>>();
@@ -185,37 +200,61 @@ export function leafKeeper({ telemetry, index, fromTx, onResets, onTouched }: Le
       return open;
     }
     const ended = pending((rows) => write(rows, upToTx ?? foldedTx, nowMs));
-    for await (const rows of foldConnections(telemetry, index, changed)) {
-      for (const row of rows) {
-        if (holds(row.minuteMs, row.device)) put(online, row.minuteMs, row.device, row.onlineMs);
-        else ended.connections.push(row);
+
+    /** Folds a portion. Yields, again and again, how many rows that were. */
+    async function* foldPortion(portion: readonly ChangedMinute[]): AsyncGenerator<number> {
+      for await (const rows of foldConnections(telemetry, index, portion)) {
+        for (const row of rows) {
+          if (holds(row.minuteMs, row.device)) put(online, row.minuteMs, row.device, row.onlineMs);
+          else ended.connections.push(row);
+        }
+        yield rows.length;
       }
-      await ended.written(leavesAtOnce);
-    }
-    for await (const rows of foldCounters(telemetry, index, changed)) {
-      for (const row of rows) {
-        if (holds(row.minuteMs, deviceOf(row.series))) put(counters, row.minuteMs, row.series, row.leaf);
-        else ended.leaves.push(row);
+      for await (const rows of foldCounters(telemetry, index, portion)) {
+        for (const row of rows) {
+          if (holds(row.minuteMs, deviceOf(row.series))) put(counters, row.minuteMs, row.series, row.leaf);
+          else ended.leaves.push(row);
+        }
+        yield rows.length;
       }
-      await ended.written(leavesAtOnce);
-    }
-    const due = new Map<SeriesId, Set<number>>();
-    for (const { series, minuteMs: minute, lastMs } of changed) {
-      const hold = index.holdOf(series);
-      if (hold === undefined) continue;
-      for (const at of steps(minute, lastMs + hold, minuteMs)) {
-        if (holds(at, deviceOf(series))) getOrMake(waiting, at, () => new Set()).add(series);
-        else getOrMake(due, series, () => new Set()).add(at);
+      const due = new Map<SeriesId, Set<number>>();
+      for (const { series, minuteMs: minute, lastMs } of portion) {
+        const hold = index.holdOf(series);
+        if (hold === undefined) continue;
+        for (const at of steps(minute, lastMs + hold, minuteMs)) {
+          if (holds(at, deviceOf(series))) getOrMake(waiting, at, () => new Set()).add(series);
+          else getOrMake(due, series, () => new Set()).add(at);
+        }
+      }
+      for await (const rows of statesOf(due)) {
+        append(ended.states, rows);
+        yield rows.length;
       }
     }
-    for await (const rows of statesOf(due)) {
-      append(ended.states, rows);
-      await ended.written(leavesAtOnce);
+    async function* foldAll(): AsyncGenerator<number> {
+      for (const portion of portionsOf(changed, index.foldsOf)) yield* foldPortion(portion);
     }
-    await ended.written(1);
-    foldedTx = upToTx ?? foldedTx;
-    return touched;
+
+    const work = foldAll();
+    return async (atMs, mostRows) => {
+      nowMs = atMs;
+      touched = new Map();
+      noted.clear();
+      let isDone = false;
+      for (let rows = 0; rows < mostRows && !isDone; ) {
+        const { value, done } = await work.next();
+        isDone = done === true;
+        rows += value ?? 0;
+        await ended.written(leavesAtOnce);
+      }
+      await ended.written(1);
+      if (isDone) foldedTx = upToTx ?? foldedTx;
+      return { touched, isDone };
+    };
   }
+
+  const fold: LeafKeeper["fold"] = async (changed, upToTx, nowMs) =>
+    (await begin(changed, upToTx)(nowMs, Number.POSITIVE_INFINITY)).touched;
 
   async function flush(nowMs: number): Promise<void> {
     const ended = [...openSince.keys()].filter((minute) => minute + minuteMs <= nowMs);
@@ -278,6 +317,7 @@ export function leafKeeper({ telemetry, index, fromTx, onResets, onTouched }: Le
 
   return {
     fold,
+    begin,
     flush,
     look,
     refold,

@@ -94,14 +94,18 @@ export function shares<K>(needs: ReadonlyMap<K, number>, whole: number): Map<K, 
 }
 
 /**
- * How much of the figures is computed at once. @param asked factories, each counted once for each of its periods; if undefined an hour of minutes
- * of 60 factories, and at least four minutes of all
+ * How much is done at once. @param asked factories whose figures are computed, each counted once for each of its periods; if undefined an
+ * hour of minutes of 60 factories, and at least four minutes of all
+ * @param askedRows rows that are folded; if undefined 200,000, and so many that the present of every series is folded in one step: finals
+ * are made when everything stored is
  */
-export function figurePace(versions: () => RegistryVersions, asked: number | undefined) {
+export function workPace(versions: () => RegistryVersions, asked: number | undefined, askedRows: number | undefined) {
   const all = (nowMs: number) => Math.max(1, versions().at(nowMs).factories.size);
   const factories = (nowMs: number) => asked ?? Math.max(3600, 4 * all(nowMs));
   return {
     all,
+    /** Rows of leaves, online time and states. */
+    rows: (series: number) => askedRows ?? Math.max(200_000, 20 * series),
     /** Of all kinds of periods together, in minutes' worth; minutes alone have as much again. */
     factories,
     /** The same of all kinds of periods together that are made final, in minutes' worth: the ends of a midnight, and minutes beside them. */
