@@ -1,11 +1,11 @@
-import { X509Certificate } from "node:crypto";
+import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { existsSync, readdir, readFileSync, renameSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import type { OPCUACertificateManager } from "node-opcua-certificate-manager";
 import type { Logger } from "pino";
-import { type OpcuaTarget, serverCertificateInvalid, serverUntrusted } from "./opcua-errors.ts";
+import { type OpcuaTarget, ownCertificateInvalid, serverCertificateInvalid, serverUntrusted } from "./opcua-errors.ts";
 import { loadLibrary } from "./opcua-library.ts";
 
 /** Who a gateway is toward OPC UA servers, and whom it trusts. */
@@ -16,6 +16,11 @@ export type PkiOptions = {
   readonly pkiDir: string;
   /** Trusts every server that is met: for commissioning only. */
   readonly acceptUnknownCertificates: boolean;
+  /**
+   * Goes by the certificate that is there, also one that was made for another URI: a command that looks into the folder of a gateway does
+   * not decide who that is.
+   */
+  readonly keepsCertificate?: boolean;
 };
 
 /** The certificates of a gateway on disk, opened; one for all of its sessions. */
@@ -51,19 +56,49 @@ function isOurs({ issuer, subject }: X509Certificate): boolean {
   return issuer === subject && subject.startsWith(`CN=${ourName}@`);
 }
 
+/** Undefined where the key cannot be had, an encrypted one for instance: then the library tells. */
+function keyIn(file: string): KeyObject | undefined {
+  try {
+    return createPrivateKey(readFileSync(file));
+  } catch {
+    return undefined;
+  }
+}
+
+/** @throws JilianError OPCUA_CERTIFICATE_INVALID */
+function readCertificate(file: string, keyFile: string): X509Certificate {
+  let certificate: X509Certificate;
+  try {
+    certificate = new X509Certificate(readFileSync(file));
+  } catch (thrown) {
+    throw ownCertificateInvalid(file, "cannot be read", thrown);
+  }
+  const key = keyIn(keyFile);
+  if (key !== undefined && !certificate.checkPrivateKey(key))
+    throw ownCertificateInvalid(file, `belongs to another key than ${keyFile}`);
+  return certificate;
+}
+
+/** Where the gateway's certificate and its key are. */
+type Own = { readonly certificateFile: string; readonly keyFile: string };
+
 /**
  * The application URI of the certificate that is there: servers compare what a client calls itself with what its certificate says, and
  * refuse another (OPC 10000-4, 5.7.2: BadCertificateUriInvalid). So a certificate that somebody else put there, whoever signed it, stays
  * and decides. One that we made for a former URI is put aside.
  * @returns undefined where one is to be made
  */
-function certifiedUri(certificateFile: string, applicationUri: string, log: Logger): string | undefined {
+function certifiedUri(
+  { certificateFile, keyFile }: Own,
+  { applicationUri, keepsCertificate = false }: PkiOptions,
+  log: Logger,
+): string | undefined {
   if (!existsSync(certificateFile)) return undefined;
-  const certificate = new X509Certificate(readFileSync(certificateFile));
+  const certificate = readCertificate(certificateFile, keyFile);
   const found = applicationUrisOf(certificate);
   if (found.includes(applicationUri)) return applicationUri;
   const detail = { path: certificateFile, found, applicationUri };
-  if (!isOurs(certificate)) {
+  if (keepsCertificate || !isOurs(certificate)) {
     const code = "OPCUA_CERTIFICATE_OTHER_URI";
     const [uri = applicationUri] = found;
     const what =
@@ -85,6 +120,7 @@ function certifiedUri(certificateFile: string, applicationUri: string, log: Logg
 /**
  * Opens the folder, makes key (RSA 2048) and self-signed certificate at the first start, the certificate also for another URI. Nothing watches the folder: it is read again
  * before each verdict, so that a certificate that a person moved counts at the next attempt.
+ * @throws JilianError OPCUA_CERTIFICATE_INVALID
  */
 export async function openPki(options: PkiOptions, log: Logger): Promise<Pki> {
   const { pkiDir, applicationUri, acceptUnknownCertificates } = options;
@@ -98,7 +134,17 @@ export async function openPki(options: PkiOptions, log: Logger): Promise<Pki> {
   // Clients count themselves in and out, and the last one out closes the manager: it is ours to close.
   manager.referenceCounter += 1;
   const certificateFile = join(pkiDir, "own", "certs", "gateway.pem");
-  const certified = certifiedUri(certificateFile, applicationUri, log);
+  async function close(): Promise<void> {
+    manager.referenceCounter = 0;
+    await manager.dispose();
+  }
+  let certified: string | undefined;
+  try {
+    certified = certifiedUri({ certificateFile, keyFile: manager.privateKey }, options, log);
+  } catch (thrown) {
+    await close();
+    throw thrown;
+  }
   if (certified === undefined) {
     await manager.createSelfSignedCertificate({
       applicationUri,
@@ -123,9 +169,6 @@ export async function openPki(options: PkiOptions, log: Logger): Promise<Pki> {
       const file = await rejectedFileOf(manager.rejectedFolder, fingerprint);
       throw serverUntrusted(target, `SHA-1 ${fingerprint}`, file, manager.trustedFolder);
     },
-    async close() {
-      manager.referenceCounter = 0;
-      await manager.dispose();
-    },
+    close,
   };
 }

@@ -1,8 +1,10 @@
+import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, renameSync, statSync } from "node:fs";
 import { createServer } from "node:net";
 import { basename, join } from "node:path";
 import { systemClock } from "@jilian/domain/clock.ts";
 import { JilianError } from "@jilian/domain/errors.ts";
+import { hasOpenssl } from "@jilian/domain/test-certificates.ts";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { reasonOf } from "../collect.ts";
 import type { Driver } from "../model.ts";
@@ -74,6 +76,19 @@ describe("an encrypted session with a user name", () => {
     const driver = driverOf(extra, { opcua: `{ pkiDir: ${pkiDir}, acceptUnknownCertificates: true }` });
     await driver.connect(never);
     expect(server.sessions()[0]?.clientDescription?.applicationUri).toBe("urn:plant:box");
+  });
+
+  it.skipIf(!hasOpenssl)("tells of its own certificate that the server finds it made for something else", async () => {
+    const pkiDir = join(folder.path, "useless");
+    const pki = await openPki({ applicationUri: "urn:plant:box", pkiDir, acceptUnknownCertificates: true }, log);
+    // As it is made by whoever knows web servers alone: no URI, no key usage.
+    const args = ["req", "-x509", "-key", pki.manager.privateKey, "-out", pki.certificateFile, "-subj", "/CN=Box 8"];
+    const { OPENSSL_CONF: _, ...env } = process.env;
+    execFileSync("openssl", args, { env, stdio: "ignore" });
+    await pki.close();
+    const opcua = `{ pkiDir: ${pkiDir}, acceptUnknownCertificates: true }`;
+    const error = await refusal(driverOf(`${secure("Basic256Sha256")}, ${login("right")}`, { opcua }));
+    expect(error).toMatchObject({ code: "OPCUA_CLIENT_UNTRUSTED", remedy: expect.stringContaining("key usage") });
   });
 
   it("keeps the private key from others", () => {
