@@ -53,7 +53,7 @@ const serviceFaults: Readonly<Record<string, Known>> = {
   BadCertificateUriInvalid: [
     "OPCUA_CLIENT_UNTRUSTED",
     "applicationUri and certificate differ",
-    "put one that names an application URI at own/certs/gateway.pem in pkiDir, or remove it, so that one is made; then restart the gateway",
+    "put one that names an application URI at own/certs/gateway.pem in pkiDir, or remove it, so that one is made",
   ],
   BadCertificateUseNotAllowed: [
     "OPCUA_CLIENT_UNTRUSTED",
@@ -63,7 +63,7 @@ const serviceFaults: Readonly<Record<string, Known>> = {
   BadCertificateTimeInvalid: [
     "OPCUA_CLOCK_SKEW",
     "the server finds the certificate expired or not yet valid",
-    `${wrongClock}; if they are right, this gateway's has expired: put another at own/certs/gateway.pem in pkiDir, or remove it, so that one is made; then restart the gateway`,
+    `${wrongClock}; if they are right, this gateway's has expired: put another at own/certs/gateway.pem in pkiDir, or remove it, so that one is made`,
   ],
   BadInvalidTimestamp: ["OPCUA_CLOCK_SKEW", "the server refuses requests of this time", wrongClock],
   BadSessionIdInvalid: ["OPCUA_SESSION_LOST", "the server does not know the session any more", sessionGone],

@@ -27,6 +27,12 @@ export type PkiOptions = {
 export type Pki = PkiOptions & {
   readonly manager: OPCUACertificateManager;
   readonly certificateFile: string;
+  /**
+   * Looks at the gateway's certificate anew, before each connect: a person may have put another there, or removed it so that one is made.
+   * @returns the application URI in it
+   * @throws JilianError OPCUA_CERTIFICATE_INVALID
+   */
+  readonly certify: () => Promise<string>;
   /** @throws JilianError OPCUA_SERVER_UNTRUSTED, OPCUA_SERVER_CERTIFICATE, OPCUA_CLOCK_SKEW */
   readonly verify: (target: OpcuaTarget, certificate: Buffer) => Promise<void>;
   readonly close: () => Promise<void>;
@@ -80,7 +86,12 @@ function readCertificate(file: string, keyFile: string): X509Certificate {
 }
 
 /** Where the gateway's certificate and its key are. */
-type Own = { readonly certificateFile: string; readonly keyFile: string };
+type Own = {
+  readonly certificateFile: string;
+  readonly keyFile: string;
+  /** Whether this was not told of that certificate before. */
+  readonly isNews: (fingerprint: string) => boolean;
+};
 
 /**
  * The application URI of the certificate that is there: servers compare what a client calls itself with what its certificate says, and
@@ -89,7 +100,7 @@ type Own = { readonly certificateFile: string; readonly keyFile: string };
  * @returns undefined where one is to be made
  */
 function certifiedUri(
-  { certificateFile, keyFile }: Own,
+  { certificateFile, keyFile, isNews }: Own,
   { applicationUri, keepsCertificate = false }: PkiOptions,
   log: Logger,
 ): string | undefined {
@@ -105,7 +116,7 @@ function certifiedUri(
       found.length > 0
         ? "the gateway goes by the application URI of its certificate, which it did not make; write it as opcua.applicationUri"
         : "the gateway's certificate, which it did not make, names no application URI: servers may refuse it";
-    log.warn({ code, ...detail }, what);
+    if (isNews(certificate.fingerprint256)) log.warn({ code, ...detail }, what);
     return uri;
   }
   const mark = certificate.fingerprint256.replaceAll(":", "").slice(0, 16).toLowerCase();
@@ -138,14 +149,15 @@ export async function openPki(options: PkiOptions, log: Logger): Promise<Pki> {
     manager.referenceCounter = 0;
     await manager.dispose();
   }
-  let certified: string | undefined;
-  try {
-    certified = certifiedUri({ certificateFile, keyFile: manager.privateKey }, options, log);
-  } catch (thrown) {
-    await close();
-    throw thrown;
-  }
-  if (certified === undefined) {
+  let told = "";
+  const isNews = (fingerprint: string): boolean => {
+    const isSame = told === fingerprint;
+    told = fingerprint;
+    return !isSame;
+  };
+  async function certifyNow(): Promise<string> {
+    const certified = certifiedUri({ certificateFile, keyFile: manager.privateKey, isNews }, options, log);
+    if (certified !== undefined) return certified;
     await manager.createSelfSignedCertificate({
       applicationUri,
       dns: [hostname()],
@@ -154,10 +166,23 @@ export async function openPki(options: PkiOptions, log: Logger): Promise<Pki> {
       startDate: new Date(),
       validity: validityDays,
     });
+    return applicationUri;
+  }
+  /** One at a time: several devices connect at once, and one certificate is made. */
+  let certifying = certifyNow();
+  try {
+    await certifying;
+  } catch (thrown) {
+    await close();
+    throw thrown;
   }
   return {
     ...options,
-    applicationUri: certified ?? applicationUri,
+    applicationUri: await certifying,
+    certify() {
+      certifying = certifying.then(certifyNow, certifyNow);
+      return certifying;
+    },
     manager,
     certificateFile,
     async verify(target, certificate) {
