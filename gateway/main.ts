@@ -97,6 +97,30 @@ function endOnSignals(
   if (process.connected) process.on("disconnect", () => end("its parent process is gone", false));
 }
 
+/**
+ * Until there is a gateway to end, what ends this process ends the reading of its configuration too: that is a process of its own, which
+ * waits for ever where its file never comes, and hears of nothing meanwhile. @returns gives that up
+ */
+function endWhileReading(reading: AbortController): () => void {
+  const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+  const onGone = (): void => {
+    reading.abort();
+    process.exit(0);
+  };
+  const onSignal = (signal: NodeJS.Signals): void => {
+    reading.abort();
+    undo();
+    process.kill(process.pid, signal);
+  };
+  const undo = (): void => {
+    for (const signal of signals) process.off(signal, onSignal);
+    process.off("disconnect", onGone);
+  };
+  for (const signal of signals) process.on(signal, onSignal);
+  if (process.connected) process.on("disconnect", onGone);
+  return undo;
+}
+
 /** No fault in the configuration: what keeps it from being read may pass, and a service manager is to try again. */
 function failStart(thrown: Error & { code?: string; remedy?: string }): never {
   const { code, message, remedy } = thrown;
@@ -107,6 +131,7 @@ function failStart(thrown: Error & { code?: string; remedy?: string }): never {
 async function run(file: string): Promise<void> {
   const { readSettingAside } = await import("./setting-aside.ts");
   const ending = new AbortController();
+  const begun = endWhileReading(ending);
   const [
     { config, warnings },
     { startGateway },
@@ -180,6 +205,7 @@ async function run(file: string): Promise<void> {
     // Not waited for longer: a service manager that does not listen must not hold up the end.
     await Promise.race([told, delay(stoppingBoundMs, undefined, { ref: false })]);
   };
+  begun();
   endOnSignals({ close, isMoving: gateway.isMoving }, log, fail);
   const { ops } = config;
   if (ops) {

@@ -1,5 +1,8 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { pino } from "pino";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { readGatewayConfig } from "./config.ts";
+import { openPki } from "./drivers/opcua-pki.ts";
 import { browseCommand } from "./opcua-browse.ts";
 import { startTestServer, type TestServer, temporaryFolder } from "./test-opcua.ts";
 
@@ -37,6 +40,19 @@ it("prints a server's variables as tags that a gateway takes as they are, and sa
   const read = readGatewayConfig(head + device, "g");
   expect(read.ok ? [] : read.faults).toEqual([]);
   expect(server.sessions()).toEqual([]);
+});
+
+it("leaves the certificate of a gateway alone in whose folder it looks", async () => {
+  const options = { applicationUri: "urn:jilian:gateway:f:g", pkiDir: `${folder.path}/gateway` };
+  const pki = await openPki({ ...options, acceptUnknownCertificates: false }, pino({ level: "silent" }));
+  await pki.close();
+  const before = readFileSync(pki.certificateFile, "utf8");
+  const lines: string[] = [];
+  const args = ["--pki", options.pkiDir, "--endpoint", server.endpointUrl];
+  expect(await browseCommand(args, (line) => lines.push(line))).toBe(0);
+  expect(readFileSync(pki.certificateFile, "utf8")).toBe(before);
+  writeFileSync(pki.certificateFile, "");
+  expect(await browseCommand(args, () => undefined)).toBe(1);
 });
 
 it("ends with 2 on wrong arguments and with 1 where there is no server", async () => {

@@ -9,7 +9,7 @@ import type { OpcuaDevice } from "./drivers/opcua-config.ts";
 import { type OpcuaConnection, openConnection } from "./drivers/opcua-connection.ts";
 import { decodeValue, typeOfBuiltIn } from "./drivers/opcua-decode.ts";
 import { portableNodeId, resolveNodeId } from "./drivers/opcua-nodes.ts";
-import { openPki } from "./drivers/opcua-pki.ts";
+import { openPki, type Pki } from "./drivers/opcua-pki.ts";
 
 const help = `jilian-gateway browse --endpoint opc.tcp://host:4840 [options]   prints a server's variables as tags, YAML
 
@@ -141,9 +141,11 @@ export async function browseCommand(args: string[], print: (line: string) => voi
     return 2;
   }
   const log = pino({ level: "silent" });
-  const identity = { applicationUri: "urn:jilian:gateway:browse", acceptUnknownCertificates: false };
-  const pki = await openPki({ ...identity, pkiDir: values.pki ?? "opcua.pki" }, log);
+  const identity = { applicationUri: "urn:jilian:gateway:browse", keepsCertificate: true };
+  const options = { ...identity, acceptUnknownCertificates: false, pkiDir: values.pki ?? "opcua.pki" };
+  let pki: Pki | undefined;
   try {
+    pki = await openPki(options, log);
     const connection = await openConnection(device, pki, { signal: new AbortController().signal, log });
     try {
       const from = resolveNodeId(values.node ?? objectsFolder, connection.namespaces);
@@ -157,6 +159,6 @@ export async function browseCommand(args: string[], print: (line: string) => voi
     process.stderr.write(`${reasonOf(thrown)}\n`);
     return 1;
   } finally {
-    await pki.close();
+    await pki?.close();
   }
 }

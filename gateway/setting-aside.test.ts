@@ -1,4 +1,5 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, fork } from "node:child_process";
+import { once } from "node:events";
 import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -168,6 +169,25 @@ test.runIf(process.platform === "linux")(
     unlinkSync(file);
     writeFileSync(file, text(0).replace("gateway-1", "gateway-2"));
     await vi.waitFor(() => expect(taken).toEqual(["gateway-2"]), { timeout: 20_000, interval: 50 });
+  },
+);
+
+test.runIf(process.platform === "linux").each(["SIGTERM", "SIGHUP", "the end of its parent"] as const)(
+  "a start that waits for its file leaves no process behind: %s",
+  async (why) => {
+    const pipe = join(folder, "start.yaml");
+    execFileSync("mkfifo", [pipe]);
+    const started = fork(join(import.meta.dirname, "main.ts"), ["run", "--config", pipe], { stdio: "ignore" });
+    const exited = once(started, "exit");
+    await vi.waitFor(() => expect(childrenOn(pipe)).toHaveLength(2), { timeout: 20_000, interval: 50 });
+    if (why === "the end of its parent") started.disconnect();
+    else started.kill(why);
+    try {
+      await vi.waitFor(() => expect(childrenOn(pipe)).toEqual([]), { timeout: 5000, interval: 50 });
+      expect(await exited).toEqual(why === "the end of its parent" ? [0, null] : [null, why]);
+    } finally {
+      for (const pid of childrenOn(pipe)) process.kill(Number(pid), "SIGKILL");
+    }
   },
 );
 

@@ -305,3 +305,20 @@ it("what answers took on a line is no measure any more once the device that gave
   await expect(lines.line("bus").exchange(ask("dead", "d2", { timeoutMs: 400 }))).rejects.toThrow();
   expect(await probe()).toBeGreaterThan(350);
 });
+
+it("a device that is taken off a line amid its exchange is not learnt of: nobody is held back for it", async () => {
+  const { port, asked } = await converter((text, socket) => {
+    if (text.startsWith("g")) setTimeout(() => socket.write(text.toUpperCase()), 60);
+  });
+  const line = lineTo(port);
+  const stop = new AbortController();
+  const given = line.exchange(ask("gone", "g1", { signal: stop.signal, timeoutMs: 2000 }));
+  await until("it is asked", () => asked.length === 1);
+  stop.abort();
+  line.keep(new Set(["dead", "new"]));
+  await expect(given).rejects.toThrow();
+  await expect(line.exchange(ask("dead", "d1", { timeoutMs: 400 }))).rejects.toThrow();
+  // Nobody answers on it: one after the other. While one answers, who was silent would be the last.
+  await Promise.allSettled([line.exchange(ask("dead", "d2")), line.exchange(ask("new", "n1"))]);
+  expect(asked).toEqual(["g1", "d1", "d2", "n1"]);
+});

@@ -46,7 +46,6 @@ const mostUnquietMs = 500;
 const mostSilent = 3;
 /** What a time-out of a device that never answered counts while others do: most likely the silence is its own. */
 const ownSilence = 0.1;
-
 /** The silence after a request of another master in which its answer would begin. */
 const answerBeginsMs = 250;
 /** So many requests are no accident of the line. */
@@ -99,10 +98,11 @@ export function createLine(id: string, medium: Medium, log: Logger): SharedLine 
   let resting = false;
   /** Devices that have answered since it was opened. */
   const answering = new Set<string>();
+  /** Of the devices that are on it, once that was told: what an exchange still brings for another one is not learnt. */
+  let isOn = (_device: string): boolean => true;
   let running: Promise<void> | undefined;
   /** Ends the wait for those that are held back. */
   let news: AbortController | undefined;
-
   const tellForeign = atMostEvery(tellForeignMs);
   const overhearing = createOverhearing((requests) => {
     stats.foreignRequests += requests;
@@ -219,10 +219,10 @@ export function createLine(id: string, medium: Medium, log: Logger): SharedLine 
         clearTimeout(timer);
         overhearing.end(asked, received, "frame" in outcome ? outcome.frame : undefined);
         endedAtMs = performance.now();
-        if ("frame" in outcome) {
+        if ("frame" in outcome) busyUntilMs = Number.NEGATIVE_INFINITY;
+        if ("frame" in outcome && isOn(device)) {
           answering.add(device);
           if (lentMs === 0) answerTimes.note(device, endedAtMs - startedMs);
-          busyUntilMs = Number.NEGATIVE_INFINITY;
           if (asked.isAway?.(outcome.frame)) silences.silent(device, endedAtMs - startedMs);
           else silences.answered(device);
         }
@@ -241,7 +241,7 @@ export function createLine(id: string, medium: Medium, log: Logger): SharedLine 
         if (active?.end !== end) return;
         if (medium.servesInTurn) busyUntilMs = startedMs + extraMs + timeoutMs;
         end(timedOut(asked));
-        silences.silent(device, endedAtMs - startedMs);
+        if (isOn(device)) silences.silent(device, endedAtMs - startedMs);
       });
       on.write(request);
     });
@@ -334,8 +334,8 @@ export function createLine(id: string, medium: Medium, log: Logger): SharedLine 
       await medium.close();
     },
     keep(devices) {
+      isOn = (device) => devices.has(device);
       silences.keep(devices);
-
       answerTimes.keep(devices);
       for (const device of answering) if (!devices.has(device)) answering.delete(device);
     },

@@ -105,7 +105,17 @@ it("a device that cannot is tried ever more rarely, once a day at the least; one
     return (nowMs - fromMs) / 60_000;
   });
   expect(waits).toEqual([10, 20, 40, 80, 160, 320, 640, 1280, 1440, 1440]);
+  while (together.most() === 1) nowMs += 60_000;
+  // Answered once by luck, as two packets that come apart are: that costs polls again only as rarely.
   together.answered();
+  expect([together.most(), together.halfAnswered(), together.halfAnswered()]).toEqual([4, false, true]);
+  nowMs += 1439 * 60_000;
+  expect(together.most()).toBe(1);
+  nowMs += 60_000;
+  for (let hours = 0; hours <= 24; hours += 1) {
+    together.answered();
+    nowMs += 3_600_000;
+  }
   expect([together.most(), together.halfAnswered(), together.halfAnswered()]).toEqual([4, false, true]);
   nowMs += 600_000;
   expect(together.most()).toBe(4);

@@ -1,6 +1,9 @@
 /** So many polls in a row that end in a time-out amid requests which are on their way together are no accident. */
 const fewPolls = 2;
-/** After so long several are tried again, machine time, and after each trial in vain twice as long, up to a day: packets are lost, too. */
+/**
+ * After so long several are tried again, machine time, and after each trial in vain twice as long, up to a day: packets are lost, too. A trial
+ * was not in vain once it has gone well for as long as the next wait: such a server answers some of them, those whose packets come apart.
+ */
 const firstTrialMs = 600_000;
 const longestTrialMs = 86_400_000;
 
@@ -25,15 +28,18 @@ export function createTogether(
   let inVain = 0;
   let waitMs = trialMs;
   let againMs = Number.NEGATIVE_INFINITY;
+  let wellSinceMs: number | undefined;
   return {
     most: () => (inVain < fewPolls || nowMs() >= againMs ? maxReadsInFlight : 1),
     answered() {
       inVain = 0;
-      waitMs = trialMs;
+      wellSinceMs ??= nowMs();
+      if (nowMs() - wellSinceMs >= waitMs) waitMs = trialMs;
     },
     halfAnswered() {
       inVain += 1;
       if (inVain < fewPolls) return false;
+      wellSinceMs = undefined;
       againMs = nowMs() + waitMs;
       waitMs = Math.min(2 * waitMs, longestTrialMs);
       return true;

@@ -172,17 +172,21 @@ type Opening = {
   readonly target: OpcuaTarget;
   readonly device: OpcuaDevice;
   readonly pki: Pki;
+  readonly applicationUri: string;
   readonly signal: AbortSignal;
   readonly log: Logger;
 };
 
-function createClient({ library, device, pki, target }: Opening, secured?: { certificate: Buffer }): OPCUAClient {
+function createClient(
+  { library, device, pki, target, applicationUri }: Opening,
+  secured?: { certificate: Buffer },
+): OPCUAClient {
   const { opcua } = library;
   const { mode, policy } =
     secured === undefined ? { mode: 1, policy: opcua.SecurityPolicy.None } : securityOf(library, device);
   return opcua.OPCUAClient.create({
     applicationName: "Jilian gateway",
-    applicationUri: pki.applicationUri,
+    applicationUri,
     clientName: device.id,
     clientCertificateManager: pki.manager,
     certificateFile: pki.certificateFile,
@@ -256,7 +260,10 @@ export async function openConnection(
   const { id, endpointUrl, timeoutMs } = device;
   const target: OpcuaTarget = { device: id, endpointUrl, timeoutMs };
   const library = await loadLibrary(log);
-  const opening: Opening = { library, target, device, pki, signal, log };
+  const applicationUri = await pki.certify().catch((thrown: unknown) => {
+    throw opcuaError(target, "open the gateway's certificate", thrown);
+  });
+  const opening: Opening = { library, target, device, pki, applicationUri, signal, log };
   const client = await openClient(opening);
   const untilNoneIsMade = knowSessions(library, client, timeoutMs);
   let broken: JilianError | undefined;

@@ -53,12 +53,17 @@ const serviceFaults: Readonly<Record<string, Known>> = {
   BadCertificateUriInvalid: [
     "OPCUA_CLIENT_UNTRUSTED",
     "applicationUri and certificate differ",
-    "remove own/certs in pkiDir, so that it is made anew",
+    "put one that names an application URI at own/certs/gateway.pem in pkiDir, or remove it, so that one is made",
+  ],
+  BadCertificateUseNotAllowed: [
+    "OPCUA_CLIENT_UNTRUSTED",
+    "the server does not take this gateway's certificate for what it is to be used for",
+    "have it issued with key usage digitalSignature, nonRepudiation, keyEncipherment, dataEncipherment, and clientAuth (OPC 10000-6, 6.2.2)",
   ],
   BadCertificateTimeInvalid: [
     "OPCUA_CLOCK_SKEW",
     "the server finds the certificate expired or not yet valid",
-    wrongClock,
+    `${wrongClock}; if they are right, this gateway's has expired: put another at own/certs/gateway.pem in pkiDir, or remove it, so that one is made`,
   ],
   BadInvalidTimestamp: ["OPCUA_CLOCK_SKEW", "the server refuses requests of this time", wrongClock],
   BadSessionIdInvalid: ["OPCUA_SESSION_LOST", "the server does not know the session any more", sessionGone],
@@ -122,6 +127,19 @@ export function serverUntrusted(
   const message = `the server's certificate is not trusted (${verdict})`;
   const remedy = `compare its fingerprint with the server's, then move ${rejectedFile} to ${trustedFolder}`;
   return errorOf(target, "connect", ["OPCUA_SERVER_UNTRUSTED", message, remedy]);
+}
+
+/** The gateway's own certificate, as it lies there. @param why what is wrong with it */
+export function ownCertificateInvalid(file: string, why: string, cause?: unknown): JilianError {
+  return new JilianError(`the gateway's own certificate ${why}`, {
+    code: "OPCUA_CERTIFICATE_INVALID",
+    action: "open the gateway's certificate",
+    address: file,
+    remedy:
+      "put there one of the gateway's key, its own before those of who signed it; or remove it, so that one is made",
+    status: Status.BadNotConnected,
+    ...(cause ? { cause } : {}),
+  });
 }
 
 /** The server's certificate is trusted, or would be, and yet cannot be accepted. */

@@ -1,5 +1,5 @@
 import { X509Certificate } from "node:crypto";
-import { copyFileSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { hasOpenssl, makeAuthority } from "@jilian/domain/test-certificates.ts";
 import { pino } from "pino";
@@ -67,13 +67,49 @@ it("uses a self-signed certificate that it did not make under that one's own URI
   expect(await opened("made", "urn:plant:box")).toMatchObject({ told: [], uri: "urn:plant:box", pem: ours });
 });
 
+it("leaves the gateway's certificate where a command looks into its folder, and goes by that", async () => {
+  const { pem } = await opened("shared", "urn:jilian:gateway:a:b");
+  const options = { applicationUri: "urn:other", pkiDir: join(folder.path, "shared"), keepsCertificate: true };
+  const pki = await openPki({ ...options, acceptUnknownCertificates: false }, pino({ level: "silent" }));
+  await pki.close();
+  expect([pki.applicationUri, readFileSync(pki.certificateFile, "utf8")]).toEqual(["urn:jilian:gateway:a:b", pem]);
+});
+
+it("says of a certificate that is none, or that of another key, what is to be done, and takes another one then", async () => {
+  const put = (name: string, pem: string) =>
+    opened(name, "urn:a:b", async (pki) => writeFileSync(pki.certificateFile, pem));
+  const { pem: another } = await opened("another", "urn:a:b");
+  for (const [i, [pem, why]] of Object.entries([
+    ["", "cannot be read"],
+    ["hello", "cannot be read"],
+    [another, "another key"],
+  ])) {
+    const { pem: own } = await opened(`wrong-${i}`, "urn:a:b");
+    await put(`wrong-${i}`, pem as string);
+    await expect(opened(`wrong-${i}`, "urn:a:b")).rejects.toMatchObject({
+      code: "OPCUA_CERTIFICATE_INVALID",
+      message: expect.stringContaining(why as string),
+      remedy: expect.stringContaining("remove it"),
+    });
+    const file = join(folder.path, `wrong-${i}`, "own", "certs", "gateway.pem");
+    expect(readFileSync(file, "utf8")).toBe(pem);
+    writeFileSync(file, own);
+    expect((await opened(`wrong-${i}`, "urn:a:b")).told).toEqual([]);
+  }
+});
+
 it.skipIf(!hasOpenssl)(
   "leaves a certificate that somebody else has signed, and uses it under its own URI",
   async () => {
-    const { certFile } = makeAuthority(folder.path, "plant").issue("gateway", { names: "URI:urn:plant:box,DNS:box" });
-    const certs = join(folder.path, "given", "own", "certs");
-    mkdirSync(certs, { recursive: true });
-    copyFileSync(certFile, join(certs, "gateway.pem"));
+    const names = "URI:urn:plant:box,DNS:box";
+    const { certFile, keyFile } = makeAuthority(folder.path, "plant").issue("gateway", { names });
+    for (const [from, to] of [
+      [certFile, "certs/gateway.pem"],
+      [keyFile, "private/private_key.pem"],
+    ] as const) {
+      mkdirSync(dirname(join(folder.path, "given", "own", to)), { recursive: true });
+      copyFileSync(from, join(folder.path, "given", "own", to));
+    }
     const { told, uri, pem } = await opened("given", "urn:jilian:gateway:a:b");
     expect(uri).toBe("urn:plant:box");
     expect(told).toEqual([["OPCUA_CERTIFICATE_OTHER_URI", ["urn:plant:box"]]]);

@@ -1,11 +1,11 @@
-import { X509Certificate } from "node:crypto";
+import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
 import { existsSync, readdir, readFileSync, renameSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import type { OPCUACertificateManager } from "node-opcua-certificate-manager";
 import type { Logger } from "pino";
-import { type OpcuaTarget, serverCertificateInvalid, serverUntrusted } from "./opcua-errors.ts";
+import { type OpcuaTarget, ownCertificateInvalid, serverCertificateInvalid, serverUntrusted } from "./opcua-errors.ts";
 import { loadLibrary } from "./opcua-library.ts";
 
 /** Who a gateway is toward OPC UA servers, and whom it trusts. */
@@ -16,12 +16,23 @@ export type PkiOptions = {
   readonly pkiDir: string;
   /** Trusts every server that is met: for commissioning only. */
   readonly acceptUnknownCertificates: boolean;
+  /**
+   * Goes by the certificate that is there, also one that was made for another URI: a command that looks into the folder of a gateway does
+   * not decide who that is.
+   */
+  readonly keepsCertificate?: boolean;
 };
 
 /** The certificates of a gateway on disk, opened; one for all of its sessions. */
 export type Pki = PkiOptions & {
   readonly manager: OPCUACertificateManager;
   readonly certificateFile: string;
+  /**
+   * Looks at the gateway's certificate anew, before each connect: a person may have put another there, or removed it so that one is made.
+   * @returns the application URI in it
+   * @throws JilianError OPCUA_CERTIFICATE_INVALID
+   */
+  readonly certify: () => Promise<string>;
   /** @throws JilianError OPCUA_SERVER_UNTRUSTED, OPCUA_SERVER_CERTIFICATE, OPCUA_CLOCK_SKEW */
   readonly verify: (target: OpcuaTarget, certificate: Buffer) => Promise<void>;
   readonly close: () => Promise<void>;
@@ -51,26 +62,61 @@ function isOurs({ issuer, subject }: X509Certificate): boolean {
   return issuer === subject && subject.startsWith(`CN=${ourName}@`);
 }
 
+/** Undefined where the key cannot be had, an encrypted one for instance: then the library tells. */
+function keyIn(file: string): KeyObject | undefined {
+  try {
+    return createPrivateKey(readFileSync(file));
+  } catch {
+    return undefined;
+  }
+}
+
+/** @throws JilianError OPCUA_CERTIFICATE_INVALID */
+function readCertificate(file: string, keyFile: string): X509Certificate {
+  let certificate: X509Certificate;
+  try {
+    certificate = new X509Certificate(readFileSync(file));
+  } catch (thrown) {
+    throw ownCertificateInvalid(file, "cannot be read", thrown);
+  }
+  const key = keyIn(keyFile);
+  if (key !== undefined && !certificate.checkPrivateKey(key))
+    throw ownCertificateInvalid(file, `belongs to another key than ${keyFile}`);
+  return certificate;
+}
+
+/** Where the gateway's certificate and its key are. */
+type Own = {
+  readonly certificateFile: string;
+  readonly keyFile: string;
+  /** Whether this was not told of that certificate before. */
+  readonly isNews: (fingerprint: string) => boolean;
+};
+
 /**
  * The application URI of the certificate that is there: servers compare what a client calls itself with what its certificate says, and
  * refuse another (OPC 10000-4, 5.7.2: BadCertificateUriInvalid). So a certificate that somebody else put there, whoever signed it, stays
  * and decides. One that we made for a former URI is put aside.
  * @returns undefined where one is to be made
  */
-function certifiedUri(certificateFile: string, applicationUri: string, log: Logger): string | undefined {
+function certifiedUri(
+  { certificateFile, keyFile, isNews }: Own,
+  { applicationUri, keepsCertificate = false }: PkiOptions,
+  log: Logger,
+): string | undefined {
   if (!existsSync(certificateFile)) return undefined;
-  const certificate = new X509Certificate(readFileSync(certificateFile));
+  const certificate = readCertificate(certificateFile, keyFile);
   const found = applicationUrisOf(certificate);
   if (found.includes(applicationUri)) return applicationUri;
   const detail = { path: certificateFile, found, applicationUri };
-  if (!isOurs(certificate)) {
+  if (keepsCertificate || !isOurs(certificate)) {
     const code = "OPCUA_CERTIFICATE_OTHER_URI";
     const [uri = applicationUri] = found;
     const what =
       found.length > 0
         ? "the gateway goes by the application URI of its certificate, which it did not make; write it as opcua.applicationUri"
         : "the gateway's certificate, which it did not make, names no application URI: servers may refuse it";
-    log.warn({ code, ...detail }, what);
+    if (isNews(certificate.fingerprint256)) log.warn({ code, ...detail }, what);
     return uri;
   }
   const mark = certificate.fingerprint256.replaceAll(":", "").slice(0, 16).toLowerCase();
@@ -85,6 +131,7 @@ function certifiedUri(certificateFile: string, applicationUri: string, log: Logg
 /**
  * Opens the folder, makes key (RSA 2048) and self-signed certificate at the first start, the certificate also for another URI. Nothing watches the folder: it is read again
  * before each verdict, so that a certificate that a person moved counts at the next attempt.
+ * @throws JilianError OPCUA_CERTIFICATE_INVALID
  */
 export async function openPki(options: PkiOptions, log: Logger): Promise<Pki> {
   const { pkiDir, applicationUri, acceptUnknownCertificates } = options;
@@ -98,8 +145,19 @@ export async function openPki(options: PkiOptions, log: Logger): Promise<Pki> {
   // Clients count themselves in and out, and the last one out closes the manager: it is ours to close.
   manager.referenceCounter += 1;
   const certificateFile = join(pkiDir, "own", "certs", "gateway.pem");
-  const certified = certifiedUri(certificateFile, applicationUri, log);
-  if (certified === undefined) {
+  async function close(): Promise<void> {
+    manager.referenceCounter = 0;
+    await manager.dispose();
+  }
+  let told = "";
+  const isNews = (fingerprint: string): boolean => {
+    const isSame = told === fingerprint;
+    told = fingerprint;
+    return !isSame;
+  };
+  async function certifyNow(): Promise<string> {
+    const certified = certifiedUri({ certificateFile, keyFile: manager.privateKey, isNews }, options, log);
+    if (certified !== undefined) return certified;
     await manager.createSelfSignedCertificate({
       applicationUri,
       dns: [hostname()],
@@ -108,10 +166,23 @@ export async function openPki(options: PkiOptions, log: Logger): Promise<Pki> {
       startDate: new Date(),
       validity: validityDays,
     });
+    return applicationUri;
+  }
+  /** One at a time: several devices connect at once, and one certificate is made. */
+  let certifying = certifyNow();
+  try {
+    await certifying;
+  } catch (thrown) {
+    await close();
+    throw thrown;
   }
   return {
     ...options,
-    applicationUri: certified ?? applicationUri,
+    applicationUri: await certifying,
+    certify() {
+      certifying = certifying.then(certifyNow, certifyNow);
+      return certifying;
+    },
     manager,
     certificateFile,
     async verify(target, certificate) {
@@ -123,9 +194,6 @@ export async function openPki(options: PkiOptions, log: Logger): Promise<Pki> {
       const file = await rejectedFileOf(manager.rejectedFolder, fingerprint);
       throw serverUntrusted(target, `SHA-1 ${fingerprint}`, file, manager.trustedFolder);
     },
-    async close() {
-      manager.referenceCounter = 0;
-      await manager.dispose();
-    },
+    close,
   };
 }

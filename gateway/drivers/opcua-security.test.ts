@@ -1,8 +1,12 @@
-import { existsSync, readdirSync, renameSync, statSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { X509Certificate } from "node:crypto";
+import { copyFileSync, existsSync, readdirSync, readFileSync, renameSync, statSync, unlinkSync } from "node:fs";
 import { createServer } from "node:net";
+import { hostname } from "node:os";
 import { basename, join } from "node:path";
 import { systemClock } from "@jilian/domain/clock.ts";
 import { JilianError } from "@jilian/domain/errors.ts";
+import { hasOpenssl } from "@jilian/domain/test-certificates.ts";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { reasonOf } from "../collect.ts";
 import type { Driver } from "../model.ts";
@@ -74,6 +78,48 @@ describe("an encrypted session with a user name", () => {
     const driver = driverOf(extra, { opcua: `{ pkiDir: ${pkiDir}, acceptUnknownCertificates: true }` });
     await driver.connect(never);
     expect(server.sessions()[0]?.clientDescription?.applicationUri).toBe("urn:plant:box");
+  });
+
+  it("goes by a certificate that was put there, or removed, while the gateway runs", async () => {
+    const pkiDir = join(folder.path, "exchanged");
+    const opcua = `{ pkiDir: ${pkiDir}, acceptUnknownCertificates: true }`;
+    const driver = driverOf(`${secure("Basic256Sha256")}, ${login("right")}`, { opcua });
+    const uriAtNextConnect = async () => {
+      await driver.close();
+      await driver.connect(never);
+      return server.sessions()[0]?.clientDescription?.applicationUri;
+    };
+    const own = "urn:jilian:gateway:factory:gateway";
+    expect(await uriAtNextConnect()).toBe(own);
+    const options = { applicationUri: own, pkiDir, acceptUnknownCertificates: true };
+    const { manager, certificateFile, close } = await openPki(options, log);
+    const of = { applicationUri: "urn:plant:box", dns: ["box"], subject: "/CN=Box 7" };
+    await manager.createSelfSignedCertificate({
+      ...{ ...of, startDate: new Date(), validity: 100 },
+      outputFile: certificateFile,
+    });
+    await close();
+    expect(await uriAtNextConnect()).toBe("urn:plant:box");
+    unlinkSync(certificateFile);
+    expect(await uriAtNextConnect()).toBe(own);
+    // Made by the gateway, not by the library, whose authors would stand in it.
+    expect(new X509Certificate(readFileSync(certificateFile)).subject).toBe(`CN=Jilian gateway@${hostname()}`);
+    copyFileSync(join(folder.path, "plant", "own", "certs", "gateway.pem"), certificateFile);
+    await driver.close();
+    expect(await refusal(driver)).toMatchObject({ code: "OPCUA_CERTIFICATE_INVALID", device: "machine" });
+  });
+
+  it.skipIf(!hasOpenssl)("tells of its own certificate that the server finds it made for something else", async () => {
+    const pkiDir = join(folder.path, "useless");
+    const pki = await openPki({ applicationUri: "urn:plant:box", pkiDir, acceptUnknownCertificates: true }, log);
+    // As it is made by whoever knows web servers alone: no URI, no key usage.
+    const args = ["req", "-x509", "-key", pki.manager.privateKey, "-out", pki.certificateFile, "-subj", "/CN=Box 8"];
+    const { OPENSSL_CONF: _, ...env } = process.env;
+    execFileSync("openssl", args, { env, stdio: "ignore" });
+    await pki.close();
+    const opcua = `{ pkiDir: ${pkiDir}, acceptUnknownCertificates: true }`;
+    const error = await refusal(driverOf(`${secure("Basic256Sha256")}, ${login("right")}`, { opcua }));
+    expect(error).toMatchObject({ code: "OPCUA_CLIENT_UNTRUSTED", remedy: expect.stringContaining("key usage") });
   });
 
   it("keeps the private key from others", () => {

@@ -60,8 +60,11 @@ export function knowSessions({ opcua }: OpcuaLibrary, client: OPCUAClient, timeo
     return perform(request, (...outcome) => {
       transport?._socket?.setTimeout(transport.timeout);
       asked.delete(promise);
-      done(...outcome);
-      resolve();
+      try {
+        done(...outcome);
+      } finally {
+        resolve();
+      }
     });
   };
   return async () => void (await Promise.all(asked));
