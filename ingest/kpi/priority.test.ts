@@ -29,7 +29,7 @@ test.runIf(process.platform === "linux")(
     await kpi.close();
     await world.end();
     const ownNice = getPriority();
-    const nicer = Math.min(ownNice + 10, constants.priority.PRIORITY_LOW);
+    const nicer = Math.min(ownNice + 5, constants.priority.PRIORITY_LOW);
     const [figures, others] = [found.filter(({ name }) => name === "kpi"), found.filter(({ name }) => name !== "kpi")];
     expect(figures.map(({ nice }) => nice)).toEqual([nicer]);
     expect(new Set(others.map(({ nice }) => nice))).toEqual(new Set([ownNice]));

@@ -3,8 +3,8 @@ import { access } from "node:fs/promises";
 import { constants, getPriority, setPriority } from "node:os";
 import { messageOf } from "@jilian/domain/errors.ts";
 
-/** By so much more is the thread nice: beside one that wants the same core it gets about a tenth. */
-const niceSteps = 10;
+/** By so much more is the thread nice: beside one that wants the same core it gets about a quarter. */
+const niceSteps = 5;
 
 /** What came of it: the niceness that the thread has now, or why it has the one that it had. */
 export type ThreadPriority = { readonly nice: number } | { readonly unchanged: string };
