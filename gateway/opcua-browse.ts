@@ -7,7 +7,7 @@ import { reasonOf } from "./collect.ts";
 import { readGatewayConfig } from "./config.ts";
 import type { OpcuaDevice } from "./drivers/opcua-config.ts";
 import { type OpcuaConnection, openConnection } from "./drivers/opcua-connection.ts";
-import { decodeValue, typeOfBuiltIn } from "./drivers/opcua-decode.ts";
+import { decodeValue, opcuaValueOf, typeOfBuiltIn } from "./drivers/opcua-decode.ts";
 import { portableNodeId, resolveNodeId } from "./drivers/opcua-nodes.ts";
 import { openPki, type Pki } from "./drivers/opcua-pki.ts";
 
@@ -111,7 +111,7 @@ async function tagLines(connection: OpcuaConnection, variables: readonly Variabl
         lines.push(`# ${path} ${portable}: no tag (${value.value?.arrayType ? `array of ${what}` : what})`);
         continue;
       }
-      const decoded = decodeValue(type, value);
+      const decoded = decodeValue(type, opcuaValueOf(value));
       const seen = decoded.status === 0 ? shown(decoded.value) : statusName(decoded.status);
       lines.push(`- { name: ${JSON.stringify(nameOf(path))}, nodeId: ${portable}, type: ${type} } # ${seen}`);
     }

@@ -31,8 +31,21 @@ const fitting: Readonly<Record<Exclude<ValueType, BcdType>, string>> = {
   datetime: "DateTime",
 };
 
-/** What a read or a notification brings, as node-opcua has it: 64-bit integers as [high, low], times as Date. */
+/** What of a DataValue (OPC 10000-4, 7.11) is used here, in one object: there are thousands a second. */
 export type OpcuaValue = {
+  /** Number of the built-in type. */
+  readonly dataType: number;
+  readonly isArray: boolean;
+  /** As node-opcua has it: 64-bit integers as [high, low], times as Date; null or undefined: none. */
+  readonly value: unknown;
+  /** StatusCode, unsigned. */
+  readonly status: number;
+  /** The time at the source, or failing that at the server, UTC ms; undefined where the server tells neither. */
+  readonly sourceMs: number | undefined;
+};
+
+/** A DataValue of node-opcua. */
+export type LibraryValue = {
   readonly value?: { readonly dataType: number; readonly arrayType: number; readonly value: unknown } | null;
   readonly statusCode: { readonly value: number };
   readonly sourceTimestamp?: Date | null;
@@ -66,22 +79,19 @@ function plainValue(type: ValueType, raw: unknown): Exclude<Value, null> {
  * Decodes what came for a tag. A bad status has no value; an uncertain one keeps it. Every bit of a StatusCode is kept (limits and overflow
  * are in its lower half); a good one turns bad only where the value is none (null, NaN, a sentinel), misfits, or cannot be held.
  */
-export function decodeValue(type: ValueType, { value, statusCode }: OpcuaValue, sentinels?: SentinelTest): Decoded {
-  const status = statusCode.value >>> 0;
+export function decodeValue(type: ValueType, told: OpcuaValue, sentinels?: SentinelTest): Decoded {
+  const { dataType, isArray, value: raw, status } = told;
   if (qualityOf(status) === "bad") return { value: null, status };
-  const raw = value?.value;
-  if (value === undefined || value === null || raw === null || raw === undefined) {
-    return { value: null, status: Status.BadWaitingForInitialData };
-  }
-  const sent = builtInTypes[value.dataType] ?? `type ${value.dataType}`;
-  const isArray = value.arrayType !== 0;
+  if (raw === null || raw === undefined) return { value: null, status: Status.BadWaitingForInitialData };
+  const sent = builtInTypes[dataType] ?? `type ${dataType}`;
   if (isArray || sent !== builtInOf(type)) {
     const kind = isArray ? `an array of ${sent}` : sent;
     const misfit = `the server sends ${kind}, the tag is a ${type} (${builtInOf(type)})`;
     return { value: null, status: Status.BadTypeMismatch, misfit };
   }
   const usable = usableValue(plainValue(type, raw), type, sentinels);
-  return usable.status === Status.Good ? { value: usable.value, status } : usable;
+  if (usable.status === Status.Good) usable.status = status;
+  return usable;
 }
 
 /** Times before 1970 stand for none: servers send the first moment of 1601. */
@@ -90,7 +100,12 @@ function timeOf(date: Date | null | undefined): number | undefined {
   return timeMs > 0 ? timeMs : undefined;
 }
 
-/** The time at the source, or failing that at the server, UTC ms; undefined where the server tells neither. */
-export function sourceTimeOf({ sourceTimestamp, serverTimestamp }: OpcuaValue): number | undefined {
-  return timeOf(sourceTimestamp) ?? timeOf(serverTimestamp);
+export function opcuaValueOf({ value, statusCode, sourceTimestamp, serverTimestamp }: LibraryValue): OpcuaValue {
+  return {
+    dataType: value?.dataType ?? 0,
+    isArray: (value?.arrayType ?? 0) !== 0,
+    value: value?.value,
+    status: statusCode.value >>> 0,
+    sourceMs: timeOf(sourceTimestamp) ?? timeOf(serverTimestamp),
+  };
 }

@@ -1,20 +1,18 @@
 import type {
   ClientSessionRawSubscriptionService,
   MonitoredItemCreateResult,
-  MonitoredItemNotification,
   NodeId,
   NotificationMessage,
 } from "node-opcua-client";
 import type { OpcuaDevice } from "./opcua-config.ts";
 import type { OpcuaConnection } from "./opcua-connection.ts";
 import type { OpcuaLibrary } from "./opcua-library.ts";
+import { type Change, changesOf } from "./opcua-notification.ts";
 
 /**
  * Monitored items of a subscription (OPC 10000-4, 5.13), known by their tag's position alone. The library's own would be ten objects, two
  * listeners and two events a change for each tag.
  */
-
-type Change = Pick<MonitoredItemNotification, "clientHandle" | "value">;
 
 type Wanted = {
   readonly subscriptionId: number;
@@ -54,7 +52,7 @@ export function takeChanges({ opcua }: OpcuaLibrary, { notificationData }: Notif
   let taken: Change[] = [];
   for (const notification of notificationData ?? []) {
     if (!(notification instanceof opcua.DataChangeNotification)) continue;
-    const changes = notification.monitoredItems ?? [];
+    const changes = changesOf(notification);
     notification.monitoredItems = [];
     taken = taken.length === 0 ? changes : taken.concat(changes);
   }

@@ -1,6 +1,7 @@
 import { stripVTControlCharacters } from "node:util";
 import { setFlagsFromString } from "node:v8";
 import type { Logger } from "pino";
+import { readChangesOurselves } from "./opcua-notification.ts";
 
 export type OpcuaLibrary = {
   readonly opcua: typeof import("node-opcua-client");
@@ -34,5 +35,6 @@ async function load(log: Logger): Promise<OpcuaLibrary> {
   opcua.setDebugLogger(print);
   opcua.setWarningLogger(print);
   opcua.setErrorLogger(print);
+  readChangesOurselves(opcua);
   return { opcua, certificates };
 }

@@ -39,11 +39,7 @@ function streamOf(count = 1) {
 }
 
 function double(value: number, sourceMs: number, code = 0): OpcuaValue {
-  return {
-    value: { dataType: 11, arrayType: 0, value },
-    statusCode: { value: code },
-    sourceTimestamp: new Date(sourceMs),
-  };
+  return { dataType: 11, isArray: false, value, status: code, sourceMs };
 }
 
 it("hands on every change in order, and each quiet tag as it was when the server last looked: a sampling interval before its answer", () => {

@@ -4,7 +4,7 @@ import { qualityOf, Status } from "@jilian/domain/quality.ts";
 import type { RawReading } from "../model.ts";
 import { toleratedSkewMs } from "../shape.ts";
 import type { OpcuaTag } from "./opcua-config.ts";
-import { type Decoded, decodeValue, type OpcuaValue, sourceTimeOf } from "./opcua-decode.ts";
+import { type Decoded, decodeValue, type OpcuaValue } from "./opcua-decode.ts";
 import { type Sentinel, type SentinelTest, sentinelTest } from "./sentinels.ts";
 
 /** Readings that wait for the collector; beyond it the oldest go, and the next of their tags says so. */
@@ -179,9 +179,8 @@ export function createStream(options: Options, events: StreamEvents): OpcuaStrea
   }
 
   /** When a value was true, and whether its source's clock can be believed. */
-  function timeOf(state: TagState, value: OpcuaValue): { timeMs: number; certain: boolean } {
+  function timeOf(state: TagState, { sourceMs }: OpcuaValue): { timeMs: number; certain: boolean } {
     const { machineMs, clockMs } = proven;
-    const sourceMs = sourceTimeOf(value);
     if (sourceMs === undefined) return { timeMs: clockMs, certain: true };
     const delayMs = publishingMs + state.samplingMs + (machineMs < backlog.untilMs ? machineMs - backlog.fromMs : 0);
     const isKnown = state.last === undefined || state.lastSourceMs === sourceMs;
@@ -208,7 +207,7 @@ export function createStream(options: Options, events: StreamEvents): OpcuaStrea
     if (decoded.misfit !== undefined && decoded.misfit !== state.last?.misfit)
       events.onMisfit(state.tag, decoded.misfit);
     keep(state, decoded, passedAs);
-    state.lastSourceMs = sourceTimeOf(value) ?? Number.NaN;
+    state.lastSourceMs = value.sourceMs ?? Number.NaN;
     state.seenMs = performance.now();
     state.differsMs = undefined;
     makeRoom();

@@ -7,7 +7,7 @@ import { atMostEvery } from "../log-limit.ts";
 import type { RawReading } from "../model.ts";
 import type { OpcuaDevice } from "./opcua-config.ts";
 import { type OpcuaConnection, takeLeave } from "./opcua-connection.ts";
-import type { OpcuaValue } from "./opcua-decode.ts";
+import { type OpcuaValue, opcuaValueOf } from "./opcua-decode.ts";
 import { connectionLost, nothingReadable, type OpcuaTarget, sessionLost, subscriptionDead } from "./opcua-errors.ts";
 import { createItems, tagOf, takeChanges } from "./opcua-items.ts";
 import { resolveNodeId } from "./opcua-nodes.ts";
@@ -158,8 +158,9 @@ function createChecker(parts: Parts, nodeIds: ReadonlyMap<number, NodeId>, check
 
   async function check(tags: readonly number[]): Promise<void> {
     const found = await connection.look(tags.map((tag) => nodeIds.get(tag) as NodeId));
-    for (const [i, value] of (found ?? []).entries()) {
+    for (const [i, read] of (found ?? []).entries()) {
       const tag = tags[i] as number;
+      const value = opcuaValueOf(read);
       if (!stream.check(tag, value)) continue;
       const { name } = device.tags[tag] ?? {};
       if (withheld.has(tag)) {
@@ -241,7 +242,7 @@ export async function subscribe(
     const changes = takeChanges(connection.library, message);
     // One look at the clocks for all of them.
     if (changes.length > 0) stream.proved(publishedMs);
-    for (const { clientHandle, value } of changes) arrived(tagOf(clientHandle), value);
+    for (const change of changes) arrived(tagOf(change.clientHandle), change);
   });
   subscription.on("keepalive", () => stream.proved(publishedMs));
   subscription.on("status_changed", (status) => {

@@ -1,0 +1,162 @@
+import type { DataChangeNotification, MonitoredItemNotification } from "node-opcua-client";
+import { type OpcuaValue, opcuaValueOf } from "./opcua-decode.ts";
+
+/**
+ * Reads notifications of changes (OPC 10000-4, 7.25.2; bytes in OPC 10000-6, 5.2.2.16 and 5.2.2.17) without the library's objects, of which
+ * each change would have seven. Only the form that nearly all have is read here: one plain number, good, with times. Whatever else comes is
+ * left to the library.
+ */
+
+export type Change = OpcuaValue & { readonly clientHandle: number };
+
+/** Of a BinaryStream: its bytes, and where the next is read. */
+type Stream = { readonly buffer: Uint8Array; length: number };
+type Cursor = { readonly view: DataView; at: number };
+type WithDecode = { decode(stream: Stream): void };
+type Read = DataChangeNotification & WithDecode & { changes?: Change[] };
+/** What is used of the library. */
+type Library = {
+  readonly DataChangeNotification: { readonly prototype: object };
+  readonly MonitoredItemNotification: new (options: null) => MonitoredItemNotification;
+};
+
+/** Bits of the mask that a DataValue begins with (OPC 10000-6, 5.2.2.17). */
+const has = { value: 0x01, sourceTime: 0x04, serverTime: 0x08, sourcePicoseconds: 0x10, serverPicoseconds: 0x20 };
+const usual = has.value | has.sourceTime | has.serverTime | has.sourcePicoseconds | has.serverPicoseconds;
+/** Bytes of the built-in types that are read here, by their numbers (OPC 10000-6, 5.1.2): Boolean to Double. A Variant's array bits are none. */
+const sizes: readonly number[] = [0, 1, 1, 1, 2, 2, 4, 4, 8, 8, 4, 8];
+/** A client handle, a mask, and the type of a Variant. */
+const headBytes = 6;
+/** As the length of an array: there is none. */
+const noArray = 0xffffffff;
+/** A handle and a mask: no change is shorter. */
+const leastBytes = 5;
+
+/** From 1601, where OPC UA counts from, to 1970. */
+const epochMs = 11_644_473_600_000;
+/** Steps of 100 ns in a ms; 2^32 of them are so many whole ms, and a rest. */
+const stepsPerMs = 10_000;
+const highMs = Math.floor(2 ** 32 / stepsPerMs);
+const highSteps = 2 ** 32 % stepsPerMs;
+
+/** A number of built-in type 1 to 11, as the library would give it. */
+function numberAt(view: DataView, at: number, dataType: number): unknown {
+  switch (dataType) {
+    case 1:
+      return view.getUint8(at) !== 0;
+    case 2:
+      return view.getInt8(at);
+    case 3:
+      return view.getUint8(at);
+    case 4:
+      return view.getInt16(at, true);
+    case 5:
+      return view.getUint16(at, true);
+    case 6:
+      return view.getInt32(at, true);
+    case 7:
+      return view.getUint32(at, true);
+    case 10:
+      return view.getFloat32(at, true);
+    case 11:
+      return view.getFloat64(at, true);
+    default:
+      return [view.getUint32(at + 4, true), view.getUint32(at, true)];
+  }
+}
+
+/** A DateTime, UTC ms; undefined before 1970. In two halves: the whole is beyond 2^53. */
+function timeAt(view: DataView, at: number): number | undefined {
+  const [low, high] = [view.getUint32(at, true), view.getUint32(at + 4, true)];
+  const timeMs = high * highMs + Math.floor((high * highSteps + low) / stepsPerMs) - epochMs;
+  return timeMs > 0 ? timeMs : undefined;
+}
+
+/** Reads one change, or nothing where it is of another form; the cursor stands still then. @throws RangeError where the bytes end amid it */
+function takeChange(from: Cursor): Change | undefined {
+  const { view } = from;
+  const clientHandle = view.getUint32(from.at, true);
+  const mask = view.getUint8(from.at + 4);
+  if ((mask & has.value) === 0 || (mask & ~usual) !== 0) return undefined;
+  const dataType = view.getUint8(from.at + 5);
+  const bytes = sizes[dataType] ?? 0;
+  if (bytes === 0) return undefined;
+  let at = from.at + headBytes;
+  const value = numberAt(view, at, dataType);
+  at += bytes;
+  let sourceMs: number | undefined;
+  if ((mask & has.sourceTime) !== 0) {
+    sourceMs = timeAt(view, at);
+    at += 8;
+  }
+  if ((mask & has.sourcePicoseconds) !== 0) at += 2;
+  if ((mask & has.serverTime) !== 0) {
+    sourceMs ??= timeAt(view, at);
+    at += 8;
+  }
+  if ((mask & has.serverPicoseconds) !== 0) at += 2;
+  if (at > view.byteLength) throw new RangeError("a change ends beyond its message");
+  from.at = at;
+  return { clientHandle, dataType, isArray: false, value, status: 0, sourceMs };
+}
+
+const changeOf = ({ clientHandle, value }: MonitoredItemNotification): Change => ({
+  clientHandle,
+  ...opcuaValueOf(value),
+});
+
+/** Reads a whole notification. @returns nothing where the library is to read it: the stream stands as it stood then */
+function takeChanges(stream: Stream, byLibrary: () => MonitoredItemNotification): Change[] | undefined {
+  const { buffer, length: begin } = stream;
+  const view = new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength);
+  const count = view.getUint32(begin, true);
+  if (count === noArray || count * leastBytes > view.byteLength - begin) return undefined;
+  const from: Cursor = { view, at: begin + 4 };
+  const changes: Change[] = [];
+  for (let i = 0; i < count; i += 1) {
+    let change = takeChange(from);
+    if (change === undefined) {
+      stream.length = from.at;
+      change = changeOf(byLibrary());
+      from.at = stream.length;
+    }
+    changes.push(change);
+  }
+  const diagnostics = view.getUint32(from.at, true);
+  if (diagnostics !== 0 && diagnostics !== noArray) {
+    stream.length = begin;
+    return undefined;
+  }
+  stream.length = from.at + 4;
+  return changes;
+}
+
+/**
+ * Has the library's notifications of changes read by the above. In place of their own `decode`: the library offers no other way to read a
+ * message of its own types.
+ */
+export function readChangesOurselves({ DataChangeNotification, MonitoredItemNotification }: Library): void {
+  const notification = DataChangeNotification.prototype as Read;
+  const decode = notification.decode;
+  notification.decode = function (this: Read, stream: Stream): void {
+    const begin = stream.length;
+    let changes: Change[] | undefined;
+    try {
+      changes = takeChanges(stream, () => {
+        const item = new MonitoredItemNotification(null);
+        (item as unknown as WithDecode).decode(stream);
+        return item;
+      });
+    } catch {
+      // Broken bytes: what that means the library says.
+      stream.length = begin;
+    }
+    if (changes === undefined) decode.call(this, stream);
+    else this.changes = changes;
+  };
+}
+
+/** The changes of a notification, however it was read. */
+export function changesOf(notification: DataChangeNotification): Change[] {
+  return (notification as Read).changes ?? (notification.monitoredItems ?? []).map(changeOf);
+}
