@@ -266,14 +266,23 @@ export function accountBook(store: BookStore, devices: readonly string[]) {
       const device = books.get(id);
       if (!device) return;
       const byHour = new Map<number, number>();
-      for (const { sourceTimeMs } of samples) {
-        const at = hourOf(sourceTimeMs);
-        byHour.set(at, (byHour.get(at) ?? 0) + 1);
-        if (sourceTimeMs > device.sampleMs) device.sampleMs = sourceTimeMs;
+      let { sampleMs } = device;
+      // Nearly all are of one hour, and in the order of their times.
+      let [at, count] = [Number.NaN, 0];
+      for (let i = 0; i < samples.length; i += 1) {
+        const { sourceTimeMs } = samples[i] as Sample;
+        if (sourceTimeMs > sampleMs) sampleMs = sourceTimeMs;
+        if (!(sourceTimeMs >= at && sourceTimeMs < at + hourMs)) {
+          if (count > 0) byHour.set(at, (byHour.get(at) ?? 0) + count);
+          [at, count] = [hourOf(sourceTimeMs), 0];
+        }
+        count += 1;
       }
-      for (const [at, count] of byHour) {
-        change(id, at, "counts", (account, hour) => {
-          account.queued += count;
+      if (count > 0) byHour.set(at, (byHour.get(at) ?? 0) + count);
+      device.sampleMs = sampleMs;
+      for (const [hourStartMs, queued] of byHour) {
+        change(id, hourStartMs, "counts", (account, hour) => {
+          account.queued += queued;
           hour.queuedAtMs = nowMs;
         });
       }

@@ -25,6 +25,7 @@ export function statusProperties(status: number): Properties {
 /** Whether a datatype holds a value exactly: one that was a double before the metric became a float must not be rounded on its way. */
 export function fits(datatype: DataTypeNumber, value: Value): boolean {
   if (value === null) return true;
+  if (datatype === DataType.Double) return typeof value === "number";
   if (datatype === DataType.Float) return typeof value === "number" && Math.fround(value) === value;
   try {
     toWire(datatype, value);

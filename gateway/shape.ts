@@ -63,6 +63,8 @@ type Held = {
 };
 
 type TagState = {
+  /** Its place in the columns of times. */
+  readonly index: number;
   readonly tag: CommonTag | DerivedTag;
   /** None for a derived tag: it is computed from converted values. */
   readonly converter: Converter | undefined;
@@ -72,17 +74,27 @@ type TagState = {
   reported: boolean;
   value: Value;
   status: number;
-  /** Source time of the last sample; the next one's is later. */
-  lastMs: number;
-  /** Time of observation of the last sample, not its source time: that one stands still while a clock that ran back catches up. */
-  observedMs: number;
   held: Held | undefined;
   /** What was read last, whether or not it made a sample: changed in place, since what lives on is what garbage collection costs. */
-  seen: { value: Value; status: number; timeMs: number } | undefined;
+  seen: { value: Value; status: number } | undefined;
 };
 
-function stateOf(device: CommonDevice, tag: CommonTag | DerivedTag, lastMs: number): TagState {
+/**
+ * Times of all tags of a device, UTC ms. In columns: of a time that is kept in an object the compiler makes an object of its own, which lives
+ * until the next one comes, long enough for only a large collection of garbage to find it.
+ */
+type Times = {
+  /** Source time of the last sample; the next one's is later. */
+  readonly last: Float64Array;
+  /** Time of observation of the last sample, not its source time: that one stands still while a clock that ran back catches up. */
+  readonly observed: Float64Array;
+  /** Time of what was read last. */
+  readonly seen: Float64Array;
+};
+
+function stateOf(device: CommonDevice, tag: CommonTag | DerivedTag, index: number): TagState {
   return {
+    index,
     tag,
     converter: "of" in tag ? undefined : converterOf(tag),
     isCounter: isCounter(tag),
@@ -92,22 +104,19 @@ function stateOf(device: CommonDevice, tag: CommonTag | DerivedTag, lastMs: numb
     reported: false,
     value: null,
     status: Status.BadWaitingForInitialData,
-    lastMs,
-    observedMs: 0,
     held: undefined,
     seen: undefined,
   };
 }
 
-function see(state: TagState, value: Value, status: number, timeMs: number): void {
+function see(state: TagState, value: Value, status: number): void {
   const { seen } = state;
   if (seen === undefined) {
-    state.seen = { value, status, timeMs };
+    state.seen = { value, status };
     return;
   }
   seen.value = value;
   seen.status = status;
-  seen.timeMs = timeMs;
 }
 
 const sourceTimeOf = ({ sourceTimeMs }: ShapedSample): number => sourceTimeMs;
@@ -118,6 +127,7 @@ function hasFallen(before: Value, after: Value): boolean {
   return isNumber(before) && isNumber(after) && (after as number | bigint) < (before as number | bigint);
 }
 
+/** Of a poll. */
 type Time = { readonly timeMs: number; readonly certain: boolean };
 
 /**
@@ -126,12 +136,7 @@ type Time = { readonly timeMs: number; readonly certain: boolean };
  * would be hidden, since what a counter said last before a gap or before it fell is what it has counted up to there. The fall itself is
  * reported at once: what the counter counts from then on begins there.
  */
-function fateOf(
-  state: TagState,
-  { value, status }: Pick<RawReading, "value" | "status">,
-  elapsedMs: number,
-  sinceMs: number,
-) {
+function fateOf(state: TagState, value: Value, status: number, elapsedMs: number, sinceMs: number) {
   const { minIntervalMs = 0 } = state.tag;
   const isDue = elapsedMs < 0 || elapsedMs >= state.heartbeatMs;
   if (!state.reported || status !== state.status || isDue) return "report";
@@ -156,7 +161,12 @@ function fateOf(
  * @param onUnlisted told of a number that is not in its tag's enumeration, when that turns the tag bad
  */
 export function createShaper(device: CommonDevice, { lastSourceTimeMs, rate = 1, onUnlisted }: ShaperOptions): Shaper {
-  const states = [...device.tags, ...(device.derived ?? [])].map((tag) => stateOf(device, tag, lastSourceTimeMs));
+  const states = [...device.tags, ...(device.derived ?? [])].map((tag, i) => stateOf(device, tag, i));
+  const times: Times = {
+    last: new Float64Array(states.length).fill(lastSourceTimeMs),
+    observed: new Float64Array(states.length),
+    seen: new Float64Array(states.length),
+  };
   const deriver = createDeriver(device);
   // Polls never fall exactly on their grid.
   const graceMs = device.pollIntervalMs / 10;
@@ -164,6 +174,8 @@ export function createShaper(device: CommonDevice, { lastSourceTimeMs, rate = 1,
   let isLost = false;
   let counts: PollCounts = { polled: 0, suppressed: 0, bad: 0 };
   let bad = 0;
+  /** Readings that are held back. */
+  let heldReadings = 0;
 
   /** One time for all samples of a poll, later than every one before it; uncertain once the clock has run back too far. */
   function pollTime(nowMs: number): Time {
@@ -171,19 +183,28 @@ export function createShaper(device: CommonDevice, { lastSourceTimeMs, rate = 1,
     return { timeMs: nowMs > lastPollMs ? nowMs : lastPollMs + 1, certain };
   }
 
-  function timeOf({ sourceTimeMs }: RawReading, { lastMs }: TagState, poll: Time, nowMs: number): Time {
-    if (sourceTimeMs === undefined) return { ...poll, timeMs: Math.max(poll.timeMs, lastMs + 1) };
-    if (sourceTimeMs > lastMs) return { timeMs: sourceTimeMs, certain: true };
-    const certain = lastMs - sourceTimeMs <= toleratedSkewMs * rate;
-    return { timeMs: certain ? lastMs + 1 : Math.max(nowMs, lastMs + 1), certain };
+  function isCertain({ sourceTimeMs }: RawReading, lastMs: number, poll: Time): boolean {
+    return sourceTimeMs === undefined ? poll.certain : lastMs - sourceTimeMs <= toleratedSkewMs * rate;
+  }
+
+  function timeOf({ sourceTimeMs }: RawReading, lastMs: number, poll: Time, nowMs: number, certain: boolean): number {
+    if (sourceTimeMs === undefined) return Math.max(poll.timeMs, lastMs + 1);
+    if (sourceTimeMs > lastMs) return sourceTimeMs;
+    return certain ? lastMs + 1 : Math.max(nowMs, lastMs + 1);
+  }
+
+  function hold(state: TagState, held: Held | undefined): void {
+    // Derived tags are none that are read.
+    if (state.converter) heldReadings += (held === undefined ? 0 : 1) - (state.held === undefined ? 0 : 1);
+    state.held = held;
   }
 
   function sampleOf(state: TagState, value: Value, status: number, timeMs: number, nowMs: number): ShapedSample {
     state.reported = true;
     state.value = value;
     state.status = status;
-    state.lastMs = timeMs;
-    state.observedMs = nowMs;
+    times.last[state.index] = timeMs;
+    times.observed[state.index] = nowMs;
     return { metric: state.tag.name, value, status, sourceTimeMs: timeMs, gatewayTimeMs: nowMs };
   }
 
@@ -191,7 +212,7 @@ export function createShaper(device: CommonDevice, { lastSourceTimeMs, rate = 1,
   function release(state: TagState, samples: ShapedSample[]): void {
     const { held } = state;
     if (held === undefined) return;
-    state.held = undefined;
+    hold(state, undefined);
     if (!held.isTimed) lastPollMs = Math.max(lastPollMs, held.timeMs);
     samples.push(sampleOf(state, held.value, held.status, held.timeMs, held.nowMs));
   }
@@ -199,33 +220,31 @@ export function createShaper(device: CommonDevice, { lastSourceTimeMs, rate = 1,
   /** @param samples what becomes of the reading is added to them */
   function shapeOne(reading: RawReading, poll: Time, nowMs: number, samples: ShapedSample[]): void {
     const state = states[reading.tag] as TagState;
-    const { converter, tag, held } = state;
-    let { value, status } = converter ? converter.convert(reading) : checkedRange(reading, tag.range);
+    const { index, converter, tag, held } = state;
+    const converted = converter ? converter.convert(reading) : checkedRange(reading, tag.range);
+    const { value } = converted;
+    let { status } = converted;
     if (converter?.isEnumeration && value === null && reading.value !== null && status !== state.status) {
       onUnlisted?.(tag.name, reading.value);
     }
-    if (converter) deriver.see(reading.tag, { value, status }, reading.sourceTimeMs);
+    if (converter) deriver.see(reading.tag, converted, reading.sourceTimeMs);
     const isHidden =
       qualityOf(status) === "bad" || (state.isCounter && held !== undefined && hasFallen(held.value, value));
     if (isHidden) release(state, samples);
-    const { timeMs, certain } = timeOf(reading, state, poll, nowMs);
+    const lastMs = times.last[index] as number;
+    const certain = isCertain(reading, lastMs, poll);
+    const timeMs = timeOf(reading, lastMs, poll, nowMs, certain);
     if (!certain && qualityOf(status) !== "bad") status = Status.Uncertain;
     if (qualityOf(status) === "bad" && converter) bad += 1;
-    see(state, value, status, timeMs);
-    const elapsedMs = nowMs - state.observedMs;
-    const sinceMs = reading.sourceTimeMs === undefined ? elapsedMs + graceMs : timeMs - state.lastMs;
-    const fate = fateOf(state, { value, status }, elapsedMs, sinceMs);
+    see(state, value, status);
+    times.seen[index] = timeMs;
+    const elapsedMs = nowMs - (times.observed[index] as number);
     const isTimed = reading.sourceTimeMs !== undefined;
-    state.held = fate === "hold" ? { value, status, timeMs, isTimed, nowMs } : undefined;
+    const fate = fateOf(state, value, status, elapsedMs, isTimed ? timeMs - lastMs : elapsedMs + graceMs);
+    hold(state, fate === "hold" ? { value, status, timeMs, isTimed, nowMs } : undefined);
     if (fate !== "report") return;
     if (!isTimed) lastPollMs = Math.max(lastPollMs, poll.timeMs);
     samples.push(sampleOf(state, value, status, timeMs, nowMs));
-  }
-
-  function heldReadings(): number {
-    let found = 0;
-    for (const { held, converter } of states) if (held !== undefined && converter) found += 1;
-    return found;
   }
 
   function count(polled: number, made: number, derived: number): void {
@@ -235,7 +254,7 @@ export function createShaper(device: CommonDevice, { lastSourceTimeMs, rate = 1,
   /** Everything that is held, counted now. */
   function releaseAll(): ShapedSample[] {
     bad = 0;
-    const polled = heldReadings();
+    const polled = heldReadings;
     const samples: ShapedSample[] = [];
     for (const state of states) release(state, samples);
     count(polled, polled, samples.length - polled);
@@ -246,17 +265,18 @@ export function createShaper(device: CommonDevice, { lastSourceTimeMs, rate = 1,
     shape(readings, nowMs) {
       isLost = false;
       bad = 0;
-      const before = heldReadings();
+      const before = heldReadings;
       const poll = pollTime(nowMs);
       const samples: ShapedSample[] = [];
-      for (const reading of readings) shapeOne(reading, poll, nowMs, samples);
+      for (let i = 0; i < readings.length; i += 1) shapeOne(readings[i] as RawReading, poll, nowMs, samples);
       const made = samples.length;
       for (const reading of deriver.take()) shapeOne(reading, poll, nowMs, samples);
-      count(readings.length + before - heldReadings(), made, samples.length - made);
+      count(readings.length + before - heldReadings, made, samples.length - made);
       return inOrderOf(samples, sourceTimeOf);
     },
     counts: () => counts,
-    last: () => states.map(({ tag, seen }) => ({ tag, seen: seen && { ...seen } })),
+    last: () =>
+      states.map(({ tag, seen, index }) => ({ tag, seen: seen && { ...seen, timeMs: times.seen[index] as number } })),
     rest: () => inOrderOf(releaseAll(), sourceTimeOf),
     lost(status, nowMs) {
       const released = releaseAll();
@@ -266,9 +286,13 @@ export function createShaper(device: CommonDevice, { lastSourceTimeMs, rate = 1,
       const { timeMs } = pollTime(nowMs);
       const marks = states
         .filter((state) => state.reported)
-        .map((state) => sampleOf(state, null, status, Math.max(timeMs, state.lastMs + 1), nowMs));
+        .map((state) => {
+          const lastMs = times.last[state.index] as number;
+          return sampleOf(state, null, status, Math.max(timeMs, lastMs + 1), nowMs);
+        });
       if (marks.length > 0) lastPollMs = timeMs;
-      for (const state of states) if (state.seen) see(state, null, status, state.lastMs);
+      for (const state of states) if (state.seen) see(state, null, status);
+      times.seen.set(times.last);
       return inOrderOf([...released, ...marks], sourceTimeOf);
     },
   };

@@ -85,13 +85,16 @@ function putBytes(bytes: Uint8Array): void {
   at += bytes.length;
 }
 
-/** A message within one: its length is known when it is written, and takes one byte but for those of 128 bytes and more. */
-function putMessage(field: number, write: () => void): void {
+/** Begins a message within one. @returns where it begins, for {@link endMessage} */
+function beginMessage(field: number): number {
   putVarint(field);
   room(1);
-  const from = at + 1;
-  at = from;
-  write();
+  at += 1;
+  return at;
+}
+
+/** Its length is known when it is written, and takes one byte but for those of 128 bytes and more. */
+function endMessage(from: number): void {
   const bytes = at - from;
   if (bytes <= 0x7f) {
     scratch[from - 1] = bytes;
@@ -152,12 +155,12 @@ function putProperties(properties: Properties): void {
     putText(key);
   }
   for (const [, { datatype, value }] of entries) {
-    putMessage(setTag.value, () => {
-      putVarint(propertyTag.type);
-      putVarint(datatype);
-      if (value === null) putFlag(propertyTag.isNull);
-      else putValue(propertyValueField, datatype, value);
-    });
+    const from = beginMessage(setTag.value);
+    putVarint(propertyTag.type);
+    putVarint(datatype);
+    if (value === null) putFlag(propertyTag.isNull);
+    else putValue(propertyValueField, datatype, value);
+    endMessage(from);
   }
 }
 
@@ -180,7 +183,11 @@ function putMetric(metric: OutMetric): void {
   if (metric.historical) putFlag(metricTag.isHistorical);
   if (metric.transient) putFlag(metricTag.isTransient);
   if (value === null) putFlag(metricTag.isNull);
-  if (properties !== undefined) putMessage(metricTag.properties, () => putProperties(properties));
+  if (properties !== undefined) {
+    const from = beginMessage(metricTag.properties);
+    putProperties(properties);
+    endMessage(from);
+  }
   if (value !== null) putValue(metricValueField, metric.datatype, value);
 }
 
@@ -190,11 +197,15 @@ function putMetric(metric: OutMetric): void {
  * @throws RangeError for a time, alias or seq that is no whole number of 64 bits
  */
 export function writePayload(payload: OutPayload): Uint8Array<ArrayBuffer> {
-  const { seq, uuid, body } = payload;
+  const { metrics, seq, uuid, body } = payload;
   at = 0;
   putVarint(payloadTag.timestamp);
   putWhole(payload.timestampMs);
-  for (const metric of payload.metrics) putMessage(payloadTag.metric, () => putMetric(metric));
+  for (let i = 0; i < metrics.length; i += 1) {
+    const from = beginMessage(payloadTag.metric);
+    putMetric(metrics[i] as OutMetric);
+    endMessage(from);
+  }
   if (seq !== undefined) {
     putVarint(payloadTag.seq);
     putWhole(seq);

@@ -16,21 +16,27 @@ const overflowBits = 0x0480;
 const catchUpMs = 5000;
 
 type TagState = {
+  /** Its place in the columns of times. */
+  readonly index: number;
   readonly tag: OpcuaTag;
   readonly sentinels: SentinelTest | undefined;
   /** What came last, as the server sent it, and with which status it was passed on. */
   last: { value: Value; status: number; misfit: string | undefined; passedAs: number } | undefined;
-  /** Its source time, UTC ms; NaN: it has none. */
-  lastSourceMs: number;
   /** StatusCode of the server's refusal to monitor it. */
   refused: number | undefined;
   samplingMs: number;
-  /** Machine time of the last notification or of the last check that found the same. */
-  seenMs: number;
   /** Machine time since which a check finds another value than was notified; until that is cleared up it has no heartbeat. */
   differsMs: number | undefined;
   overflowed: boolean;
   drain: number;
+};
+
+/** In columns, as those of gateway/shape.ts: a time that is kept in an object is an object of its own. */
+type Times = {
+  /** Source time of what came last, UTC ms; NaN: it has none. */
+  readonly source: Float64Array;
+  /** Machine time of the last notification or of the last check that found the same. */
+  readonly seen: Float64Array;
 };
 
 /** Values on their way from the notifications of a subscription to the polls of the collector. */
@@ -131,10 +137,12 @@ function readingQueue() {
   };
 }
 
-function stateOf(tag: OpcuaTag, { samplingMs, sentinels }: Options): TagState {
-  const seenMs = performance.now();
-  const none = { last: undefined, lastSourceMs: Number.NaN, refused: undefined, differsMs: undefined };
-  return { tag, sentinels: sentinelTest(tag, { sentinels }), ...none, samplingMs, seenMs, overflowed: false, drain: 0 };
+function stateOf(tag: OpcuaTag, index: number, { samplingMs, sentinels }: Options): TagState {
+  const none = { last: undefined, refused: undefined, differsMs: undefined };
+  return {
+    ...{ index, tag, sentinels: sentinelTest(tag, { sentinels }), ...none },
+    ...{ samplingMs, overflowed: false, drain: 0 },
+  };
 }
 
 /**
@@ -147,7 +155,11 @@ function stateOf(tag: OpcuaTag, { samplingMs, sentinels }: Options): TagState {
  */
 export function createStream(options: Options, events: StreamEvents): OpcuaStream {
   const { clock, publishingMs, keepAliveMs } = options;
-  const states = options.tags.map((tag) => stateOf(tag, options));
+  const states = options.tags.map((tag, i) => stateOf(tag, i, options));
+  const times: Times = {
+    source: new Float64Array(states.length).fill(Number.NaN),
+    seen: new Float64Array(states.length).fill(performance.now()),
+  };
   const at = (tag: number) => states[tag] as TagState;
   const pending = readingQueue();
   const proven = { machineMs: performance.now(), clockMs: clock.now(), publishedMs: clock.now() };
@@ -178,18 +190,20 @@ export function createStream(options: Options, events: StreamEvents): OpcuaStrea
     spoken = true;
   }
 
-  /** When a value was true, and whether its source's clock can be believed. */
-  function timeOf(state: TagState, { sourceMs }: OpcuaValue): { timeMs: number; certain: boolean } {
+  /** When a value was true, by its source where that tells and can be believed; undefined where it tells and cannot. */
+  function timeOf(state: TagState, { sourceMs }: OpcuaValue): number | undefined {
     const { machineMs, clockMs } = proven;
-    if (sourceMs === undefined) return { timeMs: clockMs, certain: true };
+    if (sourceMs === undefined) return clockMs;
     const delayMs = publishingMs + state.samplingMs + (machineMs < backlog.untilMs ? machineMs - backlog.fromMs : 0);
-    const isKnown = state.last === undefined || state.lastSourceMs === sourceMs;
+    const isKnown = state.last === undefined || times.source[state.index] === sourceMs;
     const skewMs = sourceMs - clockMs;
     const ahead = skewMs > toleratedSkewMs * clock.rate;
     const behind = -skewMs > (toleratedSkewMs + delayMs) * clock.rate;
-    const certain = !ahead && (!behind || isKnown);
-    if (!certain) events.onSkew(state.tag, skewMs);
-    return { timeMs: ahead || behind ? clockMs : sourceMs, certain };
+    if (ahead || (behind && !isKnown)) {
+      events.onSkew(state.tag, skewMs);
+      return undefined;
+    }
+    return behind ? clockMs : sourceMs;
   }
 
   function makeRoom(): void {
@@ -199,19 +213,20 @@ export function createStream(options: Options, events: StreamEvents): OpcuaStrea
     events.onDropped(gone.length);
   }
 
-  function pass(tag: number, value: OpcuaValue): void {
+  /** @param atMs when it came, machine time */
+  function pass(tag: number, value: OpcuaValue, atMs: number): void {
     const state = at(tag);
     const decoded = decodeValue(state.tag.type, value, state.sentinels);
-    const { timeMs, certain } = timeOf(state, value);
-    const passedAs = !certain && qualityOf(decoded.status) === "good" ? Status.Uncertain : decoded.status;
+    const timeMs = timeOf(state, value);
+    const passedAs = timeMs === undefined && qualityOf(decoded.status) === "good" ? Status.Uncertain : decoded.status;
     if (decoded.misfit !== undefined && decoded.misfit !== state.last?.misfit)
       events.onMisfit(state.tag, decoded.misfit);
     keep(state, decoded, passedAs);
-    state.lastSourceMs = value.sourceMs ?? Number.NaN;
-    state.seenMs = performance.now();
+    times.source[tag] = value.sourceMs ?? Number.NaN;
+    times.seen[tag] = atMs;
     state.differsMs = undefined;
     makeRoom();
-    pending.push(tag, decoded.value, passedAs, timeMs);
+    pending.push(tag, decoded.value, passedAs, timeMs ?? proven.clockMs);
   }
 
   /**
@@ -234,7 +249,8 @@ export function createStream(options: Options, events: StreamEvents): OpcuaStrea
 
   function takePending(): RawReading[] {
     const readings = pending.take();
-    for (const reading of readings) {
+    for (let i = 0; i < readings.length; i += 1) {
+      const reading = readings[i] as RawReading;
       const state = at(reading.tag);
       state.drain = drains;
       if (!state.overflowed || qualityOf(reading.status) === "bad") continue;
@@ -248,7 +264,7 @@ export function createStream(options: Options, events: StreamEvents): OpcuaStrea
     rest: takePending,
     arrived(tag, value) {
       at(tag).refused = undefined;
-      pass(tag, value);
+      pass(tag, value, proven.machineMs);
       if (wake !== undefined && !waiting()) wake();
     },
     proved,
@@ -256,13 +272,14 @@ export function createStream(options: Options, events: StreamEvents): OpcuaStrea
       at(tag).refused = status;
     },
     accept(tag, samplingMs) {
-      Object.assign(at(tag), { refused: undefined, samplingMs, seenMs: performance.now() });
+      Object.assign(at(tag), { refused: undefined, samplingMs });
+      times.seen[tag] = performance.now();
     },
     refused: () => states.flatMap(({ refused: status }, tag) => (status === undefined ? [] : [{ tag, status }])),
     hasSpoken: () => spoken,
     observed(tag, value) {
       at(tag).last = undefined;
-      pass(tag, value);
+      pass(tag, value, performance.now());
     },
     silentMs: () => performance.now() - proven.machineMs,
     async firstValues(boundMs) {
@@ -276,11 +293,13 @@ export function createStream(options: Options, events: StreamEvents): OpcuaStrea
     },
     quiet(periodMs, limit) {
       const dueMs = performance.now() - periodMs;
-      const due = [...states.keys()].filter((tag) => {
-        const { last, refused, seenMs, differsMs } = at(tag);
-        return last !== undefined && refused === undefined && (differsMs !== undefined || seenMs <= dueMs);
-      });
-      return due.sort((a, b) => at(a).seenMs - at(b).seenMs).slice(0, limit);
+      const due: number[] = [];
+      for (let tag = 0; tag < states.length; tag += 1) {
+        const { last, refused, differsMs } = at(tag);
+        if (last === undefined || refused !== undefined) continue;
+        if (differsMs !== undefined || (times.seen[tag] as number) <= dueMs) due.push(tag);
+      }
+      return due.sort((a, b) => (times.seen[a] as number) - (times.seen[b] as number)).slice(0, limit);
     },
     check(tag, value) {
       const state = at(tag);
@@ -289,7 +308,8 @@ export function createStream(options: Options, events: StreamEvents): OpcuaStrea
       const found = decodeValue(state.tag.type, value, state.sentinels);
       const nowMs = performance.now();
       if (found.value === last.value && qualityOf(found.status) === qualityOf(last.status)) {
-        Object.assign(state, { seenMs: nowMs, differsMs: undefined });
+        times.seen[tag] = nowMs;
+        state.differsMs = undefined;
         return false;
       }
       state.differsMs ??= nowMs;
@@ -299,7 +319,7 @@ export function createStream(options: Options, events: StreamEvents): OpcuaStrea
     drain() {
       drains += 1;
       const readings = takePending();
-      for (const tag of states.keys()) {
+      for (let tag = 0; tag < states.length; tag += 1) {
         const reading = at(tag).drain === drains ? undefined : still(tag);
         if (reading !== undefined) readings.push(reading);
       }

@@ -224,12 +224,13 @@ export async function subscribe(
   let retrying = false;
   let retriedMs = performance.now();
   let publishedMs: number | undefined;
-  const begun = new Set<number>();
+  /** 1 for a tag of which a value has come. */
+  const begun = new Uint8Array(device.tags.length);
   const arrived = (tag: number, value: OpcuaValue) => {
     if (device.tags[tag] === undefined) return;
     // A change that is told after the first value: the server lives up to its word again.
-    if (begun.has(tag)) withheld.delete(tag);
-    begun.add(tag);
+    if (withheld.size > 0 && begun[tag] === 1) withheld.delete(tag);
+    begun[tag] = 1;
     try {
       stream.arrived(tag, value);
     } catch (err) {
