@@ -26,8 +26,9 @@ export function inOrderOf<T>(list: T[], numberOf: (item: T) => number): T[];
 export function inOrderOf<T>(list: readonly T[], numberOf: (item: T) => number): readonly T[];
 export function inOrderOf<T>(list: readonly T[], numberOf: (item: T) => number): readonly T[] {
   let before = Number.NEGATIVE_INFINITY;
-  for (const item of list) {
-    const number = numberOf(item);
+  // By index: every record of a gateway passes here, and an iterator makes an object of each item.
+  for (let i = 0; i < list.length; i += 1) {
+    const number = numberOf(list[i] as T);
     if (number < before) return list.toSorted((a, b) => numberOf(a) - numberOf(b));
     before = number;
   }

@@ -27,7 +27,9 @@ export function dataPayload(
   nowMs: number,
 ): Omit<OutPayload, "seq"> | undefined {
   const metrics: OutMetric[] = [];
-  for (const sample of inOrderOf(record.samples, sourceTimeOf)) {
+  const samples = inOrderOf(record.samples, sourceTimeOf);
+  for (let i = 0; i < samples.length; i += 1) {
+    const sample = samples[i] as StoredSample;
     const { metricId, value, status, sourceTimeMs } = sample;
     const datatype = bornAs(metricId);
     if (datatype === undefined) return undefined;

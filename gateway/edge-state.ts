@@ -24,7 +24,8 @@ export function edgeState(outbox: OpenedOutbox, configured: readonly string[]) {
   }
 
   function observe({ samples }: OutboxRecord): void {
-    for (const { metricId, value, status, sourceTimeMs, gatewayTimeMs } of samples) {
+    for (let i = 0; i < samples.length; i += 1) {
+      const { metricId, value, status, sourceTimeMs, gatewayTimeMs } = samples[i] as StoredSample;
       const known = last.get(metricId);
       if (known === undefined) last.set(metricId, { metricId, value, status, sourceTimeMs, gatewayTimeMs });
       else if (sourceTimeMs >= known.sourceTimeMs) {

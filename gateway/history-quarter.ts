@@ -191,16 +191,18 @@ function quarterAt<Key>(series: Series<Key>, quarter: number): Quarter {
 
 /** Accounts for the time up to a moment, quarter hour by quarter hour. */
 function account<Key>(series: Series<Key>, toMs: number): void {
-  while (series.held !== undefined && series.doneMs < Math.min(toMs, series.holdEndMs)) {
+  const endMs = series.holdEndMs < toMs ? series.holdEndMs : toMs;
+  while (series.held !== undefined && series.doneMs < endMs) {
     const quarter = quarterOf(series.doneMs);
     const to = quarterAt(series, quarter);
-    const untilMs = Math.min(toMs, series.holdEndMs, (quarter + 1) * quarterMs);
+    const nextMs = (quarter + 1) * quarterMs;
+    const untilMs = nextMs < endMs ? nextMs : endMs;
     addSpan(to, series.held, series.kind, untilMs - series.doneMs);
     series.doneMs = untilMs;
     to.untilMs = untilMs;
   }
   if (series.held !== undefined && series.holdEndMs <= toMs) series.held = undefined;
-  series.doneMs = Math.max(series.doneMs, toMs);
+  if (toMs > series.doneMs) series.doneMs = toMs;
 }
 
 /** As the platform judges a fall where it knows no greatest power: a rollover when it is less than half the modulus. */
@@ -285,14 +287,16 @@ export function addSample<Key>(
   series.sampleMs = sourceTimeMs;
   const isLate = sourceTimeMs < series.doneMs;
   // What holds from a closed quarter hour on holds in the one that is open.
-  const fromMs = Math.max(sourceTimeMs, series.doneMs);
+  const fromMs = isLate ? series.doneMs : sourceTimeMs;
   account(series, fromMs);
   const found = qualityOf(status) === "good" ? heldOf(value) : undefined;
   if (found !== undefined) take(series, found, sourceTimeMs, fromMs);
   series.held = found;
   series.holdEndMs = sourceTimeMs + series.holdMs;
   const { open } = series;
-  if (open) open.untilMs = Math.max(open.untilMs, Math.min(fromMs, (open.quarter + 1) * quarterMs - 1));
+  if (open && fromMs > open.untilMs) {
+    open.untilMs = Math.max(open.untilMs, Math.min(fromMs, (open.quarter + 1) * quarterMs - 1));
+  }
   return isLate ? "late" : "taken";
 }
 

@@ -175,7 +175,8 @@ export function startHistory(options: HistoryOptions) {
   function take(device: string, samples: readonly ShapedSample[]): void {
     const of = devices.get(device);
     let older = 0;
-    for (const sample of samples) {
+    for (let i = 0; i < samples.length; i += 1) {
+      const sample = samples[i] as ShapedSample;
       const series = of?.get(sample.metric);
       const taken = series && addSample(series, sample);
       if (taken === "late") counts.lateSamples += 1;
@@ -239,7 +240,7 @@ export function startHistory(options: HistoryOptions) {
     }
     const interval = (options.checkpointMs ?? checkpointMs) / clock.rate;
     if (performance.now() - checkpointedMs >= interval) writeAll();
-    else if (waiting.some(([, { quarter }]) => quarter < before)) {
+    else if (waiting.some((row) => row[1].quarter < before)) {
       const ended = waiting.filter(([, { quarter }]) => quarter < before);
       if (write(ended)) waiting = waiting.filter(([, { quarter }]) => quarter >= before);
     } else store.tidy();

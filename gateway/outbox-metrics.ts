@@ -124,7 +124,8 @@ export function metricTable(loaded: Pick<LoadedOutbox, "metrics" | "lastPosition
 
   /** A record at a position: one that comes back to the queue may hold samples of a metric that is no longer declared, or was another. */
   function held(position: number, samples: readonly StoredSample[]): void {
-    for (const { metricId, sourceTimeMs } of samples) {
+    for (let i = 0; i < samples.length; i += 1) {
+      const { metricId, sourceTimeMs } = samples[i] as StoredSample;
       if (retired.has(metricId)) retired.set(metricId, position);
       const metric = metrics.get(metricId);
       if (metric === undefined || metric.earlier.length === 0 || sourceTimeMs >= metric.sinceMs) continue;

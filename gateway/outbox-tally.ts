@@ -52,7 +52,12 @@ export function outboxTally(loaded: LoadedOutbox, devices: ReturnType<typeof dev
   return {
     tally,
     sourceTimes: (device: DeviceRow, samples: readonly Sample[]): void => {
-      for (const { sourceTimeMs } of samples) device.lastSourceTimeMs = Math.max(device.lastSourceTimeMs, sourceTimeMs);
+      let { lastSourceTimeMs } = device;
+      for (let i = 0; i < samples.length; i += 1) {
+        const { sourceTimeMs } = samples[i] as Sample;
+        if (sourceTimeMs > lastSourceTimeMs) lastSourceTimeMs = sourceTimeMs;
+      }
+      device.lastSourceTimeMs = lastSourceTimeMs;
       devices.dirty.add(device);
     },
     /** Counts a record at the next position, inside the transaction that writes it. */

@@ -67,7 +67,8 @@ function numberAt(view: DataView, at: number, dataType: number): unknown {
 
 /** A DateTime, UTC ms; undefined before 1970. In two halves: the whole is beyond 2^53. */
 function timeAt(view: DataView, at: number): number | undefined {
-  const [low, high] = [view.getUint32(at, true), view.getUint32(at + 4, true)];
+  const low = view.getUint32(at, true);
+  const high = view.getUint32(at + 4, true);
   const timeMs = high * highMs + Math.floor((high * highSteps + low) / stepsPerMs) - epochMs;
   return timeMs > 0 ? timeMs : undefined;
 }
