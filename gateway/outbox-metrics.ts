@@ -126,7 +126,7 @@ export function metricTable(loaded: Pick<LoadedOutbox, "metrics" | "lastPosition
   function held(position: number, samples: readonly StoredSample[]): void {
     for (let i = 0; i < samples.length; i += 1) {
       const { metricId, sourceTimeMs } = samples[i] as StoredSample;
-      if (retired.has(metricId)) retired.set(metricId, position);
+      if (retired.size > 0 && retired.has(metricId)) retired.set(metricId, position);
       const metric = metrics.get(metricId);
       if (metric === undefined || metric.earlier.length === 0 || sourceTimeMs >= metric.sinceMs) continue;
       const earlier = heldAt(metric.earlier, sourceTimeMs, position);
@@ -158,7 +158,9 @@ export function metricTable(loaded: Pick<LoadedOutbox, "metrics" | "lastPosition
         });
       }
     },
-    flushed: (): void => dirty.clear(),
+    flushed: (): void => {
+      if (dirty.size > 0) dirty.clear();
+    },
     /** The file was replaced by an empty one: all of it is to be written again. */
     restart: (): void => {
       for (const metric of metrics.values()) dirty.add(metric);

@@ -71,7 +71,9 @@ function epochTable(loaded: LoadedOutbox, next: () => number, onBegun: () => voi
     flush: (to: OutboxTables): void => {
       for (const { epoch, base } of dirty) to.saveEpoch(epoch, base);
     },
-    flushed: (): void => dirty.clear(),
+    flushed: (): void => {
+      if (dirty.size > 0) dirty.clear();
+    },
     restart: (): void => {
       epochs.splice(0, epochs.length - 1);
       dirty.clear();
@@ -91,7 +93,9 @@ function textTable(texts: Map<string, string | number>) {
     flush: (to: OutboxTables): void => {
       for (const [key, text] of dirty) to.saveMeta(key, text);
     },
-    flushed: (): void => dirty.clear(),
+    flushed: (): void => {
+      if (dirty.size > 0) dirty.clear();
+    },
     restart: (): void => {
       for (const [key, text] of texts) dirty.set(key, text);
     },

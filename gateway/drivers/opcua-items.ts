@@ -7,7 +7,7 @@ import type {
 import type { OpcuaDevice } from "./opcua-config.ts";
 import type { OpcuaConnection } from "./opcua-connection.ts";
 import type { OpcuaLibrary } from "./opcua-library.ts";
-import { type Change, changesOf } from "./opcua-notification.ts";
+import { type Changes, changesOf } from "./opcua-notification.ts";
 
 /**
  * Monitored items of a subscription (OPC 10000-4, 5.13), known by their tag's position alone. The library's own would be ten objects, two
@@ -48,13 +48,13 @@ export async function createItems(
 export const tagOf = (clientHandle: number): number => clientHandle - firstHandle;
 
 /** Takes the changes out of a notification: left there, the library would look for items of its own, and complain. */
-export function takeChanges({ opcua }: OpcuaLibrary, { notificationData }: NotificationMessage): Change[] {
-  let taken: Change[] = [];
+export function takeChanges({ opcua }: OpcuaLibrary, { notificationData }: NotificationMessage): Changes[] {
+  const taken: Changes[] = [];
   for (const notification of notificationData ?? []) {
     if (!(notification instanceof opcua.DataChangeNotification)) continue;
     const changes = changesOf(notification);
     notification.monitoredItems = [];
-    taken = taken.length === 0 ? changes : taken.concat(changes);
+    if (changes.values.length > 0) taken.push(changes);
   }
   return taken;
 }

@@ -11,8 +11,8 @@ import {
   VariantArrayType,
 } from "node-opcua-client";
 import { expect, it, vi } from "vitest";
-import { opcuaValueOf } from "./opcua-decode.ts";
-import { type Change, changesOf, readChangesOurselves } from "./opcua-notification.ts";
+import { type OpcuaValue, opcuaValueOf } from "./opcua-decode.ts";
+import { changeAt, changesOf, readChangesOurselves } from "./opcua-notification.ts";
 
 // The library tells of every status that it does not know.
 for (const silence of [setErrorLogger, setWarningLogger]) silence(() => undefined);
@@ -124,6 +124,17 @@ function bytesOf(options: object): Buffer {
   return Buffer.from(stream.buffer.subarray(0, stream.length));
 }
 
+type Change = OpcuaValue & { readonly clientHandle: number };
+
+function itemsOf({ monitoredItems }: DataChangeNotification): Change[] {
+  return (monitoredItems ?? []).map(({ clientHandle, value }) => ({ clientHandle, ...opcuaValueOf(value) }));
+}
+
+function listed(notification: DataChangeNotification): Change[] {
+  const columns = changesOf(notification);
+  return columns.clientHandles.map((clientHandle, i) => ({ clientHandle, ...changeAt(columns, i) }));
+}
+
 /** What a notification is read as, and where the stream stands then; or that it cannot be read. */
 function read(Class: typeof DataChangeNotification, bytes: Buffer): { changes: Change[]; end: number } | "unreadable" {
   const stream = new BinaryStream(bytes);
@@ -134,7 +145,7 @@ function read(Class: typeof DataChangeNotification, bytes: Buffer): { changes: C
   } catch {
     return "unreadable";
   }
-  return { changes: changesOf(made), end: stream.length };
+  return { changes: Class === Ours ? listed(made) : itemsOf(made), end: stream.length };
 }
 
 it("reads every notification as the library does: all types, arrays, times, picoseconds, statuses, diagnostics, broken bytes", () => {

@@ -7,13 +7,25 @@ import { type OpcuaValue, opcuaValueOf } from "./opcua-decode.ts";
  * left to the library.
  */
 
-export type Change = OpcuaValue & { readonly clientHandle: number };
+/**
+ * The changes of a notification in their order, in columns: an object for each would live just long enough to be moved to where only a large
+ * collection of garbage finds it.
+ */
+export type Changes = {
+  readonly clientHandles: number[];
+  /** Built-in types of the values; those of arrays have {@link arrayBit} set. */
+  readonly types: number[];
+  readonly values: unknown[];
+  readonly statuses: number[];
+  /** Source times, UTC ms; NaN for none. */
+  readonly times: number[];
+};
 
 /** Of a BinaryStream: its bytes, and where the next is read. */
 type Stream = { readonly buffer: Uint8Array; length: number };
 type Cursor = { readonly view: DataView; at: number };
 type WithDecode = { decode(stream: Stream): void };
-type Read = DataChangeNotification & WithDecode & { changes?: Change[] };
+type Read = DataChangeNotification & WithDecode & { changes?: Changes };
 /** What is used of the library. */
 type Library = {
   readonly DataChangeNotification: { readonly prototype: object };
@@ -25,6 +37,8 @@ const has = { value: 0x01, sourceTime: 0x04, serverTime: 0x08, sourcePicoseconds
 const usual = has.value | has.sourceTime | has.serverTime | has.sourcePicoseconds | has.serverPicoseconds;
 /** Bytes of the built-in types that are read here, by their numbers (OPC 10000-6, 5.1.2): Boolean to Double. A Variant's array bits are none. */
 const sizes: readonly number[] = [0, 1, 1, 1, 2, 2, 4, 4, 8, 8, 4, 8];
+/** Of the byte that a Variant begins with, as in {@link Changes.types}. */
+const arrayBit = 0x80;
 /** A client handle, a mask, and the type of a Variant. */
 const headBytes = 6;
 /** As the length of an array: there is none. */
@@ -65,63 +79,76 @@ function numberAt(view: DataView, at: number, dataType: number): unknown {
   }
 }
 
-/** A DateTime, UTC ms; undefined before 1970. In two halves: the whole is beyond 2^53. */
-function timeAt(view: DataView, at: number): number | undefined {
+/** A DateTime, UTC ms; NaN before 1970. In two halves: the whole is beyond 2^53. */
+function timeAt(view: DataView, at: number): number {
   const low = view.getUint32(at, true);
   const high = view.getUint32(at + 4, true);
   const timeMs = high * highMs + Math.floor((high * highSteps + low) / stepsPerMs) - epochMs;
-  return timeMs > 0 ? timeMs : undefined;
+  return timeMs > 0 ? timeMs : Number.NaN;
 }
 
-/** Reads one change, or nothing where it is of another form; the cursor stands still then. @throws RangeError where the bytes end amid it */
-function takeChange(from: Cursor): Change | undefined {
+const noChanges = (): Changes => ({ clientHandles: [], types: [], values: [], statuses: [], times: [] });
+
+/**
+ * Reads one change into the columns.
+ * @returns false where it is of another form: nothing is read then
+ * @throws RangeError where the bytes end amid it
+ */
+function takeChange(from: Cursor, to: Changes): boolean {
   const { view } = from;
   const clientHandle = view.getUint32(from.at, true);
   const mask = view.getUint8(from.at + 4);
-  if ((mask & has.value) === 0 || (mask & ~usual) !== 0) return undefined;
+  if ((mask & has.value) === 0 || (mask & ~usual) !== 0) return false;
   const dataType = view.getUint8(from.at + 5);
   const bytes = sizes[dataType] ?? 0;
-  if (bytes === 0) return undefined;
+  if (bytes === 0) return false;
   let at = from.at + headBytes;
   const value = numberAt(view, at, dataType);
   at += bytes;
-  let sourceMs: number | undefined;
+  let timeMs = Number.NaN;
   if ((mask & has.sourceTime) !== 0) {
-    sourceMs = timeAt(view, at);
+    timeMs = timeAt(view, at);
     at += 8;
   }
   if ((mask & has.sourcePicoseconds) !== 0) at += 2;
   if ((mask & has.serverTime) !== 0) {
-    sourceMs ??= timeAt(view, at);
+    if (Number.isNaN(timeMs)) timeMs = timeAt(view, at);
     at += 8;
   }
   if ((mask & has.serverPicoseconds) !== 0) at += 2;
   if (at > view.byteLength) throw new RangeError("a change ends beyond its message");
   from.at = at;
-  return { clientHandle, dataType, isArray: false, value, status: 0, sourceMs };
+  to.clientHandles.push(clientHandle);
+  to.types.push(dataType);
+  to.values.push(value);
+  to.statuses.push(0);
+  to.times.push(timeMs);
+  return true;
 }
 
-const changeOf = ({ clientHandle, value }: MonitoredItemNotification): Change => ({
-  clientHandle,
-  ...opcuaValueOf(value),
-});
+/** Adds a change that the library has read. */
+function addItem(to: Changes, { clientHandle, value: read }: MonitoredItemNotification): void {
+  const { dataType, isArray, value, status, sourceMs } = opcuaValueOf(read);
+  to.clientHandles.push(clientHandle);
+  to.types.push(isArray ? dataType | arrayBit : dataType);
+  to.values.push(value);
+  to.statuses.push(status);
+  to.times.push(sourceMs ?? Number.NaN);
+}
 
 /** Reads a whole notification. @returns nothing where the library is to read it: the stream stands as it stood then */
-function takeChanges(stream: Stream, byLibrary: () => MonitoredItemNotification): Change[] | undefined {
+function takeChanges(stream: Stream, byLibrary: () => MonitoredItemNotification): Changes | undefined {
   const { buffer, length: begin } = stream;
   const view = new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength);
   const count = view.getUint32(begin, true);
   if (count === noArray || count * leastBytes > view.byteLength - begin) return undefined;
   const from: Cursor = { view, at: begin + 4 };
-  const changes: Change[] = [];
+  const changes = noChanges();
   for (let i = 0; i < count; i += 1) {
-    let change = takeChange(from);
-    if (change === undefined) {
-      stream.length = from.at;
-      change = changeOf(byLibrary());
-      from.at = stream.length;
-    }
-    changes.push(change);
+    if (takeChange(from, changes)) continue;
+    stream.length = from.at;
+    addItem(changes, byLibrary());
+    from.at = stream.length;
   }
   const diagnostics = view.getUint32(from.at, true);
   if (diagnostics !== 0 && diagnostics !== noArray) {
@@ -141,7 +168,7 @@ export function readChangesOurselves({ DataChangeNotification, MonitoredItemNoti
   const decode = notification.decode;
   notification.decode = function (this: Read, stream: Stream): void {
     const begin = stream.length;
-    let changes: Change[] | undefined;
+    let changes: Changes | undefined;
     try {
       changes = takeChanges(stream, () => {
         const item = new MonitoredItemNotification(null);
@@ -158,6 +185,23 @@ export function readChangesOurselves({ DataChangeNotification, MonitoredItemNoti
 }
 
 /** The changes of a notification, however it was read. */
-export function changesOf(notification: DataChangeNotification): Change[] {
-  return (notification as Read).changes ?? (notification.monitoredItems ?? []).map(changeOf);
+export function changesOf(notification: DataChangeNotification): Changes {
+  const read = (notification as Read).changes;
+  if (read !== undefined) return read;
+  const changes = noChanges();
+  for (const item of notification.monitoredItems ?? []) addItem(changes, item);
+  return changes;
+}
+
+/** One of them: not to be kept. */
+export function changeAt({ types, values, statuses, times }: Changes, i: number): OpcuaValue {
+  const type = types[i] as number;
+  const timeMs = times[i] as number;
+  return {
+    dataType: type & ~arrayBit,
+    isArray: (type & arrayBit) !== 0,
+    value: values[i],
+    status: statuses[i] as number,
+    sourceMs: Number.isNaN(timeMs) ? undefined : timeMs,
+  };
 }

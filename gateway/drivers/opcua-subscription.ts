@@ -11,6 +11,7 @@ import { type OpcuaValue, opcuaValueOf } from "./opcua-decode.ts";
 import { connectionLost, nothingReadable, type OpcuaTarget, sessionLost, subscriptionDead } from "./opcua-errors.ts";
 import { createItems, tagOf, takeChanges } from "./opcua-items.ts";
 import { resolveNodeId } from "./opcua-nodes.ts";
+import { changeAt } from "./opcua-notification.ts";
 import { startSubscription } from "./opcua-start.ts";
 import { createStream, type OpcuaStream } from "./opcua-stream.ts";
 
@@ -240,10 +241,15 @@ export async function subscribe(
   };
   subscription.on("raw_notification", (message) => {
     publishedMs = message.publishTime?.getTime();
-    const changes = takeChanges(connection.library, message);
+    const taken = takeChanges(connection.library, message);
     // One look at the clocks for all of them.
-    if (changes.length > 0) stream.proved(publishedMs);
-    for (const change of changes) arrived(tagOf(change.clientHandle), change);
+    if (taken.length > 0) stream.proved(publishedMs);
+    for (const changes of taken) {
+      const { clientHandles } = changes;
+      for (let i = 0; i < clientHandles.length; i += 1) {
+        arrived(tagOf(clientHandles[i] as number), changeAt(changes, i));
+      }
+    }
   });
   subscription.on("keepalive", () => stream.proved(publishedMs));
   subscription.on("status_changed", (status) => {
