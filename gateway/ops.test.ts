@@ -298,7 +298,7 @@ describe("the end", () => {
     ["an error that nobody caught", "throw Object.assign(new Error('boom'), { code: 'TEST_BOOM' })"],
     ["a promise that nobody awaited", "Promise.reject(Object.assign(new Error('boom'), { code: 'TEST_BOOM' }))"],
   ])("comes with code 1 and a line that says why after %s: it never limps on", async (_what, fault) => {
-    const script = `setInterval(() => { if (globalThis.process.listenerCount("SIGTERM") > 0) { ${fault} } }, 50)`;
+    const script = `setInterval(() => { if (globalThis.process.listenerCount("unhandledRejection") > 0) { ${fault} } }, 50)`;
     const program = bench.start(["run", "--config", write()], {
       NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(script)}`,
     });
