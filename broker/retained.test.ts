@@ -1,5 +1,7 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { Aedes, type AedesPublishPacket } from "aedes";
 import fc from "fast-check";
 import { connectAsync } from "mqtt";
@@ -47,7 +49,7 @@ it("gives what is retained for filters, however it was kept, replaced and taken 
           [...model].filter(([topic]) => matches(filter, topic.split("/"))).map(([topic, text]) => `${topic} ${text}`),
         );
         const given = asked.flatMap((filter) => [...tree.matching(filter.join("/"))]);
-        expect(given.map(({ topic, payload }) => `${topic} ${payload}`).toSorted()).toEqual(expected.toSorted());
+        expect(given.map(({ here }) => `${here?.topic} ${here?.payload}`).toSorted()).toEqual(expected.toSorted());
       },
     ),
     { numRuns: 500, seed: 20_261_127 },
@@ -165,4 +167,107 @@ it("never gives what was kept after what has replaced it, nor what was forgotten
   await client.endAsync(true);
   await new Promise<void>((resolve) => aedes.close(resolve));
   server.close();
+});
+
+/** A broker of which a client's connection is full after each kept message, until `release`. */
+async function gated(authorizeSubscribe?: Aedes["authorizeSubscribe"]) {
+  const aedes = await Aedes.createBroker({
+    mq: createEmitter(),
+    ...(authorizeSubscribe ? { authorizeSubscribe } : {}),
+  });
+  const held: (() => void)[] = [];
+  let isOpen = false;
+  retainByLevel(aedes, {
+    qosOf: () => 2,
+    drainOf: () => (isOpen ? undefined : new Promise((resolve) => held.push(resolve))),
+  });
+  const server = createServer(aedes.handle);
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  const client = await connectAsync(`mqtt://127.0.0.1:${port}`, { reconnectPeriod: 0 }, false);
+  const heard: string[] = [];
+  client.on("message", (topic, payload, { retain }) => heard.push(`${topic} ${payload}${retain ? " kept" : ""}`));
+  return {
+    ...{ aedes, client, heard, held },
+    tell: (topic: string, text: string) =>
+      new Promise<void>((resolve) => aedes.publish(packetOf(topic, text), () => resolve())),
+    release: () => {
+      isOpen = true;
+      for (const go of held.splice(0)) go();
+    },
+    end: async () => {
+      await client.endAsync(true);
+      await new Promise<void>((resolve) => aedes.close(resolve));
+      server.close();
+    },
+  };
+}
+
+it("hands out of a filter that waits its turn what was kept when it was asked for: the rest was told", async () => {
+  const { client, heard, held, tell, release, end } = await gated();
+  for (const topic of ["a", "b", "c", "d"]) await tell(topic, "old");
+  for (const filter of ["a", "b", "c", "d"]) await client.subscribeAsync(filter);
+  await until(() => held.length === 1 && heard.length === 1, "the first one is handed out");
+  await tell("b", "new");
+  await until(() => heard.length === 2, "told");
+  // Given up and taken again: what came in between was not told.
+  await client.unsubscribeAsync("c");
+  await tell("c", "new");
+  await client.subscribeAsync("c");
+  release();
+  await until(() => heard.includes("c new kept"), "the last");
+  // In the order in which they were asked for.
+  expect(heard).toEqual(["a old kept", "b new", "d old kept", "c new kept"]);
+  await end();
+});
+
+it("does not hand out what was told between the making of a subscription and its answer", async () => {
+  const told: Promise<void>[] = [];
+  const { client, heard, tell, release, end } = await gated((_client, subscription, done) => {
+    done(null, subscription);
+    told.push(tell("a/b", "new"));
+  });
+  release();
+  await tell("a/b", "old");
+  await tell("a/c", "old");
+  await client.subscribeAsync("a/#");
+  await Promise.all(told);
+  await until(() => heard.includes("a/c old kept"), "the last");
+  expect(heard.toSorted()).toEqual(["a/b new", "a/c old kept"]);
+  await end();
+});
+
+/** Megabytes in use, without what can be freed. */
+function usedMegabytes(): number {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as () => void;
+  for (let i = 0; i < 3; i += 1) collect();
+  return process.memoryUsage().heapUsed / 1e6;
+}
+
+it("holds nothing of what comes and goes while a client does not read", async () => {
+  const { aedes, client, heard, held, tell, release, end } = await gated();
+  const { persistence } = aedes as unknown as { persistence: { storeRetained: (packet: object) => Promise<void> } };
+  for (const topic of ["a/1", "a/2", "a/3"]) await tell(topic, "old");
+  await client.subscribeAsync("a/#");
+  await until(() => held.length === 1, "the first one is handed out");
+  const before = usedMegabytes();
+  // Births of devices that have other names in each session of their gateway.
+  for (let i = 0; i < 50_000; i += 1) {
+    await persistence.storeRetained(packetOf(`a/device-${i}`, "birth"));
+    await persistence.storeRetained(packetOf(`a/device-${i - 100}`, ""));
+  }
+  expect(usedMegabytes() - before, "of what was kept").toBeLessThan(5);
+  const filters = Array.from({ length: 300 }, (_, i) => `${i}/${"x".repeat(60_000)}`);
+  for (const [i, filter] of filters.entries()) {
+    await client.subscribeAsync(filter);
+    if (i >= 20) await client.unsubscribeAsync(filters[i - 20] as string);
+  }
+  filters.length = 0;
+  expect(usedMegabytes() - before, "of what was asked for").toBeLessThan(5);
+  release();
+  await until(() => heard.length === 3, "all of it");
+  expect(heard).toEqual(["a/1 old kept", "a/2 old kept", "a/3 old kept"]);
+  await end();
 });
