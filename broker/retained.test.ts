@@ -170,15 +170,17 @@ it("never gives what was kept after what has replaced it, nor what was forgotten
 });
 
 /** A broker of which a client's connection is full after each kept message, until `release`. */
-async function gated(authorizeSubscribe?: Aedes["authorizeSubscribe"]) {
-  const aedes = await Aedes.createBroker({
-    mq: createEmitter(),
-    ...(authorizeSubscribe ? { authorizeSubscribe } : {}),
-  });
+async function gated(onSubscribed = () => {}) {
+  const emitter = createEmitter();
+  const authorizeSubscribe: Aedes["authorizeSubscribe"] = (client, subscription, done) => {
+    emitter.ownedBy(client, subscription, () => done(null, { ...subscription, qos: 2 }));
+    onSubscribed();
+  };
+  const aedes = await Aedes.createBroker({ mq: emitter, authorizeSubscribe });
   const held: (() => void)[] = [];
   let isOpen = false;
   retainByLevel(aedes, {
-    qosOf: () => 2,
+    qosOf: emitter.qosOf,
     drainOf: () => (isOpen ? undefined : new Promise((resolve) => held.push(resolve))),
   });
   const server = createServer(aedes.handle);
@@ -224,10 +226,7 @@ it("hands out of a filter that waits its turn what was kept when it was asked fo
 
 it("does not hand out what was told between the making of a subscription and its answer", async () => {
   const told: Promise<void>[] = [];
-  const { client, heard, tell, release, end } = await gated((_client, subscription, done) => {
-    done(null, subscription);
-    told.push(tell("a/b", "new"));
-  });
+  const { client, heard, tell, release, end } = await gated(() => told.push(tell("a/b", "new")));
   release();
   await tell("a/b", "old");
   await tell("a/c", "old");
@@ -271,3 +270,61 @@ it("holds nothing of what comes and goes while a client does not read", async ()
   expect(heard).toEqual(["a/1 old kept", "a/2 old kept", "a/3 old kept"]);
   await end();
 });
+
+/** What a client does, what others do, and what is read. */
+const doings = fc.oneof(
+  {
+    weight: 3,
+    arbitrary: fc.record({ filter: fc.constantFrom("#", "a/#", "a/+", "+/b", "a/b"), gives: fc.boolean() }),
+  },
+  { weight: 4, arbitrary: fc.record({ topic: fc.constantFrom("a/a", "a/b", "b/b"), isKept: fc.boolean() }) },
+  { weight: 2, arbitrary: fc.constant("read" as const) },
+  { weight: 2, arbitrary: fc.constant("turn" as const) },
+);
+
+it("leaves who subscribes, gives up and reads as it likes with what is kept in the end, told in order and once", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(doings, { minLength: 5, maxLength: 40 }), async (steps) => {
+      const { client, heard, held, tell, release, end } = await gated();
+      const told: Promise<unknown>[] = [];
+      const filters = new Set<string>();
+      const kept = new Map<string, number>();
+      for (const [n, step] of steps.entries()) {
+        if (step === "read") held.shift()?.();
+        else if (step === "turn") await new Promise((resolve) => setTimeout(resolve, 1));
+        else if ("topic" in step) {
+          told.push(tell(step.topic, step.isKept ? String(n) : ""));
+          if (step.isKept) kept.set(step.topic, n);
+          else kept.delete(step.topic);
+        } else if (step.gives) {
+          filters.delete(step.filter);
+          told.push(client.unsubscribeAsync(step.filter));
+        } else {
+          filters.add(step.filter);
+          told.push(client.subscribeAsync(step.filter));
+        }
+      }
+      release();
+      await Promise.all(told);
+      const due = [...kept].filter(([topic]) =>
+        [...filters].some((filter) => matches(filter.split("/"), topic.split("/"))),
+      );
+      await until(
+        () => due.every(([topic, n]) => heard.some((text) => text.startsWith(`${topic} ${n}`))),
+        "what is kept in the end",
+      );
+      await client.subscribeAsync("end");
+      await tell("end", "0");
+      await until(() => heard.some((text) => text.startsWith("end")), "the end");
+      for (const topic of ["a/a", "a/b", "b/b"]) {
+        const values = heard.filter((text) => text.startsWith(`${topic} `)).map((text) => text.split(" ").slice(1));
+        const numbers = values.filter(([n]) => n !== "").map(([n]) => Number(n));
+        expect(numbers, "in order").toEqual(numbers.toSorted((a, b) => a - b));
+        const live = values.filter(([n, flag]) => n !== "" && flag === undefined).map(([n]) => n);
+        expect(live, "once").toEqual([...new Set(live)]);
+      }
+      await end();
+    }),
+    { numRuns: 30, seed: 20_261_127 },
+  );
+}, 30_000);
