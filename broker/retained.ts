@@ -1,4 +1,5 @@
 import { Readable } from "node:stream";
+import { setImmediate as nextTurn } from "node:timers/promises";
 import type { Aedes, AedesPublishPacket, Client } from "aedes";
 import { clearLevel, emptyLevel, type Level, madeLevel } from "./levels.ts";
 
@@ -47,6 +48,20 @@ export function retainedTree() {
     /** Where something is retained for a filter. It looks for the next one when that is asked for; what stands there may change later. */
     matching: (filter: string): Generator<Readonly<Topics>> => matching(root, filter.split("/"), 0),
   };
+}
+
+/** How many places are looked for in one turn, where nobody waits for them: about a millisecond. */
+const placesInTurn = 500;
+
+/** The rest of an iterator, as long as it is of use. */
+async function restOf<T>(places: Iterable<T>, isOfUse: () => boolean): Promise<T[]> {
+  const rest: T[] = [];
+  for (const place of places) {
+    rest.push(place);
+    if (rest.length % placesInTurn === 0) await nextTurn();
+    if (!isOfUse()) break;
+  }
+  return rest;
 }
 
 /** What its types leave out of a client: its filters. */
@@ -104,15 +119,20 @@ export function retainByLevel(
     const isHeld = () => !client.closed && filter in filtersOf(client);
     const all = tree.matching(filter);
     let places: Iterator<Readonly<Topics>> = all;
+    let passed = 0;
     for (let next = places.next(); !next.done && isHeld(); next = places.next()) {
       const kept = next.value.here;
       // What came later is told to the client as it comes.
-      if (!kept || kept.order > last) continue;
+      if (!kept || kept.order > last) {
+        passed += 1;
+        if (passed % placesInTurn === 0) await nextTurn();
+        continue;
+      }
       await send(client, kept);
       const draining = drainOf(client);
       if (!draining) continue;
       // An iterator of a map keeps every table that the map has outgrown: of what comes and goes while a client does not read, all.
-      if (places === all) places = [...all].values();
+      if (places === all) places = (await restOf(all, isHeld)).values();
       await draining;
     }
   }
