@@ -47,7 +47,7 @@ it("gives what is retained for filters, however it was kept, replaced and taken 
           [...model].filter(([topic]) => matches(filter, topic.split("/"))).map(([topic, text]) => `${topic} ${text}`),
         );
         const given = asked.flatMap((filter) => [...tree.matching(filter.join("/"))]);
-        expect(given.map(({ topic, payload }) => `${topic} ${payload}`).toSorted()).toEqual(expected.toSorted());
+        expect(given.map(({ here }) => `${here?.topic} ${here?.payload}`).toSorted()).toEqual(expected.toSorted());
       },
     ),
     { numRuns: 500, seed: 20_261_127 },

@@ -3,7 +3,7 @@ import { Agent as HttpsAgent } from "node:https";
 import { setTimeout as sleep } from "node:timers/promises";
 import { HttpError, InfluxDB } from "@influxdata/influxdb-client";
 import { codeOf, JilianError, messageOf } from "@jilian/domain/errors.ts";
-import { type Block, parseAnswer } from "./answer.ts";
+import { answerReader, type Block } from "./answer.ts";
 import type { InfluxSetting } from "./config.ts";
 import {
   type Answer,
@@ -52,12 +52,20 @@ export type InfluxClient = {
   readonly close: () => void;
 };
 
+/** Takes bytes of an answer as they come, in place of its body, where the status is 200. */
+type Take = (chunk: Buffer) => void;
+
 /** The answer of one request, whatever its status. @throws what the network throws */
 function exchange(
   { transport }: InfluxDB,
   path: string,
   body: string,
-  { method, type, timeoutMs }: { method: "GET" | "POST"; type: string; timeoutMs: number },
+  {
+    method,
+    type,
+    timeoutMs,
+    take,
+  }: { method: "GET" | "POST"; type: string; timeoutMs: number; take?: Take | undefined },
 ): Promise<Answer> {
   const { promise, resolve, reject } = Promise.withResolvers<Answer>();
   const abort = new AbortController();
@@ -75,7 +83,10 @@ function exchange(
       version = headers["x-influxdb-version"] as string | undefined;
       retryAfter = headers["retry-after"] as string | undefined;
     },
-    next: (chunk) => void chunks.push(chunk),
+    next: (chunk) => {
+      if (take && status === 200) take(Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength));
+      else chunks.push(chunk);
+    },
     complete: () => resolve({ status, version, retryAfter, body: Buffer.concat(chunks).toString("utf8") }),
     error: (error) => {
       if (!(error instanceof HttpError)) reject(error);
@@ -167,13 +178,14 @@ type Ask = (request: {
   action: string;
   method?: "GET" | "POST";
   timeoutMs?: number;
+  take?: Take;
 }) => Promise<Answer>;
 
 /** Asks, whatever the answer's status. @throws JilianError STORE_UNREACHABLE: whether the request was served is unknown */
 function createAsk(influx: InfluxDB, { url, requestTimeoutMs }: InfluxSetting): Ask {
-  return async ({ path, body = "", action, method = "POST", timeoutMs = requestTimeoutMs }) => {
+  return async ({ path, body = "", action, method = "POST", timeoutMs = requestTimeoutMs, take }) => {
     const type = path.startsWith("/query") ? "application/x-www-form-urlencoded" : "text/plain; charset=utf-8";
-    return await exchange(influx, path, body, { method, type, timeoutMs }).catch((cause: unknown) => {
+    return await exchange(influx, path, body, { method, type, timeoutMs, take }).catch((cause: unknown) => {
       const detail = { code: "STORE_UNREACHABLE", action, address: url, remedy: remedies.unreachable, cause };
       throw new JilianError(`InfluxDB does not answer: ${messageOf(cause)}`, detail);
     });
@@ -215,9 +227,10 @@ function createQuery(ask: Ask, flavour: Flavour, { url, database }: InfluxSettin
   const path = `/query?db=${encodeURIComponent(database)}&epoch=ms${pieces}`;
   const place = { action: "query InfluxDB", address: `${url}, database ${database}` };
   return async (text, statements) => {
-    const answer = await ask({ path, body: new URLSearchParams({ q: text }).toString(), ...place });
+    const { take, end } = answerReader(statements);
+    const answer = await ask({ path, body: new URLSearchParams({ q: text }).toString(), ...place, take });
     if (answer.status !== 200) throw queryFault(answer, place);
-    const { blocks, error } = parseAnswer(answer.body, statements);
+    const { blocks, error } = end();
     if (error === undefined) return blocks;
     throw queryWordsFault(error, place);
   };

@@ -4,7 +4,7 @@ import { copyRow, emptyColumns, packSamples, type SampleColumns } from "../colum
 import { unpackChanged } from "../columns/packing.ts";
 import type { CommitEntry } from "../telemetry.ts";
 import { sample, startMs } from "../telemetry-fixtures.ts";
-import { parseAnswer } from "./answer.ts";
+import { answerReader } from "./answer.ts";
 import { changeSet, changesOf, readChanges, writeChanges } from "./changes.ts";
 import { connectInflux, type InfluxClient } from "./client.ts";
 import { readCommits, writeCommits } from "./commits.ts";
@@ -51,6 +51,11 @@ describe("texts", () => {
 });
 
 describe("answers", () => {
+  function parseAnswer(text: string, statements: number) {
+    const { take, end } = answerReader(statements);
+    take(Buffer.from(text));
+    return end();
+  }
   const answer = (values: string) =>
     parseAnswer(
       `{"results":[{"statement_id":0,"series":[{"name":"m","columns":["time","v"],"values":${values}}]}]}`,
@@ -81,8 +86,8 @@ describe("answers", () => {
     };
     const all = { series: true, statement: true } as const;
     const pieces = [
-      piece(0, "a", [1, 2], all),
-      piece(0, "a", [3], { statement: true }),
+      piece(0, "运行 😀", [1, 2], all),
+      piece(0, "运行 😀", [3], { statement: true }),
       piece(0, "b", [1], {}),
       piece(1, "b", [4, 5], all),
       piece(1, "b", [6], {}),
@@ -91,12 +96,17 @@ describe("answers", () => {
       parseAnswer(text, 2).blocks.map((blocks) => blocks.map(({ tags, values }) => [tags.e, values.map(([at]) => at)]));
     expect(rows(pieces.join(""))).toEqual([
       [
-        ["a", [1, 2, 3]],
+        ["运行 😀", [1, 2, 3]],
         ["b", [1]],
       ],
       [["b", [4, 5, 6]]],
     ]);
     expect(parseAnswer(pieces.join(""), 2).error).toBeUndefined();
+    const byte = answerReader(2);
+    for (const one of Buffer.from(pieces.join("\r\n").trimEnd())) byte.take(Buffer.from([one]));
+    expect(byte.end(), "byte by byte, with other line ends, and none at the end").toEqual(
+      parseAnswer(pieces.join(""), 2),
+    );
     // The end is missing; a piece in the middle says that it is the last one of a statement that never came; an error comes late.
     expect(parseAnswer(pieces.slice(0, 4).join(""), 2).error).toMatch(/was cut/);
     expect(parseAnswer(pieces.slice(0, 3).join(""), 2).error).toMatch(/1 answers to 2/);

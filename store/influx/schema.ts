@@ -4,7 +4,7 @@ import { isRefusal, retentionError } from "./faults.ts";
 import { fixedTimeMs } from "./series.ts";
 
 /** Version of the layout that this program writes: measurements, tags, fields and what they mean. */
-export const schemaVersion = 2;
+export const schemaVersion = 3;
 
 async function readVersion(client: InfluxClient): Promise<number | undefined> {
   const [found] = await client.query(`SELECT "version" FROM "store_schema"`);
@@ -44,7 +44,8 @@ export async function prepareSchema(client: InfluxClient, address: string): Prom
   const version = await readVersion(client).catch(unless(client.flavour === 3 ? "STORE_DATABASE_MISSING" : ""));
   if (version !== undefined && version > schemaVersion) throw tooNew(version, address);
   const mark = () => client.write([`store_schema version=${schemaVersion}i ${fixedTimeMs}`]);
-  // Layout 1 has definitions of series without times: they are read as they are (store/series-versions.ts).
+  // Layout 1 has definitions of series without times, layout 2 the whole figure in the text of one: both are read as they are
+  // (store/series-versions.ts, results.ts). A program of before takes the text of layout 3 for a figure without a name or a value.
   if (version !== undefined && version < schemaVersion) await mark();
   if (version !== undefined) return version;
   const [stray] =
