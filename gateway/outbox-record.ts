@@ -100,15 +100,22 @@ function putValue(to: Writer, kind: number, value: Value): void {
     view.setFloat64(length, value as number, true);
     to.length += 8;
   } else if (kind === Kind.int64 || kind === Kind.uint64) {
+    const whole = value as bigint;
+    const fits = (kind === Kind.int64 ? BigInt.asIntN(64, whole) : BigInt.asUintN(64, whole)) === whole;
+    // Cut to 64 bits it would be another number.
+    if (!fits) throw new RangeError(`${whole} is no whole number of 64 bits`);
     // Two's complement of the one is the other's bytes.
-    view.setBigInt64(length, value as bigint, true);
+    view.setBigInt64(length, whole, true);
     to.length += 8;
   } else if (kind === Kind.text) putText(to, value as string);
 }
 
-/** Encodes the samples of one record. */
+/**
+ * Encodes the samples of one record.
+ * @throws RangeError for a bigint that is neither an Int64 nor a UInt64
+ */
 export function encodeSamples(samples: readonly StoredSample[]): Buffer {
-  const bytes = Buffer.allocUnsafe(16 + 24 * samples.length);
+  const bytes = Buffer.allocUnsafe(sampleBytes + 24 * samples.length);
   const to: Writer = { bytes, view: viewOf(bytes), length: 0 };
   putByte(to, version);
   putVarint(to, samples.length);

@@ -5,6 +5,7 @@ import {
   DataChangeNotification,
   DataType,
   MonitoredItemNotification,
+  NotificationMessage,
   StatusCodes,
   setErrorLogger,
   setWarningLogger,
@@ -12,6 +13,8 @@ import {
 } from "node-opcua-client";
 import { expect, it, vi } from "vitest";
 import { type OpcuaValue, opcuaValueOf } from "./opcua-decode.ts";
+import { takeChanges } from "./opcua-items.ts";
+import type { OpcuaLibrary } from "./opcua-library.ts";
 import { changeAt, changesOf, readChangesOurselves } from "./opcua-notification.ts";
 
 // The library tells of every status that it does not know.
@@ -83,6 +86,13 @@ const variant = fc.constantFrom(...Object.keys(scalars)).chain((type) => {
   return fc.oneof(
     { weight: 4, arbitrary: scalar.map((value) => variantOf(type, value)) },
     { weight: 1, arbitrary: fc.array(scalar).map((values) => variantOf(type, values, VariantArrayType.Array)) },
+    {
+      weight: 1,
+      arbitrary: fc.tuple(scalar, scalar).map((values) => ({
+        ...variantOf(type, values, VariantArrayType.Matrix),
+        dimensions: [2, 1],
+      })),
+    },
   );
 });
 const item = fc.record(
@@ -170,6 +180,34 @@ it("reads flipped bits as the library does", () => {
     }),
     { numRuns: 300 },
   );
+});
+
+it("takes the changes of a message once, whoever has read them", () => {
+  const value = { value: variantOf("Double", 1.5) };
+  const monitoredItems = [{ clientHandle: 1, value }];
+  for (const diagnosticInfos of [[], [{ symbolicId: 1 }]]) {
+    const stream = new BinaryStream(bytesOf({ monitoredItems, diagnosticInfos }));
+    stream.length = 4;
+    const made = new Ours(null);
+    made.decode(stream);
+    const message = new NotificationMessage({});
+    message.notificationData = [made];
+    const taken = Array.from({ length: 2 }, () =>
+      takeChanges({ opcua: { DataChangeNotification } } as unknown as OpcuaLibrary, message),
+    );
+    expect(taken.map((lists) => lists.map(({ values }) => values))).toEqual([[[1.5]], []]);
+    expect(made.monitoredItems).toEqual([]);
+  }
+});
+
+it("leaves it to the library how many changes are too many", () => {
+  const count = BinaryStream.maxArrayLength + 1;
+  const head = Buffer.alloc(8);
+  head.writeUInt32LE(count, 4);
+  const truth = Buffer.from([0, 0, 0, 0, 1, DataType.Boolean, 1]);
+  const bytes = Buffer.concat([head, Buffer.alloc(truth.length * count, truth), Buffer.alloc(4)]);
+  const found = [DataChangeNotification, Ours].map((Class) => read(Class, bytes) === "unreadable");
+  expect(found).toEqual([true, true]);
 });
 
 it("reads good numbers with their times by itself, and leaves to the library what it has to", () => {

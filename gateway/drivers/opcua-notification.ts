@@ -25,7 +25,7 @@ export type Changes = {
 type Stream = { readonly buffer: Uint8Array; length: number };
 type Cursor = { readonly view: DataView; at: number };
 type WithDecode = { decode(stream: Stream): void };
-type Read = DataChangeNotification & WithDecode & { changes?: Changes };
+type Read = DataChangeNotification & WithDecode & { changes?: Changes | undefined };
 /** What is used of the library. */
 type Library = {
   readonly DataChangeNotification: { readonly prototype: object };
@@ -45,6 +45,8 @@ const headBytes = 6;
 const noArray = 0xffffffff;
 /** A handle and a mask: no change is shorter. */
 const leastBytes = 5;
+/** Far beyond what we ask for. How many are too many in one message the library says: it reads no array that is longer. */
+const mostChanges = 100_000;
 
 /** From 1601, where OPC UA counts from, to 1970. */
 const epochMs = 11_644_473_600_000;
@@ -141,7 +143,7 @@ function takeChanges(stream: Stream, byLibrary: () => MonitoredItemNotification)
   const { buffer, length: begin } = stream;
   const view = new DataView(buffer.buffer, buffer.byteOffset, buffer.byteLength);
   const count = view.getUint32(begin, true);
-  if (count === noArray || count * leastBytes > view.byteLength - begin) return undefined;
+  if (count > mostChanges || count * leastBytes > view.byteLength - begin) return undefined;
   const from: Cursor = { view, at: begin + 4 };
   const changes = noChanges();
   for (let i = 0; i < count; i += 1) {
@@ -184,9 +186,11 @@ export function readChangesOurselves({ DataChangeNotification, MonitoredItemNoti
   };
 }
 
-/** The changes of a notification, however it was read. */
+/** Takes the changes out of a notification that we have read, or tells those of one that the library has. */
 export function changesOf(notification: DataChangeNotification): Changes {
-  const read = (notification as Read).changes;
+  const ours = notification as Read;
+  const read = ours.changes;
+  ours.changes = undefined;
   if (read !== undefined) return read;
   const changes = noChanges();
   for (const item of notification.monitoredItems ?? []) addItem(changes, item);
