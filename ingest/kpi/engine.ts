@@ -323,7 +323,8 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   /** The ledger vouches for what is folded once every figure that depends on it is published. */
   async function noteProgress(nowMs: number): Promise<void> {
     if (shop.alarms.isBusy()) return;
-    const safeTx = Math.min(keeper.safeTx(), book.safeTx());
+    // Leaves may be further: what else is made of their transactions can fail after them, and is tried again with the next steps.
+    const safeTx = Math.min(foldedTx, keeper.safeTx(), book.safeTx());
     const isAll = book.isEmpty() && !folding.isUnderWay();
     if (isAll) {
       completeness.published();
