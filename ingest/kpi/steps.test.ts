@@ -6,6 +6,8 @@ import type { Ledger } from "@jilian/store/ledger.ts";
 import { expect, test } from "vitest";
 import { always } from "../test-world.ts";
 import { createEngine, type EngineParts } from "./engine.ts";
+import { leafKeeper } from "./leaves.ts";
+import { seriesIndex } from "./series-index.ts";
 import { born, clock, everything, settle, startOver, store, useWorld, world } from "./test-engine.ts";
 import { plantRegistry } from "./test-plant.ts";
 
@@ -86,4 +88,21 @@ test("what failed at the end of a fold is not vouched for while it is folded aga
   await settle(engine);
   await engine.close();
   expect(world.ledger.getNumber("kpi.foldedTx")).toBe(await world.telemetry.lastTx());
+});
+
+test("the present of every series is one step, however long its readings hold", async () => {
+  const rows = Array.from({ length: 20 }, (_, m) => [t0 + m * minuteMs, m] as const);
+  for (const device of ["a", "b", "c"]) {
+    const place = { group: "f1", node: "gw-1", device };
+    await store(await born({ ...place, metric: "e" }, { ...importing, heartbeatMs: hourMs }), rows);
+    await store(await born({ ...place, metric: "s" }, { role: "machine.state", heartbeatMs: hourMs }), rows);
+  }
+  const index = seriesIndex(world.telemetry, always(plantRegistry()));
+  await index.learn();
+  const changed = await world.telemetry.changedMinutes(0, 99);
+  const none = { onResets: () => undefined, onTouched: () => undefined };
+  const keeper = leafKeeper({ telemetry: world.telemetry, index, fromTx: 0, ...none });
+  const nowMs = t0 + 20 * minuteMs;
+  expect((await keeper.begin(changed, 6)(nowMs, 20 * 6)).isDone).toBe(false);
+  expect((await keeper.begin(changed, 6)(nowMs, index.presentRows())).isDone).toBe(true);
 });
