@@ -251,3 +251,28 @@ test("incremental, after late data, after a restart and anew: what merging minut
     { numRuns: 5, endOnFailure: true },
   );
 });
+
+test("of late data as another version of the registry asks for it first: what is stored of the version before is not believed", async () => {
+  const world = worldOf(90);
+  const leafAt = (amount: bigint): LeafRow => {
+    return { series: world.counter, minuteMs: t0, leaf: { ...emptyLeaf, amount, samples: 1, coveredMs: minuteMs } };
+  };
+  const nowMs = t0 + 2 * hourMs;
+  for (const kept of [1000, 1]) {
+    const reader = rollupReader({ telemetry, hours: hourSet([t0]), kept });
+    const amount = async (signature: string, key = world.source.key) => {
+      const found = await reader.read([{ ...world.source, key, signature }], t0, t0 + hourMs, nowMs);
+      return found.get(key)?.counters.get(world.counter)?.amount;
+    };
+    await telemetry.writeLeaves([leafAt(5n)], []);
+    reader.touch(world.source.key, t0);
+    expect(await amount("now")).toBe(5n);
+    await reader.store(nowMs, telemetry.writeRollups);
+    await telemetry.writeLeaves([leafAt(7n)], []);
+    reader.touch(world.source.key, t0);
+    expect(await amount(kept === 1 ? "now" : "then")).toBe(7n);
+    // What is in memory goes before it is stored.
+    await amount("now", "f90/g/other");
+    expect(await amount("now")).toBe(7n);
+  }
+});

@@ -92,9 +92,12 @@ async function recall(
   const rows = await telemetry.readRollups(unit, keys, leastOf(starts), greatestOf(starts) + 1);
   const bodies = new Map(rows.map((row) => [`${row.startMs}|${row.key}`, row.body]));
   for (const startMs of starts) {
-    const wrong = mem.stale.get(blockKey(unit, startMs))?.keys;
+    const id = blockKey(unit, startMs);
+    const wrong = mem.stale.get(id)?.keys;
     take(startMs, ({ key, signature }) => {
-      const body = wrong?.has(key) ? undefined : bodies.get(`${startMs}|${key}`);
+      // Made anew as another version of the registry has it: what is stored is older than that, whatever its signature.
+      const made = mem.unwritten.get(`${id}|${key}`)?.body;
+      const body = made ?? (wrong?.has(key) ? undefined : bodies.get(`${startMs}|${key}`));
       const rollup = body === undefined ? undefined : decodeRollup(body, signature);
       if (rollup) mem.keep(unit, startMs, key, { signature, rollup });
       return rollup;

@@ -23,10 +23,10 @@ beforeEach(async () => {
 });
 afterEach(() => engine.close());
 
-const start = (ledger: Ledger = world.ledger): Promise<Engine> =>
+const start = (ledger: Ledger = world.ledger, rowsPerTick = 200_000): Promise<Engine> =>
   createEngine({
     ...{ ...world, ledger, versions: followVersions(world.ledger), clock, catalogue },
-    ...{ provisionalIntervalMs: 0, txPerTick: 1000 },
+    ...{ provisionalIntervalMs: 0, txPerTick: 1000, rowsPerTick },
   });
 
 const temperature = { role: "temperature", unit: "°C" };
@@ -202,4 +202,21 @@ test("one of long ago whose engine ends before its alarms are written: the next 
   ];
   expect([alarms("other"), alarms()]).toEqual([raised, withdrawn.map(([state, at, end]) => [state, at, end ?? 3000])]);
   expect(counted()).toEqual(["1", "4"]);
+}, 30_000);
+
+test("one of long ago that is taken up amid a fold, whose engine ends before the fold does: the next one withdraws", async () => {
+  const series = await judged();
+  await store(series, [3000, 10_800], []);
+  clock.set(t0 + 3 * hourMs);
+  await settle(engine);
+  await engine.close();
+  await born(humidity, 1500);
+  await store(await born(humidity, 0, "other"), [0, 3000], high);
+  engine = await start(world.ledger, 1);
+  await engine.tick({ thorough: true });
+  await engine.close();
+  engine = await start();
+  await settle(engine);
+  expect(alarms()).toEqual(withdrawn.map(([state, at, end]) => [state, at, end ?? 3000]));
+  expect(counted()).toEqual(["1", "1"]);
 }, 30_000);

@@ -30,7 +30,7 @@ export type AlarmKeeper = {
   /** True while a look back is not at its end; `isBehind` only where new readings made it necessary, not another rule. */
   readonly isBusy: () => boolean;
   readonly isBehind: () => boolean;
-  /** True while it looks back because a birth or the registry made a track another one: the next engine knows nothing of a birth that is noted. */
+  /** True while a birth or the registry made a track another one, and it is not looked at to its end: the next engine knows nothing of a birth that is noted. */
   readonly isChanging: () => boolean;
   /** Notes in the ledger what has been judged: to be called once every figure that depends on it is published. */
   readonly noteProgress: () => void;
@@ -316,7 +316,7 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
     },
     isBusy: () => busy.any,
     isBehind: () => busy.behind,
-    isChanging: () => busy.changing,
+    isChanging: () => busy.changing || reborn.length > 0,
     noteProgress: () => {
       if (busy.any) return;
       const put = (name: string, value: number) => {

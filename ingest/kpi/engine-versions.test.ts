@@ -3,6 +3,7 @@ import { hourMs, minuteMs, type Period, watermarkMs } from "@jilian/domain/perio
 import type { MetricDefinition } from "@jilian/domain/sample.ts";
 import type { RegistryFile } from "@jilian/store/registry-schema.ts";
 import { followVersions } from "@jilian/store/registry-versions.ts";
+import type { Telemetry } from "@jilian/store/telemetry.ts";
 import { describe, expect, test } from "vitest";
 import { testRegistry } from "../test-world.ts";
 import { createEngine, type Engine } from "./engine.ts";
@@ -24,8 +25,11 @@ function apply(change: (file: RegistryFile) => void, fromMs = 0): string {
 const factory = (file: RegistryFile, n: number) =>
   file.enterprises.flatMap(({ factories }) => factories)[n] as RegistryFile["enterprises"][number]["factories"][number];
 
-const engineOf = (): Promise<Engine> =>
-  createEngine({ ...world, versions: followVersions(world.ledger), clock, provisionalIntervalMs: 0, txPerTick: 1000 });
+const engineOf = (telemetry: Telemetry = world.telemetry): Promise<Engine> =>
+  createEngine({
+    ...{ ...world, telemetry, versions: followVersions(world.ledger), clock },
+    ...{ provisionalIntervalMs: 0, txPerTick: 1000 },
+  });
 
 /** Stores a reading of f2's first meter every 10 s. */
 async function meter(
@@ -56,6 +60,30 @@ function figure(indicator: string, period: Period, startMs: number, [level, enti
 }
 
 describe("the registry in time", () => {
+  test("a version that was applied while the store did not answer is taken up when it does", async () => {
+    apply(() => undefined);
+    let isDown = false;
+    const series: Telemetry["series"] = async () => {
+      if (isDown) throw new Error("store is down");
+      return await world.telemetry.series();
+    };
+    const engine = await engineOf({ ...world.telemetry, series });
+    await meter(t0, t0 + hourMs, (i) => i);
+    clock.set(t0 + hourMs + minuteMs);
+    await settle(engine);
+    expect(figure("energy.electricity", "hour", t0)?.value).toBe("360");
+    // A meter that passes 120 kW at most cannot have counted one each ten seconds.
+    apply((file) => {
+      Object.assign(factory(file, 1).gateways[0]?.devices[0] ?? {}, { ratedPowerKW: 100 });
+    });
+    isDown = true;
+    await expect(engine.tick()).rejects.toThrow("store is down");
+    isDown = false;
+    await settle(engine);
+    await engine.close();
+    expect(figure("energy.electricity", "hour", t0)?.value).toBeNull();
+  });
+
   test("each figure has the version in force at the last moment of its period that has passed", async () => {
     const before = apply(() => undefined);
     const after = apply(

@@ -39,7 +39,7 @@ export type EngineParts = {
   minutesPerTick?: number;
   /**
    * Rows of leaves, online time and states that are folded in one tick, about: readings an hour apart make sixty minutes of them each. If
-   * absent 200,000, and at least twenty minutes of all series.
+   * absent 200,000, and at least what twenty minutes of all series make.
    */
   rowsPerTick?: number;
   /**
@@ -85,6 +85,8 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   /** One version of the registry in each tick. */
   let knownVersions = parts.versions();
   const versions = () => knownVersions;
+  /** False while the series are known as an earlier version makes them: the store did not answer. */
+  let isLearned = true;
   const startedMs = clock.now();
   let foldedTx = await resume(parts, startedMs);
   const most = workPace(versions, parts.factoriesPerTick, parts.rowsPerTick);
@@ -92,7 +94,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   let seenTx = foldedTx;
   const shop = workshop({ ...parts, versions }, foldedTx);
   const { index, keeper, completeness } = shop;
-  const folding = folder({ ...parts, keeper, mostRows: () => most.rows(index.all().length) });
+  const folding = folder({ ...parts, keeper, mostRows: () => most.rows(index.presentRows()) });
   let seenMark = await telemetry.seriesChanges();
   const births = birthKeeper({ ledger, index, redefine: shop.redefine });
   await births.begin();
@@ -271,9 +273,10 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   /** Takes notice of versions of the registry that were applied. */
   async function follow(nowMs: number): Promise<void> {
     const applied = parts.versions();
-    if (applied !== knownVersions) {
-      knownVersions = applied;
+    if (applied !== knownVersions || !isLearned) {
+      [knownVersions, isLearned] = [applied, false];
       await learn(nowMs);
+      isLearned = true;
     }
     await takeUpBirths(nowMs);
     recompute.noteVersions(nowMs);
@@ -323,7 +326,8 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   /** The ledger vouches for what is folded once every figure that depends on it is published. */
   async function noteProgress(nowMs: number): Promise<void> {
     if (shop.alarms.isBusy()) return;
-    const safeTx = Math.min(keeper.safeTx(), book.safeTx());
+    // Leaves may be further: what else is made of their transactions can fail after them, and is tried again with the next steps.
+    const safeTx = Math.min(foldedTx, keeper.safeTx(), book.safeTx());
     const isAll = book.isEmpty() && !folding.isUnderWay();
     if (isAll) {
       completeness.published();

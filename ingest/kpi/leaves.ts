@@ -187,14 +187,16 @@ export function leafKeeper({ telemetry, index, fromTx, onResets, onTouched }: Le
     const deviceOf = (id: SeriesId) => deviceKeyOf(index.seriesOf(id) as Series);
     /** Noted already, by minute: a device has several series. */
     const noted = new Map<number, Set<string>>();
+    function note(minute: number, device: string): void {
+      const devices = getOrMake(noted, minute, () => new Set<string>());
+      if (devices.has(device)) return;
+      devices.add(device);
+      getOrMake(touched, factoryOf(device), () => new Set()).add(minute);
+      onTouched(device, minute);
+    }
     /** Notes a minute of a device; true when it is open, and the leaf therefore kept here. */
     function holds(minute: number, device: string): boolean {
-      const devices = getOrMake(noted, minute, () => new Set<string>());
-      if (!devices.has(device)) {
-        devices.add(device);
-        getOrMake(touched, factoryOf(device), () => new Set()).add(minute);
-        onTouched(device, minute);
-      }
+      note(minute, device);
       const open = minute + minuteMs > nowMs && minute < nowMs + openAheadMs;
       if (open) getOrMake(openSince, minute, () => foldedTx);
       return open;
@@ -227,6 +229,8 @@ export function leafKeeper({ telemetry, index, fromTx, onResets, onTouched }: Le
         }
       }
       for await (const rows of statesOf(due)) {
+        // In the step that writes them too: what was computed since they were found due is of the leaves before.
+        for (const row of rows) note(row.minuteMs, deviceOf(row.series));
         append(ended.states, rows);
         yield rows.length;
       }

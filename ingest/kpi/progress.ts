@@ -104,8 +104,8 @@ export function workPace(versions: () => RegistryVersions, asked: number | undef
   const factories = (nowMs: number) => asked ?? Math.max(3600, 4 * all(nowMs));
   return {
     all,
-    /** Rows of leaves, online time and states. */
-    rows: (series: number) => askedRows ?? Math.max(200_000, 20 * series),
+    /** Rows of leaves, online time and states. @param present what the last minutes of every series make */
+    rows: (present: number) => askedRows ?? Math.max(200_000, present),
     /** Of all kinds of periods together, in minutes' worth; minutes alone have as much again. */
     factories,
     /** The same of all kinds of periods together that are made final, in minutes' worth: the ends of a midnight, and minutes beside them. */

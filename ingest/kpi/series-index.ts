@@ -1,6 +1,8 @@
 import { accountMetric } from "@jilian/domain/account.ts";
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
 import { deviceKeyOf } from "@jilian/domain/identity.ts";
+import { greatestOf } from "@jilian/domain/lists.ts";
+import { minuteMs } from "@jilian/domain/periods.ts";
 import type { MetricDefinition } from "@jilian/domain/sample.ts";
 import { type RegistrySeries, registrySeries } from "@jilian/store/device-series.ts";
 import type { Registry } from "@jilian/store/registry.ts";
@@ -35,9 +37,22 @@ export type SeriesIndex = {
   readonly ofDevice: (device: string) => readonly SeriesId[];
   /** What a version of the registry makes of the series. */
   readonly under: (registry: Registry) => RegistrySeries;
+  /**
+   * Rows of leaves, online time and states that twenty minutes of readings of every series make at most, about: each keeps its device online
+   * and its state true for a while. As of the last look.
+   */
+  readonly presentRows: () => number;
   /** Every counter, gauge and state that is folded, and every device whose online time is: for folding all of it again. */
   readonly folded: () => { series: SeriesId[]; devices: OnlineDevice[] };
 };
+
+/** So many minutes of every series are the present. */
+const presentMinutes = 20;
+/** A reading tells of so many minutes, where heartbeats are hourly: longer ones are too much for one step, and as seldom. */
+const longestTold = 180;
+
+/** Minutes that a reading tells something of by itself. */
+const toldMinutes = (ms: number | undefined) => Math.min(longestTold, Math.ceil((ms ?? 0) / minuteMs));
 
 /** A device whose online time counts. */
 export type OnlineDevice = {
@@ -103,6 +118,7 @@ export function seriesIndex(telemetry: Pick<Telemetry, "series">, versions: () =
   let series = new Map<SeriesId, Series>();
   let folds = new Map<SeriesId, Fold[]>();
   let devices = new Map<string, OnlineDevice>();
+  let presentRows = 0;
   let readings = new Map<string, SeriesId[]>();
   let accounts = new Map<string, Series>();
 
@@ -134,6 +150,10 @@ export function seriesIndex(telemetry: Pick<Telemetry, "series">, versions: () =
       if (longest(own, "onlineMs") !== undefined) getOrMake(members, key, () => []).push({ id: one.id, folds: own });
     }
     devices = new Map([...members].map(([device, own]) => [device, onlineDevice(device, own)]));
+    presentRows = presentMinutes * found.length;
+    for (const own of members.values())
+      presentRows += presentMinutes + greatestOf(own.map(({ folds: of }) => toldMinutes(longest(of, "onlineMs"))));
+    for (const own of folds.values()) presentRows += toldMinutes(longest(own, "holdMs"));
     return found.flatMap((one) => {
       const was = before.get(one.id);
       const sinceMs = was && differsSince(was, one);
@@ -159,6 +179,7 @@ export function seriesIndex(telemetry: Pick<Telemetry, "series">, versions: () =
     accountOf: (device) => accounts.get(device),
     ofDevice: (device) => readings.get(device) ?? [],
     under: (registry) => getOrMake(known, registry, () => registrySeries(registry, found)),
+    presentRows: () => presentRows,
     folded: () => ({
       series: found.flatMap(({ id }) =>
         ofSeries(id).some(({ counter, gauge, holdMs }) => counter ?? gauge ?? holdMs) ? [id] : [],

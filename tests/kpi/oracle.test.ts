@@ -71,7 +71,12 @@ async function compareWith(run: Run, book: Book): Promise<Comparison> {
 
 group("every figure of a cluster with all its troubles", { timeout: 180_000 }, () => {
   test("on DuckDB: to the last digit, always behind, after restarts, shuffled, repeated, and computed again from the store", async () => {
-    const { comparisons, restarts, behind } = await prove({ ...setting, txPerTick: 2, factoriesPerTick: 40 });
+    const { comparisons, restarts, behind } = await prove({
+      ...setting,
+      txPerTick: 2,
+      factoriesPerTick: 40,
+      rowsPerTick: 1000,
+    });
     expect(restarts).toBeGreaterThan(0);
     expect(behind).toBeGreaterThan(1);
     expect(comparisons).toHaveLength(2);

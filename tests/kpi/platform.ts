@@ -31,6 +31,7 @@ export type PlatformOptions = {
   /** Transactions folded in one tick. */
   txPerTick?: number;
   factoriesPerTick?: number;
+  rowsPerTick?: number;
   /** Machine time between two looks at provisional figures; 500 ms if absent. `settle` looks at all of them. */
   provisionalIntervalMs?: number;
 };
@@ -134,7 +135,7 @@ async function startIngest(telemetry: OwnedTelemetry, ledger: Ledger, options: P
 
 /** Opens everything anew, the stores empty. */
 export async function openPlatform(options: PlatformOptions): Promise<Platform> {
-  const { clock, influxUrl, txPerTick = 1000, factoriesPerTick, provisionalIntervalMs = 500 } = options;
+  const { clock, influxUrl, txPerTick = 1000, factoriesPerTick, rowsPerTick, provisionalIntervalMs = 500 } = options;
   const folder = mkdtempSync(join(tmpdir(), "jilian-kpi-"));
   const database = `kpi_${Math.random().toString(36).slice(2)}`;
   let ledgers = 0;
@@ -152,6 +153,7 @@ export async function openPlatform(options: PlatformOptions): Promise<Platform> 
       provisionalIntervalMs,
       txPerTick,
       ...(factoriesPerTick !== undefined && { factoriesPerTick }),
+      ...(rowsPerTick !== undefined && { rowsPerTick }),
       onCountFailed: (error) => {
         throw error;
       },

@@ -28,6 +28,8 @@ export type Setting = {
   txPerTick?: number;
   /** Factories whose figures are computed in a tick at most: with few a tick leaves most of them to the next ones. */
   factoriesPerTick?: number;
+  /** Rows that are folded in a tick, about: with few a fold takes many ticks, with whatever happens between them. */
+  rowsPerTick?: number;
   onProgress?: (text: string) => void;
   /** Told at once: hours may lie between the first comparison and the end. */
   onCompared?: (comparison: Comparison) => void;
@@ -82,12 +84,13 @@ export async function runPlant(setting: Setting): Promise<Run> {
   const untilMs = fromMs + hours * hourMs;
   const plant = makePlant({ seed, enterprises, fromMs, untilMs, pollMs });
   const clock = manualClock(fromMs);
-  const { influxUrl, txPerTick, factoriesPerTick } = setting;
+  const { influxUrl, txPerTick, factoriesPerTick, rowsPerTick } = setting;
   const platform = await openPlatform({
     ...{ file: plant.file, clock },
     ...(influxUrl !== undefined && { influxUrl }),
     ...(txPerTick !== undefined && { txPerTick }),
     ...(factoriesPerTick !== undefined && { factoriesPerTick }),
+    ...(rowsPerTick !== undefined && { rowsPerTick }),
   });
   const manner: Manner = { seed: seed + 1, troubled, shuffledShare: troubled ? 0.03 : 0 };
   const feed = feedOf(plant, manner);
