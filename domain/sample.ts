@@ -136,9 +136,6 @@ export function earlierFromBirth(name: string, properties: Properties): readonly
   }
 }
 
-/** The largest UInt32, which it is on the wire. A reading tells of each minute of three heartbeats: a birth that says more is no measure. */
-const longestHeartbeatMs = 2 ** 32 - 1;
-
 /** Reads a metric's definition back from its birth. Absent properties stay absent; nothing is guessed. */
 export function definitionFromBirth(name: string, datatype: DataTypeNumber, properties: Properties): MetricDefinition {
   const unit = textProperty(properties, "engUnit");
@@ -147,8 +144,7 @@ export function definitionFromBirth(name: string, datatype: DataTypeNumber, prop
   const definition: MetricDefinition = { name, datatype, simulated: properties.simulated?.value === true };
   if (unit !== undefined) definition.unit = unit;
   if (deadband !== undefined) definition.deadband = deadband;
-  if (heartbeatMs !== undefined && heartbeatMs > 0 && heartbeatMs <= longestHeartbeatMs)
-    definition.heartbeatMs = heartbeatMs;
+  if (heartbeatMs !== undefined && heartbeatMs > 0) definition.heartbeatMs = heartbeatMs;
   for (const key of ["role", "carrier", "product", "modulus", "resolution"] as const) {
     const text = textProperty(properties, key);
     if (text !== undefined) definition[key] = text;
