@@ -23,12 +23,13 @@ export type Changes = {
 
 /** Of a BinaryStream: its bytes, and where the next is read. */
 type Stream = { readonly buffer: Uint8Array; length: number };
+type StreamClass = new (bytes: Uint8Array) => Stream;
 type Cursor = { readonly view: DataView; at: number };
 type WithDecode = { decode(stream: Stream): void };
 type Read = DataChangeNotification & WithDecode & { changes?: Changes | undefined };
 /** What is used of the library. */
 type Library = {
-  readonly DataChangeNotification: { readonly prototype: object };
+  readonly DataChangeNotification: { new (options: null): DataChangeNotification; readonly prototype: object };
   readonly MonitoredItemNotification: new (options: null) => MonitoredItemNotification;
 };
 
@@ -161,6 +162,20 @@ function takeChanges(stream: Stream, byLibrary: () => MonitoredItemNotification)
   return changes;
 }
 
+/** Has the changes of a notification as the library's objects for who asks for them: its own monitored items do, which we do not use. */
+function leaveItems(notification: DataChangeNotification, byLibrary: () => DataChangeNotification["monitoredItems"]) {
+  let items: DataChangeNotification["monitoredItems"] | undefined;
+  Object.defineProperty(notification, "monitoredItems", {
+    get: () => {
+      items ??= byLibrary();
+      return items;
+    },
+    set: (others: DataChangeNotification["monitoredItems"]) => {
+      items = others;
+    },
+  });
+}
+
 /**
  * Has the library's notifications of changes read by the above. In place of their own `decode`: the library offers no other way to read a
  * message of its own types.
@@ -182,7 +197,16 @@ export function readChangesOurselves({ DataChangeNotification, MonitoredItemNoti
       stream.length = begin;
     }
     if (changes === undefined) decode.call(this, stream);
-    else this.changes = changes;
+    else {
+      this.changes = changes;
+      leaveItems(this, () => {
+        const again = new (stream.constructor as StreamClass)(stream.buffer);
+        again.length = begin;
+        const own = new DataChangeNotification(null);
+        decode.call(own as Read, again);
+        return own.monitoredItems;
+      });
+    }
   };
 }
 
