@@ -225,8 +225,8 @@ export const mutations: readonly Mutation[] = [
       ),
       edit(
         "gateway/shape.ts",
-        "return { ...poll, timeMs: Math.max(poll.timeMs, lastMs + 1) };",
-        "return { ...poll, timeMs: poll.timeMs };",
+        "if (sourceTimeMs === undefined) return Math.max(poll.timeMs, lastMs + 1);",
+        "if (sourceTimeMs === undefined) return poll.timeMs;",
       ),
     ],
     reddens: ["clock jumps forward and back"],
