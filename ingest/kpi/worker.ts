@@ -8,7 +8,6 @@ import { pino } from "pino";
 import { pause } from "../pause.ts";
 import { createEngine, type Engine } from "./engine.ts";
 import { type Lease, leasedStores, takeLease } from "./lease.ts";
-import { lowerThreadPriority } from "./priority.ts";
 import type { KpiMessage, KpiReply, KpiWorkerData } from "./start.ts";
 
 /** At ten batches a second, what a minute brings: a backlog is folded in steps of this. */
@@ -17,8 +16,6 @@ const txPerTick = 500;
 /** Folding runs in a thread of its own: a recompute never delays the broker's keep-alive (CONTRACTS 4). */
 const data = workerData as KpiWorkerData & { port: MessagePort };
 const log = pino({ name: "kpi", level: data.logLevel });
-// It takes whole cores for as long as it folds; the broker's thread takes little, and should have it at once.
-log.debug(await lowerThreadPriority(), "priority of the thread that computes figures");
 const telemetry = connectTelemetry(data.port);
 const ledger = openLedger({ path: data.ledgerPath, log });
 const clock = clockFromSetting(data.clockSetting);
