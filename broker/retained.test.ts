@@ -1,28 +1,14 @@
 import { once } from "node:events";
 import { type AddressInfo, createServer } from "node:net";
-import { Aedes, type AedesPublishPacket } from "aedes";
+import { Aedes } from "aedes";
 import fc from "fast-check";
 import { connectAsync } from "mqtt";
 import { expect, it } from "vitest";
 import { createEmitter } from "./emitter.ts";
 import { retainByLevel, retainedTree } from "./retained.ts";
 import { secrets, testBroker, until } from "./test-broker.ts";
+import { matches, packetOf } from "./test-retained.ts";
 import { rawClient, subscribePacket } from "./test-wire.ts";
-
-const packetOf = (topic: string, text: string): AedesPublishPacket => ({
-  ...{ cmd: "publish", topic, payload: Buffer.from(text), qos: 0, retain: true, dup: false },
-  ...{ brokerId: "b", brokerCounter: 1 },
-});
-
-/** MQTT 3.1.1, 4.7.1 and 4.7.2-1. */
-function matches(filter: readonly string[], topic: readonly string[], at = 0): boolean {
-  const [first, ...rest] = filter;
-  const isWild = first === "#" || first === "+";
-  if (isWild && at === 0 && topic[0]?.startsWith("$")) return false;
-  if (first === "#") return true;
-  if (first === undefined || topic.length === 0) return first === undefined && topic.length === 0;
-  return (first === "+" || first === topic[0]) && matches(rest, topic.slice(1), at + 1);
-}
 
 const words = fc.array(fc.constantFrom("", "a", "b", "$a"), { minLength: 1, maxLength: 4 });
 const filters = fc
