@@ -2,6 +2,7 @@ import { globSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { defineConfig, type TestProjectInlineConfiguration } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
+import { closingLine } from "./tests/closing-line.ts";
 import { bundlePackages } from "./tests/packages/bundle.ts";
 
 // Hundreds of processes and threads are started, each of which would strip the types of the same files again (and load the stripper).
@@ -69,7 +70,7 @@ export default defineConfig({
   test: {
     testTimeout: 30_000,
     hookTimeout: 60_000,
-    reporters: ["default"],
+    reporters: ["default", closingLine],
     sequence: { sequencer: LongestFirst },
     // On two busy cores a second, the library's own bound, is little.
     expect: { poll: { timeout: 15_000 } },
