@@ -1,5 +1,5 @@
 import { type AlarmEvent, peakOf, raisedMsOf } from "@jilian/domain/alarm.ts";
-import { deviceKeyOf } from "@jilian/domain/identity.ts";
+import { deviceKeyOf, factoryOf } from "@jilian/domain/identity.ts";
 import { append, leastOf } from "@jilian/domain/lists.ts";
 import { minuteMs } from "@jilian/domain/periods.ts";
 import type { AlarmLedger, AlarmStretch, AlarmTrackKey, AlarmWrite, StoredAlarm } from "@jilian/store/alarms.ts";
@@ -8,7 +8,7 @@ import type { RegistryVersions } from "@jilian/store/registry-versions.ts";
 import type { ChangedMinute, Series, SeriesId, StoredRow, Telemetry } from "@jilian/store/telemetry.ts";
 import { addFresh, clipped, type Followed, firstLook, judgeSince, type Quick } from "./alarm-followed.ts";
 import { type AlarmOutcome, goOn, type LookParts, lookBack, type RowBudget } from "./alarm-look.ts";
-import { differingStretches, matchAlarms, sameEvent } from "./alarm-matches.ts";
+import { type AlarmMatch, differingStretches, matchAlarms, sameEvent } from "./alarm-matches.ts";
 import { orphansOf } from "./alarm-orphans.ts";
 import { type AlarmBook, type AlarmTrack, alarmBook, factsOf, sameSeries, tracksOf } from "./alarm-tracks.ts";
 import { newestTimes, readTogether } from "./read-together.ts";
@@ -22,7 +22,7 @@ export type AlarmKeeper = {
    */
   readonly judge: (changed: readonly ChangedMinute[], told: Told, nowMs: number) => Promise<void>;
   /** The stretches of time whose counts and times of alarms differ since they were asked for last. */
-  readonly differing: () => AlarmStretch[];
+  readonly differing: () => DifferingStretch[];
   /** Has the readings in [fromMs, toMs) judged again; noted in the ledger until it is done, so that a kill does not lose it. */
   readonly again: (fromMs: number, toMs: number) => void;
   /** Has judged again, with the next look, what births changed of known series since then. Whoever tells it notes it, until it is done. */
@@ -35,6 +35,9 @@ export type AlarmKeeper = {
   /** Notes in the ledger what has been judged: to be called once every figure that depends on it is published. */
   readonly noteProgress: () => void;
 };
+
+/** Of which factory's devices they are; of all of them where that was not kept over a restart. */
+export type DifferingStretch = AlarmStretch & { readonly factory?: string };
 
 export type Told = { readonly upToTx: number; readonly isBehind: boolean };
 
@@ -76,7 +79,12 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
   let lost: AlarmWrite[] = [];
   /** Births that the next look takes up. */
   let reborn: readonly ChangedSeries[] = [];
-  const stretches: AlarmStretch[] = [];
+  const stretches: DifferingStretch[] = [];
+
+  function differ({ device }: AlarmTrackKey, match: AlarmMatch, nowMs: number): void {
+    const factory = factoryOf(device);
+    for (const stretch of differingStretches(match, nowMs)) stretches.push({ ...stretch, factory });
+  }
 
   /** The tracks of a series as the registry and its births have them now. @param changedMs since when the registry is another one */
   function follow(id: SeriesId, nowMs: number, changedMs?: number): Followed[] {
@@ -148,7 +156,7 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
     const known = new Set(lost.map(({ id }) => id));
     for (const { track, before } of orphansOf(ledger, tracks, changedMs, isAsked)) {
       if (known.has(before.id)) continue;
-      append(stretches, differingStretches({ before, event: undefined }, nowMs));
+      differ(track, { before, event: undefined }, nowMs);
       lost.push({ id: before.id, track, facts: before, event: undefined });
     }
   }
@@ -219,7 +227,7 @@ export function alarmKeeper({ telemetry, ledger, index, versions }: AlarmKeeperP
       const isSame = before && event && sameEvent(before, event);
       if (!isSame) {
         const facts = before ?? factsOf(track, raisedMsOf(event as AlarmEvent), versions());
-        append(stretches, differingStretches(match, nowMs));
+        differ(track.id, match, nowMs);
         writes.push({ id: before?.id, track: track.id, facts, event: written(result, event) });
       }
       if (event && (event.clearedMs ?? Infinity) > state.atMs) open.push(isSame ? before : writes.length - 1);

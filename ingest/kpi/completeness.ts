@@ -1,7 +1,7 @@
 import { type Account, accountMetric, decodeAccount, hourOf } from "@jilian/domain/account.ts";
 import { JilianError } from "@jilian/domain/errors.ts";
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
-import { deviceKeyOf } from "@jilian/domain/identity.ts";
+import { deviceKeyOf, factoryOf } from "@jilian/domain/identity.ts";
 import { hourMs, minuteMs } from "@jilian/domain/periods.ts";
 import { qualityOf } from "@jilian/domain/quality.ts";
 import {
@@ -27,6 +27,9 @@ export type CountOptions = {
   isHeld?: ((hourMs: number) => boolean) | undefined;
 };
 
+/** By start, UTC ms. Of which factory's devices it is; of all of them where that was not kept over a restart. */
+export type DifferingHour = { readonly hour: number; readonly factory?: string };
+
 /**
  * Keeps the completeness ledger: takes accounts from what changed in the store, and counts what is stored of the hours that changed. What it
  * is still to do is in the ledger before the engine notes its progress, so that nothing waits for a count and a kill loses none.
@@ -37,7 +40,7 @@ export type CompletenessKeeper = {
   /** Counts noted hours. Waits for `patienceMs` at most: a count that takes longer goes on by itself. Never rejects. */
   readonly count: (options: CountOptions) => Promise<void>;
   /** Hours whose loss differs from what figures were made of, each told once. */
-  readonly differing: () => number[];
+  readonly differing: () => DifferingHour[];
   /** The figures of the hours that were told are published. */
   readonly published: () => void;
   /** True while a thorough count has something to do, and does not fail. */
@@ -163,7 +166,7 @@ export function completenessKeeper(parts: KeeperParts): CompletenessKeeper {
   const readAccounts = accountReader(parts, onInvalid);
   const due = dueHours(ledger);
   const jobs = countJobs(due.byHour, openIntervalMs);
-  const differing = new Set(ledger.differingHours());
+  const differing = new Map(ledger.differingHours().map((hour) => [hour, new Set<string | undefined>([undefined])]));
   const told = new Set<number>();
   /** Device hours that were noted, and those that got an account, since the count that is under way began. */
   const noted = new Set<string>();
@@ -227,7 +230,8 @@ export function completenessKeeper(parts: KeeperParts): CompletenessKeeper {
     const counted = [...stored.values()].filter((hour) => !accounted.has(idOf(hour)));
     for (const some of slices(counted, rowsAtOnce)) {
       const rows = some.map((hour) => ({ ...hour, again: noted.has(idOf(hour)) }));
-      for (const { hourMs: hour } of ledger.writeStored(rows)) differing.add(hour);
+      for (const { hourMs: hour, device } of ledger.writeStored(rows))
+        getOrMake(differing, hour, () => new Set()).add(factoryOf(device));
       for (const { again, ...hour } of rows) if (!again) due.delete(hour);
     }
   }
@@ -273,8 +277,10 @@ export function completenessKeeper(parts: KeeperParts): CompletenessKeeper {
     fold,
     count,
     differing: () => {
-      const hours = [...differing];
-      for (const hour of hours) told.add(hour);
+      const hours = [...differing].flatMap(([hour, own]) => {
+        told.add(hour);
+        return [...own].map((factory) => (factory === undefined ? { hour } : { hour, factory }));
+      });
       differing.clear();
       return hours;
     },

@@ -146,7 +146,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     // A counter that is new says why earlier figures of its machine were null; what is final stays.
     for (const period of longer) {
       const since = finalMs(period);
-      book.touchRange([period], nowMs - dayMs, nowMs, nowMs, ({ endMs }) => endMs > since);
+      book.touchRange([period], nowMs - dayMs, nowMs, nowMs, { wanted: ({ endMs }) => endMs > since });
     }
   }
 
@@ -234,7 +234,8 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
       await shop.alarms.judge(changed, { upToTx, isBehind: upToTx < lastTx }, nowMs);
       foldedTx = upToTx;
     } else await shop.alarms.judge([], { upToTx, isBehind: false }, nowMs);
-    for (const { fromMs, toMs } of shop.alarms.differing()) book.touchRange(periods, fromMs, toMs, nowMs);
+    for (const { fromMs, toMs, factory } of shop.alarms.differing())
+      book.touchRange(periods, fromMs, toMs, nowMs, { factory });
     return upToTx < lastTx || shop.alarms.isBehind();
   }
 
@@ -244,7 +245,8 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
    */
   async function countStored(options: CountOptions): Promise<void> {
     await completeness.count(options);
-    for (const at of completeness.differing()) book.touchRange(longer, at, at + hourMs, options.nowMs);
+    for (const { hour, factory } of completeness.differing())
+      book.touchRange(longer, hour, hour + hourMs, options.nowMs, { factory });
   }
 
   const recompute = recomputer({

@@ -14,13 +14,16 @@ export type SpanBook = {
    * @param factory whose readings they are; without it everybody's figures are noted
    */
   readonly touch: (minutes: Iterable<number>, nowMs: number, factory?: string) => void;
-  /** Notes the periods of some kinds that overlap [fromMs, toMs) and are wanted, everybody's figures. */
+  /**
+   * Notes the periods of some kinds that overlap [fromMs, toMs) and are wanted: everybody's figures, or those of the sites with a factory,
+   * where only what it says differs.
+   */
   readonly touchRange: (
     kinds: readonly Period[],
     fromMs: number,
     toMs: number,
     nowMs: number,
-    wanted?: (span: Span) => boolean,
+    only?: { wanted?: (span: Span) => boolean; factory?: string | undefined },
   ) => void;
   /**
    * What was noted of a kind, has begun and is not held back, in the order of the starts: all that runs, the newest of the rest, and for a
@@ -63,10 +66,10 @@ export function spanBook(versions: () => RegistryVersions, start: FigureStart, f
   }
   const isDue = (nowMs: number, waits: (span: Span) => boolean) => (span: Noted) =>
     span.startMs <= nowMs && !waits(span);
-  const touchRange: SpanBook["touchRange"] = (kinds, fromMs, toMs, nowMs, wanted) => {
+  const touchRange: SpanBook["touchRange"] = (kinds, fromMs, toMs, nowMs, { wanted, factory } = {}) => {
     for (const period of kinds)
-      for (const span of spansOver(period, versions(), fromMs, toMs, nowMs))
-        if (start.hasFigures(span) && (!wanted || wanted(span))) note(span, undefined);
+      for (const span of spansOver(period, versions(), fromMs, toMs, nowMs, factory))
+        if (start.hasFigures(span) && (!wanted || wanted(span))) note(span, factory);
   };
   return {
     touchRange,
@@ -81,7 +84,7 @@ export function spanBook(versions: () => RegistryVersions, start: FigureStart, f
             periodStart("hour", fromMs),
             Math.min(start.sinceMs, periodEnd("hour", toMs - 1)),
             nowMs,
-            start.isBefore,
+            { wanted: start.isBefore },
           );
       }
     },
