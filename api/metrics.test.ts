@@ -74,9 +74,9 @@ describe("figures", () => {
     const newest = async () => ((await other.get(asked)).body.figures as Figure[]).find((f) => f.entity === "jinlv-1");
     const first = figure(other.registry, at, { value: "7.1", asOfMs: worldNowMs - 20_000 });
     other.ledger.writeResults([first]);
-    publishResults(other.live, [{ ...first, asOfMs: worldNowMs - 10_000, inputWatermark: 50 }], 0);
+    publishResults(other.live, [{ ...first, asOfMs: worldNowMs - 10_000, inputWatermark: 50 }]);
     expect(await newest()).toMatchObject({ value: "7.1", inputWatermark: 50, change: 1 });
-    publishResults(other.live, [{ ...first, value: "7.3", asOfMs: worldNowMs - 5_000 }], 0);
+    publishResults(other.live, [{ ...first, value: "7.3", asOfMs: worldNowMs - 5_000 }]);
     expect(await newest()).toMatchObject({ value: "7.3" });
     expect(await newest()).not.toHaveProperty("change");
     other.ledger.writeResults([{ ...first, value: "7.4", asOfMs: worldNowMs }]);

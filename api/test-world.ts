@@ -161,7 +161,7 @@ export function worldLive(registry: Registry): LiveState {
   addDevice(live, "jinlv-1/gw-1/oven-1", { ageMs: 95_000 });
   for (const id of ["meter-1", "line-1"]) addDevice(live, `jinlv-2/gw-1/${id}`);
   for (const id of ["meter-1", "punch-1", "vision-1"]) addDevice(live, `huamei-1/gw-1/${id}`, { ageMs: 8 * minuteMs });
-  publishResults(live, liveResults(registry), 0);
+  publishResults(live, liveResults(registry));
   return live;
 }
 

@@ -117,11 +117,9 @@ describe("wallState", () => {
       period: "minute",
     } as const;
     const live = worldLive(registry);
-    publishResults(
-      live,
-      [figure(registry, { ...key, startMs: openMs - minuteMs }, { value: "12345678901234567.000001" })],
-      0,
-    );
+    publishResults(live, [
+      figure(registry, { ...key, startMs: openMs - minuteMs }, { value: "12345678901234567.000001" }),
+    ]);
     const { power } = wallState(input({ live })).figures;
     expect(power).toMatchObject({ value: "740740734074074020.00006", unit: "kW", dataMs: openMs });
   });

@@ -4,7 +4,7 @@ import { messageOf } from "@jilian/domain/errors.ts";
 import { encodePayload } from "@jilian/domain/sparkplug/payload.ts";
 import { rebirthMetric, topicOf } from "@jilian/domain/topics.ts";
 import type { Ledger } from "@jilian/store/ledger.ts";
-import { count, type LiveState, publishResults } from "@jilian/store/live.ts";
+import { count, dropResults, type LiveState, publishResults } from "@jilian/store/live.ts";
 import type { Registry } from "@jilian/store/registry.ts";
 import { versionOf } from "@jilian/store/registry-versions.ts";
 import type { Telemetry } from "@jilian/store/telemetry.ts";
@@ -54,6 +54,17 @@ export type Ingest = {
 /** How long results of ended minutes stay in the live cache. */
 const keepResultsMs = 40 * 60_000;
 
+/** Drops what is older from the live cache, once a minute: of hundreds of factories that is a walk over some hundred thousand figures. */
+function dropsOld(live: LiveState, clock: Clock): () => void {
+  let doneMs = Number.NEGATIVE_INFINITY;
+  return () => {
+    const nowMs = clock.now();
+    if (Math.abs(nowMs - doneMs) < 60_000) return;
+    doneMs = nowMs;
+    dropResults(live, nowMs - keepResultsMs);
+  };
+}
+
 /**
  * Starts the Sparkplug host application: receives, stores, commits, computes. It answers for nothing before the store has confirmed it.
  * @throws what the store throws when it cannot be read at start
@@ -76,7 +87,8 @@ export async function startIngest(config: IngestConfig, parts: IngestParts): Pro
   const queue = recordQueue(config.queueSamples);
   const kpi = await startKpi(config, {
     ...{ ...parts, keepResultsMs },
-    onResults: (results) => publishResults(live, results, clock.now() - keepResultsMs),
+    onResults: (results) => publishResults(live, results),
+    onTicked: dropsOld(live, clock),
   });
   const receiver = createReceiver({
     queue,

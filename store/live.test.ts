@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { figure } from "./ledger-suite.ts";
-import { count, createLiveState, deviceState, type LiveDevice, publishResults } from "./live.ts";
+import { count, createLiveState, deviceState, dropResults, type LiveDevice, publishResults } from "./live.ts";
 
 const at = { group: "f1", node: "gw-1", device: "m-1" };
 const born: LiveDevice = { ...at, born: true, bornMs: 1000, lastGoodMs: 5000, freshUntilMs: 35_000 };
@@ -34,8 +34,9 @@ describe("state of a device", () => {
 it("results replace each other by key and leave when their period ended long ago", () => {
   const live = createLiveState();
   const [old, edge, recent] = [1000, 2000, 3000].map((endMs) => figure({ startMs: endMs - 1000, endMs }));
-  publishResults(live, [old, edge, recent] as never, 0);
-  publishResults(live, [figure({ ...recent, value: "99" })], 2000);
+  publishResults(live, [old, edge, recent] as never);
+  publishResults(live, [figure({ ...recent, value: "99" })]);
+  dropResults(live, 2000);
   expect([...live.results.values()].map((r) => [r.endMs, r.value])).toEqual([
     [2000, "12.5"],
     [3000, "99"],

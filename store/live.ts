@@ -66,8 +66,12 @@ export function deviceState(live: LiveState, group: string, node: string, device
   return nowMs <= known.freshUntilMs ? "online" : "stale";
 }
 
-/** Puts results into the live cache and drops those of periods that ended long ago. */
-export function publishResults(live: LiveState, results: readonly Result[], keepSinceMs: number): void {
+/** Puts results into the live cache. */
+export function publishResults(live: LiveState, results: readonly Result[]): void {
   for (const result of results) live.results.set(resultId(result), result);
+}
+
+/** Drops results of periods that ended before a time from the live cache. */
+export function dropResults(live: LiveState, keepSinceMs: number): void {
   for (const [id, result] of live.results) if (result.endMs < keepSinceMs) live.results.delete(id);
 }

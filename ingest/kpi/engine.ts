@@ -14,6 +14,7 @@ import type { Computed, Moment } from "./compute.ts";
 import { finalsDue, isProgress } from "./finals.ts";
 import { judgeSites, judgeWithdrawn } from "./findings.ts";
 import { folder } from "./folding.ts";
+import { longPeriods, lookPace } from "./looks.ts";
 import { figuresWeight, finalName, progressName, resume, shares, sinceName, workPace } from "./progress.ts";
 import { publisher } from "./publish.ts";
 import { recomputer } from "./recompute.ts";
@@ -69,10 +70,6 @@ export type Engine = {
   readonly close: () => Promise<void>;
 };
 
-/** Long periods change little: their provisional figures are looked at so many times more seldom. */
-const longPeriods: readonly Period[] = ["month", "quarter", "year", "pilot"];
-const longInterval = 12;
-
 const longer = periods.filter((period) => period !== "minute");
 
 /**
@@ -103,7 +100,11 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   const dueFinals = finalsDue({ versions, start, finalMs, all: most.all, most: most.finals });
   // Periods that ended while no engine ran get their figures now; those past the watermark, when they are made final.
   let seenMinute = Math.max(finalMs("minute"), periodStart("minute", startedMs - watermarkMs));
-  let lookedAt = { short: Number.NEGATIVE_INFINITY, long: Number.NEGATIVE_INFINITY };
+  const pace = lookPace(parts.provisionalIntervalMs);
+  /** The last tick left something for the next one, beside what was not folded. */
+  let wasLeft = false;
+  /** It was a backlog that is not final, or a recompute. */
+  let goesOn = false;
   let knownSources = signature();
   let firstBirths = new Map<string, number>();
   const shown = showcase(telemetry, parts.onShowFailed ?? (() => undefined));
@@ -284,17 +285,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     recompute.noteVersions(nowMs);
   }
 
-  /** The looks that are due: short periods at their pace, long ones more seldom. */
-  function looksDue(thorough: boolean): { short: boolean; long: boolean } {
-    const at = performance.now();
-    const { provisionalIntervalMs: paceMs } = parts;
-    const long = thorough || at - lookedAt.long >= paceMs * longInterval;
-    const short = long || at - lookedAt.short >= paceMs;
-    lookedAt = { short: short ? at : lookedAt.short, long: long ? at : lookedAt.long };
-    return { short, long };
-  }
-
-  async function tick({ thorough = false } = {}): Promise<{ results: Result[]; caughtUp: boolean }> {
+  async function tick({ thorough: asked = false } = {}): Promise<{ results: Result[]; caughtUp: boolean }> {
     const nowMs = clock.now();
     await follow(nowMs);
     const behind = await fold(nowMs);
@@ -303,26 +294,31 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
     const nowMinute = periodStart("minute", nowMs);
     book.touch(steps(seenMinute, nowMinute + 1, minuteMs), nowMs);
     seenMinute = nowMinute;
-    const looks = looksDue(thorough);
+    // Once, when all else is done: what runs would else be computed anew with every step through a backlog.
+    const thorough = asked && !behind && !wasLeft;
+    const looks = pace.due(thorough, behind || goesOn);
     await keeper.look(nowMs, looks.short);
     const [minutes, minutesLeft] = await refresh(["minute"], nowMs, behind);
     const ends = !behind && periodStart("hour", nowMs - watermarkMs) > finalMs("hour");
     const held = mustWait(nowMs, behind);
     const isHeld = (hour: number) => held({ endMs: hour + hourMs });
-    if (looks.short || ends) await countStored({ nowMs, thorough: thorough && !behind, urgent: ends, isHeld });
+    if (looks.short || ends) await countStored({ nowMs, thorough: asked && !behind, urgent: ends, isHeld });
     const looked = longer.filter((period) => (longPeriods.includes(period) ? looks.long : looks.short));
-    const [refreshed, left] = await refresh(looked, nowMs, behind);
+    const [refreshed, left] = await (looks.short
+      ? pace.took(() => refresh(looked, nowMs, behind))
+      : ([[], false] as const));
     if (looks.long) await noteProgress(nowMs);
     const { finals, finalsLeft } = behind ? { finals: [], finalsLeft: false } : await finalise(nowMs);
     pastResults = [];
-    const goesOn = !behind && (await recompute.step(nowMs));
+    const recomputes = !behind && (await recompute.step(nowMs));
+    goesOn = finalsLeft || recomputes;
     shown.begin();
     if (thorough) await shown.idle();
-    const counted = !thorough || !(completeness.isBehind() || shop.alarms.isBusy());
+    const counted = !asked || !(completeness.isBehind() || shop.alarms.isBusy());
     const results: Result[] = [];
     for (const some of [minutes, refreshed, finals, pastResults]) append(results, some);
-    const isLeft = minutesLeft || left || finalsLeft;
-    return { results, caughtUp: !behind && !isLeft && finals.length === 0 && counted && !goesOn };
+    wasLeft = minutesLeft || left || goesOn;
+    return { results, caughtUp: !behind && !wasLeft && finals.length === 0 && counted && asked === thorough };
   }
 
   /** The ledger vouches for what is folded once every figure that depends on it is published. */

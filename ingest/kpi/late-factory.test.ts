@@ -67,3 +67,24 @@ test("a late hour of one factory, with an alarm and readings that were lost, has
   expect(figure("alarms.raised", "f3")).toMatchObject({ value: "2" });
   expect(figure("data.completeness", "f3")?.value).not.toBe(null);
 });
+
+test("a backlog has what runs computed once, when it is done, and not with each of its steps", async () => {
+  applyRules(world.ledger, []);
+  const meter = await born(
+    { group: "f2", node: "gw-1", device: "meter-1", metric: "energy" },
+    { role: "energy.import", unit: "kWh" },
+  );
+  const versions = followVersions(world.ledger);
+  const engine = await createEngine({ ...world, versions, clock, provisionalIntervalMs: 3_600_000, txPerTick: 1 });
+  for (let i = 0; i < 20; i += 1)
+    await store(meter, every10s(t0 + i * minuteMs, t0 + (i + 1) * minuteMs - 10_000, 1, i));
+  clock.set(t0 + 21 * minuteMs);
+  const looked: number[] = [];
+  for (let [tick, caughtUp] = [0, false]; !caughtUp; tick += 1) {
+    const made = await engine.tick({ thorough: true });
+    ({ caughtUp } = made);
+    if (made.results.some(({ period }) => period === "hour")) looked.push(tick);
+  }
+  // The first tick is due at its pace; then, the backlog of twenty transactions over, one that makes figures final, and the last.
+  expect(looked).toEqual([0, 19, 20]);
+});

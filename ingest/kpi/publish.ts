@@ -35,16 +35,22 @@ function revise(results: readonly Result[], published: (result: Result) => Resul
   return { fresh, standing };
 }
 
-/** Figures of a store that are kept in memory: those of running periods and of the last minutes are compared again and again. */
-const rememberedAtMost = 100_000;
+/**
+ * Figures of a store that are kept in memory: those of running periods and of the last minutes are compared again and again. Two generations
+ * of so many, or of as many as are published together: of hundreds of factories those of running periods are more.
+ */
+const generation = 50_000;
+/** What a large publication makes room for is given back little by little: short periods are looked at more often than all together. */
+const shrinks = 0.98;
 
 /** What the engine has published last. It is believed where nothing has changed; what is written follows the store's own word. */
 function memory() {
   // Two generations: what was put since the younger one began outlives the elder. Moving each figure to the end of one map leaves holes at
   // its beginning, over which every look for the oldest steps.
   let [young, elder] = [new Map<string, Result>(), new Map<string, Result>()];
+  let room = generation;
   function put(id: string, result: Result): void {
-    if (young.size >= rememberedAtMost / 2) [young, elder] = [new Map(), young];
+    if (young.size >= room) [young, elder] = [new Map(), young];
     young.set(id, result);
   }
   return {
@@ -53,6 +59,7 @@ function memory() {
     },
     /** Those that say what was published, as they stand, and those about which the store has to be asked. */
     compare: (results: readonly Result[], nowMs: number): { same: Result[]; asked: Result[] } => {
+      room = Math.max(generation, results.length, Math.floor(room * shrinks));
       const same: Result[] = [];
       const asked: Result[] = [];
       for (const result of results) {

@@ -1,5 +1,5 @@
 import { DataType } from "@jilian/domain/datatypes.ts";
-import { append } from "@jilian/domain/lists.ts";
+import { append, greatestOf } from "@jilian/domain/lists.ts";
 import { hourMs, minuteMs, periodStart } from "@jilian/domain/periods.ts";
 import type { Result } from "@jilian/domain/result.ts";
 import { versionOf } from "@jilian/store/registry-versions.ts";
@@ -13,7 +13,7 @@ beforeEach(async () => {
 });
 afterEach(() => world.end());
 
-test("figures that ended long ago are published, and not told to the thread of the broker", async () => {
+test("figures are told to the thread of the broker some at a time, and those that ended long ago are published alone", async () => {
   world.ledger.addRegistryVersion(versionOf(testRegistry(false), { fromMs: 0, appliedMs: 0 }));
   const definition = { name: "energy", datatype: DataType.Double, unit: "kWh", role: "energy.import" } as const;
   const place = { group: "f2", node: "gw-1", device: "meter-1", metric: "energy" };
@@ -27,11 +27,24 @@ test("figures that ended long ago are published, and not told to the thread of t
   await world.telemetry.write({ samples, commits: [] });
   const told: Result[] = [];
   const keepResultsMs = hourMs;
+  // What waits for this thread has its turn between any two parts of what a tick has made.
+  let hadTurn = true;
+  const turns: boolean[] = [];
+  const sizes: number[] = [];
+  const onResults = (results: Result[]) => {
+    append(told, results);
+    sizes.push(results.length);
+    turns.push(hadTurn);
+    hadTurn = false;
+    setImmediate(() => {
+      hadTurn = true;
+    });
+  };
   const kpi = await startKpi(
     { kpiIntervalMs: 50, provisionalIntervalMs: 50 },
     {
       ...{ telemetry: world.telemetry, ledgerPath: world.ledgerPath, clockSetting: undefined, log: silent },
-      ...{ isStoreOwned: true, keepResultsMs, onResults: (results) => append(told, results) },
+      ...{ isStoreOwned: true, keepResultsMs, onResults },
     },
   );
   await kpi.settle();
@@ -39,5 +52,6 @@ test("figures that ended long ago are published, and not told to the thread of t
   const query = { level: "factory", period: "hour", fromMs: oldMs, toMs: oldMs + 1, limit: 1000 } as const;
   expect(world.ledger.readResults(query)).not.toEqual([]);
   expect(told.filter(({ period }) => period === "minute")).not.toEqual([]);
+  expect([greatestOf(sizes), turns.includes(false)]).toEqual([100, false]);
   expect(told.filter(({ endMs }) => endMs < nowMs - keepResultsMs)).toEqual([]);
 }, 30_000);

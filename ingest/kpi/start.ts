@@ -15,13 +15,16 @@ export type KpiWorkerData = {
   leaseMs: number | undefined;
   keepResultsMs: number;
 };
-export type KpiMessage = { type: "settle"; id: number } | { type: "close" };
+/** `taken`: the figures of the last reply are taken over. */
+export type KpiMessage = { type: "settle"; id: number } | { type: "taken" } | { type: "close" };
 export type KpiReply =
   /** It computes from now on. */
   | { type: "computes" }
   /** Another process does. */
   | { type: "waits"; holder: string }
-  | { type: "results"; results: Result[]; caughtUp: boolean; lagTx: number; durationMs: number }
+  /** Some of the figures of a tick. The next ones follow when these are taken. */
+  | { type: "figures"; results: Result[] }
+  | { type: "ticked"; caughtUp: boolean; lagTx: number; durationMs: number }
   | { type: "settled"; id: number };
 
 export type KpiStats = {
@@ -66,6 +69,8 @@ export type KpiParts = {
    */
   keepResultsMs?: number;
   onResults: (results: Result[]) => void;
+  /** Told when those of a tick are all told. */
+  onTicked?: () => void;
 };
 
 /** A tick that takes longer than this counts as being behind: its thread may hang. */
@@ -81,7 +86,7 @@ function progress() {
       if (waitsFor !== holder) caughtUpMs = performance.now();
       waitsFor = holder;
     },
-    note: ({ caughtUp, lagTx, durationMs }: Extract<KpiReply, { type: "results" }>): void => {
+    note: ({ caughtUp, lagTx, durationMs }: Extract<KpiReply, { type: "ticked" }>): void => {
       seen.ticks += 1;
       seen.tickDurationMs = durationMs;
       seen.tickTotalMs += durationMs;
@@ -162,16 +167,20 @@ export async function startKpi(
     if (message.type === "computes" || message.type === "waits") {
       seen.waits(message.type === "waits" ? message.holder : undefined);
       ready.resolve();
-    } else if (message.type === "results") {
-      seen.note(message);
+    } else if (message.type === "figures") {
       parts.onResults(message.results);
+      // After what else waits for this thread: a port hands over what has come meanwhile before anything else has its turn.
+      setImmediate(send, { type: "taken" });
+    } else if (message.type === "ticked") {
+      seen.note(message);
+      parts.onTicked?.();
     } else {
       waiting.get(message.id)?.resolve();
       waiting.delete(message.id);
     }
   });
-  await ready.promise;
   const send = (message: KpiMessage) => worker.postMessage(message);
+  await ready.promise;
   return {
     failed: failed.promise,
     stats: () => ({ alive: ended === undefined, ...seen.stats() }),

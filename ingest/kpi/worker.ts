@@ -1,6 +1,7 @@
 import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { clockFromSetting } from "@jilian/domain/clock.ts";
 import { codeOf, messageOf } from "@jilian/domain/errors.ts";
+import type { Result } from "@jilian/domain/result.ts";
 import { followVersions } from "@jilian/store/registry-versions.ts";
 import { openLedger } from "@jilian/store/sqlite/ledger.ts";
 import { connectTelemetry } from "@jilian/store/thread/owner.ts";
@@ -86,11 +87,29 @@ const settling: number[] = [];
 /** Ends the pause between two ticks. */
 let wake = new AbortController();
 
+/** Resolves when the figures that were told last are taken over. */
+let taken = Promise.withResolvers<void>();
+
 parentPort?.on("message", (message: KpiMessage) => {
+  if (message.type === "taken") {
+    taken.resolve();
+    return;
+  }
   if (message.type === "close") ending.abort();
   else settling.push(message.id);
   wake.abort();
 });
+
+/** Figures that are told at once: a look at some enterprises makes thousands, and the other thread is the broker's. */
+const toldAtOnce = 100;
+
+async function tell(results: readonly Result[]): Promise<void> {
+  for (let i = 0; i < results.length; i += toldAtOnce) {
+    taken = Promise.withResolvers();
+    reply({ type: "figures", results: results.slice(i, i + toldAtOnce) });
+    await taken.promise;
+  }
+}
 
 /** One tick. @returns how long to wait for the next */
 async function step({ engine, lease }: Leased): Promise<number> {
@@ -99,8 +118,9 @@ async function step({ engine, lease }: Leased): Promise<number> {
   const startedMs = performance.now();
   const { results: made, caughtUp } = await engine.tick({ thorough: asked > 0 });
   const sinceMs = clock.now() - data.keepResultsMs;
-  const results = made.filter(({ endMs }) => endMs >= sinceMs);
-  reply({ type: "results", results, caughtUp, lagTx: engine.lagTx(), durationMs: performance.now() - startedMs });
+  const durationMs = performance.now() - startedMs;
+  await tell(made.filter(({ endMs }) => endMs >= sinceMs));
+  reply({ type: "ticked", caughtUp, lagTx: engine.lagTx(), durationMs });
   if (!caughtUp) return 0;
   for (const id of settling.splice(0, asked)) reply({ type: "settled", id });
   return settling.length > 0 ? 0 : data.kpiIntervalMs;
