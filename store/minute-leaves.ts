@@ -88,11 +88,13 @@ function leavesOf(found: Tables, open: OpenLeaves | undefined, channels: Channel
   };
 }
 
-/** Leaves that are kept at most, with the names of whose they are, some 80 MB; and quarter hours of which some are. */
+/**
+ * Leaves that are kept at most, with the names of whose they are, some 80 MB, or an hour and a half of what is asked for together: of hundreds
+ * of factories that is more. And quarter hours of which some are kept.
+ */
 const leavesKept = 400_000;
+const quartersOfAll = 6;
 const quartersKept = 192;
-/** Leaves of a quarter hour beyond which it is not kept: an hour of such ones would not fit. */
-const leavesOfQuarter = leavesKept / 4;
 
 /** Leaves of an ended quarter hour: those of the series and devices that it names, as they are stored. */
 type KeptQuarter = Needs & { readonly tables: Tables; leaves: number };
@@ -159,12 +161,13 @@ function keptQuarters(telemetry: Reads) {
   const byKey = new Map<string, Needs>();
   const noted = new WeakSet<RollupSource>();
 
-  function trim(): void {
+  function trim(asked: Needs): void {
+    const most = Math.max(leavesKept, (countOf(asked) * quartersOfAll * quarterHourMs) / minuteMs);
     const sizeOf = (quarter: KeptQuarter) => quarter.leaves + countOf(quarter);
     let size = 0;
     for (const quarter of kept.values()) size += sizeOf(quarter);
     for (const [at, quarter] of kept) {
-      if (size <= leavesKept && kept.size <= quartersKept) return;
+      if (size <= most && kept.size <= quartersKept) return;
       size -= sizeOf(quarter);
       kept.delete(at);
     }
@@ -212,7 +215,7 @@ function keptQuarters(telemetry: Reads) {
         for (const [minute, row] of own.tables.online) tables.online.set(minute, row);
         for (const [minute, row] of own.tables.states) tables.states.set(minute, row);
       }
-      trim();
+      trim(needs);
       return tables;
     },
     touch: (key: string, minute: number) => {
@@ -267,7 +270,6 @@ export function minuteReader(
       const more = soon();
       const all = noNeeds();
       for (const some of [needs, needsOf(more)]) addNeeds(all, some);
-      if ((countOf(all) * quarterHourMs) / minuteMs > leavesOfQuarter) return await asked();
       kept.note([...sources, ...more]);
       return leavesOf(await kept.read(quarters, all), open, channels);
     },
