@@ -172,7 +172,11 @@ describe.skipIf(!hasInfluxd())("dashboards on a real InfluxDB", () => {
     const { data } = await shown("cluster-wall", 20);
     const row = { 在线设备数: "4", 登记设备数: "4", 今日用电量: "11520.00 kWh", 完整率: "97.0%", 数据性质: "模拟数据" };
     const rows = tableTexts(data);
-    expect(rows.find((one) => one.工厂 === rolling)).toMatchObject({ ...row, 设备综合效率: "81.0%", 一次合格率: "98.5%" });
+    expect(rows.find((one) => one.工厂 === rolling)).toMatchObject({
+      ...row,
+      设备综合效率: "81.0%",
+      一次合格率: "98.5%",
+    });
     expect(rows.find((one) => one.工厂 === casting)).toMatchObject({ 在线设备数: "2", 完整率: "50.0%" });
     expect(rows).toHaveLength(2);
   });
