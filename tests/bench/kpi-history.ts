@@ -8,7 +8,7 @@ import { dayMs, hourMs } from "@jilian/domain/periods.ts";
 import { manualClock } from "@jilian/ingest/test-world.ts";
 import type { Message } from "../kpi/feed.ts";
 import { openPlatform, type Platform } from "../kpi/platform.ts";
-import { plantOf } from "./kpi-size.ts";
+import { cpuSeconds, plantOf } from "./kpi-size.ts";
 
 /** What there is at the end of a day, and what its last day took. */
 export type HistoryCosts = {
@@ -19,7 +19,7 @@ export type HistoryCosts = {
   /** Everything in the process, the embedded store's cache (bounded by its own limit) included. */
   rssMb: number;
   storeMb: number;
-  /** Figures of the last day, tick by tick, machine time. */
+  /** Figures of the last day, tick by tick, and a late hour of a factory: processor time of all threads. */
   dayS: number;
   lateHourMs: number;
 };
@@ -50,18 +50,12 @@ function collectGarbage(): void {
   (runInNewContext("gc") as () => void)();
 }
 
-async function elapsedMs(work: () => Promise<unknown>): Promise<number> {
-  const from = performance.now();
-  await work();
-  return performance.now() - from;
-}
-
 /** An hour of which the first factory's messages come after all the rest. */
 async function lateHour(platform: Platform, hour: readonly Message[]): Promise<number> {
   await platform.deliver(hour.filter((message) => !isLate(message)));
   await platform.settle();
   await platform.deliver(hour.filter(isLate));
-  return elapsedMs(() => platform.settle());
+  return 1000 * (await cpuSeconds(() => platform.settle()));
 }
 
 /** @param at days after which is measured, rising */
@@ -84,11 +78,11 @@ export async function measureHistory(enterprises: number, at: readonly number[])
   try {
     for (const days of at) {
       const endMs = fromMs + days * dayMs;
-      let ticksMs = 0;
+      let dayS = 0;
       while (nowMs < endMs - hourMs) {
         await platform.deliver(await next());
-        const tookMs = await elapsedMs(() => platform.tick());
-        if (nowMs > endMs - dayMs) ticksMs += tookMs;
+        const tookS = await cpuSeconds(() => platform.tick());
+        if (nowMs > endMs - dayMs) dayS += tookS;
       }
       const hour: Message[] = [];
       while (nowMs < endMs) for (const message of await next()) hour.push(message);
@@ -96,7 +90,7 @@ export async function measureHistory(enterprises: number, at: readonly number[])
       collectGarbage();
       const { heapUsed, rss } = process.memoryUsage();
       const sizes = { heapMb: heapUsed / 1e6, rssMb: rss / 1e6, storeMb: platform.storeBytes() / 1e6 };
-      found.push({ days, samples, ...sizes, dayS: ticksMs / 1000, lateHourMs });
+      found.push({ days, samples, ...sizes, dayS, lateHourMs });
     }
     return found;
   } finally {

@@ -33,7 +33,8 @@ const quiet = { seed: 1, troubled: false, shuffledShare: 0 };
 /** An hour before noon in Shanghai. */
 const fromMs = Date.UTC(2026, 10, 30, 3, 0);
 
-async function cpuSeconds(work: () => Promise<unknown>): Promise<number> {
+/** Processor time that some work takes, of all threads. */
+export async function cpuSeconds(work: () => Promise<unknown>): Promise<number> {
   const before = process.cpuUsage();
   await work();
   const { user, system } = process.cpuUsage(before);

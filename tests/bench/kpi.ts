@@ -73,8 +73,8 @@ const historyRows: [keyof HistoryCosts, string][] = [
   ["heapMb", "JavaScript heap of ingest and engine after a collection, MB"],
   ["rssMb", "RSS, the store's cache included, MB"],
   ["storeMb", "files of the store, MB"],
-  ["dayS", "the last day's figures, in 92 ticks, s"],
-  ["lateHourMs", "a late hour of a factory, ms"],
+  ["dayS", "the last day's figures, in 92 ticks, processor time, s"],
+  ["lateHourMs", "a late hour of a factory, processor time, ms"],
 ];
 
 if (asked.history) {
