@@ -1,3 +1,4 @@
+import { append } from "@jilian/domain/lists.ts";
 import { dayMs, hourMs, minuteMs, watermarkMs } from "@jilian/domain/periods.ts";
 import type { Result } from "@jilian/domain/result.ts";
 import type { Telemetry } from "@jilian/store/telemetry.ts";
@@ -91,6 +92,24 @@ describe("publishing", () => {
       { value: "3", status: "revised", revision: 1 },
     ]);
     expect(asked).toBe(2);
+  });
+
+  test("what runs stays known from one look at all to the next, whatever minutes are published in between", async () => {
+    const asked: Result[] = [];
+    // Nothing is written: all that is asked for here is what memory does not know.
+    const ledger = {
+      ...world.ledger,
+      readResult: () => undefined,
+      writeResults: (fresh: Result[]) => append(asked, fresh),
+    };
+    const publish = publisher({ ...world, ledger: { ...world.ledger, ...ledger } }, () => undefined);
+    const all = Array.from({ length: 60_000 }, (_, i): Result => ({ ...result, entity: `f${i}` }));
+    const short = all.slice(0, 52_000);
+    await publish(all, startMs);
+    expect(asked.splice(0)).toHaveLength(all.length);
+    for (let i = 0; i < 100; i += 1) await publish([], startMs);
+    for (const some of [short, short, all]) await publish(some, startMs);
+    expect(asked).toHaveLength(0);
   });
 
   test("what is new in the ledger is told of before minutes are written, which may fail", async () => {
