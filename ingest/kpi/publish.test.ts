@@ -1,6 +1,7 @@
 import { append } from "@jilian/domain/lists.ts";
 import { dayMs, hourMs, minuteMs, watermarkMs } from "@jilian/domain/periods.ts";
 import type { Result } from "@jilian/domain/result.ts";
+import type { Ledger } from "@jilian/store/ledger.ts";
 import type { Telemetry } from "@jilian/store/telemetry.ts";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { openWorld, type World } from "../test-world.ts";
@@ -97,12 +98,12 @@ describe("publishing", () => {
   test("what runs stays known from one look at all to the next, whatever minutes are published in between", async () => {
     const asked: Result[] = [];
     // Nothing is written: all that is asked for here is what memory does not know.
-    const ledger = {
-      ...world.ledger,
-      readResult: () => undefined,
-      writeResults: (fresh: Result[]) => append(asked, fresh),
+    const writeResults: Ledger["writeResults"] = (fresh) => {
+      append(asked, fresh);
+      return 0;
     };
-    const publish = publisher({ ...world, ledger: { ...world.ledger, ...ledger } }, () => undefined);
+    const ledger = { ...world.ledger, readResult: () => undefined, writeResults };
+    const publish = publisher({ ...world, ledger }, () => undefined);
     const all = Array.from({ length: 60_000 }, (_, i): Result => ({ ...result, entity: `f${i}` }));
     const short = all.slice(0, 52_000);
     await publish(all, startMs);
