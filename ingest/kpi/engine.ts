@@ -59,9 +59,9 @@ export type EngineParts = {
 
 export type Engine = {
   /**
-   * Brings leaves and results up to date with the store, or one bounded step nearer. A thorough tick computes all provisional figures
-   * too, whenever they were last, and has shown them when it ends. @returns the figures it computed, as they stand; minutes that a recompute
-   * makes only of the last day
+   * Brings leaves and results up to date with the store, or one bounded step nearer. Of thorough ticks the one that has nothing else left
+   * computes all provisional figures too, whenever they were last, and has shown them when it ends; until then they have not caught up.
+   * @returns the figures it computed, as they stand; minutes that a recompute makes only of the last day
    */
   readonly tick: (options?: { thorough?: boolean }) => Promise<{ results: Result[]; caughtUp: boolean }>;
   /** Transactions of the store that are not folded, as of the last tick. */
@@ -101,9 +101,9 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   // Periods that ended while no engine ran get their figures now; those past the watermark, when they are made final.
   let seenMinute = Math.max(finalMs("minute"), periodStart("minute", startedMs - watermarkMs));
   const pace = lookPace(parts.provisionalIntervalMs);
-  /** The last tick left something for the next one, beside what was not folded. */
+  /** The last tick left something for the next one, beside what was not folded and periods whose look was not due. */
   let wasLeft = false;
-  /** It was a backlog that is not final, or a recompute. */
+  /** Some of it was a backlog that is not final, or a recompute. */
   let goesOn = false;
   let knownSources = signature();
   let firstBirths = new Map<string, number>();
