@@ -8,6 +8,7 @@ import type { Ledger } from "@jilian/store/ledger.ts";
 import type { RegistryVersions } from "@jilian/store/registry-versions.ts";
 import type { Span } from "@jilian/store/spans.ts";
 import type { Telemetry } from "@jilian/store/telemetry.ts";
+import { batches } from "./batches.ts";
 import { birthKeeper } from "./births.ts";
 import type { CountOptions } from "./completeness.ts";
 import type { Computed, Moment } from "./compute.ts";
@@ -184,7 +185,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   /** Publishes what is noted of some kinds and need not wait, a bounded part of it. @returns also whether something is left */
   async function refresh(kinds: readonly Period[], nowMs: number, behind: boolean): Promise<[Result[], boolean]> {
     const waits = mustWait(nowMs, behind);
-    const computed: Computed[] = [];
+    const results: Result[] = [];
     // The kinds share what is done at once: after weeks each has a backlog, and a day's figures are as many as an hour's.
     const needs = new Map(kinds.map((period) => [period, figuresWeight[period] * book.owed(period, nowMs, waits)]));
     const share = shares(needs, most.factories(nowMs));
@@ -193,8 +194,12 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
       const atMost = own < (needs.get(period) ?? 0) ? own / figuresWeight[period] : Number.POSITIVE_INFINITY;
       return [period, book.due(period, nowMs, waits, atMost)] as const;
     });
-    for (const [, spans] of due) append(computed, await shop.compute(spans, moment(nowMs)));
-    const results = await publish(computed, nowMs);
+    const spansOf = due.map(([, spans]) => spans);
+    for (const batch of batches(spansOf, most.all(nowMs), most.finals(nowMs))) {
+      const computed: Computed[] = [];
+      for (const spans of batch) append(computed, await shop.compute(spans, moment(nowMs)));
+      append(results, await publish(computed, nowMs));
+    }
     for (const [period, spans] of due) book.settled(period, spans, nowMs);
     return [results, kinds.some((period) => book.isDue(period, nowMs, waits))];
   }
