@@ -130,6 +130,22 @@ test("quarter hours that follow each other are one question; those that have not
   expect(questions).toHaveLength(4);
 });
 
+test("an hour of a large cluster stays, whatever few leaves are asked for beside it", async () => {
+  // The names alone of so many are more than is kept of a small one; the store has leaves of three.
+  const { reader, sources } = readerOf();
+  const [first, ...others] = sources as [RollupSource, ...RollupSource[]];
+  const large = [
+    { ...first, counters: [...first.counters, ...Array.from({ length: 120_000 }, (_, i) => 1000 + i)] },
+    ...others,
+  ];
+  const hour = (own: readonly RollupSource[]) => reader.read(own, t0, t0 + hourMs, t0 + 2 * hourMs);
+  await hour(large);
+  questions = [];
+  await reader.read(others.slice(0, 1), t0, t0 + minuteMs, t0 + 2 * hourMs);
+  await hour(large);
+  expect(questions).toHaveLength(0);
+});
+
 test("so many quarter hours are kept, those that were asked for last", async () => {
   const { reader, sources, at } = readerOf();
   const far = t0 + 400 * quarterHourMs;

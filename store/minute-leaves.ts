@@ -1,6 +1,6 @@
 import { getOrMake } from "@jilian/domain/get-or-make.ts";
 import type { CounterLeaf } from "@jilian/domain/leaf.ts";
-import { hourMs, minuteMs, periodStart, quarterHourMs } from "@jilian/domain/periods.ts";
+import { hourMs, periodStart, quarterHourMs } from "@jilian/domain/periods.ts";
 import { type Channels, type MinuteLeaves, type RollupSource, seriesAt } from "@jilian/domain/rollup.ts";
 import type { StateLeaf } from "@jilian/domain/state-leaf.ts";
 import type { SeriesId, Telemetry } from "./telemetry.ts";
@@ -89,11 +89,11 @@ function leavesOf(found: Tables, open: OpenLeaves | undefined, channels: Channel
 }
 
 /**
- * Leaves that are kept at most, with the names of whose they are, some 80 MB, or an hour and a half of what is asked for together: of hundreds
+ * Leaves that are kept at most, with the names of whose they are, some 80 MB, or an hour and a half of the largest quarter hour: of hundreds
  * of factories that is more. And quarter hours of which some are kept.
  */
 const leavesKept = 400_000;
-const quartersOfAll = 6;
+const quartersOfLargest = 6;
 const quartersKept = 192;
 
 /** Leaves of an ended quarter hour: those of the series and devices that it names, as they are stored. */
@@ -161,11 +161,14 @@ function keptQuarters(telemetry: Reads) {
   const byKey = new Map<string, Needs>();
   const noted = new WeakSet<RollupSource>();
 
-  function trim(asked: Needs): void {
-    const most = Math.max(leavesKept, (countOf(asked) * quartersOfAll * quarterHourMs) / minuteMs);
+  function trim(): void {
     const sizeOf = (quarter: KeptQuarter) => quarter.leaves + countOf(quarter);
-    let size = 0;
-    for (const quarter of kept.values()) size += sizeOf(quarter);
+    let [size, largest] = [0, 0];
+    for (const quarter of kept.values()) {
+      size += sizeOf(quarter);
+      largest = Math.max(largest, sizeOf(quarter));
+    }
+    const most = Math.max(leavesKept, largest * quartersOfLargest);
     for (const [at, quarter] of kept) {
       if (size <= most && kept.size <= quartersKept) return;
       size -= sizeOf(quarter);
@@ -215,7 +218,7 @@ function keptQuarters(telemetry: Reads) {
         for (const [minute, row] of own.tables.online) tables.online.set(minute, row);
         for (const [minute, row] of own.tables.states) tables.states.set(minute, row);
       }
-      trim(needs);
+      trim();
       return tables;
     },
     touch: (key: string, minute: number) => {

@@ -169,6 +169,25 @@ test("a recompute computes the minutes of an hour in bounded parts", async () =>
   for (const [fromMs = 0, toMs = 0] of again) expect(toMs - fromMs).toBeLessThanOrEqual(10 * minuteMs);
 });
 
+test("late minutes of one factory are computed in bounded parts: each has everybody's sums", async () => {
+  const asked: number[][] = [];
+  const readMinuteResults: Telemetry["readMinuteResults"] = (query) => {
+    if (query.period === "minute") asked.push([query.fromMs, query.toMs]);
+    return world.telemetry.readMinuteResults(query);
+  };
+  const telemetry = { ...world.telemetry, readMinuteResults };
+  const engine = await createEngine({ ...setting(), telemetry, factoriesPerTick: 30 });
+  clock.set(t0 + 3 * hourMs);
+  await settle(engine);
+  asked.length = 0;
+  await store(every(t0, t0 + 2 * hourMs + 1, 10 * minuteMs, (i) => i * 20));
+  await settle(engine);
+  await engine.close();
+  const again = asked.filter(([fromMs = 0]) => fromMs < t0 + 2 * hourMs);
+  expect(again.length).toBeGreaterThanOrEqual(12);
+  for (const [fromMs = 0, toMs = 0] of again) expect(toMs - fromMs).toBeLessThanOrEqual(10 * minuteMs);
+});
+
 test("what many transactions changed is read in parts and says what one question would", async () => {
   const reading = (i: number) => [t0 + ((i * 7919) % 300) * 1000, i] as const;
   for (let i = 0; i < 60; i += 1) await store([reading(3 * i), reading(3 * i + 1), reading(3 * i + 2)]);

@@ -8,6 +8,7 @@ import type { Ledger } from "@jilian/store/ledger.ts";
 import type { RegistryVersions } from "@jilian/store/registry-versions.ts";
 import type { Span } from "@jilian/store/spans.ts";
 import type { Telemetry } from "@jilian/store/telemetry.ts";
+import { batches } from "./batches.ts";
 import { birthKeeper } from "./births.ts";
 import type { CountOptions } from "./completeness.ts";
 import type { Computed, Moment } from "./compute.ts";
@@ -59,9 +60,9 @@ export type EngineParts = {
 
 export type Engine = {
   /**
-   * Brings leaves and results up to date with the store, or one bounded step nearer. A thorough tick computes all provisional figures
-   * too, whenever they were last, and has shown them when it ends. @returns the figures it computed, as they stand; minutes that a recompute
-   * makes only of the last day
+   * Brings leaves and results up to date with the store, or one bounded step nearer. Of thorough ticks the one that has nothing else left
+   * computes all provisional figures too, whenever they were last, and has shown them when it ends; until then they have not caught up.
+   * @returns the figures it computed, as they stand; minutes that a recompute makes only of the last day
    */
   readonly tick: (options?: { thorough?: boolean }) => Promise<{ results: Result[]; caughtUp: boolean }>;
   /** Transactions of the store that are not folded, as of the last tick. */
@@ -101,9 +102,9 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   // Periods that ended while no engine ran get their figures now; those past the watermark, when they are made final.
   let seenMinute = Math.max(finalMs("minute"), periodStart("minute", startedMs - watermarkMs));
   const pace = lookPace(parts.provisionalIntervalMs);
-  /** The last tick left something for the next one, beside what was not folded. */
+  /** The last tick left something for the next one, beside what was not folded and periods whose look was not due. */
   let wasLeft = false;
-  /** It was a backlog that is not final, or a recompute. */
+  /** Some of it was a backlog that is not final, or a recompute. */
   let goesOn = false;
   let knownSources = signature();
   let firstBirths = new Map<string, number>();
@@ -184,7 +185,7 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
   /** Publishes what is noted of some kinds and need not wait, a bounded part of it. @returns also whether something is left */
   async function refresh(kinds: readonly Period[], nowMs: number, behind: boolean): Promise<[Result[], boolean]> {
     const waits = mustWait(nowMs, behind);
-    const computed: Computed[] = [];
+    const results: Result[] = [];
     // The kinds share what is done at once: after weeks each has a backlog, and a day's figures are as many as an hour's.
     const needs = new Map(kinds.map((period) => [period, figuresWeight[period] * book.owed(period, nowMs, waits)]));
     const share = shares(needs, most.factories(nowMs));
@@ -193,8 +194,12 @@ export async function createEngine(parts: EngineParts): Promise<Engine> {
       const atMost = own < (needs.get(period) ?? 0) ? own / figuresWeight[period] : Number.POSITIVE_INFINITY;
       return [period, book.due(period, nowMs, waits, atMost)] as const;
     });
-    for (const [, spans] of due) append(computed, await shop.compute(spans, moment(nowMs)));
-    const results = await publish(computed, nowMs);
+    const spansOf = due.map(([, spans]) => spans);
+    for (const batch of batches(spansOf, most.all(nowMs), most.finals(nowMs))) {
+      const computed: Computed[] = [];
+      for (const spans of batch) append(computed, await shop.compute(spans, moment(nowMs)));
+      append(results, await publish(computed, nowMs));
+    }
     for (const [period, spans] of due) book.settled(period, spans, nowMs);
     return [results, kinds.some((period) => book.isDue(period, nowMs, waits))];
   }

@@ -1,7 +1,7 @@
 import { accountMetric, encodeAccount, noCounts } from "@jilian/domain/account.ts";
 import { DataType } from "@jilian/domain/datatypes.ts";
 import { hourMs, minuteMs } from "@jilian/domain/periods.ts";
-import type { Result } from "@jilian/domain/result.ts";
+import type { Level, Result } from "@jilian/domain/result.ts";
 import { followVersions } from "@jilian/store/registry-versions.ts";
 import { expect, test } from "vitest";
 import { createEngine, type Engine } from "./engine.ts";
@@ -66,6 +66,32 @@ test("a late hour of one factory, with an alarm and readings that were lost, has
     })[0];
   expect(figure("alarms.raised", "f3")).toMatchObject({ value: "2" });
   expect(figure("data.completeness", "f3")?.value).not.toBe(null);
+});
+
+test("an alarm that time tells of after its quarter hour has ended counts for its factory, and nobody else is computed again", async () => {
+  applyRules(world.ledger, rules);
+  const place = { group: "f1", node: "gw-1", device: "press-1", metric: "state" };
+  const state = await born(place, { datatype: DataType.Int32, role: "machine.state", heartbeatMs: minuteMs });
+  const versions = followVersions(world.ledger);
+  const engine = await createEngine({ ...world, versions, clock, provisionalIntervalMs: 0, txPerTick: 100 });
+  const endMs = t0 + 15 * minuteMs;
+  await store(state, [
+    [t0, 1],
+    [endMs - 12_000, 4],
+  ]);
+  clock.set(endMs);
+  await settle(engine);
+  const raised = (level: Level, entity: string) =>
+    world.ledger.readResults({
+      ...{ indicator: "alarms.raised", level, entity, period: "quarter_hour" },
+      ...{ fromMs: t0, toMs: t0 + 1, limit: 1 },
+    })[0]?.value;
+  expect(raised("factory", "f1")).toBe("0");
+  // The rule waits for 10 s, and what a reading may still say for 5 s more.
+  clock.set(endMs + 6000);
+  const found = await computed(engine);
+  expect([raised("factory", "f1"), raised("enterprise", "e1"), raised("cluster", "jinlv")]).toEqual(["1", "1", "1"]);
+  expect(found.get("quarter_hour")).toEqual(new Set(["factory f1", "enterprise e1", "cluster jinlv"]));
 });
 
 test("a backlog has what runs computed once, when it is done, and not with each of its steps", async () => {

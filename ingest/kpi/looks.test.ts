@@ -37,6 +37,10 @@ test("a look that takes longer than the pace rests as long as it took while some
   expect(gaps(await looked(50, 100, false))).toEqual(new Set([110]));
 });
 
+test("long periods keep their pace while something else waits, however long a look takes", async () => {
+  expect((await looked(50, 100, true)).long).toEqual([0, 600, 1200, 1800]);
+});
+
 test("a pace of nothing is a look with every tick", async () => {
   expect((await looked(0, 100, true)).short).toHaveLength(100);
 });

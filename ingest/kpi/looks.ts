@@ -23,8 +23,9 @@ export function lookPace(paceMs: number) {
     due: (all: boolean, isBusy: boolean): Looks => {
       const at = performance.now();
       const ownMs = paceMs > 0 && isBusy ? Math.max(paceMs, 2 * tookMs) : paceMs;
-      const long = all || at - looked.long >= ownMs * longInterval;
-      const short = long || at - looked.short >= ownMs;
+      const short = all || at - looked.short >= ownMs;
+      // Progress is noted with them: a backlog keeps them no longer than one rest.
+      const long = all || (short && at - looked.long >= paceMs * longInterval);
       looked = { short: short ? at : looked.short, long: long ? at : looked.long };
       return { short, long };
     },

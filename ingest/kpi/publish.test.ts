@@ -1,5 +1,7 @@
+import { append } from "@jilian/domain/lists.ts";
 import { dayMs, hourMs, minuteMs, watermarkMs } from "@jilian/domain/periods.ts";
 import type { Result } from "@jilian/domain/result.ts";
+import type { Ledger } from "@jilian/store/ledger.ts";
 import type { Telemetry } from "@jilian/store/telemetry.ts";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { openWorld, type World } from "../test-world.ts";
@@ -91,6 +93,24 @@ describe("publishing", () => {
       { value: "3", status: "revised", revision: 1 },
     ]);
     expect(asked).toBe(2);
+  });
+
+  test("what runs stays known from one look at all to the next, whatever minutes are published in between", async () => {
+    const asked: Result[] = [];
+    // Nothing is written: all that is asked for here is what memory does not know.
+    const writeResults: Ledger["writeResults"] = (fresh) => {
+      append(asked, fresh);
+      return 0;
+    };
+    const ledger = { ...world.ledger, readResult: () => undefined, writeResults };
+    const publish = publisher({ ...world, ledger }, () => undefined);
+    const all = Array.from({ length: 60_000 }, (_, i): Result => ({ ...result, entity: `f${i}` }));
+    const short = all.slice(0, 52_000);
+    await publish(all, startMs);
+    expect(asked.splice(0)).toHaveLength(all.length);
+    for (let i = 0; i < 100; i += 1) await publish([], startMs);
+    for (const some of [short, short, all]) await publish(some, startMs);
+    expect(asked).toHaveLength(0);
   });
 
   test("what is new in the ledger is told of before minutes are written, which may fail", async () => {

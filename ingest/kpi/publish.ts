@@ -59,7 +59,8 @@ function memory() {
     },
     /** Those that say what was published, as they stand, and those about which the store has to be asked. */
     compare: (results: readonly Result[], nowMs: number): { same: Result[]; asked: Result[] } => {
-      room = Math.max(generation, results.length, Math.floor(room * shrinks));
+      // Where only minutes were published the ledger has nothing to compare.
+      if (results.length > 0) room = Math.max(generation, results.length, Math.floor(room * shrinks));
       const same: Result[] = [];
       const asked: Result[] = [];
       for (const result of results) {

@@ -3,7 +3,7 @@ import { append, greatestOf } from "@jilian/domain/lists.ts";
 import { hourMs, minuteMs, periodStart } from "@jilian/domain/periods.ts";
 import type { Result } from "@jilian/domain/result.ts";
 import { versionOf } from "@jilian/store/registry-versions.ts";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, onTestFinished, test } from "vitest";
 import { openWorld, silent, testRegistry, type World } from "../test-world.ts";
 import { startKpi } from "./start.ts";
 
@@ -55,3 +55,27 @@ test("figures are told to the thread of the broker some at a time, and those tha
   expect([greatestOf(sizes), turns.includes(false)]).toEqual([100, false]);
   expect(told.filter(({ endMs }) => endMs < nowMs - keepResultsMs)).toEqual([]);
 }, 30_000);
+
+test("what fails where figures are taken over keeps neither the thread nor its end waiting", async () => {
+  world.ledger.addRegistryVersion(versionOf(testRegistry(false), { fromMs: 0, appliedMs: 0 }));
+  const others = process.rawListeners("uncaughtException") as ((thrown: unknown) => void)[];
+  const caught: unknown[] = [];
+  process.removeAllListeners("uncaughtException").on("uncaughtException", (thrown) => caught.push(thrown));
+  onTestFinished(() => {
+    process.removeAllListeners("uncaughtException");
+    for (const listener of others) process.on("uncaughtException", listener);
+  });
+  const kpi = await startKpi(
+    { kpiIntervalMs: 50, provisionalIntervalMs: 50 },
+    {
+      ...{ telemetry: world.telemetry, ledgerPath: world.ledgerPath, clockSetting: undefined, log: silent },
+      isStoreOwned: true,
+      onResults: () => {
+        throw new Error("not taken");
+      },
+    },
+  );
+  await kpi.settle();
+  await kpi.close();
+  expect(String(caught[0])).toBe("Error: not taken");
+});

@@ -168,9 +168,10 @@ export async function startKpi(
       seen.waits(message.type === "waits" ? message.holder : undefined);
       ready.resolve();
     } else if (message.type === "figures") {
-      parts.onResults(message.results);
-      // After what else waits for this thread: a port hands over what has come meanwhile before anything else has its turn.
+      // After what else waits for this thread: a port hands over what has come meanwhile before anything else has its turn. Said first: where
+      // taking them over fails, the KPI thread would wait for ever, and whoever closes it too.
       setImmediate(send, { type: "taken" });
+      parts.onResults(message.results);
     } else if (message.type === "ticked") {
       seen.note(message);
       parts.onTicked?.();
