@@ -4,6 +4,8 @@ import type { RollupRow, RollupUnit } from "./telemetry.ts";
 
 /** Quarter hours of which sums are kept: those of the open hour and of the one before. */
 const quartersKept = 8;
+/** Hours, days and months of which rollups are kept: a week of hours and more. The others are read from the store by those who look back. */
+const blocksKept = 256;
 /** Hours, days and months of which it is known what is withdrawn. */
 const withdrawnKept = 16;
 
@@ -29,7 +31,7 @@ export function rollupMemory(most: number) {
 
   function trim(): void {
     for (const [id, block] of blocks) {
-      if (size <= most) return;
+      if (size <= most && blocks.size <= blocksKept) return;
       size -= block.size;
       blocks.delete(id);
     }

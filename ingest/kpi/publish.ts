@@ -39,7 +39,7 @@ function revise(results: readonly Result[], published: (result: Result) => Resul
  * Figures of a store that are kept in memory: those of running periods and of the last minutes are compared again and again. Two generations
  * of so many, or of as many as are published together: of hundreds of factories those of running periods are more.
  */
-const generation = 50_000;
+const generation = 10_000;
 /** What a large publication makes room for is given back little by little: short periods are looked at more often than all together. */
 const shrinks = 0.98;
 
