@@ -2,7 +2,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import { argumentsOf, type Command, type CommandIo, usage } from "./commands/io.ts";
-import { type Refusal, readClock, readSetting, refuse } from "./commands/setting.ts";
+import { type Refusal, readClock, refuse } from "./commands/setting.ts";
 import type { GatewayConfig } from "./config.ts";
 
 const help = `jilian-gateway: reads PLCs, keeps every reading on disk, publishes Sparkplug B
@@ -97,39 +97,11 @@ function endOnSignals(
   if (process.connected) process.on("disconnect", () => end("its parent process is gone", false));
 }
 
-/**
- * Until there is a gateway to end, what ends this process ends the reading of its configuration too: that is a process of its own, which
- * waits for ever where its file never comes, and hears of nothing meanwhile. @returns gives that up
- */
-function endWhileReading(reading: AbortController): () => void {
-  const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
-  const onGone = (): void => {
-    reading.abort();
-    process.exit(0);
-  };
-  const onSignal = (signal: NodeJS.Signals): void => {
-    reading.abort();
-    undo();
-    process.kill(process.pid, signal);
-  };
-  const undo = (): void => {
-    for (const signal of signals) process.off(signal, onSignal);
-    process.off("disconnect", onGone);
-  };
-  for (const signal of signals) process.on(signal, onSignal);
-  if (process.connected) process.on("disconnect", onGone);
-  return undo;
-}
-
-/** No fault in the configuration: what keeps it from being read may pass, and a service manager is to try again. */
-function failStart(thrown: Error & { code?: string; remedy?: string }): never {
-  const { code, message, remedy } = thrown;
-  process.stderr.write(`${code === undefined ? "" : `${code}: `}${message}\n${remedy ? `  remedy: ${remedy}\n` : ""}`);
-  process.exit(1);
-}
-
 async function run(file: string): Promise<void> {
-  const { readSettingAside } = await import("./setting-aside.ts");
+  const [{ readSettingAside }, { endWhileReading, failStart }] = await Promise.all([
+    import("./setting-aside.ts"),
+    import("./commands/setting-read.ts"),
+  ]);
   const ending = new AbortController();
   const begun = endWhileReading(ending);
   const [
@@ -277,7 +249,8 @@ function commandIo(name: string): CommandIo {
     complain,
     signal: stopping.signal,
     configOf: async (file) => {
-      const { config, notes } = await readSetting(file, true);
+      const { readForCommand } = await import("./commands/setting-read.ts");
+      const { config, notes } = await readForCommand(file);
       for (const note of notes) if (note.startsWith("/devices/")) complain(`note: ${note}`);
       return config;
     },

@@ -1,11 +1,12 @@
 import { argumentsOf, type CommandIo, usage } from "./io.ts";
-import { readClock, readSetting } from "./setting.ts";
+import { readClock } from "./setting.ts";
+import { readForCommand } from "./setting-read.ts";
 
 const help = `jilian-gateway check gateway.yaml [--print]   checks the configuration; opens and connects nothing
 
 Faults are told all at once, each with line, value, expectation and remedy. Warnings are what may be meant so and seldom is; they do not
 change the exit code. --print shows the configuration as it takes effect, without secrets. The file can be given with --config as well.
-Exit codes: 0 no fault, 2 wrong configuration or arguments.
+Exit codes: 0 no fault, 1 it could not be read within a minute, 2 wrong configuration or arguments.
 `;
 
 /** `jilian-gateway check`. @returns the exit code; a configuration with faults ends the program with code 2 */
@@ -18,13 +19,13 @@ export async function checkCommand(args: readonly string[], io: CommandIo): Prom
   const [file, ...rest] = files;
   if (rest.length > 0) return usage(`unknown: ${rest.join(" ")}`, help, io);
   if (file === undefined) return usage("the configuration file is missing", help, io);
-  const { config, notes, warnings, printed } = await readSetting(file, true);
+  const { config, notes, warnings, printed } = await readForCommand(file, values.print ? "print" : "check");
   await readClock(config);
   const [{ commissioningWarnings }, { historyWarnings }] = await Promise.all([
     import("./check-warnings.ts"),
     import("./check-history.ts"),
   ]);
-  if (values.print) io.print(printed().trimEnd());
+  if (values.print) io.print(printed.trimEnd());
   else io.print(`${file}: no fault. ${config.devices.length} devices.`);
   // Not among what --print gives to other programs.
   for (const warning of [...warnings, ...commissioningWarnings(config), ...historyWarnings(config)])
