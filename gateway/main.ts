@@ -112,6 +112,7 @@ async function run(file: string): Promise<void> {
     { statusTeller },
     { deviceViews },
     { startRenewal },
+    { watchOpcuaLife },
     { outboxFault, startWatchdog, statusLine },
     { codeOf, messageOf },
   ] = await Promise.all([
@@ -122,6 +123,7 @@ async function run(file: string): Promise<void> {
     import("./status.ts"),
     import("./last-values.ts"),
     import("./renewal.ts"),
+    import("./opcua-life.ts"),
     import("./watchdog.ts"),
     import("@jilian/domain/errors.ts"),
   ]);
@@ -157,6 +159,7 @@ async function run(file: string): Promise<void> {
   const watchdog = startWatchdog({ env: process.env, status: () => statusLine(gateway.stats()), fault, log });
   const onRenewed = () => gateway.reconnect("renewed certificate");
   const renewal = startRenewal({ config: gateway.config, onRenewed, log });
+  const life = watchOpcuaLife({ config: gateway.config, log });
   const status = statusTeller({ gateway, renewal, clock });
   const values = () => deviceViews(gateway.values(), clock.now());
   const control = startControl({
@@ -169,6 +172,7 @@ async function run(file: string): Promise<void> {
   });
   const close = async (): Promise<void> => {
     reloads[Symbol.dispose]();
+    life[Symbol.dispose]();
     ending.abort();
     const told = watchdog.stopping();
     await renewal[Symbol.asyncDispose]();

@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { readGatewayConfig } from "../config.ts";
@@ -217,7 +217,13 @@ describe("the program", () => {
 
   test("tells warnings beside the result and ends with code 0, with --config or without; --print stays clean", async () => {
     const file = join(bench.folder, "gateway.yaml");
-    const text = configText(device(["name: e, table: holding, address: 0, type: uint32, unit: kWh"]));
+    const text = configText(
+      device(["name: e, table: holding, address: 0, type: uint32, unit: kWh"]),
+      "- { id: press, driver: opcua, endpointUrl: opc.tcp://h:4840, security: { mode: Sign, policy: Basic256Sha256 }, tags: [{ name: a, nodeId: i=1, type: bool }] }",
+    );
+    const certificates = join(bench.folder, "outbox.db.pki/own/certs");
+    mkdirSync(certificates, { recursive: true });
+    writeFileSync(join(certificates, "gateway.pem"), "none");
     writeFileSync(file, `${text}history: { keepDays: 30 }\n`);
     const runs = [
       ["check", file],
@@ -235,9 +241,9 @@ describe("the program", () => {
     const [plain, named, printed, none, two] = ended;
     expect(plain).toEqual({
       code: 0,
-      out: `${file}: no fault. 1 devices.\n`,
+      out: `${file}: no fault. 2 devices.\n`,
       err: expect.stringMatching(
-        /^warning: device meter, tag e: unit kWh without a role.*\nwarning: history\.keepDays is 30, less than/,
+        /^warning: device meter, tag e: unit kWh without a role.*\nwarning: history\.keepDays is 30, less than.*\nwarning: OPCUA_CERTIFICATE_INVALID: the gateway's own certificate/,
       ),
     });
     expect(named).toEqual(plain);

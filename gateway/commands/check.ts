@@ -21,15 +21,20 @@ export async function checkCommand(args: readonly string[], io: CommandIo): Prom
   if (file === undefined) return usage("the configuration file is missing", help, io);
   const { config, notes, warnings, printed } = await readForCommand(file, values.print ? "print" : "check");
   await readClock(config);
-  const [{ commissioningWarnings }, { historyWarnings }] = await Promise.all([
+  const [{ commissioningWarnings }, { historyWarnings }, { certificateWarnings }] = await Promise.all([
     import("./check-warnings.ts"),
     import("./check-history.ts"),
+    import("./check-certificate.ts"),
   ]);
   if (values.print) io.print(printed.trimEnd());
   else io.print(`${file}: no fault. ${config.devices.length} devices.`);
   // Not among what --print gives to other programs.
-  for (const warning of [...warnings, ...commissioningWarnings(config), ...historyWarnings(config)])
-    io.complain(`warning: ${warning}`);
+  const found = [
+    ...commissioningWarnings(config),
+    ...historyWarnings(config),
+    ...certificateWarnings(config, Date.now()),
+  ];
+  for (const warning of [...warnings, ...found]) io.complain(`warning: ${warning}`);
   if (!values.print) for (const note of notes) io.print(`note: ${note}`);
   return 0;
 }

@@ -85,6 +85,14 @@ function certificateLines({ certificate }: GatewayStatus): string[] {
   return [`certificate  ends ${ends}${failed}`];
 }
 
+/** Absent where no OPC UA server is shown one, or the gateway is of a version that does not tell. */
+function opcuaCertificateLines({ opcuaCertificate }: GatewayStatus): string[] {
+  if (opcuaCertificate === undefined) return [];
+  const { ends, fault } = opcuaCertificate;
+  const told = fault ? `; ${fault.code}: ${plainText(fault.message)}; ${plainText(fault.remedy, 600)}` : "";
+  return [`OPC UA certificate  ends ${ends}${told}`];
+}
+
 /** The status for people. Pure. */
 export function statusText(status: GatewayStatus): string {
   const { broker, devices } = status;
@@ -109,6 +117,7 @@ export function statusText(status: GatewayStatus): string {
     `${status.software}  ${status.group}/${status.node}  up ${spanText(status.uptimeMs)}  process ${status.pid}, ${mebibytes(status.memoryBytes)}`,
     `broker   ${broker.address} ${link}, ${broker.connects} connects`,
     ...certificateLines(status),
+    ...opcuaCertificateLines(status),
     outboxLine(status),
     ...historyLines(status),
     "",

@@ -12,6 +12,7 @@ import { createPorts } from "./modbus-port.ts";
 import { createModbusRtuDriver } from "./modbus-rtu.ts";
 import { createModbusDriver } from "./modbus-tcp.ts";
 import { createOpcuaDriver } from "./opcua.ts";
+import { ownIdentity } from "./opcua-own.ts";
 import { createPool, type OpcuaPool } from "./opcua-pool.ts";
 
 export type Drivers = {
@@ -24,14 +25,14 @@ export type Drivers = {
 };
 
 /** What OPC UA devices share. */
-function poolOf({ group, node, outbox, opcua, devices }: GatewayConfig, log: Logger): OpcuaPool {
+function poolOf(config: GatewayConfig, log: Logger): OpcuaPool {
+  const { devices, opcua } = config;
   const { acceptUnknownCertificates } = opcua;
   if (acceptUnknownCertificates && devices.some((d) => d.driver === "opcua" && d.security.mode !== "None")) {
     const remedy = "set opcua.acceptUnknownCertificates to false once the plant is commissioned";
     log.warn({ code: "OPCUA_ACCEPTS_EVERYONE" }, `every OPC UA server that is met is trusted from now on; ${remedy}`);
   }
-  const { applicationUri = `urn:jilian:gateway:${group}:${node}`, pkiDir = `${outbox.path}.pki` } = opcua;
-  return createPool({ applicationUri, pkiDir, acceptUnknownCertificates }, log);
+  return createPool({ ...ownIdentity(config), acceptUnknownCertificates }, log);
 }
 
 /** What a converter or box has kept and sends into a new connection has come by then, also over a mobile network. */
