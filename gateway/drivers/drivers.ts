@@ -61,11 +61,11 @@ export function gatewayDrivers(config: GatewayConfig, deps: DriversDeps): Driver
       const of = log.child({ device: device.id });
       if (device.driver === "opcua") return createOpcuaDriver(device, { pool, clock, log: of });
       if (device.driver === "modbus-rtu") {
-        const unanswered = doubts.ofUnit(lines.placeOf(device.line), device.unitId);
+        const unanswered = doubts.ofUnit(lines.placeOf(device.line), device.unitId, device.timeoutMs);
         return createModbusRtuDriver(device, { lines, unanswered, log: of, clockRate: clock.rate });
       }
       if (device.driver === "dlt645") {
-        const doubt = doubts.ofMeter(lines.placeOf(device.line), device.meterAddress);
+        const doubt = doubts.ofMeter(lines.placeOf(device.line), device.meterAddress, device.timeoutMs);
         return createDlt645Driver(device, { line: lines.line(device.line), doubt, log: of });
       }
       return createModbusDriver(device, { ports, log: of, clockRate: clock.rate });
