@@ -208,9 +208,10 @@ async function runCommand(args: readonly string[], io: CommandIo): Promise<numbe
   const parsed = argumentsOf(args, { config: { type: "string" } }, help, io);
   if (typeof parsed === "number") return parsed;
   const { values, positionals } = parsed;
-  if (positionals.length > 0) return usage(`unknown: ${positionals.join(" ")}`, help, io);
-  if (values.config === undefined) return usage("--config is missing", help, io);
-  await run(values.config);
+  const [file, ...rest] = values.config === undefined ? positionals : [values.config, ...positionals];
+  if (rest.length > 0) return usage(`unknown: ${rest.join(" ")}`, help, io);
+  if (file === undefined) return usage("--config is missing", help, io);
+  await run(file);
   return undefined;
 }
 
@@ -269,7 +270,7 @@ async function main(): Promise<void> {
   if (Number(major) < oldestNode)
     refuse(`jilian-gateway needs Node.js ${oldestNode} or newer; this is ${process.version}`);
   const [name = "", ...args] = process.argv.slice(2);
-  if (name === "--help" || name === "-h") {
+  if (["--help", "-h", "help"].includes(name)) {
     process.stdout.write(help);
     return;
   }

@@ -63,8 +63,20 @@ describe("warns of", () => {
       ],
       /scale of 1\/10/,
     ],
+    [
+      "addresses as a manual counts them",
+      ["name: a, table: holding, address: 40101, type: int16", "name: b, table: holding, address: 40001, type: int16"],
+      /holding addresses \(40101\) as the manual counts them\? if they are, write 100 for 40101/,
+    ],
   ])("%s", (_what, tags, expected) => {
     expect(warningsOf(device(tags))).toEqual([expect.stringMatching(expected)]);
+  });
+
+  test("what looks like an IP address, and of addresses as in a manual only where all are so", () => {
+    expect(warningsOf(device([level]).replace("10.0.0.1", "192.168.1.300"))).toEqual([
+      expect.stringMatching(/^192\.168\.1\.300 is no IP address/),
+    ]);
+    expect(warningsOf(device([level, "name: b, table: holding, address: 40001, type: int16"]))).toEqual([]);
   });
 
   test("polls that take longer than their interval, and says what it assumes", () => {
@@ -249,7 +261,7 @@ describe("the program", () => {
     expect(named).toEqual(plain);
     expect(printed).toMatchObject({ code: 0, out: expect.stringMatching(/^group: factory-1\n/), err: plain?.err });
     expect(printed?.out).not.toContain("warning");
-    expect(none).toMatchObject({ code: 2, err: expect.stringContaining("configuration file is missing") });
+    expect(none).toMatchObject({ code: 2, err: expect.stringContaining("--config is missing") });
     expect(two).toMatchObject({ code: 2, err: expect.stringContaining("unknown") });
   });
 });

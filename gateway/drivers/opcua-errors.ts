@@ -151,7 +151,7 @@ export function serverUntrusted(
   trustedFolder: string,
 ): JilianError {
   const message = `the server's certificate is not trusted (${verdict})`;
-  const remedy = `compare its fingerprint with the server's, then move ${rejectedFile} to ${trustedFolder}`;
+  const remedy = `compare its fingerprint with the server's, then move "${rejectedFile}" to "${trustedFolder}"`;
   return errorOf(target, "connect", ["OPCUA_SERVER_UNTRUSTED", message, remedy]);
 }
 
