@@ -5,6 +5,7 @@ import { applyEnv, type Env, isSecretPath, type Override, segmentsOf } from "./c
 import { JilianError, messageOf } from "./errors.ts";
 import { idPattern, idWords } from "./identity.ts";
 import { quickFit, unfit } from "./quick-check.ts";
+import { syntaxRemedy } from "./syntax-remedy.ts";
 import { fillDefaults, relevantErrors, type SchemaError } from "./tagged-union.ts";
 
 /** One thing wrong with a configuration: where, what was found, what is allowed, what to do. */
@@ -187,17 +188,6 @@ function valueAt(value: unknown, path: string): unknown {
         : undefined;
   }
   return at;
-}
-
-/** Signs of a Chinese keyboard that look like those of YAML and are none. */
-const fullWidth = new Map([..."：，“”‘’｛｝［］－＃　"].map((sign, i) => [sign, [...":,\"\"''{}[]-# "][i] as string]));
-
-/** @param line the text where the syntax is wrong */
-function syntaxRemedy(code: string, line: string): string {
-  if (code === "DUPLICATE_KEY") return "keep one of the two keys";
-  const sign = [...(line.split(" #")[0] as string)].find((one) => fullWidth.has(one));
-  if (sign === undefined) return "correct the syntax at this line: indentation, quotes, brackets";
-  return `write ${show(fullWidth.get(sign))} instead of the full-width ${show(sign)} at this line`;
 }
 
 /** The faults of the text as YAML; none when it can be read. */
