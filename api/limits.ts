@@ -38,6 +38,9 @@ export const defaultReadingsSpanMs = 3_600_000;
 export const maxAlarmsSpanMs = 366 * dayMs;
 export const defaultAlarmsSpanMs = 7 * dayMs;
 
+/** All of them, as `/info` tells them: of figures and the completeness ledger by kind of period, of readings, of alarms. */
+export const allMaxSpansMs = { ...maxSpanMs, readings: maxReadingsSpanMs, alarms: maxAlarmsSpanMs };
+
 /** Leaves that one page of device figures may read; a page over it is shorter than asked and has a next one. */
 export const maxLeavesPerPage = 200_000;
 

@@ -1,6 +1,7 @@
 import type { Rule } from "@grafana/grafana-foundation-sdk/alerting";
 import type { TypeMath, TypeReduce, TypeThreshold } from "@grafana/grafana-foundation-sdk/expr";
 import { type InfluxTarget, influxTarget, kpiQuery } from "./influxql.ts";
+import { completenessText, nameOf } from "./labels.ts";
 import { dashboardUid, targetShare } from "./names.ts";
 
 type Marker = "_implementsDataqueryVariant";
@@ -98,6 +99,7 @@ function gatewayOffline(): ProvisionedRule {
 
 /** Readings of an hour's electricity with gaps, once the hour is final (15 minutes after its end). */
 function completenessLow(): ProvisionedRule {
+  const electricity = nameOf("energy.electricity").zh;
   const query = kpiQuery({
     select: `last("completeness")`,
     indicator: "energy.electricity",
@@ -107,7 +109,7 @@ function completenessLow(): ProvisionedRule {
   });
   return {
     uid: "jilian-completeness-low",
-    title: "用电数据完整率低",
+    title: `${electricity}${completenessText.zh}低`,
     condition: "C",
     for: "0s",
     noDataState: "NoData",
@@ -115,8 +117,8 @@ function completenessLow(): ProvisionedRule {
     dashboardUid: dashboardUid("energy", "zh"),
     panelId: 10,
     annotations: {
-      summary: `用电数据完整率低于 ${percent} %：{{ $labels.entity }}`,
-      description: `上一个已结算小时的完整率为 {{ humanizePercentage $values.B.Value }}。补传数据后会自动恢复。/ Electricity readings cover less than ${percent} % of the last settled hour.`,
+      summary: `${electricity}${completenessText.zh}低于 ${percent} %：{{ $labels.entity }}`,
+      description: `上一个已结算小时的${completenessText.zh}为 {{ humanizePercentage $values.B.Value }}。补传数据后会自动恢复。/ Electricity readings cover less than ${percent} % of the last settled hour.`,
     },
     labels: { severity: "warning", system: "jilian" },
     // The start of exactly one hour lies in here: the last that ended at least 15 minutes ago.
@@ -130,6 +132,9 @@ function completenessLow(): ProvisionedRule {
 
 /** Devices online against devices registered, both summed over the same minutes; no figures at all: the platform is silent. */
 function devicesOnlineShare(): ProvisionedRule {
+  const [rate, online, registered] = ["devices.online_rate", "devices.online", "devices.registered"].map(
+    (id) => nameOf(id).zh,
+  );
   const sum = (refId: string, indicator: string) =>
     queryData(refId, kpiQuery({ select: `sum("value")`, indicator, level: "factory", period: "minute" }), {
       from: minutes(5),
@@ -137,7 +142,7 @@ function devicesOnlineShare(): ProvisionedRule {
     });
   return {
     uid: "jilian-devices-online-share",
-    title: "设备在线率低或平台无数据",
+    title: `设备${rate}低或平台无数据`,
     condition: "F",
     for: "5m",
     noDataState: "Alerting",
@@ -145,9 +150,8 @@ function devicesOnlineShare(): ProvisionedRule {
     dashboardUid: dashboardUid("connectivity", "zh"),
     panelId: 5,
     annotations: {
-      summary: `设备在线率低于 ${percent} %：{{ $labels.entity }}`,
-      description:
-        "最近五分钟在线设备数 ÷ 登记设备数。没有工厂标签时：五分钟内没有新的数字，平台或时序库没有工作。/ Devices online below target; without a factory label: no figures for five minutes.",
+      summary: `设备${rate}低于 ${percent} %：{{ $labels.entity }}`,
+      description: `最近五分钟${online} ÷ ${registered}。没有工厂标签时：五分钟内没有新的数字，平台或时序库没有工作。/ Devices online below target; without a factory label: no figures for five minutes.`,
     },
     labels: { severity: "warning", system: "jilian" },
     data: [

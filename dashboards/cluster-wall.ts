@@ -1,9 +1,9 @@
 import type { Panel } from "@grafana/grafana-foundation-sdk/dashboard";
+import { roles } from "@jilian/domain/roles.ts";
 import {
   countsPanel,
   devicesPanel,
   factoriesPanel,
-  nameOf,
   onlineSharePanel,
   powerPanel,
   simulatedPanel,
@@ -11,6 +11,7 @@ import {
   todayRange,
 } from "./common-panels.ts";
 import { influxQuery, kpiQuery, lastMinutes } from "./influxql.ts";
+import { completenessText, headingOf, nameOf, todayOf } from "./labels.ts";
 import { column, markedShare, noneMapping, simulatedWords, statPanel, tablePanel, textPanel } from "./panels.ts";
 import type { Say } from "./texts.ts";
 import { joinByEntity } from "./transforms.ts";
@@ -56,7 +57,7 @@ function factoriesTable(say: Say): Panel {
     at: { x: 0, y: 13, w: 14, h: 8 },
     title: { zh: "各工厂", en: "Factories" },
     about: {
-      zh: "在线设备为最近五分钟内的数字；其余为今日累计。空格表示无数据，不是零。/ Empty cells mean no data, not zero.",
+      zh: `${nameOf("devices.online").zh}为最近五分钟内的数字；其余为今日累计。空格表示无数据，不是零。/ Empty cells mean no data, not zero.`,
       en: "Devices online as of the last five minutes; the rest is today so far. An empty cell means no data, not zero.",
     },
     queries: [
@@ -71,13 +72,13 @@ function factoriesTable(say: Say): Panel {
     transformations: joinByEntity(names),
     columns: {
       entity: column(say, { zh: "工厂", en: "Factory" }),
-      online: column(say, { zh: "在线", en: "Online" }, countFormat),
-      registered: column(say, { zh: "登记", en: "Registered" }, countFormat),
-      electricity: column(say, { zh: "今日用电", en: "Electricity today" }, formatOf("energy.electricity")),
-      completeness: [...column(say, { zh: "完整率", en: "Completeness" }, shareFormat, [noneMapping]), ...markedShare],
-      carbon: column(say, { zh: "今日碳排放", en: "Carbon today" }, formatOf("carbon.electricity")),
-      oee: column(say, { zh: "OEE", en: "OEE" }, shareFormat),
-      fpy: column(say, { zh: "一次合格率", en: "FPY" }, shareFormat),
+      online: column(say, headingOf("devices.online", "Online"), countFormat),
+      registered: column(say, headingOf("devices.registered", "Registered"), countFormat),
+      electricity: column(say, todayOf("energy.electricity"), formatOf("energy.electricity")),
+      completeness: [...column(say, completenessText, shareFormat, [noneMapping]), ...markedShare],
+      carbon: column(say, { zh: todayOf("carbon.electricity").zh, en: "Carbon today" }, formatOf("carbon.electricity")),
+      oee: column(say, headingOf("oee", "OEE"), shareFormat),
+      fpy: column(say, headingOf("quality.fpy", "FPY"), shareFormat),
       simulated: column(say, { zh: "数据性质", en: "Kind of data" }, undefined, simulatedWords(say)),
     },
   });
@@ -103,8 +104,11 @@ function trends(say: Say): Panel[] {
  * The wall: for a screen in kiosk mode. No variables, because kiosk mode would show them; 27 grid rows, which fill 1920 x 1080.
  */
 export function clusterWallPanels(say: Say): Panel[] {
-  const day = (id: number, x: number, of: string, zh: string, en: string) =>
-    todayPanel(say, { id, at: { x, y: 8, w: 4, h: 5 }, of, about: { zh: `${zh} / ${en}`, en } });
+  const zh = (id: string) => nameOf(id).zh;
+  const factors = ["oee.availability", "oee.effectiveness", "oee.quality"].map(zh).join(" × ");
+  const [passed, inspected] = [roles["inspection.passed"].zh, roles["inspection.inspected"].zh];
+  const day = (id: number, x: number, of: string, about: string, en: string) =>
+    todayPanel(say, { id, at: { x, y: 8, w: 4, h: 5 }, of, about: { zh: `${about} / ${en}`, en } });
   return [
     textPanel(say, {
       id: 1,
@@ -117,12 +121,24 @@ export function clusterWallPanels(say: Say): Panel[] {
     devicesPanel(say, { id: 5, at: { x: 4, y: 3, w: 10, h: 5 } }),
     onlineSharePanel(say, { id: 6, at: { x: 14, y: 3, w: 4, h: 5 } }),
     powerPanel(say, { id: 7, at: { x: 18, y: 3, w: 6, h: 5 }, level: "cluster", range: "1h" }),
-    day(10, 0, "energy.electricity", "进线电表的今日用电量。", "Electricity through the incoming meters."),
+    day(
+      10,
+      0,
+      "energy.electricity",
+      `进线电表的${todayOf("energy.electricity").zh}。`,
+      "Electricity through the incoming meters.",
+    ),
     day(11, 4, "energy.comprehensive", "当量值，GB/T 2589-2020。", "Equivalent value, GB/T 2589-2020."),
-    day(12, 8, "carbon.electricity", "用电量 × 电网排放因子。", "Electricity x grid factor."),
-    day(13, 12, "energy.unit_product", "综合能耗 ÷ 产量。", "Comprehensive energy over output."),
-    day(14, 16, "oee", "ISO 22400-2：可用率 × 性能效率 × 质量合格率。", "ISO 22400-2: A x E x Q."),
-    day(15, 20, "quality.fpy", "首检合格数 ÷ 首检数。", "Passed at first inspection over inspected."),
+    day(12, 8, "carbon.electricity", `${zh("energy.electricity")} × 电网排放因子。`, "Electricity x grid factor."),
+    day(
+      13,
+      12,
+      "energy.unit_product",
+      `${zh("energy.comprehensive")} ÷ ${roles["production.good"].zh}。`,
+      "Comprehensive energy over good production.",
+    ),
+    day(14, 16, "oee", `ISO 22400-2：${factors}。`, "ISO 22400-2: A x E x Q."),
+    day(15, 20, "quality.fpy", `${passed} ÷ ${inspected}。`, "Passed at first inspection over inspected."),
     factoriesTable(say),
     ...trends(say),
   ];

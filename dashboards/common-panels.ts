@@ -1,10 +1,11 @@
 import type { GridPos, Panel } from "@grafana/grafana-foundation-sdk/dashboard";
 import type { Level } from "@jilian/domain/result.ts";
 import { influxQuery, kpiQuery } from "./influxql.ts";
+import { completenessText, estimatedShareText, meanPowerText, nameOf, todayOf } from "./labels.ts";
 import { column, graphPanel, noneMapping, type StatSetting, simulatedWords, statPanel } from "./panels.ts";
 import type { Say, Text } from "./texts.ts";
 import { joinByEntity, shareOf } from "./transforms.ts";
-import { countFormat, formatOf, indicator, powerFormat, shareFormat } from "./units.ts";
+import { countFormat, formatOf, powerFormat, shareFormat } from "./units.ts";
 
 type Place = { id: number; at: GridPos };
 
@@ -15,9 +16,6 @@ export const nowRange = "5m";
  * in; "now/d" would depend on it.
  */
 export const todayRange = "24h";
-
-/** Name of an indicator as the catalogue has it. */
-export const nameOf = (id: string): Text => ({ zh: indicator(id).zh, en: indicator(id).en });
 
 /** Says whether the figures come from simulators. It stands on every dashboard. */
 export function simulatedPanel(say: Say, { id, at }: Place): Panel {
@@ -95,6 +93,7 @@ export function devicesPanel(say: Say, { id, at }: Place): Panel {
 
 /** 在线率: minutes of devices online over minutes of devices registered, today's both as sums. */
 export function onlineSharePanel(say: Say, { id, at }: Place): Panel {
+  const rate = nameOf("devices.online_rate");
   const sumOf = (refId: string, name: string, of: string) =>
     influxQuery({
       refId,
@@ -104,7 +103,7 @@ export function onlineSharePanel(say: Say, { id, at }: Place): Panel {
   return statPanel(say, {
     id,
     at,
-    title: { zh: "在线率（24小时）", en: "Online share (24 h)" },
+    title: { zh: `${rate.zh}（24小时）`, en: `${rate.en} (24 h)` },
     about: {
       zh: "最近24小时：各分钟在线设备数之和 ÷ 登记设备数之和。/ Sum of devices online over sum of devices registered.",
       en: "Last 24 hours: devices online summed over the minutes, divided by devices registered summed likewise. Terms are summed; ratios are never averaged.",
@@ -126,7 +125,7 @@ export function todayPanel(
   const setting: StatSetting = {
     id,
     at,
-    title: { zh: `今日${indicator(of).zh}`, en: `${indicator(of).en} today` },
+    title: todayOf(of),
     about,
     queries: [
       influxQuery({
@@ -143,8 +142,8 @@ export function todayPanel(
     ...setting,
     columns: {
       value: column(say, nameOf(of)),
-      completeness: column(say, { zh: "完整率", en: "Completeness" }, shareFormat, [noneMapping]),
-      estimated_share: column(say, { zh: "估算占比", en: "Estimated share" }, shareFormat, [noneMapping]),
+      completeness: column(say, completenessText, shareFormat, [noneMapping]),
+      estimated_share: column(say, estimatedShareText, shareFormat, [noneMapping]),
     },
   });
 }
@@ -167,10 +166,10 @@ export function powerPanel(
     at,
     title:
       level === "cluster"
-        ? { zh: "总功率", en: "Total power" }
-        : { zh: "各工厂平均功率", en: "Power of the factories" },
+        ? meanPowerText
+        : { zh: `各工厂${meanPowerText.zh}`, en: `${meanPowerText.en} of the factories` },
     about: {
-      zh: "每分钟用电量 × 60。断线表示该时段无数据，不是零。/ Energy of a minute x 60.",
+      zh: `每分钟${nameOf("energy.electricity").zh} × 60。断线表示该时段无数据，不是零。/ Energy of a minute x 60.`,
       en: "Electricity of each minute x 60. A gap means no data, not zero.",
     },
     queries: [influxQuery({ query, alias: "$tag_entity" })],

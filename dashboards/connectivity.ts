@@ -19,12 +19,12 @@ import {
   countsPanel,
   devicesPanel,
   factoriesPanel,
-  nameOf,
   onlineSharePanel,
   simulatedPanel,
   trustPanel,
 } from "./common-panels.ts";
 import { chosenFactory, influxQuery } from "./influxql.ts";
+import { completenessText, nameOf } from "./labels.ts";
 import { dataSource } from "./names.ts";
 import { colours, column, markedShare, noDataText, tablePanel } from "./panels.ts";
 import type { Say } from "./texts.ts";
@@ -78,13 +78,14 @@ function timeline(say: Say): Panel {
 
 /** 在线率 of each device: its online time over the whole range. */
 function devicesTable(say: Say): Panel {
+  const onlineRate = nameOf("devices.online_rate");
   const query =
     `SELECT sum("online_ms") / \${__range_ms} FROM "connection" WHERE ${chosenFactory} AND $timeFilter ` +
     `GROUP BY "factory", "gateway", "device"`;
   return tablePanel(say, {
     id: 7,
     at: { x: 0, y: 22, w: 12, h: 9 },
-    title: { zh: "各设备在线率", en: "Online share of each device" },
+    title: { zh: `各设备${onlineRate.zh}`, en: `${onlineRate.en} of each device` },
     about: {
       zh: "在线时间 ÷ 所选时间范围。最后一两分钟尚未结算。范围内从未上报的设备不在表中。/ Online time over the range.",
       en: "Online time over the chosen range. The last minute or two are not settled yet. A device that never reported in the range is not listed.",
@@ -96,13 +97,14 @@ function devicesTable(say: Say): Panel {
       factory: column(say, { zh: "工厂", en: "Factory" }),
       gateway: column(say, { zh: "网关", en: "Gateway" }),
       device: column(say, { zh: "设备", en: "Device" }),
-      Last: [...column(say, { zh: "在线率", en: "Online share" }, shareFormat), ...markedShare],
+      Last: [...column(say, onlineRate, shareFormat), ...markedShare],
     },
   });
 }
 
 /** Who is connected, since when, and how much of what they should send arrives. */
 export function connectivityPanels(say: Say): Panel[] {
+  const [online, electricity] = [nameOf("devices.online"), nameOf("energy.electricity")];
   return [
     simulatedPanel(say, { id: 1, at: { x: 0, y: 0, w: 4, h: 4 } }),
     factoriesPanel(say, { id: 2, at: { x: 4, y: 0, w: 4, h: 4 } }),
@@ -111,7 +113,7 @@ export function connectivityPanels(say: Say): Panel[] {
     countsPanel(say, {
       id: 5,
       at: { x: 0, y: 4, w: 12, h: 8 },
-      title: { zh: "各工厂在线设备数", en: "Devices online by factory" },
+      title: { zh: `各工厂${online.zh}`, en: `${online.en} by factory` },
       about: {
         zh: "每分钟。零表示全部离线；断线表示平台没有数字。/ Zero: all offline; a gap: no figures.",
         en: "By minute. Zero means that all are offline; a gap that the platform has no figures.",
@@ -137,7 +139,10 @@ export function connectivityPanels(say: Say): Panel[] {
       id: 8,
       at: { x: 12, y: 22, w: 12, h: 9 },
       field: "completeness",
-      title: { zh: "采集完整率（电量，每小时）", en: "Collection completeness (electricity, by hour)" },
+      title: {
+        zh: `${electricity.zh}${completenessText.zh}（每小时）`,
+        en: `${electricity.en}: ${completenessText.en.toLowerCase()} by hour`,
+      },
       about: {
         zh: "进线电表读数覆盖的时间占比，补传后会上升。虚线为 90 %。/ Dashed: 90 %.",
         en: "Part of the hour that readings of the incoming meters cover; it rises when late data arrives. Dashed: 90 %.",

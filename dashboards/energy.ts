@@ -3,8 +3,9 @@ import { MappingType } from "@grafana/grafana-foundation-sdk/dashboard";
 import { indicators } from "@jilian/domain/indicators/catalogue.ts";
 import type { Period } from "@jilian/domain/periods.ts";
 import { nullReasons } from "@jilian/domain/result.ts";
-import { nameOf, powerPanel, simulatedPanel, todayPanel, trustPanel } from "./common-panels.ts";
+import { powerPanel, simulatedPanel, todayPanel, trustPanel } from "./common-panels.ts";
 import { chosenEntity, influxQuery, kpiQuery } from "./influxql.ts";
+import { completenessText, estimatedShareText, lowerBoundText, nameOf, statusTexts } from "./labels.ts";
 import { column, flagWords, graphPanel, markedShare, noneMapping, simulatedWords, tablePanel } from "./panels.ts";
 import type { Say, Text } from "./texts.ts";
 import { formatOf, shareFormat } from "./units.ts";
@@ -57,17 +58,13 @@ function daysTable(say: Say): Panel {
     chosen: true,
     groupBy: null,
   });
-  const status: [string, string][] = [
-    ["provisional", say({ zh: "暂定", en: "provisional" })],
-    ["final", say({ zh: "已定", en: "final" })],
-    ["revised", say({ zh: "已修订", en: "revised" })],
-  ];
+  const status = Object.entries(statusTexts).map(([name, text]) => [name, say(text)] as const);
   return tablePanel(say, {
     id: 12,
     at: { x: 0, y: 36, w: 14, h: 9 },
-    title: { zh: "每日用电量明细", en: "Electricity by day, in detail" },
+    title: { zh: `每日${nameOf(of).zh}明细`, en: `${nameOf(of).en} by day, in detail` },
     about: {
-      zh: "“仅为下限”：电表读数有无法解释的归零。/ A lower bound: a register was reset without explanation.",
+      zh: "下限值：缺进线电表的读数，或电表读数有无法解释的归零。/ A lower bound: a register was reset without explanation.",
       en: "A lower bound: an incoming meter is missing, or a register was reset without explanation.",
     },
     queries: [influxQuery({ query: `${query} ORDER BY time DESC`, table: true })],
@@ -75,13 +72,13 @@ function daysTable(say: Say): Panel {
       Time: column(say, { zh: "日期", en: "Day" }, { unit: "time:YYYY-MM-DD", decimals: 0 }),
       entity: column(say, { zh: "工厂", en: "Factory" }),
       value: column(say, nameOf(of), formatOf(of)),
-      completeness: [...column(say, { zh: "完整率", en: "Completeness" }, shareFormat, [noneMapping]), ...markedShare],
-      estimated_share: column(say, { zh: "估算占比", en: "Estimated share" }, shareFormat, [noneMapping]),
+      completeness: [...column(say, completenessText, shareFormat, [noneMapping]), ...markedShare],
+      estimated_share: column(say, estimatedShareText, shareFormat, [noneMapping]),
       lower_bound: column(
         say,
-        { zh: "下限", en: "Bound" },
+        lowerBoundText,
         undefined,
-        flagWords(say, { zh: "仅为下限", en: "lower bound" }, { zh: "—", en: "—" }),
+        flagWords(say, { zh: lowerBoundText.zh, en: "lower bound" }, { zh: "—", en: "—" }),
       ),
       status: column(say, { zh: "状态", en: "Status" }, undefined, words(status)),
       simulated: column(say, { zh: "数据性质", en: "Kind of data" }, undefined, simulatedWords(say)),
@@ -120,8 +117,10 @@ function unknownTable(say: Say): Panel {
 
 /** Energy and carbon, each figure with what it rests on. */
 export function energyPanels(say: Say): Panel[] {
-  const completeness: Text = { zh: "数据完整率（每小时）", en: "Completeness by hour" };
-  const estimated: Text = { zh: "估算占比（每小时）", en: "Estimated share by hour" };
+  const byHour = ({ zh, en }: Text): Text => {
+    const { zh: amount, en: english } = nameOf("energy.electricity");
+    return { zh: `${amount}${zh}（每小时）`, en: `${english}: ${en.toLowerCase()} by hour` };
+  };
   return [
     simulatedPanel(say, { id: 1, at: { x: 0, y: 0, w: 4, h: 4 } }),
     todayPanel(say, {
@@ -185,14 +184,14 @@ export function energyPanels(say: Say): Panel[] {
       id: 10,
       at: { x: 0, y: 28, w: 12, h: 8 },
       field: "completeness",
-      title: completeness,
+      title: byHour(completenessText),
       about: { zh: "虚线为 90 %。/ Dashed: 90 %.", en: "Part of the hour that readings cover. Dashed: 90 %." },
     }),
     trustPanel(say, {
       id: 11,
       at: { x: 12, y: 28, w: 12, h: 8 },
       field: "estimated_share",
-      title: estimated,
+      title: byHour(estimatedShareText),
       about: {
         zh: "跨越小时边界的数据缺口按内插分摊的部分。/ Interpolated part.",
         en: "Part of the value that interpolation over a gap at the hour's edge assigned to it.",

@@ -170,10 +170,14 @@ describe.skipIf(!hasInfluxd())("dashboards on a real InfluxDB", () => {
 
   it("prints a row for each factory", async () => {
     const { data } = await shown("cluster-wall", 20);
-    const row = { 在线: "4", 登记: "4", 今日用电: "11520.00 kWh", 完整率: "97.0%", 数据性质: "模拟数据" };
+    const row = { 在线设备数: "4", 登记设备数: "4", 今日用电量: "11520.00 kWh", 完整率: "97.0%", 数据性质: "模拟数据" };
     const rows = tableTexts(data);
-    expect(rows.find((one) => one.工厂 === rolling)).toMatchObject({ ...row, OEE: "81.0%", 一次合格率: "98.5%" });
-    expect(rows.find((one) => one.工厂 === casting)).toMatchObject({ 在线: "2", 完整率: "50.0%" });
+    expect(rows.find((one) => one.工厂 === rolling)).toMatchObject({
+      ...row,
+      设备综合效率: "81.0%",
+      一次合格率: "98.5%",
+    });
+    expect(rows.find((one) => one.工厂 === casting)).toMatchObject({ 在线设备数: "2", 完整率: "50.0%" });
     expect(rows).toHaveLength(2);
   });
 
@@ -181,7 +185,7 @@ describe.skipIf(!hasInfluxd())("dashboards on a real InfluxDB", () => {
     const days = tableTexts((await shown("energy", 12)).data);
     expect(days).toHaveLength(2 * 7);
     expect(days[0]).toMatchObject({ 日期: "2026-11-22", 状态: "暂定", 数据性质: "模拟数据" });
-    expect(days.find((one) => one.工厂 === casting)).toMatchObject({ 下限: "仅为下限", 完整率: "50.0%" });
+    expect(days.find((one) => one.工厂 === casting)).toMatchObject({ 下限值: "下限值", 完整率: "50.0%" });
     expect(tableTexts((await shown("energy", 13)).data)).toEqual([
       { 日期: "2026-11-22", 工厂: casting, 指标: "单位产品综合能耗", 原因: "无产量" },
     ]);
@@ -232,7 +236,7 @@ describe.skipIf(!hasInfluxd())("dashboards on a real InfluxDB", () => {
     }
     const rows = tableTexts((await shown("cluster-wall", 20, later)).data);
     const row = rows.find((one) => one.工厂 === rolling);
-    expect(row).toMatchObject({ 登记: "4", 今日用电: "11520.00 kWh" });
+    expect(row).toMatchObject({ 登记设备数: "4", 今日用电量: "11520.00 kWh" });
     expect(row?.在线 ?? "").toBe("");
     expect((await stat("cluster-wall", 3, later)).map(([, text]) => text)).toEqual(["11-22 10:29"]);
   });

@@ -112,7 +112,10 @@ it("declares in each room's package what the room imports", () => {
       return importsOf(file)
         .filter(
           (s) =>
-            !s.startsWith(".") && !s.startsWith("node:") && !s.startsWith(`@jilian/${roomOf(file)}/`) && s !== "vitest",
+            !s.startsWith(".") &&
+            !s.startsWith("node:") &&
+            !s.startsWith(`@jilian/${roomOf(file)}/`) &&
+            !/^vitest(?:\/|$)/.test(s),
         )
         .map((s) =>
           s

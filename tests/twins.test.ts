@@ -140,9 +140,9 @@ const anchorsOf = (path: string) =>
       .replaceAll(" ", "-"),
   );
 
-test("every document is in both languages, but for those of developers and the one that holds both", () => {
+test("every document is in both languages, but for the change log and the one that holds both", () => {
   const single = documents.filter((path) => path === originalOf(path) && !twins.includes(path));
-  expect(single).toEqual(["CHANGELOG.md", "docs/configuration.md", "docs/contracts.md", "docs/indicators.md"]);
+  expect(single).toEqual(["CHANGELOG.md", "docs/indicators.md"]);
   for (const original of twins) expect(documents).toContain(original);
 });
 

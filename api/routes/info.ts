@@ -3,7 +3,7 @@ import { Type } from "typebox";
 import type { ApiDeps, App } from "../app.ts";
 import type { Directory } from "../directory.ts";
 import { demoNotice, levelSchema, noticeSchema, periodSchema, timeSchema } from "../figures.ts";
-import { defaultLimit, maxLimit, maxReadingsSpanMs, maxSpanMs } from "../limits.ts";
+import { allMaxSpansMs, defaultLimit, maxLimit } from "../limits.ts";
 import packageFile from "../package.json" with { type: "json" };
 import { problemSchema } from "../problems.ts";
 
@@ -43,11 +43,10 @@ const infoSchema = Type.Object({
   limits: Type.Object({
     defaultLimit: Type.Integer(),
     maxLimit: Type.Integer(),
-    maxSpanMs: Type.Object({
-      minute: Type.Integer(),
-      hour: Type.Integer(),
-      day: Type.Integer(),
-      readings: Type.Integer(),
+    // From the table itself: a key that the schema lacked would be left out of the answer in silence.
+    maxSpanMs: Type.Object(Object.fromEntries(Object.keys(allMaxSpansMs).map((kind) => [kind, Type.Integer()])), {
+      description:
+        "longest range from `from` to `to` of one question: by kind of period (metrics, completeness), of readings, of alarms 一次查询的最长范围",
     }),
   }),
 });
@@ -84,7 +83,7 @@ export function addInfoRoutes(app: App, { registry, live, clock }: ApiDeps, dire
         levels: [...i.levels],
         periods: [...i.periods],
       })),
-      limits: { defaultLimit, maxLimit, maxSpanMs: { ...maxSpanMs, readings: maxReadingsSpanMs } },
+      limits: { defaultLimit, maxLimit, maxSpanMs: allMaxSpansMs },
     };
   });
 }
