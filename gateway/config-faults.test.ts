@@ -55,7 +55,7 @@ it("tells every fault of several large devices, each by its own driver, and none
   ]);
 });
 
-it("tells what of the example is not filled in, and values in another character set", () => {
+it("tells all of the example that is not filled in", () => {
   const example = readFileSync(join(import.meta.dirname, "../deploy/gateway/files/gateway.yaml"), "utf8");
   const faults = (text: string) => {
     const read = readGatewayConfig(text, "g.yaml");
@@ -70,15 +70,4 @@ it("tells what of the example is not filled in, and values in another character 
   ]);
   const given = "write what the lead unit has given in place of these words";
   expect(faults(filled)).toEqual([`/broker/host: ${given}`, `/broker/username: ${given}`]);
-  // 立方米 as an editor in GBK leaves it.
-  const gbk = Buffer.concat([
-    Buffer.from(
-      `${head}  - { id: a, driver: modbus-tcp, host: h, unitId: 1, tags: [{ name: t, ${register(0)}, unit: m`,
-    ),
-    Buffer.of(0xb3),
-    Buffer.from(" }] }\n"),
-  ]);
-  expect(faults(gbk.toString("utf8"))).toEqual([
-    expect.stringMatching(/^\/devices\/0\/tags\/0\/unit: save the file as UTF-8/),
-  ]);
 });

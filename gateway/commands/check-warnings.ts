@@ -7,6 +7,7 @@ import { isBitTable, sharesConnection, widthOf } from "../drivers/modbus-facts.t
 import type { CommonTag } from "../drivers/tag-config.ts";
 import { isCounter } from "../drivers/tag-facts.ts";
 import { isIntegerType } from "../drivers/value-types.ts";
+import { unreadableWarnings } from "../unfilled.ts";
 import { isOnLine, lineWarnings, tcpWarnings, timeoutWarnings } from "./check-load.ts";
 
 /** Connections that even small devices and serial gateways usually take at once. */
@@ -171,6 +172,7 @@ export function commissioningWarnings(config: GatewayConfig): string[] {
     [...devices.filter(isTcp), ...devices.filter(isRtu)].flatMap(overlapWarnings),
     [...devices.filter(isTcp), ...devices.filter(isRtu)].flatMap(manualWarnings),
     addressWarnings(config),
+    unreadableWarnings(config),
     tcpWarnings(real.filter(isTcp)),
     lineWarnings(real.filter(isOnLine), lines),
     timeoutWarnings(devices.filter(isOnLine), lines),

@@ -79,6 +79,13 @@ describe("warns of", () => {
     expect(warningsOf(device([level, "name: b, table: holding, address: 40001, type: int16"]))).toEqual([]);
   });
 
+  test("a value in another character set: m³ as an editor in GBK leaves it", () => {
+    const unit = Buffer.from([0x6d, 0xb3]).toString("utf8");
+    expect(warningsOf(device([`${level}, unit: "${unit}"`]))).toEqual([
+      expect.stringMatching(/^\/devices\/0\/tags\/0\/unit: .*save the file as UTF-8/),
+    ]);
+  });
+
   test("polls that take longer than their interval, and says what it assumes", () => {
     expect(warningsOf(device(apart(60)))).toEqual([
       expect.stringMatching(

@@ -1,4 +1,5 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { X509Certificate } from "node:crypto";
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { systemClock } from "@jilian/domain/clock.ts";
 import { pino } from "pino";
@@ -73,6 +74,24 @@ it.each([
   await vi.waitFor(() => expect(reasons()).not.toEqual([]), { timeout: 10_000, interval: 20 });
   expect(reasons()[0]).toMatch(new RegExp(`^${code} `));
   expect(reasons()[0]).toMatch(words);
+});
+
+it("refuses a server's certificate that has expired with its days, and says that it is the server's", async () => {
+  await certify("server-old", -300, 40);
+  const pkiDir = pkiDirOf("gateway");
+  const pki = await openPki({ applicationUri, pkiDir, acceptUnknownCertificates: true }, log);
+  closers.push(pki.close);
+  const { raw, validToDate } = new X509Certificate(readFileSync(fileOf("server-old")));
+  const { trustedFolder } = pki.manager;
+  copyFileSync(fileOf("server-old"), join(trustedFolder, "server.pem"));
+  const target = { device: "plc", endpointUrl: "opc.tcp://h:4840", timeoutMs: 500 };
+  const day = validToDate.toISOString().slice(0, 10);
+  await expect(pki.verify(target, raw)).rejects.toMatchObject({
+    code: "OPCUA_CLOCK_SKEW",
+    message: expect.stringMatching(
+      new RegExp(`^this gateway refuses the server's certificate, valid from 20\\S+ to ${day} \\(BadCertificateTime`),
+    ),
+  });
 });
 
 it("is told thirty days ahead, and otherwise once it has ended: by check, in the status and in the log", async () => {
