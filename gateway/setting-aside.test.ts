@@ -137,6 +137,19 @@ test("the process ends with the gateway, which is no fault of the file", async (
   expect(log).toEqual([]);
 });
 
+test.runIf(process.platform === "linux")("the process ends once it has told, whatever else runs in it", async () => {
+  writeFileSync(file, text(0));
+  // As a monitor that is loaded into every program of a machine.
+  vi.stubEnv("NODE_OPTIONS", "--import=data:text/javascript,setInterval(()=>{},50)");
+  try {
+    await readSettingAside(file, refusal, never);
+    await vi.waitFor(() => expect(childrenOn(file)).toEqual([]), { timeout: 5000, interval: 50 });
+  } finally {
+    vi.unstubAllEnvs();
+    for (const pid of childrenOn(file)) process.kill(Number(pid), "SIGKILL");
+  }
+});
+
 /** Processes that this one started and that are there, by what they were started with. */
 function childrenOn(path: string): string[] {
   return readdirSync("/proc").filter((pid) => {

@@ -25,6 +25,7 @@ process.on("disconnect", endAlone);
 if (process.send !== undefined && !process.connected) endAlone();
 const [file, wanted] = process.argv.slice(2) as [string, Wanted];
 process.send?.(await read(file, wanted), () => {
-  process.off("disconnect", endAlone);
+  // Nothing is waited for any more, and whatever else was loaded into this process does not hold it.
+  process.off("disconnect", endAlone).on("disconnect", () => process.exit());
   process.disconnect();
 });
