@@ -1,6 +1,7 @@
 import { Type } from "typebox";
 import { describe, expect, it } from "vitest";
 import { checkConfig, configError, duplicates, formatFaults } from "./check-config.ts";
+import { idPattern } from "./identity.ts";
 
 const strict = { additionalProperties: false } as const;
 const schema = Type.Object(
@@ -197,4 +198,16 @@ it("faults become one readable error", () => {
       "  remedy:   change the value to what is allowed\n1 fault; nothing was started.",
   );
   expect(configError(faults)).toMatchObject({ code: "CONFIG_INVALID", message: formatFaults(faults) });
+});
+
+it("signs of a Chinese keyboard are named where the syntax is wrong, and what an id may hold is told in words", () => {
+  const remedies = (text: string) => faultsOf(text).map(({ line, remedy }) => `${line} ${remedy}`);
+  expect(remedies("host：h\nport: 502\n")).toEqual(['1 write ":" instead of the full-width "：" at this line']);
+  expect(remedies("devices: [}　# ：\n")[0]).toBe('1 write " " instead of the full-width "　" at this line');
+  expect(remedies("devices: [} # ：\n")[0]).toMatch(/^1 correct the syntax/);
+  const ids = Type.Object({ id: Type.String({ pattern: idPattern, description: "of a plant" }) });
+  const checked = checkConfig(ids, "id: Plant 1\n", "g.yaml");
+  const expected =
+    "string of small letters, digits and . _ - (these three not at its ends), at most 64 characters (of a plant)";
+  expect(checked).toMatchObject({ ok: false, faults: [{ expected }] });
 });

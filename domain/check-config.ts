@@ -3,7 +3,9 @@ import { Settings } from "typebox/system";
 import { isMap, isScalar, LineCounter, type Node, parseDocument } from "yaml";
 import { applyEnv, type Env, isSecretPath, type Override, segmentsOf } from "./config-env.ts";
 import { JilianError, messageOf } from "./errors.ts";
+import { idPattern, idWords } from "./identity.ts";
 import { quickFit, unfit } from "./quick-check.ts";
+import { syntaxRemedy } from "./syntax-remedy.ts";
 import { fillDefaults, relevantErrors, type SchemaError } from "./tagged-union.ts";
 
 /** One thing wrong with a configuration: where, what was found, what is allowed, what to do. */
@@ -77,7 +79,8 @@ function describe(schema: Record<string, unknown>): string {
     ["maxItems", "entries <="],
     ["pattern", "matching"],
   ] as const) {
-    if (schema[key] !== undefined) parts.push(`${words} ${String(schema[key])}`);
+    if (schema[key] === idPattern) parts.push(idWords);
+    else if (schema[key] !== undefined) parts.push(`${words} ${String(schema[key])}`);
   }
   const text = parts.join(" ");
   return typeof schema.description === "string" ? `${text} (${schema.description})` : text;
@@ -188,18 +191,17 @@ function valueAt(value: unknown, path: string): unknown {
 }
 
 /** The faults of the text as YAML; none when it can be read. */
-function syntaxFaults(document: ReturnType<typeof parseDocument>, counter: LineCounter, file: string): Fault[] {
-  return document.errors.map((e) => ({
-    file,
-    line: counter.linePos(e.pos[0]).line,
-    path: "",
-    found: e.message,
-    expected: "YAML 1.2",
-    remedy:
-      e.code === "DUPLICATE_KEY"
-        ? "keep one of the two keys"
-        : "correct the syntax at this line: indentation, quotes, brackets",
-  }));
+function syntaxFaults(
+  document: ReturnType<typeof parseDocument>,
+  counter: LineCounter,
+  text: string,
+  file: string,
+): Fault[] {
+  return document.errors.map((e) => {
+    const { line } = counter.linePos(e.pos[0]);
+    const remedy = syntaxRemedy(e.code, text.split("\n")[line - 1] ?? "");
+    return { file, line, path: "", found: e.message, expected: "YAML 1.2", remedy };
+  });
 }
 
 /** The variable that a fault is about: its value's, or that of a part which only a variable put there. */
@@ -248,7 +250,7 @@ export function checkConfig<S extends TSchema>(
 ): Checked<Static<S>> {
   const counter = new LineCounter();
   const document = parseDocument(text, { lineCounter: counter, uniqueKeys: true, prettyErrors: false });
-  const syntax = syntaxFaults(document, counter, file);
+  const syntax = syntaxFaults(document, counter, text, file);
   if (syntax.length > 0) return { ok: false, faults: syntax, partial: undefined };
   const quick = anchored.test(text)
     ? undefined

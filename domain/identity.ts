@@ -1,5 +1,7 @@
 /** Ids of factories, gateways, devices: they become Sparkplug topic levels, file names and URLs (Sparkplug 3.0, 4.1: no + / #). */
 export const idPattern = "^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$";
+/** The same in words. */
+export const idWords = "of small letters, digits and . _ - (these three not at its ends), at most 64 characters";
 
 export function isId(text: string): boolean {
   return new RegExp(idPattern).test(text);

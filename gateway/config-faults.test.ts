@@ -1,3 +1,5 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { expect, it } from "vitest";
 import { readGatewayConfig } from "./config.ts";
 
@@ -51,4 +53,21 @@ it("tells every fault of several large devices, each by its own driver, and none
     "/devices/3/tags/998/address: change the value to what is allowed",
     "/devices/4: change the value to what is allowed",
   ]);
+});
+
+it("tells all of the example that is not filled in", () => {
+  const example = readFileSync(join(import.meta.dirname, "../deploy/gateway/files/gateway.yaml"), "utf8");
+  const faults = (text: string) => {
+    const read = readGatewayConfig(text, "g.yaml");
+    return read.ok ? [] : read.faults.map(({ path, remedy }) => `${path}: ${remedy}`);
+  };
+  const filled = example.replace("【必填】工厂编号 ", "factory-1 ").replace("【必填】网关编号 ", "gateway-1 ");
+  expect(faults(example).map((fault) => fault.split(":")[0])).toEqual([
+    "/group",
+    "/node",
+    "/broker/host",
+    "/broker/username",
+  ]);
+  const given = "write what the lead unit has given in place of these words";
+  expect(faults(filled)).toEqual([`/broker/host: ${given}`, `/broker/username: ${given}`]);
 });

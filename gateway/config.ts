@@ -20,6 +20,7 @@ import { historySchema } from "./history-config.ts";
 import { defaultMaxPayloadBytes } from "./payload-limit.ts";
 import { expandProfiles, namingProfile } from "./profile-apply.ts";
 import type { Profiles } from "./profile-schema.ts";
+import { unfilledFaults } from "./unfilled.ts";
 
 const strict = { additionalProperties: false } as const;
 const mebibyte = 1024 * 1024;
@@ -220,5 +221,6 @@ export function readGatewayConfig(
   env: Env = {},
   profiles: Profiles = new Map(),
 ): Checked<GatewayConfig> {
-  return checkConfig(gatewaySchema, text, fileName, semanticFaults, env, (value) => expandProfiles(value, profiles));
+  const semantic = (config: GatewayConfig) => [...semanticFaults(config), ...unfilledFaults(config, text)];
+  return checkConfig(gatewaySchema, text, fileName, semantic, env, (value) => expandProfiles(value, profiles));
 }

@@ -62,6 +62,8 @@ describe("refuses with exit code 2, before it opens anything", () => {
     ["no command", [], /a command is missing/],
     ["an unknown option", ["run", "--confg", "x"], /Unknown option '--confg'/],
     ["no configuration", ["run"], /--config is missing/],
+    ["two configurations", ["run", "a.yaml", "b.yaml"], /unknown: b\.yaml/],
+    ["a file without --config that is not there", ["run", "/nowhere/g.yaml"], /\/nowhere\/g\.yaml: cannot be read/],
     [
       "a file that is not there",
       ["run", "--config", "/nowhere/gateway.yaml"],

@@ -2,7 +2,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import type { Logger } from "pino";
 import { argumentsOf, type Command, type CommandIo, usage } from "./commands/io.ts";
-import { type Refusal, readClock, readSetting, refuse } from "./commands/setting.ts";
+import { type Refusal, readClock, refuse } from "./commands/setting.ts";
 import type { GatewayConfig } from "./config.ts";
 
 const help = `jilian-gateway: reads PLCs, keeps every reading on disk, publishes Sparkplug B
@@ -97,39 +97,11 @@ function endOnSignals(
   if (process.connected) process.on("disconnect", () => end("its parent process is gone", false));
 }
 
-/**
- * Until there is a gateway to end, what ends this process ends the reading of its configuration too: that is a process of its own, which
- * waits for ever where its file never comes, and hears of nothing meanwhile. @returns gives that up
- */
-function endWhileReading(reading: AbortController): () => void {
-  const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
-  const onGone = (): void => {
-    reading.abort();
-    process.exit(0);
-  };
-  const onSignal = (signal: NodeJS.Signals): void => {
-    reading.abort();
-    undo();
-    process.kill(process.pid, signal);
-  };
-  const undo = (): void => {
-    for (const signal of signals) process.off(signal, onSignal);
-    process.off("disconnect", onGone);
-  };
-  for (const signal of signals) process.on(signal, onSignal);
-  if (process.connected) process.on("disconnect", onGone);
-  return undo;
-}
-
-/** No fault in the configuration: what keeps it from being read may pass, and a service manager is to try again. */
-function failStart(thrown: Error & { code?: string; remedy?: string }): never {
-  const { code, message, remedy } = thrown;
-  process.stderr.write(`${code === undefined ? "" : `${code}: `}${message}\n${remedy ? `  remedy: ${remedy}\n` : ""}`);
-  process.exit(1);
-}
-
 async function run(file: string): Promise<void> {
-  const { readSettingAside } = await import("./setting-aside.ts");
+  const [{ readSettingAside }, { endWhileReading, failStart }] = await Promise.all([
+    import("./setting-aside.ts"),
+    import("./commands/setting-read.ts"),
+  ]);
   const ending = new AbortController();
   const begun = endWhileReading(ending);
   const [
@@ -140,6 +112,7 @@ async function run(file: string): Promise<void> {
     { statusTeller },
     { deviceViews },
     { startRenewal },
+    { watchOpcuaLife },
     { outboxFault, startWatchdog, statusLine },
     { codeOf, messageOf },
   ] = await Promise.all([
@@ -150,6 +123,7 @@ async function run(file: string): Promise<void> {
     import("./status.ts"),
     import("./last-values.ts"),
     import("./renewal.ts"),
+    import("./opcua-life.ts"),
     import("./watchdog.ts"),
     import("@jilian/domain/errors.ts"),
   ]);
@@ -185,6 +159,7 @@ async function run(file: string): Promise<void> {
   const watchdog = startWatchdog({ env: process.env, status: () => statusLine(gateway.stats()), fault, log });
   const onRenewed = () => gateway.reconnect("renewed certificate");
   const renewal = startRenewal({ config: gateway.config, onRenewed, log });
+  const life = watchOpcuaLife({ config: gateway.config, log });
   const status = statusTeller({ gateway, renewal, clock });
   const values = () => deviceViews(gateway.values(), clock.now());
   const control = startControl({
@@ -197,6 +172,7 @@ async function run(file: string): Promise<void> {
   });
   const close = async (): Promise<void> => {
     reloads[Symbol.dispose]();
+    life[Symbol.dispose]();
     ending.abort();
     const told = watchdog.stopping();
     await renewal[Symbol.asyncDispose]();
@@ -232,9 +208,10 @@ async function runCommand(args: readonly string[], io: CommandIo): Promise<numbe
   const parsed = argumentsOf(args, { config: { type: "string" } }, help, io);
   if (typeof parsed === "number") return parsed;
   const { values, positionals } = parsed;
-  if (positionals.length > 0) return usage(`unknown: ${positionals.join(" ")}`, help, io);
-  if (values.config === undefined) return usage("--config is missing", help, io);
-  await run(values.config);
+  const [file, ...rest] = values.config === undefined ? positionals : [values.config, ...positionals];
+  if (rest.length > 0) return usage(`unknown: ${rest.join(" ")}`, help, io);
+  if (file === undefined) return usage("--config is missing", help, io);
+  await run(file);
   return undefined;
 }
 
@@ -277,7 +254,8 @@ function commandIo(name: string): CommandIo {
     complain,
     signal: stopping.signal,
     configOf: async (file) => {
-      const { config, notes } = await readSetting(file, true);
+      const { readForCommand } = await import("./commands/setting-read.ts");
+      const { config, notes } = await readForCommand(file);
       for (const note of notes) if (note.startsWith("/devices/")) complain(`note: ${note}`);
       return config;
     },
@@ -292,7 +270,7 @@ async function main(): Promise<void> {
   if (Number(major) < oldestNode)
     refuse(`jilian-gateway needs Node.js ${oldestNode} or newer; this is ${process.version}`);
   const [name = "", ...args] = process.argv.slice(2);
-  if (name === "--help" || name === "-h") {
+  if (["--help", "-h", "help"].includes(name)) {
     process.stdout.write(help);
     return;
   }

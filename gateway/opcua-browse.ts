@@ -128,7 +128,7 @@ export async function browseCommand(args: string[], print: (line: string) => voi
   let device: OpcuaDevice;
   let values: Record<string, string | undefined>;
   try {
-    if (args.includes("--help")) {
+    if (args.includes("--help") || args.includes("-h")) {
       print(help.trimEnd());
       return 0;
     }

@@ -3,6 +3,7 @@ import { counter, flag, gauge, type MetricRow, type MetricSample } from "@jilian
 import type { Parts } from "@jilian/domain/ops.ts";
 import type { DeviceStats } from "./collect.ts";
 import type { LineStats } from "./drivers/line-shared.ts";
+import type { Life } from "./drivers/opcua-own.ts";
 import { historyRows } from "./history-metrics.ts";
 import type { Outbox } from "./model.ts";
 import type { RenewalStats } from "./renewal.ts";
@@ -210,6 +211,20 @@ function mqttRows(stats: Gateway["stats"]): MetricRow[] {
       () => seconds(edge().commitDelayMs ?? Number.NaN),
     ),
   ];
+}
+
+/** Of the certificate that OPC UA servers are shown; no line where there is none. */
+export function opcuaCertificateRows(life: () => Life | undefined): MetricRow[] {
+  const ends = () => {
+    try {
+      return known(life()?.endsMs);
+    } catch {
+      // What lies there is none: the state of its devices tells.
+      return [];
+    }
+  };
+  const name = "jilian_gateway_opcua_certificate_expiry_timestamp_seconds";
+  return [gauge(name, "When the certificate that OPC UA servers are shown ends.", ends)];
 }
 
 /** Of the gateway's own certificate; no lines where it has none. */

@@ -4,9 +4,10 @@ import type { Logger } from "pino";
 import { collectDefaultMetrics, Registry } from "prom-client";
 import { software } from "./births.ts";
 import type { GatewayConfig } from "./config.ts";
+import { ownLife } from "./drivers/opcua-own.ts";
 import { valuesAnswer } from "./last-values.ts";
 import { type Ops, startOps } from "./ops.ts";
-import { certificateRows, gatewayHealth, gatewayMetrics } from "./ops-metrics.ts";
+import { certificateRows, gatewayHealth, gatewayMetrics, opcuaCertificateRows } from "./ops-metrics.ts";
 import type { Renewal } from "./renewal.ts";
 import type { Gateway } from "./run.ts";
 
@@ -27,6 +28,7 @@ export function openOps(
     gauge("jilian_gateway_info", "Which gateway this is; always 1.", () => [{ labels, value: 1 }]),
     ...gatewayMetrics(gateway, config.outbox.maxBytes, clock),
     ...certificateRows(() => renewal?.stats()),
+    ...opcuaCertificateRows(() => ownLife(gateway.config())),
   ];
   return startOps(config.ops, {
     log,

@@ -89,7 +89,7 @@ describe("a gateway's process over its ops address", () => {
     const named = [...new Set(manual.match(/\bjilian_gateway_[a-z_]*[a-z]/g))];
     expect(named.length).toBeGreaterThan(3);
     // It has rows of tags that have lost something, and here is none.
-    const absent = /^jilian_gateway_(device_dropped_samples_total$|certificate_)/;
+    const absent = /^jilian_gateway_(device_dropped_samples_total$|(opcua_)?certificate_)/;
     const missing = named.filter((name) => up.typeOf(name) === undefined);
     expect(missing).toEqual(named.filter((name) => absent.test(name)));
     const failures = up.value('jilian_gateway_device_failures_total{device="press"}') as number;

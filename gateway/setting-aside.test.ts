@@ -1,4 +1,4 @@
-import { execFileSync, fork } from "node:child_process";
+import { execFileSync, fork, spawn } from "node:child_process";
 import { once } from "node:events";
 import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, unlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -77,15 +77,19 @@ test("a file says the same in a process of its own: the configuration, or every 
   writeFileSync(join(folder, "secret"), "pass\n");
   const secret = text(1, 999, 300).replace("port: 1 }", "port: 1, username: u, passwordFile: secret }");
   writeFileSync(file, secret);
-  const { config, warnings } = await readSetting(file, false, refusal);
-  expect(config.broker.password).toBe("pass");
-  expect(warnings).not.toEqual([]);
-  expect(await readSettingAside(file, refusal, never)).toStrictEqual({ config, warnings });
-  writeFileSync(
-    file,
-    secret.replace("passwordFile: secret", "passwordFile: none").replace("address: 5,", "address: x,"),
-  );
+  const { printed, ...setting } = await readSetting(file, false, refusal);
+  expect(setting.config.broker.password).toBe("pass");
+  expect(setting.warnings).not.toEqual([]);
+  expect(await readSettingAside(file, refusal, never)).toStrictEqual({ ...setting, printed: "" });
+  const shown = await readSettingAside(file, refusal, never, { wanted: "print" });
+  expect(shown).toStrictEqual({ ...setting, printed: printed() });
+  const wrong = secret.replace("passwordFile: secret", "passwordFile: none").replace("address: 5,", "address: x,");
+  writeFileSync(file, wrong);
   const faults = await said(readSetting(file, false, refusal));
+  writeFileSync(file, secret.replace("passwordFile: secret", "passwordFile: none"));
+  const { notes } = await readSettingAside(file, refusal, never, { wanted: "check" });
+  expect(notes).toEqual([expect.stringContaining("/broker/passwordFile")]);
+  writeFileSync(file, wrong);
   expect(faults).toContain("/devices/1/tags/5/address");
   expect(faults).toContain("/broker/passwordFile");
   expect(await said(readSettingAside(file, refusal, never))).toBe(faults);
@@ -96,11 +100,11 @@ test.each([
   ["is refused at once", "no\0ne"],
 ])("is read in the gateway itself where a process %s", async (_what, program) => {
   writeFileSync(file, text(0));
-  const { config, warnings } = await readSetting(file, false, refusal);
+  const { printed: _, ...setting } = await readSetting(file, false, refusal);
   const { execPath } = process;
   process.execPath = join(folder, program);
   try {
-    expect(await readSettingAside(file, refusal, never)).toStrictEqual({ config, warnings });
+    expect(await readSettingAside(file, refusal, never)).toStrictEqual({ ...setting, printed: "" });
   } finally {
     process.execPath = execPath;
   }
@@ -133,6 +137,19 @@ test("the process ends with the gateway, which is no fault of the file", async (
   expect(log).toEqual([]);
 });
 
+test.runIf(process.platform === "linux")("the process ends once it has told, whatever else runs in it", async () => {
+  writeFileSync(file, text(0));
+  // As a monitor that is loaded into every program of a machine.
+  vi.stubEnv("NODE_OPTIONS", "--import=data:text/javascript,setInterval(()=>{},50)");
+  try {
+    await readSettingAside(file, refusal, never);
+    await vi.waitFor(() => expect(childrenOn(file)).toEqual([]), { timeout: 5000, interval: 50 });
+  } finally {
+    vi.unstubAllEnvs();
+    for (const pid of childrenOn(file)) process.kill(Number(pid), "SIGKILL");
+  }
+});
+
 /** Processes that this one started and that are there, by what they were started with. */
 function childrenOn(path: string): string[] {
   return readdirSync("/proc").filter((pid) => {
@@ -150,7 +167,7 @@ test.runIf(process.platform === "linux")(
     const pipe = join(folder, "pipe.yaml");
     execFileSync("mkfifo", [pipe]);
     const late = { code: "CONFIG_UNREAD", remedy: expect.stringContaining("disk of this box") };
-    await expect(readSettingAside(pipe, refusal, never, 1500)).rejects.toMatchObject(late);
+    await expect(readSettingAside(pipe, refusal, never, { boundMs: 1500 })).rejects.toMatchObject(late);
     await vi.waitFor(() => expect(childrenOn(pipe)).toEqual([]), 10_000);
 
     writeFileSync(file, text(0));
@@ -161,7 +178,7 @@ test.runIf(process.platform === "linux")(
       taken.push(node);
       return Promise.reject(new Error("taken"));
     };
-    const read = () => readSettingAside(file, refusal, never, 5000).then(({ config }) => config);
+    const read = () => readSettingAside(file, refusal, never, { boundMs: 5000 }).then(({ config }) => config);
     using _ = reloadOnChange({ file, read, gateway: { reload }, log: told, everyMs: 20 });
     unlinkSync(file);
     execFileSync("mkfifo", [file]);
@@ -172,12 +189,21 @@ test.runIf(process.platform === "linux")(
   },
 );
 
-test.runIf(process.platform === "linux").each(["SIGTERM", "SIGHUP", "the end of its parent"] as const)(
-  "a start that waits for its file leaves no process behind: %s",
-  async (why) => {
+const waits = [
+  ["run", "SIGTERM"],
+  ["run", "SIGHUP"],
+  ["run", "SIGKILL"],
+  ["run", "the end of its parent"],
+  ["check", "SIGTERM"],
+  ["read", "SIGINT"],
+  ["status", "SIGKILL"],
+] as const;
+test.runIf(process.platform === "linux").each(waits)(
+  "%s that waits for its file leaves no process behind: %s",
+  async (command, why) => {
     const pipe = join(folder, "start.yaml");
     execFileSync("mkfifo", [pipe]);
-    const started = fork(join(import.meta.dirname, "main.ts"), ["run", "--config", pipe], { stdio: "ignore" });
+    const started = fork(join(import.meta.dirname, "main.ts"), [command, "--config", pipe], { stdio: "ignore" });
     const exited = once(started, "exit");
     await vi.waitFor(() => expect(childrenOn(pipe)).toHaveLength(2), { timeout: 20_000, interval: 50 });
     if (why === "the end of its parent") started.disconnect();
@@ -190,6 +216,31 @@ test.runIf(process.platform === "linux").each(["SIGTERM", "SIGHUP", "the end of 
     }
   },
 );
+
+test.runIf(process.platform === "linux")("a command gives up a file that never comes, and says so", async () => {
+  const pipe = join(folder, "command.yaml");
+  execFileSync("mkfifo", [pipe]);
+  const reader = join(import.meta.dirname, "commands", "setting-read.ts");
+  const program = `(await import(${JSON.stringify(reader)})).readForCommand(process.argv[1], "check", { boundMs: 1000 })`;
+  const args = ["--input-type=module", "-e", program, pipe];
+  const child = spawn(process.execPath, args, { stdio: ["ignore", "ignore", "pipe"] });
+  let said = "";
+  child.stderr.on("data", (chunk) => {
+    said += chunk;
+  });
+  expect(await once(child, "close")).toEqual([1, null]);
+  expect(said).toMatch(
+    /^CONFIG_UNREAD: .*command\.yaml: not read and checked within 1000 ms\n {2}remedy: put it on a disk/,
+  );
+  await vi.waitFor(() => expect(childrenOn(pipe)).toEqual([]), { timeout: 5000, interval: 50 });
+});
+
+test.runIf(process.platform === "linux")("a command reads what is piped into it", async () => {
+  const main = join(import.meta.dirname, "main.ts");
+  writeFileSync(file, text(0));
+  const told = execFileSync("sh", ["-c", 'cat "$1" | "$2" "$3" check /dev/stdin', "", file, process.execPath, main]);
+  expect(String(told)).toContain("/dev/stdin: no fault. 1 devices.");
+});
 
 describe("a gateway that runs", () => {
   test("reads its devices on while a large file is checked, whatever is wrong in it", async () => {

@@ -4,8 +4,11 @@ import { join } from "node:path";
 import { JilianError } from "@jilian/domain/errors.ts";
 import { type Refusal, readSetting, type Setting } from "./commands/setting.ts";
 
-/** What a run needs of a configuration. */
-export type SettingAside = Pick<Setting, "config" | "warnings">;
+/** What a configuration is read for: a run, a command, or a command that shows it as it takes effect. */
+export type Wanted = "run" | "check" | "print";
+
+/** What has come of it. `printed` is empty where it is not wanted: that is seconds of work. */
+export type SettingAside = Pick<Setting, "config" | "warnings" | "notes"> & { readonly printed: string };
 
 /** What the process tells: the configuration, or every fault in it. */
 export type SettingRead = SettingAside | { readonly refused: string };
@@ -34,11 +37,12 @@ function unread(file: string, boundMs: number): JilianError {
 const isOfMemory = (flag: string): boolean => /^--(optimize-for-size|max-)/.test(flag);
 
 /** Undefined where none can be had: some reasons are thrown (no memory), others told later. */
-function startProcess(program: string, file: string): ChildProcess | undefined {
+function startProcess(program: string, file: string, wanted: Wanted): ChildProcess | undefined {
   try {
     // Not our output: a process that is given it makes it block, also for us, and a pipe that nobody reads would hold up our end.
-    return fork(program, [file], {
-      stdio: ["ignore", "ignore", "ignore", "ipc"],
+    return fork(program, [file, wanted], {
+      // A command may be given /dev/stdin.
+      stdio: [wanted === "run" ? "ignore" : "inherit", "ignore", "ignore", "ipc"],
       execArgv: process.execArgv.filter(isOfMemory),
       // As JSON an infinite number would be none.
       serialization: "advanced",
@@ -52,10 +56,10 @@ function startProcess(program: string, file: string): ChildProcess | undefined {
 function readInProcess(
   program: string,
   file: string,
-  { signal, boundMs }: { signal: AbortSignal; boundMs: number },
+  { signal, boundMs, wanted }: { signal: AbortSignal; boundMs: number; wanted: Wanted },
 ): Promise<SettingRead | undefined> {
   return new Promise((done, fail) => {
-    const child = startProcess(program, file);
+    const child = startProcess(program, file, wanted);
     if (child === undefined) return done(undefined);
     const end = () => void child.kill("SIGKILL");
     signal.addEventListener("abort", end, { once: true });
@@ -84,11 +88,11 @@ function readInProcess(
 }
 
 /**
- * Reads and checks a configuration in a process of its own, at the start and while the gateway runs: no poll waits for it, however long it
- * takes to tell what is wrong, and what reading took is given back. YAML, schemas and what they leave behind would hold 15 to 30 MB of a
+ * Reads and checks a configuration in a process of its own, for commands, at the start and while the gateway runs: no poll waits for it,
+ * however long it takes to tell what is wrong, what never comes is given up, and what reading took is given back. YAML, schemas and what they leave behind would hold 15 to 30 MB of a
  * process that needs them once; a thread gives back little of it.
  * @param signal ends the process, and the reading with a fault
- * @param boundMs for reading and checking together; a minute if absent
+ * @param boundMs for reading and checking together
  * @throws Error whose message lists every fault, if that is what the refusal does
  * @throws JilianError CONFIG_UNREAD: the bound passed, and what keeps it may be over later; the process is ended
  */
@@ -96,12 +100,12 @@ export async function readSettingAside(
   file: string,
   refusal: Refusal,
   signal: AbortSignal,
-  boundMs = readingMs,
+  { boundMs = readingMs, wanted = "run" }: { boundMs?: number; wanted?: Wanted } = {},
 ): Promise<SettingAside> {
   const program = places.map((place) => join(import.meta.dirname, place)).find((path) => existsSync(path));
   if (program === undefined) return refusal(`${places[0]} is missing\n  remedy: install the gateway again`);
-  const read = await readInProcess(program, file, { signal, boundMs });
+  const read = await readInProcess(program, file, { signal, boundMs, wanted });
   if (read !== undefined) return "refused" in read ? refusal(read.refused) : read;
-  const { config, warnings } = await readSetting(file, false, refusal);
-  return { config, warnings };
+  const { printed, ...setting } = await readSetting(file, wanted !== "run", refusal);
+  return { ...setting, printed: wanted === "print" ? printed() : "" };
 }

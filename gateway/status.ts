@@ -2,6 +2,7 @@ import type { Clock } from "@jilian/domain/clock.ts";
 import { software } from "./births.ts";
 import type { DeviceStats } from "./collect.ts";
 import type { GatewayConfig } from "./config.ts";
+import { lifeFault, ownLife } from "./drivers/opcua-own.ts";
 import { brokerAddress } from "./edge-link.ts";
 import type { FailureKinds } from "./failure-kinds.ts";
 import type { HistoryStats } from "./history.ts";
@@ -32,6 +33,14 @@ export type GatewayStatus = {
     /** Attempts to renew it that failed since the last one that did not. */
     readonly failures: number;
     readonly lastFailure?: { readonly at: string; readonly reason: string };
+  };
+  /** That which OPC UA servers are shown; absent where no device needs one, and until there is one. */
+  readonly opcuaCertificate?: {
+    readonly path: string;
+    readonly starts: string;
+    readonly ends: string;
+    /** What is wrong with its life now, by stable code. */
+    readonly fault?: { readonly code: string; readonly message: string; readonly remedy: string };
   };
   readonly devices: readonly DeviceStatus[];
   readonly outbox: {
@@ -110,6 +119,21 @@ function certificateStatus(stats: RenewalStats | undefined): Pick<GatewayStatus,
   return { certificate: { ends: new Date(endsMs).toISOString(), failures, ...(last ? { lastFailure: last } : {}) } };
 }
 
+/** As it lies there now: a person who has exchanged it asks whether it is right. */
+function opcuaCertificateStatus(config: GatewayConfig): Pick<GatewayStatus, "opcuaCertificate"> {
+  try {
+    const life = ownLife(config);
+    if (life === undefined) return {};
+    const { path, startsMs, endsMs } = life;
+    const fault = lifeFault(life, Date.now());
+    const times = { starts: new Date(startsMs).toISOString(), ends: new Date(endsMs).toISOString() };
+    return { opcuaCertificate: { path, ...times, ...(fault ? { fault } : {}) } };
+  } catch {
+    // One that cannot be read: the last failure of its devices tells.
+    return {};
+  }
+}
+
 type Running = { gateway: Pick<Gateway, "stats" | "config">; renewal?: Pick<Renewal, "stats">; clock: Clock };
 
 /** Tells how a gateway is whenever it is asked. Its uptime begins with this call. */
@@ -131,6 +155,7 @@ export function statusTeller({ gateway, renewal, clock }: Running): () => Gatewa
       memoryBytes: process.memoryUsage.rss(),
       broker: { address: brokerAddress(broker), connected: edge.connected, born: edge.born, connects: edge.connects },
       ...certificateStatus(renewal?.stats()),
+      ...opcuaCertificateStatus(gateway.config()),
       devices: configured.flatMap(({ id, pollIntervalMs }) => {
         const device = statsOf.get(id);
         return device === undefined ? [] : [deviceStatus(device, pollIntervalMs)];

@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import { carrierRoles, type Role, roles } from "@jilian/domain/roles.ts";
 import type { DeviceConfig, GatewayConfig } from "../config.ts";
 import type { LineConfig } from "../drivers/line-config.ts";
@@ -6,6 +7,7 @@ import { isBitTable, sharesConnection, widthOf } from "../drivers/modbus-facts.t
 import type { CommonTag } from "../drivers/tag-config.ts";
 import { isCounter } from "../drivers/tag-facts.ts";
 import { isIntegerType } from "../drivers/value-types.ts";
+import { unreadableWarnings } from "../unfilled.ts";
 import { isOnLine, lineWarnings, tcpWarnings, timeoutWarnings } from "./check-load.ts";
 
 /** Connections that even small devices and serial gateways usually take at once. */
@@ -123,6 +125,27 @@ function pollWarnings({ id, tags, pollIntervalMs }: DeviceConfig): Warnings {
   return [`device ${id}: polled every ${pollIntervalMs} ms, for energy that is counted by the minute; ${remedy}`];
 }
 
+/** Where manuals begin to count the registers of a table: 40001 is the first holding register, 0 on the wire. */
+const manualBase = { holding: 40_001, input: 30_001, discrete: 10_001 } as const;
+
+/** All of a table as a manual counts them: a few devices have registers there, most answer with exception 2. */
+function manualWarnings({ id, tags }: ModbusUnit): Warnings {
+  return Object.entries(manualBase).flatMap(([table, base]) => {
+    const addresses = tags.filter((tag) => tag.table === table).map(({ address }) => address);
+    const first = addresses[0];
+    if (first === undefined || !addresses.every((address) => address >= base && address < base + 9999)) return [];
+    const remedy = `if they are, write ${first - base} for ${first}, and so on`;
+    return [`device ${id}: are the ${table} addresses (${first}) as the manual counts them? ${remedy}`];
+  });
+}
+
+/** Looks like an IP address and is none: the gateway would ask a name server for it. */
+function addressWarnings({ broker, devices, lines = [] }: GatewayConfig): Warnings {
+  const hosts = [broker, ...devices, ...lines].flatMap((one) => ("host" in one && one.host ? [one.host] : []));
+  const wrong = [...new Set(hosts)].filter((host) => /^[\d.]+$/.test(host) && isIP(host) === 0);
+  return wrong.map((host) => `${host} is no IP address: four numbers from 0 to 255, with dots between`);
+}
+
 /** A line that whoever dials last is given, from wherever. */
 function listenWarnings(lines: readonly LineConfig[]): Warnings {
   return lines.flatMap((line) => {
@@ -142,10 +165,14 @@ function bounded(found: Warnings): Warnings {
  * What of a configuration that has no fault is seldom meant so: for whoever puts a plant into service. Pure; polls and connections are
  * reckoned, not measured, and not for simulated devices, which are no plant.
  */
-export function commissioningWarnings({ devices, lines = [] }: GatewayConfig): string[] {
+export function commissioningWarnings(config: GatewayConfig): string[] {
+  const { devices, lines = [] } = config;
   const real = devices.filter(({ simulated }) => !simulated);
   return [
     [...devices.filter(isTcp), ...devices.filter(isRtu)].flatMap(overlapWarnings),
+    [...devices.filter(isTcp), ...devices.filter(isRtu)].flatMap(manualWarnings),
+    addressWarnings(config),
+    unreadableWarnings(config),
     tcpWarnings(real.filter(isTcp)),
     lineWarnings(real.filter(isOnLine), lines),
     timeoutWarnings(devices.filter(isOnLine), lines),

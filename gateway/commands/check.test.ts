@@ -1,4 +1,4 @@
-import { writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { readGatewayConfig } from "../config.ts";
@@ -63,8 +63,27 @@ describe("warns of", () => {
       ],
       /scale of 1\/10/,
     ],
+    [
+      "addresses as a manual counts them",
+      ["name: a, table: holding, address: 40101, type: int16", "name: b, table: holding, address: 40001, type: int16"],
+      /holding addresses \(40101\) as the manual counts them\? if they are, write 100 for 40101/,
+    ],
   ])("%s", (_what, tags, expected) => {
     expect(warningsOf(device(tags))).toEqual([expect.stringMatching(expected)]);
+  });
+
+  test("what looks like an IP address, and of addresses as in a manual only where all are so", () => {
+    expect(warningsOf(device([level]).replace("10.0.0.1", "192.168.1.300"))).toEqual([
+      expect.stringMatching(/^192\.168\.1\.300 is no IP address/),
+    ]);
+    expect(warningsOf(device([level, "name: b, table: holding, address: 40001, type: int16"]))).toEqual([]);
+  });
+
+  test("a value in another character set: m³ as an editor in GBK leaves it", () => {
+    const unit = Buffer.from([0x6d, 0xb3]).toString("utf8");
+    expect(warningsOf(device([`${level}, unit: "${unit}"`]))).toEqual([
+      expect.stringMatching(/^\/devices\/0\/tags\/0\/unit: .*save the file as UTF-8/),
+    ]);
   });
 
   test("polls that take longer than their interval, and says what it assumes", () => {
@@ -217,7 +236,13 @@ describe("the program", () => {
 
   test("tells warnings beside the result and ends with code 0, with --config or without; --print stays clean", async () => {
     const file = join(bench.folder, "gateway.yaml");
-    const text = configText(device(["name: e, table: holding, address: 0, type: uint32, unit: kWh"]));
+    const text = configText(
+      device(["name: e, table: holding, address: 0, type: uint32, unit: kWh"]),
+      "- { id: press, driver: opcua, endpointUrl: opc.tcp://h:4840, security: { mode: Sign, policy: Basic256Sha256 }, tags: [{ name: a, nodeId: i=1, type: bool }] }",
+    );
+    const certificates = join(bench.folder, "outbox.db.pki/own/certs");
+    mkdirSync(certificates, { recursive: true });
+    writeFileSync(join(certificates, "gateway.pem"), "none");
     writeFileSync(file, `${text}history: { keepDays: 30 }\n`);
     const runs = [
       ["check", file],
@@ -235,15 +260,15 @@ describe("the program", () => {
     const [plain, named, printed, none, two] = ended;
     expect(plain).toEqual({
       code: 0,
-      out: `${file}: no fault. 1 devices.\n`,
+      out: `${file}: no fault. 2 devices.\n`,
       err: expect.stringMatching(
-        /^warning: device meter, tag e: unit kWh without a role.*\nwarning: history\.keepDays is 30, less than/,
+        /^warning: device meter, tag e: unit kWh without a role.*\nwarning: history\.keepDays is 30, less than.*\nwarning: OPCUA_CERTIFICATE_INVALID: the gateway's own certificate/,
       ),
     });
     expect(named).toEqual(plain);
     expect(printed).toMatchObject({ code: 0, out: expect.stringMatching(/^group: factory-1\n/), err: plain?.err });
     expect(printed?.out).not.toContain("warning");
-    expect(none).toMatchObject({ code: 2, err: expect.stringContaining("configuration file is missing") });
+    expect(none).toMatchObject({ code: 2, err: expect.stringContaining("--config is missing") });
     expect(two).toMatchObject({ code: 2, err: expect.stringContaining("unknown") });
   });
 });

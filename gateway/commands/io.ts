@@ -70,6 +70,9 @@ export function wholeNumber(text: string | undefined, least: number, most: numbe
   return value >= least && value <= most ? value : undefined;
 }
 
+/** Of a reason: it names files, and ends with what to do. */
+export const reasonCharacters = 1500;
+
 /** A text from a device or a file as it may stand on a terminal: on one line, without characters that steer it, bounded. */
 export function plainText(text: string, most = 300): string {
   const steering = /[\p{Cc}\p{Cf}\u2028\u2029]/gu;

@@ -7,7 +7,8 @@ import { type Script, type ScriptedServer, startScriptedServer } from "../cases/
 import { controlPath } from "../control.ts";
 import { startTestServer, temporaryFolder } from "../test-opcua.ts";
 import { programs } from "../test-program.ts";
-import { readCommand } from "./read.ts";
+import type { LiveDevice } from "./live-readings.ts";
+import { readCommand, readingsText } from "./read.ts";
 import { call, configText, testIo } from "./test-io.ts";
 
 const opened: { close: () => unknown }[] = [];
@@ -211,6 +212,23 @@ test("OPC UA: waits for the first values of all tags; what a server sends cannot
   expect(out).toMatch(/absent +none +none +bad BadNodeIdUnknown/);
 });
 
+test("shows a float32 as the device has it, and a long reason to its end, which says what to do", () => {
+  const value = Math.fround(233.814);
+  const sample = { metric: "voltage", value, status: 0, sourceTimeMs: 0, gatewayTimeMs: 0 };
+  const tag = { name: "voltage", type: "float32" } as LiveDevice["tags"][number]["tag"];
+  const common = { tags: [{ tag, raw: value, sample }], simulated: false };
+  const reason = `OPCUA_SERVER_UNTRUSTED ${"x".repeat(600)}; move "a" to "b"`;
+  const text = readingsText(
+    [
+      { ...common, id: "meter", connected: true, reason: "" },
+      { ...common, id: "plc", connected: false, reason },
+    ],
+    0,
+  );
+  expect(cells(text, "voltage")?.slice(0, 4)).toEqual(["meter", "voltage", "233.814", "233.814"]);
+  expect(text).toMatch(/; move "a" to "b"$/);
+});
+
 test("the program itself: code 2 for what is wrong before anything is read, code 1 with the reason, and help", async () => {
   const bench = programs();
   opened.push({ close: bench.end });
@@ -221,7 +239,7 @@ test("the program itself: code 2 for what is wrong before anything is read, code
     const { ended, output } = bench.start(["read", ...args]);
     return { code: await ended, ...output };
   };
-  expect(await run()).toMatchObject({ code: 2, err: expect.stringContaining("configuration file is missing") });
+  expect(await run()).toMatchObject({ code: 2, err: expect.stringContaining("--config is missing") });
   expect(await run(file, "pres")).toMatchObject({
     code: 2,
     err: expect.stringContaining("has no device pres; it has meter"),

@@ -1,16 +1,18 @@
 import { systemClock } from "@jilian/domain/clock.ts";
 import type { Value } from "@jilian/domain/datatypes.ts";
+import { shortestFloat32 } from "@jilian/domain/decimal.ts";
 import { qualityOf, statusName } from "@jilian/domain/quality.ts";
 import { pino } from "pino";
 import type { DeviceConfig, GatewayConfig } from "../config.ts";
 import { plainValue, timeText, type ValueView } from "../last-values.ts";
 import { type GatewayViews, gatewayFailure, gatewayJson, gatewayText, gatewayValues } from "./gateway-values.ts";
-import { argumentsOf, type CommandIo, plainText, spanText, tableLines, usage } from "./io.ts";
+import { argumentsOf, type CommandIo, plainText, reasonCharacters, spanText, tableLines, usage } from "./io.ts";
 import { type LiveDevice, type LiveReadings, type LiveTag, startLive } from "./live-readings.ts";
+import { standardFile } from "./status.ts";
 
 const help = `jilian-gateway read gateway.yaml [DEVICE ...] [--once] [--json]   reads devices and shows what comes, as a table
 
-Reads as the gateway does (same drivers, scaling and quality), without broker and outbox: nothing is sent or kept. On a terminal the table
+Without any word: ./gateway.yaml, else /etc/jilian-gateway/gateway.yaml. Reads as the gateway does (same drivers, scaling and quality), without broker and outbox: nothing is sent or kept. On a terminal the table
 is renewed until Ctrl-C; with --once, or where the output is no terminal, each device is read once.
 
   RAW      as read, before scale; VALUE in the unit of the tag, each reading, whatever its deadband
@@ -34,7 +36,11 @@ function valueText(value: Value | undefined, tag: LiveTag["tag"]): string {
   if (value === undefined) return "-";
   if (value === null) return "none";
   if (typeof value === "string") return plainText(JSON.stringify(value), 40);
-  return "type" in tag && tag.type === "datetime" ? timeText(Number(value)) : String(value);
+  if ("type" in tag && tag.type === "datetime") return timeText(Number(value));
+  // As the device has it: 233.814 and not the digits of a wider number that it happens to be.
+  const isFloat32 =
+    "type" in tag && tag.type === "float32" && typeof value === "number" && Math.fround(value) === value;
+  return isFloat32 ? String(Number(shortestFloat32(value))) : String(value);
 }
 
 function qualityText(status: number): string {
@@ -59,7 +65,7 @@ export function readingsText(devices: readonly LiveDevice[], nowMs: number): str
   return [
     ...table,
     ...(simulated.length > 0 ? [`simulated, no plant: ${simulated.join(", ")}`] : []),
-    ...failed.map(({ id, reason }) => `${id}: ${plainText(reason)}`),
+    ...failed.map(({ id, reason }) => `${id}: ${plainText(reason, reasonCharacters)}`),
   ].join("\n");
 }
 
@@ -211,8 +217,9 @@ export async function readCommand(args: readonly string[], io: CommandIo): Promi
   const parsed = argumentsOf(args, { config: { type: "string" }, once: flag, json: flag }, help, io);
   if (typeof parsed === "number") return parsed;
   const { once, json, config: named } = parsed.values;
-  const [file, ...ids] = named === undefined ? parsed.positionals : [named, ...parsed.positionals];
-  if (file === undefined) return usage("the configuration file is missing", help, io);
+  const [first, ...ids] = named === undefined ? parsed.positionals : [named, ...parsed.positionals];
+  const file = standardFile(first, help, io);
+  if (typeof file === "number") return file;
   const config = await io.configOf(file);
   const unknown = ids.filter((id) => !config.devices.some((device) => device.id === id));
   if (unknown.length > 0) {

@@ -1,5 +1,6 @@
-import { readFileSync } from "node:fs";
+import { readFile, readFileSync } from "node:fs";
 import { dirname, resolve } from "node:path";
+import { promisify } from "node:util";
 import type { Clock } from "@jilian/domain/clock.ts";
 import type { GatewayConfig } from "../config.ts";
 
@@ -12,9 +13,10 @@ export function refuse(text: string): never {
   process.exit(2);
 }
 
-function readText(path: string, refusal: Refusal): string {
+/** Not in this thread: while a file does not come, the process that waits for it hears that nobody waits for the process. */
+async function readText(path: string, refusal: Refusal): Promise<string> {
   try {
-    return readFileSync(path, "utf8");
+    return await promisify(readFile)(path, "utf8");
   } catch (thrown) {
     const why = thrown instanceof Error ? thrown.message : String(thrown);
     return refusal(
@@ -60,7 +62,7 @@ export async function readSetting(file: string, checkOnly: boolean, refusal: Ref
     import("../ops-setting.ts"),
     import("../secrets.ts"),
   ]);
-  const text = readText(file, refusal);
+  const text = await readText(file, refusal);
   const profiles = mayNameProfile(text) ? loadProfiles() : undefined;
   const checked = readGatewayConfig(text, file, process.env, profiles);
   const dir = dirname(file);

@@ -175,6 +175,9 @@ test("drops, a failing medium and a reason that would steer the terminal", () =>
 });
 
 test("wrong arguments", async () => {
-  expect(await call(statusCommand, ["now"])).toMatchObject({ code: 2, err: expect.stringContaining("unknown: now") });
+  expect(await call(statusCommand, ["g.yaml", "now"])).toMatchObject({
+    code: 2,
+    err: expect.stringContaining("unknown: now"),
+  });
   expect(await call(statusCommand, ["--help"])).toMatchObject({ code: 0, out: expect.stringContaining("OVERRUNS") });
 });

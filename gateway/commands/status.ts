@@ -3,7 +3,7 @@ import { JilianError, messageOf } from "@jilian/domain/errors.ts";
 import type { ControlLine, ControlRequest } from "../control.ts";
 import { askGateway } from "../control-client.ts";
 import type { GatewayStatus } from "../status.ts";
-import { argumentsOf, type CommandIo, plainText, spanText, tableLines, usage } from "./io.ts";
+import { argumentsOf, type CommandIo, plainText, reasonCharacters, spanText, tableLines, usage } from "./io.ts";
 
 const help = `jilian-gateway status [--config gateway.yaml] [--json]   how the running gateway is
 
@@ -80,9 +80,19 @@ function certificateLines({ certificate }: GatewayStatus): string[] {
   if (certificate === undefined) return [];
   const { ends, failures, lastFailure } = certificate;
   const failed = lastFailure
-    ? `; NOT RENEWED after ${failures} attempts, the last ${lastFailure.at}: ${plainText(lastFailure.reason)}`
+    ? `; NOT RENEWED after ${failures} attempts, the last ${lastFailure.at}: ${plainText(lastFailure.reason, reasonCharacters)}`
     : "";
   return [`certificate  ends ${ends}${failed}`];
+}
+
+/** Absent where no OPC UA server is shown one, or the gateway is of a version that does not tell. */
+function opcuaCertificateLines({ opcuaCertificate }: GatewayStatus): string[] {
+  if (opcuaCertificate === undefined) return [];
+  const { ends, fault } = opcuaCertificate;
+  const told = fault
+    ? `; ${fault.code}: ${plainText(fault.message, reasonCharacters)}; ${plainText(fault.remedy, reasonCharacters)}`
+    : "";
+  return [`OPC UA certificate  ends ${ends}${told}`];
 }
 
 /** The status for people. Pure. */
@@ -99,7 +109,9 @@ export function statusText(status: GatewayStatus): string {
     String(device.failures),
   ]);
   const failed = devices.flatMap(({ device, connected, lastFailure }) =>
-    lastFailure ? [`${connected ? "over: " : ""}${device} ${lastFailure.at}  ${plainText(lastFailure.reason)}`] : [],
+    lastFailure
+      ? [`${connected ? "over: " : ""}${device} ${lastFailure.at}  ${plainText(lastFailure.reason, reasonCharacters)}`]
+      : [],
   );
   const kinds = devices.flatMap(({ device, failureKinds = {} }) => {
     const counted = Object.entries(failureKinds).toSorted(([, a], [, b]) => b - a);
@@ -109,6 +121,7 @@ export function statusText(status: GatewayStatus): string {
     `${status.software}  ${status.group}/${status.node}  up ${spanText(status.uptimeMs)}  process ${status.pid}, ${mebibytes(status.memoryBytes)}`,
     `broker   ${broker.address} ${link}, ${broker.connects} connects`,
     ...certificateLines(status),
+    ...opcuaCertificateLines(status),
     outboxLine(status),
     ...historyLines(status),
     "",
@@ -124,8 +137,9 @@ export async function statusCommand(args: readonly string[], io: CommandIo): Pro
   const parsed = argumentsOf(args, options, help, io);
   if (typeof parsed === "number") return parsed;
   const { values, positionals } = parsed;
-  if (positionals.length > 0) return usage(`unknown: ${positionals.join(" ")}`, help, io);
-  const file = standardFile(values.config, help, io);
+  const [named, ...rest] = values.config === undefined ? positionals : [values.config, ...positionals];
+  if (rest.length > 0) return usage(`unknown: ${rest.join(" ")}`, help, io);
+  const file = standardFile(named, help, io);
   if (typeof file === "number") return file;
   const { outbox } = await io.configOf(file);
   let code = 1;

@@ -12,6 +12,7 @@ import { createPorts } from "./modbus-port.ts";
 import { createModbusRtuDriver } from "./modbus-rtu.ts";
 import { createModbusDriver } from "./modbus-tcp.ts";
 import { createOpcuaDriver } from "./opcua.ts";
+import { ownIdentity } from "./opcua-own.ts";
 import { createPool, type OpcuaPool } from "./opcua-pool.ts";
 
 export type Drivers = {
@@ -24,14 +25,14 @@ export type Drivers = {
 };
 
 /** What OPC UA devices share. */
-function poolOf({ group, node, outbox, opcua, devices }: GatewayConfig, log: Logger): OpcuaPool {
+function poolOf(config: GatewayConfig, log: Logger): OpcuaPool {
+  const { devices, opcua } = config;
   const { acceptUnknownCertificates } = opcua;
   if (acceptUnknownCertificates && devices.some((d) => d.driver === "opcua" && d.security.mode !== "None")) {
     const remedy = "set opcua.acceptUnknownCertificates to false once the plant is commissioned";
     log.warn({ code: "OPCUA_ACCEPTS_EVERYONE" }, `every OPC UA server that is met is trusted from now on; ${remedy}`);
   }
-  const { applicationUri = `urn:jilian:gateway:${group}:${node}`, pkiDir = `${outbox.path}.pki` } = opcua;
-  return createPool({ applicationUri, pkiDir, acceptUnknownCertificates }, log);
+  return createPool({ ...ownIdentity(config), acceptUnknownCertificates }, log);
 }
 
 /** What a converter or box has kept and sends into a new connection has come by then, also over a mobile network. */
@@ -60,11 +61,11 @@ export function gatewayDrivers(config: GatewayConfig, deps: DriversDeps): Driver
       const of = log.child({ device: device.id });
       if (device.driver === "opcua") return createOpcuaDriver(device, { pool, clock, log: of });
       if (device.driver === "modbus-rtu") {
-        const unanswered = doubts.ofUnit(lines.placeOf(device.line), device.unitId);
+        const unanswered = doubts.ofUnit(lines.placeOf(device.line), device.unitId, device.timeoutMs);
         return createModbusRtuDriver(device, { lines, unanswered, log: of, clockRate: clock.rate });
       }
       if (device.driver === "dlt645") {
-        const doubt = doubts.ofMeter(lines.placeOf(device.line), device.meterAddress);
+        const doubt = doubts.ofMeter(lines.placeOf(device.line), device.meterAddress, device.timeoutMs);
         return createDlt645Driver(device, { line: lines.line(device.line), doubt, log: of });
       }
       return createModbusDriver(device, { ports, log: of, clockRate: clock.rate });

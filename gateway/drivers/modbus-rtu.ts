@@ -41,12 +41,15 @@ export function openShare(line: Line, target: Target, unanswered: Unanswered): M
   const { device, unitId, timeoutMs } = target;
   const { exchange: ask, fail, signal } = createShare(line);
 
-  function exchange({ request, code, bytes, address }: Asked, isProbe = false): Promise<Buffer> {
+  async function exchange({ request, code, bytes, address }: Asked, isProbe = false): Promise<Buffer> {
     const find = (received: Buffer, heard: Buffer) => findAnswer(request, received, heard);
-    return ask({ device, request, timeoutMs, isProbe, find, overheard: overheardIn }, (thrown) => {
+    const answer = await ask({ device, request, timeoutMs, isProbe, find, overheard: overheardIn }, (thrown) => {
       if (!neverAsked.has(codeOf(thrown))) unanswered.note(code, bytes);
       return told(thrown, target, address);
     });
+    // What it is a unit tells alike whenever it was asked.
+    unanswered.answered(code === identityCode ? undefined : { code, bytes });
+    return answer;
   }
 
   /** The time in which an answer to an earlier request may come and be thrown away. */

@@ -14,11 +14,13 @@ import {
   notOffered,
   type OpcuaTarget,
   opcuaError,
+  orOwnFault,
   sessionLost,
   stopped,
   timedOut,
 } from "./opcua-errors.ts";
 import { loadLibrary, type OpcuaLibrary } from "./opcua-library.ts";
+import { faultNow } from "./opcua-own.ts";
 import type { Pki } from "./opcua-pki.ts";
 import { knowSessions, leaveStructures } from "./opcua-start.ts";
 
@@ -338,6 +340,7 @@ export async function openConnection(
     };
   } catch (thrown) {
     await close();
-    throw opcuaError(target, "connect", thrown);
+    const error = opcuaError(target, "connect", thrown);
+    throw device.security.mode === "None" ? error : orOwnFault(target, error, () => faultNow(pki.certificateFile));
   }
 }

@@ -62,8 +62,8 @@ const serviceFaults: Readonly<Record<string, Known>> = {
   ],
   BadCertificateTimeInvalid: [
     "OPCUA_CLOCK_SKEW",
-    "the server finds the certificate expired or not yet valid",
-    `${wrongClock}; if they are right, this gateway's has expired: put another at own/certs/gateway.pem in pkiDir, or remove it, so that one is made`,
+    "the server finds this gateway's certificate expired or not yet valid",
+    `${wrongClock}: by the clock of this box the certificate (own/certs/gateway.pem in pkiDir) is valid`,
   ],
   BadInvalidTimestamp: ["OPCUA_CLOCK_SKEW", "the server refuses requests of this time", wrongClock],
   BadSessionIdInvalid: ["OPCUA_SESSION_LOST", "the server does not know the session any more", sessionGone],
@@ -85,6 +85,32 @@ function errorOf(target: OpcuaTarget, action: string, known: Known, cause?: unkn
 export function serviceResultOf(thrown: unknown): string | undefined {
   const { response } = thrown as { response?: { responseHeader?: { serviceResult?: { name?: string } } } };
   return response?.responseHeader?.serviceResult?.name ?? /\bBad[A-Z]\w+/.exec(messageOf(thrown))?.[0];
+}
+
+/** StatusCodes by which a server refuses the certificate of its client; most name no reason, lest they tell a stranger. */
+const refusalsOfOurs = new Set([
+  "BadCertificateTimeInvalid",
+  "BadCertificateUntrusted",
+  "BadCertificateInvalid",
+  "BadSecurityChecksFailed",
+]);
+
+/**
+ * What came of a connect, where the server has refused a certificate of ours that does not count at this time: that is why then, and not that
+ * nobody has trusted it.
+ * @param fault of the gateway's certificate, asked only then
+ */
+export function orOwnFault(
+  target: OpcuaTarget,
+  error: JilianError,
+  fault: () => { code: string; message: string; remedy: string } | undefined,
+): JilianError {
+  const result = error.cause === undefined ? undefined : serviceResultOf(error.cause);
+  if (result === undefined || !refusalsOfOurs.has(result)) return error;
+  const own = fault();
+  if (own === undefined) return error;
+  const { code, message, remedy } = own;
+  return errorOf(target, error.action, [code, `the server refuses (${result}): ${message}`, remedy], error.cause);
 }
 
 /** Anything that the library throws, as an error that says what to do. Errors of ours pass. */
@@ -125,7 +151,7 @@ export function serverUntrusted(
   trustedFolder: string,
 ): JilianError {
   const message = `the server's certificate is not trusted (${verdict})`;
-  const remedy = `compare its fingerprint with the server's, then move ${rejectedFile} to ${trustedFolder}`;
+  const remedy = `compare its fingerprint with the server's, then move "${rejectedFile}" to "${trustedFolder}"`;
   return errorOf(target, "connect", ["OPCUA_SERVER_UNTRUSTED", message, remedy]);
 }
 
@@ -142,12 +168,12 @@ export function ownCertificateInvalid(file: string, why: string, cause?: unknown
   });
 }
 
-/** The server's certificate is trusted, or would be, and yet cannot be accepted. */
-export function serverCertificateInvalid(target: OpcuaTarget, verdict: string): JilianError {
+/** The server's certificate is trusted, or would be, and yet cannot be accepted. @param life of it, for people */
+export function serverCertificateInvalid(target: OpcuaTarget, verdict: string, life: string): JilianError {
   const time = verdict.includes("Time");
-  const message = `the server's certificate is refused (${verdict})`;
+  const message = `this gateway refuses the server's certificate, ${life} (${verdict})`;
   const remedy = time
-    ? `${wrongClock}; if they are right, the certificate has expired: renew it`
+    ? `${wrongClock}; if they are right, that certificate has expired: renew it in the server`
     : "renew it in the server";
   return errorOf(target, "connect", [time ? "OPCUA_CLOCK_SKEW" : "OPCUA_SERVER_CERTIFICATE", message, remedy]);
 }

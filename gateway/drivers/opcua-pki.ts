@@ -7,6 +7,7 @@ import type { OPCUACertificateManager } from "node-opcua-certificate-manager";
 import type { Logger } from "pino";
 import { type OpcuaTarget, ownCertificateInvalid, serverCertificateInvalid, serverUntrusted } from "./opcua-errors.ts";
 import { loadLibrary } from "./opcua-library.ts";
+import { lifeText, ownCertificateFile } from "./opcua-own.ts";
 
 /** Who a gateway is toward OPC UA servers, and whom it trusts. */
 export type PkiOptions = {
@@ -144,7 +145,7 @@ export async function openPki(options: PkiOptions, log: Logger): Promise<Pki> {
   await manager.initialize();
   // Clients count themselves in and out, and the last one out closes the manager: it is ours to close.
   manager.referenceCounter += 1;
-  const certificateFile = join(pkiDir, "own", "certs", "gateway.pem");
+  const certificateFile = ownCertificateFile(pkiDir);
   async function close(): Promise<void> {
     manager.referenceCounter = 0;
     await manager.dispose();
@@ -189,7 +190,7 @@ export async function openPki(options: PkiOptions, log: Logger): Promise<Pki> {
       await manager.reloadCertificates();
       const verdict = (await manager.checkCertificate(certificate)).name;
       if (verdict === "Good") return;
-      if (verdict !== "BadCertificateUntrusted") throw serverCertificateInvalid(target, verdict);
+      if (verdict !== "BadCertificateUntrusted") throw serverCertificateInvalid(target, verdict, lifeText(certificate));
       const fingerprint = opcua.crypto_utils.makeSHA1Thumbprint(certificate).toString("hex");
       const file = await rejectedFileOf(manager.rejectedFolder, fingerprint);
       throw serverUntrusted(target, `SHA-1 ${fingerprint}`, file, manager.trustedFolder);

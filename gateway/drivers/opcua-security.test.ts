@@ -145,7 +145,7 @@ it("an unknown server is refused, kept for a person to see, and trusted once the
   const [rejected, ...more] = readdirSync(join(pki, "rejected"));
   expect(more).toEqual([]);
   const file = join(pki, "rejected", rejected ?? expect.fail("nothing was kept"));
-  expect(error.remedy).toContain(`move ${file} to ${join(pki, "trusted", "certs")}`);
+  expect(error.remedy).toContain(`move "${file}" to "${join(pki, "trusted", "certs")}"`);
   expect((await refusal(driver)).code).toBe("OPCUA_SERVER_UNTRUSTED");
   renameSync(file, join(pki, "trusted", "certs", basename(file)));
   await driver.close();

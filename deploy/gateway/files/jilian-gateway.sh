@@ -47,8 +47,9 @@ jilian-gateway log -f        持续显示日志 / follow the log
 jilian-gateway enrol URL TOKEN  用一次性令牌取得证书和配置 / certificate and configuration for a one-time token
 jilian-gateway check         检查配置,不启动任何东西 / check the configuration, start nothing
 jilian-gateway version       版本 / version
-jilian-gateway read FILE     现场读数,不发送 / readings of the devices, nothing is sent; read --help
+jilian-gateway read          现场读数,不发送 / readings of the devices, nothing is sent; read --help
 jilian-gateway probe         探测 Modbus 设备 / what a Modbus device holds; probe --help
+jilian-gateway browse        列出 OPC UA 服务器的变量 / variables of an OPC UA server; browse --help
 jilian-gateway import        从表格生成点表 / tags from a spreadsheet; import --help
 配置 / configuration: /etc/jilian-gateway/gateway.yaml
 修改后几秒内自动生效，见日志 / a change takes effect within seconds, see the log
