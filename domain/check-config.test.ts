@@ -205,6 +205,9 @@ it("signs of a Chinese keyboard are named where the syntax is wrong, and what an
   expect(remedies("host：h\nport: 502\n")).toEqual(['1 write ":" instead of the full-width "：" at this line']);
   expect(remedies("devices: [}　# ：\n")[0]).toBe('1 write " " instead of the full-width "　" at this line');
   expect(remedies("devices: [} # ：\n")[0]).toMatch(/^1 correct the syntax/);
+  // In quotes they are right, and not what is wrong.
+  expect(remedies('devices: { label: "温度（1#：进口），℃" ]\n')[0]).toMatch(/^1 correct the syntax/);
+  expect(remedies("devices: { label: 'a # “b”' ]，\n")[0]).toMatch(/^1 write ","/);
   const ids = Type.Object({ id: Type.String({ pattern: idPattern, description: "of a plant" }) });
   const checked = checkConfig(ids, "id: Plant 1\n", "g.yaml");
   const expected =
