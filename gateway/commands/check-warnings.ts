@@ -144,10 +144,9 @@ function manualWarnings({ id, tags }: ModbusUnit): Warnings {
  * (inet_aton).
  */
 function addressWarnings({ broker, devices, lines = [] }: GatewayConfig): Warnings {
-  const places = [broker, ...devices, ...lines].flatMap((one) =>
-    "backup" in one && one.backup ? [one, one.backup] : [one],
-  );
-  const hosts = places.flatMap((one) => ("host" in one && one.host ? [one.host] : []));
+  const places = [broker, ...devices, ...lines];
+  const backups = places.flatMap((one) => ("backup" in one && one.backup ? one.backup : []));
+  const hosts = [...places, ...backups].flatMap((one) => ("host" in one && one.host ? [one.host] : []));
   const wrong = [...new Set(hosts)].filter((host) => /^[\d.]+$/.test(host) && isIP(host) === 0);
   return wrong.map(
     (host) => `${host} is no IP address: four numbers from 0 to 255 without zeros before them, with dots between`,
