@@ -214,3 +214,17 @@ it("signs of a Chinese keyboard are named where the syntax is wrong, and what an
     "string of small letters, digits and . _ - (these three not at its ends), at most 64 characters (of a plant)";
   expect(checked).toMatchObject({ ok: false, faults: [{ expected }] });
 });
+
+it("a wrong sign in each line takes as long again where there are as many lines again", () => {
+  const usedMs = (lines: number) => {
+    const text = Array.from({ length: lines }, (_, i) => `  - { name: t${i}, table: holding, type: int16 }，\n`).join(
+      "",
+    );
+    const begun = process.threadCpuUsage().user;
+    expect(faultsOf(`devices:\n${text}`)).toHaveLength(lines);
+    return (process.threadCpuUsage().user - begun) / 1000;
+  };
+  usedMs(2000);
+  const fewMs = usedMs(2000);
+  expect(usedMs(8000)).toBeLessThan(7 * fewMs);
+});
