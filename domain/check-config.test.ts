@@ -205,9 +205,26 @@ it("signs of a Chinese keyboard are named where the syntax is wrong, and what an
   expect(remedies("host：h\nport: 502\n")).toEqual(['1 write ":" instead of the full-width "：" at this line']);
   expect(remedies("devices: [}　# ：\n")[0]).toBe('1 write " " instead of the full-width "　" at this line');
   expect(remedies("devices: [} # ：\n")[0]).toMatch(/^1 correct the syntax/);
+  // In quotes they are right, and not what is wrong.
+  expect(remedies('devices: { label: "温度（1#：进口），℃" ]\n')[0]).toMatch(/^1 correct the syntax/);
+  expect(remedies("devices: { label: 'a # “b”' ]，\n")[0]).toMatch(/^1 write ","/);
   const ids = Type.Object({ id: Type.String({ pattern: idPattern, description: "of a plant" }) });
   const checked = checkConfig(ids, "id: Plant 1\n", "g.yaml");
   const expected =
     "string of small letters, digits and . _ - (these three not at its ends), at most 64 characters (of a plant)";
   expect(checked).toMatchObject({ ok: false, faults: [{ expected }] });
+});
+
+it("a wrong sign in each line takes as long again where there are as many lines again", () => {
+  const usedMs = (lines: number) => {
+    const text = Array.from({ length: lines }, (_, i) => `  - { name: t${i}, table: holding, type: int16 }，\n`).join(
+      "",
+    );
+    const begun = process.threadCpuUsage().user;
+    expect(faultsOf(`devices:\n${text}`)).toHaveLength(lines);
+    return (process.threadCpuUsage().user - begun) / 1000;
+  };
+  usedMs(2000);
+  const fewMs = usedMs(2000);
+  expect(usedMs(8000)).toBeLessThan(7 * fewMs);
 });

@@ -197,9 +197,12 @@ function syntaxFaults(
   text: string,
   file: string,
 ): Fault[] {
+  if (document.errors.length === 0) return [];
+  // Once: a wrong sign in each of ten thousand lines is as many faults.
+  const lines = text.split("\n");
   return document.errors.map((e) => {
     const { line } = counter.linePos(e.pos[0]);
-    const remedy = syntaxRemedy(e.code, text.split("\n")[line - 1] ?? "");
+    const remedy = syntaxRemedy(e.code, lines[line - 1] ?? "");
     return { file, line, path: "", found: e.message, expected: "YAML 1.2", remedy };
   });
 }

@@ -70,4 +70,8 @@ it("tells all of the example that is not filled in", () => {
   ]);
   const given = "write what the lead unit has given in place of these words";
   expect(faults(filled)).toEqual([`/broker/host: ${given}`, `/broker/username: ${given}`]);
+  // Whatever else is wrong: here the devices are at the wrong place.
+  expect(faults(filled.replace("\ndevices:", "\ndevices:\nothers:"))).toEqual(
+    expect.arrayContaining([`/broker/host: ${given}`, `/broker/username: ${given}`]),
+  );
 });

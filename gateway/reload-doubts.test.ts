@@ -207,6 +207,36 @@ test("a slow meter's late refusal to the process before is not taken for that of
   expect(asked).toBe(2);
 });
 
+test("a meter that answers late, one question after the other, is not said to lack the value after one that it lacks", async () => {
+  // It was asked by the process before; ours wait behind that.
+  const waiting: Buffer[] = [];
+  const server = createServer((socket) => {
+    let asked = 0;
+    socket.on("error", () => undefined);
+    socket.on("data", (request) => {
+      if (asked === 0) socket.write(meterAnswer(request, undefined));
+      asked += 1;
+      const isKnown = request.includes(Buffer.of(0x34, 0x34, 0x35));
+      waiting.push(meterAnswer(request, isKnown ? [0x01, 0x23] : undefined));
+    });
+    const timer = setInterval(() => {
+      const next = waiting.shift();
+      if (next) socket.write(next);
+    }, 40);
+    socket.on("close", () => clearInterval(timer));
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  closers.push(() => void server.close());
+  const { port } = server.address() as { port: number };
+  const tags = `[{ name: lacking, dataId: "02060300" }, { name: level, dataId: "02010100" }]`;
+  const meter = `driver: dlt645, meterAddress: "000000000161", tags: ${tags}`;
+  const { readings } = await afterAStart(port, meter, true);
+  expect(readings).toMatchObject([
+    { tag: 1, value: 2301 },
+    { tag: 0, value: null },
+  ]);
+});
+
 test("a unit's late answer is not taken for that of another register, though the line has another name now", async () => {
   const { port, asked } = await lateConverter(registersFor);
   await reloaded(config(port, "bus", 15_000, unit(7)), config(port, "east", 20_000, unit(9)));

@@ -139,10 +139,11 @@ test("the process ends with the gateway, which is no fault of the file", async (
 
 test.runIf(process.platform === "linux")("the process ends once it has told, whatever else runs in it", async () => {
   writeFileSync(file, text(0));
-  // As a monitor that is loaded into every program of a machine.
-  vi.stubEnv("NODE_OPTIONS", "--import=data:text/javascript,setInterval(()=>{},50)");
+  // As a monitor that is loaded into every program of a machine; node --watch has each process tell what it loads.
+  vi.stubEnv("NODE_OPTIONS", "--import=data:text/javascript,process.send('hello');setInterval(()=>{},50)");
+  vi.stubEnv("WATCH_REPORT_DEPENDENCIES", "1");
   try {
-    await readSettingAside(file, refusal, never);
+    expect((await readSettingAside(file, refusal, never)).config.node).toBe("gateway-1");
     await vi.waitFor(() => expect(childrenOn(file)).toEqual([]), { timeout: 5000, interval: 50 });
   } finally {
     vi.unstubAllEnvs();

@@ -13,6 +13,11 @@ export type SettingAside = Pick<Setting, "config" | "warnings" | "notes"> & { re
 /** What the process tells: the configuration, or every fault in it. */
 export type SettingRead = SettingAside | { readonly refused: string };
 
+/** What else is loaded into that process may tell its parent something too: a monitor, or Node.js with --watch. */
+function isRead(message: unknown): message is SettingRead {
+  return typeof message === "object" && message !== null && ("refused" in message || "config" in message);
+}
+
 /** Beside the sources; in a package beside the bundle, whose parts lie in a folder of their own. */
 const places = ["setting-worker.ts", "setting-worker.mjs", "../setting-worker.mjs"];
 
@@ -71,7 +76,9 @@ function readInProcess(
       if (child.connected) child.disconnect();
       child.unref();
     }, boundMs);
-    child.once("message", (read: SettingRead) => done(read));
+    child.on("message", (message) => {
+      if (isRead(message)) done(message);
+    });
     // Of a process that runs, this tells of a signal that did not reach it: it ends by itself.
     child.once("error", () => {
       if (child.pid !== undefined) return;
@@ -89,8 +96,8 @@ function readInProcess(
 
 /**
  * Reads and checks a configuration in a process of its own, for commands, at the start and while the gateway runs: no poll waits for it,
- * however long it takes to tell what is wrong, what never comes is given up, and what reading took is given back. YAML, schemas and what they leave behind would hold 15 to 30 MB of a
- * process that needs them once; a thread gives back little of it.
+ * however long it takes to tell what is wrong, what never comes is given up, and what reading took is given back. YAML, schemas and what they
+ * leave behind would hold 15 to 30 MB of a process that needs them once; a thread gives back little of it.
  * @param signal ends the process, and the reading with a fault
  * @param boundMs for reading and checking together
  * @throws Error whose message lists every fault, if that is what the refusal does

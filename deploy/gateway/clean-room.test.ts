@@ -135,7 +135,7 @@ test(`an installed gateway runs ${isRoot ? "alone in its root folder" : "with an
   const online = async () => (await mine()).filter(({ state: s }) => s === "online").length;
   const untrusted = () =>
     gateway.lines
-      .flatMap((line) => [/OPCUA_SERVER_UNTRUSTED .*?move (.+?) to ([^"\s]+)/.exec(line) ?? []].flat())
+      .flatMap((line) => [/OPCUA_SERVER_UNTRUSTED .*?move \\?"(.+?)\\?" to \\?"(.+?)\\?"/.exec(line) ?? []].flat())
       .slice(0, 3);
   // The manual's section on certificates: the message names the file, a person moves it, the device connects.
   const [, rejected = "", trusted = ""] = await until("the server's certificate is rejected", 60_000, () => {

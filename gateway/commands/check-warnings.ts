@@ -139,11 +139,18 @@ function manualWarnings({ id, tags }: ModbusUnit): Warnings {
   });
 }
 
-/** Looks like an IP address and is none: the gateway would ask a name server for it. */
+/**
+ * Looks like an IP address and is none: the gateway would ask a name server for it, or go to another one, since 010 is 8 to the C library
+ * (inet_aton).
+ */
 function addressWarnings({ broker, devices, lines = [] }: GatewayConfig): Warnings {
-  const hosts = [broker, ...devices, ...lines].flatMap((one) => ("host" in one && one.host ? [one.host] : []));
+  const places = [broker, ...devices, ...lines];
+  const backups = places.flatMap((one) => ("backup" in one && one.backup ? one.backup : []));
+  const hosts = [...places, ...backups].flatMap((one) => ("host" in one && one.host ? [one.host] : []));
   const wrong = [...new Set(hosts)].filter((host) => /^[\d.]+$/.test(host) && isIP(host) === 0);
-  return wrong.map((host) => `${host} is no IP address: four numbers from 0 to 255, with dots between`);
+  return wrong.map(
+    (host) => `${host} is no IP address: four numbers from 0 to 255 without zeros before them, with dots between`,
+  );
 }
 
 /** A line that whoever dials last is given, from wherever. */

@@ -76,6 +76,11 @@ describe("warns of", () => {
     expect(warningsOf(device([level]).replace("10.0.0.1", "192.168.1.300"))).toEqual([
       expect.stringMatching(/^192\.168\.1\.300 is no IP address/),
     ]);
+    // The C library takes it for 192.168.1.8.
+    expect(warningsOf(device([level], ", backup: { host: 192.168.001.010 }"))).toEqual([
+      expect.stringMatching(/^192\.168\.001\.010 is no IP address: .*without zeros before them/),
+    ]);
+    expect(warningsOf(device([level]).replace("10.0.0.1", '"fe80::1"'))).toEqual([]);
     expect(warningsOf(device([level, "name: b, table: holding, address: 40001, type: int16"]))).toEqual([]);
   });
 

@@ -187,7 +187,7 @@ export function createDlt645Driver(device: Dlt645Device, options: Dlt645DriverOp
     session = undefined;
   }
 
-  /** A refusal does not say what it refuses: after an answer that never came, it is asked once more whether it was meant. */
+  /** A refusal does not say what it refuses: after an answer that never came, each is asked once more whether it was meant, until a value comes, which says what it is. */
   async function askSurely(dataId: string, signal: AbortSignal): Promise<Told> {
     const probes = isAttempt && isProbe(silentAttempts);
     isAttempt = false;
@@ -195,7 +195,8 @@ export function createDlt645Driver(device: Dlt645Device, options: Dlt645DriverOp
       let told = await ask(line, target, dataId, { signal, isProbe: probes });
       silentAttempts = 0;
       if (doubt.isDoubtful && !("data" in told)) told = await ask(line, target, dataId, { signal });
-      doubt.isDoubtful = false;
+      // Of two refusals the first may have been an earlier one's, and the second the first's: then ours is still to come.
+      if ("data" in told) doubt.isDoubtful = false;
       proven = true;
       hasJustAnswered = true;
       return told;

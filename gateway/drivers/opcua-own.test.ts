@@ -147,3 +147,17 @@ it("says of a certificate that is none what is wrong with it before the gateway 
   ]);
   using _ = watchOpcuaLife({ config: () => configOf("none"), log });
 });
+
+it("says of a certificate in DER, which the library takes for none, that it has to be PEM", async () => {
+  const name = "binary";
+  await certify(name, 0, 400);
+  const { raw } = new X509Certificate(readFileSync(fileOf(name)));
+  writeFileSync(fileOf(name), raw);
+  const words = /^OPCUA_CERTIFICATE_INVALID.*cannot be read \(it is DER.*PEM/s;
+  const [warning, ...more] = certificateWarnings(configOf(name), Date.now());
+  expect([warning, more]).toEqual([expect.stringMatching(words), []]);
+  const { reasons, close } = collectOpcua(configOf(name));
+  closers.push(close);
+  await vi.waitFor(() => expect(reasons()).not.toEqual([]), { timeout: 10_000, interval: 20 });
+  expect(reasons()[0]).toMatch(words);
+});

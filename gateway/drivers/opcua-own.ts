@@ -25,9 +25,20 @@ export type LifeFault = { readonly code: string; readonly message: string; reado
 /** How long before its end a certificate is told of: servers have to be made to trust the next one, each by hand. */
 const soonMs = 30 * 86_400_000;
 
-/** @throws Error what is there is no certificate, or cannot be read */
+/**
+ * The gateway's certificate, of a chain the first. The library finds none in DER, and would show servers none.
+ * @throws Error what is there is no certificate, not PEM, or cannot be read
+ */
+export function certificateAt(path: string): X509Certificate {
+  const content = readFileSync(path);
+  const certificate = new X509Certificate(content);
+  if (content.includes("-----BEGIN ")) return certificate;
+  throw new Error("it is DER, and has to be PEM: openssl x509 -inform der -in FILE -out gateway.pem");
+}
+
+/** @throws Error as certificateAt */
 export function lifeOf(path: string): Life {
-  const { validFromDate, validToDate } = new X509Certificate(readFileSync(path));
+  const { validFromDate, validToDate } = certificateAt(path);
   return { path, startsMs: validFromDate.getTime(), endsMs: validToDate.getTime() };
 }
 

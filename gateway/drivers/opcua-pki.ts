@@ -1,13 +1,14 @@
-import { createPrivateKey, type KeyObject, X509Certificate } from "node:crypto";
+import { createPrivateKey, type KeyObject, type X509Certificate } from "node:crypto";
 import { existsSync, readdir, readFileSync, renameSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { messageOf } from "@jilian/domain/errors.ts";
 import type { OPCUACertificateManager } from "node-opcua-certificate-manager";
 import type { Logger } from "pino";
 import { type OpcuaTarget, ownCertificateInvalid, serverCertificateInvalid, serverUntrusted } from "./opcua-errors.ts";
 import { loadLibrary } from "./opcua-library.ts";
-import { lifeText, ownCertificateFile } from "./opcua-own.ts";
+import { certificateAt, lifeText, ownCertificateFile } from "./opcua-own.ts";
 
 /** Who a gateway is toward OPC UA servers, and whom it trusts. */
 export type PkiOptions = {
@@ -76,9 +77,9 @@ function keyIn(file: string): KeyObject | undefined {
 function readCertificate(file: string, keyFile: string): X509Certificate {
   let certificate: X509Certificate;
   try {
-    certificate = new X509Certificate(readFileSync(file));
+    certificate = certificateAt(file);
   } catch (thrown) {
-    throw ownCertificateInvalid(file, "cannot be read", thrown);
+    throw ownCertificateInvalid(file, `cannot be read (${messageOf(thrown)})`, thrown);
   }
   const key = keyIn(keyFile);
   if (key !== undefined && !certificate.checkPrivateKey(key))
