@@ -121,6 +121,7 @@ const pair = ([median, most]: readonly [number, number]) => `${shown(median)} | 
 print("\n| broker latency, publish to receive, ms | median | 99 % |");
 print("|---|---:|---:|");
 print(`| figures idle | ${pair(latency.idleMs)} |`);
+print(`| figures idle, two threads of another process busy in bursts | ${pair(latency.besideBusyMs)} |`);
 print(`| during a month's recompute | ${pair(latency.recomputingMs)} |`);
 print(
   `\n${latency.messages} messages each, ${latency.lost} lost; ${latency.hours} hours were computed again meanwhile`,
