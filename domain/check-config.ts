@@ -5,7 +5,7 @@ import { applyEnv, type Env, isSecretPath, type Override, segmentsOf } from "./c
 import { JilianError, messageOf } from "./errors.ts";
 import { idPattern, idWords } from "./identity.ts";
 import { quickFit, unfit } from "./quick-check.ts";
-import { syntaxRemedy } from "./syntax-remedy.ts";
+import { syntaxFaults } from "./syntax-faults.ts";
 import { fillDefaults, relevantErrors, type SchemaError } from "./tagged-union.ts";
 
 /** One thing wrong with a configuration: where, what was found, what is allowed, what to do. */
@@ -30,6 +30,8 @@ export type Prepare = (value: unknown) => { value: unknown; faults: readonly Sem
 
 /** The checks that a schema cannot express: references, duplicates, combinations. Pure. */
 export type SemanticCheck<T> = (value: T) => SemanticFault[];
+/** One, or some that do not depend on each other: where the shape is wrong, each tells what it can. */
+export type SemanticChecks<T> = SemanticCheck<T> | readonly SemanticCheck<T>[];
 
 /**
  * What came of a check. `partial` is what the file holds as it stands: programs look in it for files it names, to tell their faults too.
@@ -140,15 +142,22 @@ function schemaFaults(schema: TSchema, value: unknown): SemanticFault[] {
  * The faults of the schema and, beside them, those of the semantic checks: they are told at once. What the schema has found wrong is not
  * judged again; where a wrong shape makes the semantic checks fail, they have nothing to say yet.
  */
-function allFaults<S extends TSchema>(schema: S, value: unknown, semantic: SemanticCheck<Static<S>>): SemanticFault[] {
+function allFaults<S extends TSchema>(
+  schema: S,
+  value: unknown,
+  semantic: readonly SemanticCheck<Static<S>>[],
+): SemanticFault[] {
   const found = schemaFaults(schema, value);
-  if (found.length === 0) return semantic(value as Static<S>);
-  try {
-    const judged = (path: string) => found.some((f) => path === f.path || path.startsWith(`${f.path}/`));
-    return [...found, ...semantic(value as Static<S>).filter((f) => !judged(f.path))];
-  } catch {
-    return found;
-  }
+  if (found.length === 0) return semantic.flatMap((check) => check(value as Static<S>));
+  const judged = (path: string) => found.some((f) => path === f.path || path.startsWith(`${f.path}/`));
+  const told = semantic.flatMap((check) => {
+    try {
+      return check(value as Static<S>).filter((f) => !judged(f.path));
+    } catch {
+      return [];
+    }
+  });
+  return [...found, ...told];
 }
 
 /** The document as plain values; an alias without its anchor, or a bomb of aliases, is a fault like any other. */
@@ -190,23 +199,6 @@ function valueAt(value: unknown, path: string): unknown {
   return at;
 }
 
-/** The faults of the text as YAML; none when it can be read. */
-function syntaxFaults(
-  document: ReturnType<typeof parseDocument>,
-  counter: LineCounter,
-  text: string,
-  file: string,
-): Fault[] {
-  if (document.errors.length === 0) return [];
-  // Once: a wrong sign in each of ten thousand lines is as many faults.
-  const lines = text.split("\n");
-  return document.errors.map((e) => {
-    const { line } = counter.linePos(e.pos[0]);
-    const remedy = syntaxRemedy(e.code, lines[line - 1] ?? "");
-    return { file, line, path: "", found: e.message, expected: "YAML 1.2", remedy };
-  });
-}
-
 /** The variable that a fault is about: its value's, or that of a part which only a variable put there. */
 function variableAt(path: string, overrides: readonly Override[], inFile: unknown): string | undefined {
   const own = overrides.filter((o) => path === o.path || path.startsWith(`${o.path}/`)).at(-1);
@@ -224,14 +216,14 @@ const anchored = /[&*]\S/;
 function withoutFault<S extends TSchema>(
   schema: S,
   plain: ReturnType<typeof plainValue>,
-  given: { semantic: SemanticCheck<Static<S>>; env: Env; prepare: Prepare },
+  given: { semantic: readonly SemanticCheck<Static<S>>[]; env: Env; prepare: Prepare },
 ): Checked<Static<S>> | undefined {
   if (!plain.ok) return undefined;
   const { overrides, faults, value: put } = applyEnv(plain.value, given.env);
   const prepared = given.prepare(put);
   if (faults.length > 0 || prepared.faults.length > 0) return undefined;
   const value = quickFit(schema, prepared.value);
-  if (value === unfit || given.semantic(value as Static<S>).length > 0) return undefined;
+  if (value === unfit || given.semantic.some((check) => check(value as Static<S>).length > 0)) return undefined;
   return { ok: true, value: value as Static<S>, ...(overrides.length > 0 ? { overrides } : {}) };
 }
 
@@ -247,7 +239,7 @@ export function checkConfig<S extends TSchema>(
   schema: S,
   text: string,
   file: string,
-  semantic: SemanticCheck<Static<S>> = () => [],
+  semantic: SemanticChecks<Static<S>> = [],
   env: Env = {},
   prepare: Prepare = (value) => ({ value, faults: [] }),
 ): Checked<Static<S>> {
@@ -255,9 +247,10 @@ export function checkConfig<S extends TSchema>(
   const document = parseDocument(text, { lineCounter: counter, uniqueKeys: true, prettyErrors: false });
   const syntax = syntaxFaults(document, counter, text, file);
   if (syntax.length > 0) return { ok: false, faults: syntax, partial: undefined };
+  const checks = [semantic].flat();
   const quick = anchored.test(text)
     ? undefined
-    : withoutFault(schema, plainValue(document, file), { semantic, env, prepare });
+    : withoutFault(schema, plainValue(document, file), { semantic: checks, env, prepare });
   if (quick) return quick;
   // Anew: what was tried is half filled.
   const plain = plainValue(document, file);
@@ -265,7 +258,7 @@ export function checkConfig<S extends TSchema>(
   const put = applyEnv(plain.value, env);
   const prepared = prepare(put.value);
   const value = fillDefaults(schema, prepared.value);
-  const found = [...prepared.faults, ...allFaults(schema, value, semantic)];
+  const found = [...prepared.faults, ...allFaults(schema, value, checks)];
   const { overrides } = put;
   if (found.length === 0 && put.faults.length === 0) {
     return { ok: true, value: value as Static<S>, ...(overrides.length > 0 ? { overrides } : {}) };

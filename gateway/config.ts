@@ -221,15 +221,6 @@ export function readGatewayConfig(
   env: Env = {},
   profiles: Profiles = new Map(),
 ): Checked<GatewayConfig> {
-  const semantic = (config: GatewayConfig) => {
-    const unfilled = unfilledFaults(config, text);
-    if (unfilled.length === 0) return semanticFaults(config);
-    try {
-      return [...semanticFaults(config), ...unfilled];
-    } catch {
-      // The shape is wrong too, which the schema tells; these need none.
-      return unfilled;
-    }
-  };
+  const semantic = [semanticFaults, (config: GatewayConfig) => unfilledFaults(config, text)];
   return checkConfig(gatewaySchema, text, fileName, semantic, env, (value) => expandProfiles(value, profiles));
 }
