@@ -69,8 +69,8 @@ export function lifeText(certificate: Buffer): string {
   }
 }
 
-/** What there is to tell of a certificate at a time. Pure. */
-export function lifeFault({ path, startsMs, endsMs }: Life, nowMs: number): LifeFault | undefined {
+/** What there is to tell of a certificate at a time. Pure. @param aheadMs how long before its end it is told of */
+export function lifeFault({ path, startsMs, endsMs }: Life, nowMs: number, aheadMs = soonMs): LifeFault | undefined {
   const renew = `put another of the same key at ${path}, or remove it, so that the gateway makes one at its next connect; then trust that on each server`;
   const whose = `this gateway's own OPC UA certificate (${path})`;
   if (nowMs < startsMs) {
@@ -81,7 +81,7 @@ export function lifeFault({ path, startsMs, endsMs }: Life, nowMs: number): Life
     const remedy = `set the clock of this box (NTP); if it is right, ${renew}`;
     return { code: "OPCUA_CERTIFICATE_EXPIRED", message: `${whose} has expired on ${dayOf(endsMs)}`, remedy };
   }
-  if (endsMs - nowMs > soonMs) return undefined;
+  if (endsMs - nowMs > aheadMs) return undefined;
   const days = Math.floor((endsMs - nowMs) / 86_400_000);
   const message = `${whose} ends on ${dayOf(endsMs)}, in ${days} days: servers refuse it then`;
   return { code: "OPCUA_CERTIFICATE_ENDS_SOON", message, remedy: `before that ${renew}` };
@@ -90,8 +90,7 @@ export function lifeFault({ path, startsMs, endsMs }: Life, nowMs: number): Life
 /** Why a certificate does not count now, where that can be told; of one that counts nothing, however soon it ends. */
 export function faultNow(path: string): LifeFault | undefined {
   try {
-    const [life, nowMs] = [lifeOf(path), Date.now()];
-    return nowMs < life.startsMs || nowMs >= life.endsMs ? lifeFault(life, nowMs) : undefined;
+    return lifeFault(lifeOf(path), Date.now(), 0);
   } catch {
     return undefined;
   }

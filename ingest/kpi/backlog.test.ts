@@ -146,6 +146,23 @@ test("large transactions are folded few at a time, small ones many", async () =>
   expect(await figure("hour", t0 + 6 * hourMs)).toMatchObject({ value: "120", status: "final", revision: 0 });
 });
 
+/** The store, and the stretches of minutes whose figures it was asked for: what is computed together is asked for together. */
+function askedForMinutes(): { telemetry: Telemetry; asked: [fromMs: number, toMs: number][] } {
+  const asked: [number, number][] = [];
+  const readMinuteResults: Telemetry["readMinuteResults"] = (query) => {
+    if (query.period === "minute") asked.push([query.fromMs, query.toMs]);
+    return world.telemetry.readMinuteResults(query);
+  };
+  return { telemetry: { ...world.telemetry, readMinuteResults }, asked };
+}
+
+/** Two hours of minutes were asked for ten at a time at most. */
+function expectBoundedParts(asked: readonly (readonly [number, number])[]): void {
+  const again = asked.filter(([fromMs]) => fromMs < t0 + 2 * hourMs);
+  expect(again.length).toBeGreaterThanOrEqual(12);
+  for (const [fromMs, toMs] of again) expect(toMs - fromMs).toBeLessThanOrEqual(10 * minuteMs);
+}
+
 test("a recompute computes the minutes of an hour in bounded parts", async () => {
   const first = await createEngine(setting());
   await store(every(t0, t0 + 2 * hourMs + 1, 10 * minuteMs, (i) => i * 20));
@@ -153,29 +170,16 @@ test("a recompute computes the minutes of an hour in bounded parts", async () =>
   await settle(first);
   await first.close();
   world.ledger.addRecompute({ fromMs: t0, toMs: t0 + 2 * hourMs, reason: "test" }, clock.now());
-  // What is computed together is asked for together.
-  const asked: number[][] = [];
-  const readMinuteResults: Telemetry["readMinuteResults"] = (query) => {
-    if (query.period === "minute") asked.push([query.fromMs, query.toMs]);
-    return world.telemetry.readMinuteResults(query);
-  };
-  const telemetry = { ...world.telemetry, readMinuteResults };
+  const { telemetry, asked } = askedForMinutes();
   const engine = await createEngine({ ...setting(), telemetry, factoriesPerTick: 30 });
   await settle(engine);
   await engine.close();
   expect(world.ledger.nextRecompute()).toBeUndefined();
-  const again = asked.filter(([fromMs = 0]) => fromMs < t0 + 2 * hourMs);
-  expect(again.length).toBeGreaterThanOrEqual(12);
-  for (const [fromMs = 0, toMs = 0] of again) expect(toMs - fromMs).toBeLessThanOrEqual(10 * minuteMs);
+  expectBoundedParts(asked);
 });
 
 test("late minutes of one factory are computed in bounded parts: each has everybody's sums", async () => {
-  const asked: number[][] = [];
-  const readMinuteResults: Telemetry["readMinuteResults"] = (query) => {
-    if (query.period === "minute") asked.push([query.fromMs, query.toMs]);
-    return world.telemetry.readMinuteResults(query);
-  };
-  const telemetry = { ...world.telemetry, readMinuteResults };
+  const { telemetry, asked } = askedForMinutes();
   const engine = await createEngine({ ...setting(), telemetry, factoriesPerTick: 30 });
   clock.set(t0 + 3 * hourMs);
   await settle(engine);
@@ -183,9 +187,7 @@ test("late minutes of one factory are computed in bounded parts: each has everyb
   await store(every(t0, t0 + 2 * hourMs + 1, 10 * minuteMs, (i) => i * 20));
   await settle(engine);
   await engine.close();
-  const again = asked.filter(([fromMs = 0]) => fromMs < t0 + 2 * hourMs);
-  expect(again.length).toBeGreaterThanOrEqual(12);
-  for (const [fromMs = 0, toMs = 0] of again) expect(toMs - fromMs).toBeLessThanOrEqual(10 * minuteMs);
+  expectBoundedParts(asked);
 });
 
 test("what many transactions changed is read in parts and says what one question would", async () => {

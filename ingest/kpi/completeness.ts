@@ -28,7 +28,7 @@ export type CountOptions = {
 };
 
 /** By start, UTC ms. Of which factory's devices it is; of all of them where that was not kept over a restart. */
-export type DifferingHour = { readonly hour: number; readonly factory?: string };
+export type DifferingHour = { readonly hour: number; readonly factory: string | undefined };
 
 /**
  * Keeps the completeness ledger: takes accounts from what changed in the store, and counts what is stored of the hours that changed. What it
@@ -279,7 +279,7 @@ export function completenessKeeper(parts: KeeperParts): CompletenessKeeper {
     differing: () => {
       const hours = [...differing].flatMap(([hour, own]) => {
         told.add(hour);
-        return [...own].map((factory) => (factory === undefined ? { hour } : { hour, factory }));
+        return [...own].map((factory) => ({ hour, factory }));
       });
       differing.clear();
       return hours;

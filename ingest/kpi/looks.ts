@@ -5,7 +5,7 @@ export const longPeriods: readonly Period[] = ["month", "quarter", "year", "pilo
 const longInterval = 12;
 
 /** The looks at provisional figures that are due. */
-export type Looks = { readonly short: boolean; readonly long: boolean };
+type Looks = { readonly short: boolean; readonly long: boolean };
 
 /**
  * The pace of looks at provisional figures: short periods at a pace, long ones more seldom. Of hundreds of factories a look takes longer than
