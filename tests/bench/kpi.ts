@@ -29,7 +29,8 @@ const { values: asked } = parseArgs({
 if (asked.help) {
   print(
     "node tests/bench/kpi.ts [--full] [--sizes 1,4,16]  numbers of enterprises; --full: 1, 40, 400 and more samples\n" +
-      "node tests/bench/kpi.ts --history [--days 1,10,30] [--sizes 1]  what grows with the history of some enterprises",
+      "node tests/bench/kpi.ts --history [--days 1,10,30] [--sizes 1]  what grows with the history of some enterprises\n" +
+      "node tests/bench/kpi.ts --broker  the broker's latency alone, as JSON",
   );
   process.exit(0);
 }
